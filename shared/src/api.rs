@@ -1,0 +1,167 @@
+//! Shapes of the REST contract that both servers, or a server and a client, speak.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ids::UserId, page::Domain, share_policy::ShareMode, time::Timestamp};
+
+/// How the caller stands to somebody, as the published clients number it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum FriendshipState {
+    None,
+    /// Asked, either way round, and not answered.
+    Pending,
+    Accepted,
+}
+
+impl From<FriendshipState> for u8 {
+    fn from(state: FriendshipState) -> Self {
+        match state {
+            FriendshipState::None => 0,
+            FriendshipState::Pending => 1,
+            FriendshipState::Accepted => 2,
+        }
+    }
+}
+
+impl TryFrom<u8> for FriendshipState {
+    type Error = &'static str;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Pending),
+            2 => Ok(Self::Accepted),
+            _ => Err("a friendship state is 0, 1 or 2"),
+        }
+    }
+}
+
+/// Enough of a user to draw them in a list of presences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserInfo {
+    pub user_id: UserId,
+    pub first_name: String,
+    pub last_name: String,
+    pub profile_image_extension: Option<String>,
+}
+
+/// A user as lists show them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSummary {
+    pub user_id: UserId,
+    pub first_name: String,
+    pub last_name: String,
+    pub description: String,
+    pub profile_image_uploaded_at: Option<Timestamp>,
+    pub profile_image_extension: Option<String>,
+    /// The caller's standing towards this user; null where the call does not ask.
+    pub friendship_state: Option<FriendshipState>,
+    pub mutual_friend_count: Option<i64>,
+}
+
+impl From<UserSummary> for UserInfo {
+    fn from(user: UserSummary) -> Self {
+        Self {
+            user_id: user.user_id,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            profile_image_extension: user.profile_image_extension,
+        }
+    }
+}
+
+/// Somebody who asks to be the caller's friend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFriendRequest {
+    pub user_id: UserId,
+    pub first_name: String,
+    pub last_name: String,
+    pub description: String,
+    pub profile_image_uploaded_at: Option<Timestamp>,
+    pub profile_image_extension: Option<String>,
+    pub requested_at: Timestamp,
+}
+
+/// A user's profile as others see it: what its owner did not make public is null. The e-mail address is
+/// never in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPublic {
+    #[serde(flatten)]
+    pub summary: UserSummary,
+    /// `YYYY-MM-DD`.
+    pub dob: Option<String>,
+    pub gender: Option<String>,
+    pub school: Option<String>,
+    pub work: Option<String>,
+    pub location: Option<String>,
+}
+
+/// A user's own account: everything, unmasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPrivate {
+    #[serde(flatten)]
+    pub public: UserPublic,
+    pub email: String,
+    pub email_public: bool,
+    pub dob_public: bool,
+    pub gender_public: bool,
+    pub school_public: bool,
+    pub work_public: bool,
+    pub location_public: bool,
+    pub share_mode: ShareMode,
+    pub domain_allow_array: Vec<Domain>,
+    pub domain_deny_array: Vec<Domain>,
+}
+
+/// A friendship or the request for one: one per pair of users, whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Friendship {
+    /// Who asked.
+    pub user_id1: UserId,
+    pub user_id2: UserId,
+    pub requested_at: Timestamp,
+    /// Null while pending.
+    pub accepted_at: Option<Timestamp>,
+}
+
+/// The answer of calls that change something and have nothing else to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Success {
+    pub success: bool,
+}
+
+/// RFC 9457 problem details: the body of every error, as `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what kind of problem it is (RFC 9457, section 4.2.1).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    pub status: u16,
+    /// A plain sentence for whoever made the request. Never a token, an address, a URL or SQL.
+    pub detail: String,
+    /// What is wrong with which field, when input was invalid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// One thing wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// The field's path, such as `domain_allow_array[3]`.
+    pub field: String,
+    pub message: String,
+}
+
+/// The media type of [`Problem`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+impl Problem {
+    /// A problem of that status, its `title` the status in words.
+    pub fn new(status: u16, title: &str, detail: impl Into<String>) -> Self {
+        let kind = "about:blank".to_owned();
+        Self { kind, title: title.to_owned(), status, detail: detail.into(), errors: Vec::new() }
+    }
+}

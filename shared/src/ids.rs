@@ -1,0 +1,98 @@
+//! Identifiers, parsed once at the door.
+
+use std::{borrow::Borrow, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::limits::USER_ID_CHARS_MAX;
+
+/// Who somebody is: the token's `cognito:username`, opaque text of 1 to 128 characters, such as a UUID or
+/// `google_1174…`. It names the user's object, so two spellings are two users.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId(String);
+
+/// Text that cannot be a user id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a user id is 1 to {USER_ID_CHARS_MAX} characters, without spaces, commas or control characters")]
+pub struct BadUserId;
+
+impl UserId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = BadUserId;
+
+    fn try_from(text: String) -> Result<Self, BadUserId> {
+        // A comma separates ids in paths, so an id that held one could not be looked up.
+        let allowed = |c: char| !c.is_control() && !c.is_whitespace() && c != ',';
+        let fits = (1..=USER_ID_CHARS_MAX).contains(&text.chars().count());
+        if fits && text.chars().all(allowed) { Ok(Self(text)) } else { Err(BadUserId) }
+    }
+}
+
+impl FromStr for UserId {
+    type Err = BadUserId;
+
+    fn from_str(text: &str) -> Result<Self, BadUserId> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<UserId> for String {
+    fn from(id: UserId) -> Self {
+        id.0
+    }
+}
+
+impl Borrow<str> for UserId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One event of the core's outbox. Version 7, so ids sort by the time they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub Uuid);
+
+/// One live socket, drawn at random when it opens and kept in its attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SocketId(pub Uuid);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_their_spelling() {
+        for text in ["google_1174", "0a1b2c3d-0000-4000-8000-000000000000", "Ünï", &"x".repeat(128)] {
+            assert_eq!(text.parse::<UserId>().map(String::from), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_an_id_is_refused() {
+        for text in ["", "a b", "a,b", "a\nb", "\u{0}", &"x".repeat(129)] {
+            assert_eq!(text.parse::<UserId>(), Err(BadUserId), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Messages inside the system: edge and core, object and object. Old and new versions of both sides overlap
+//! for minutes at every deployment, so fields are only ever added, and readers ignore what they do not know.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{UserInfo, UserSummary},
+    ids::{EventId, UserId},
+    page::Page,
+    share_policy::SharePolicy,
+    time::Timestamp,
+};
+
+/// Header by which the worker tells an object when the caller's token ends, in seconds since the epoch.
+/// Removed from every request that comes from outside.
+pub const TOKEN_EXPIRES_HEADER: &str = "x-pagenow-token-expires";
+
+/// Header that names a request in the logs of both servers.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// `GET /internal/users/{id}/social`: what the edge must know of a user. Its version is the `ETag`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Social {
+    /// Grows with every change to this user's friends, blocks or share settings.
+    pub version: u64,
+    pub user: UserInfo,
+    pub share: SharePolicy,
+    /// At most [`crate::limits::FRIENDS_MAX`] unless configured otherwise.
+    pub friends: Vec<UserInfo>,
+}
+
+/// One change that a user's connected clients should hear of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreEvent {
+    pub id: EventId,
+    /// Whose object takes it.
+    pub recipient: UserId,
+    /// The recipient's social version after the change.
+    pub version: u64,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// What changed: `kind` and `payload` of the event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "payload")]
+pub enum Change {
+    /// The recipient and this user are friends now.
+    #[serde(rename = "friend.accepted")]
+    FriendAccepted { user: UserSummary },
+    /// They no longer are.
+    #[serde(rename = "friend.removed")]
+    FriendRemoved { user_id: UserId },
+    /// The recipient's own share settings.
+    #[serde(rename = "settings.updated")]
+    SettingsUpdated { share: SharePolicy },
+}
+
+/// `POST /internal/events`, signed as Standard Webhooks says. Each event is read by itself, so that one of a
+/// kind this edge does not know yet stays in the outbox and holds up no other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventBatch {
+    /// [`CoreEvent`]s, at most [`crate::limits::EVENT_BATCH_LEN_MAX`].
+    pub events: Vec<serde_json::Value>,
+}
+
+/// The answer to a batch, and of each object to its part: what need not be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventsTaken {
+    pub taken: Vec<EventId>,
+}
+
+/// What one user's object says to a friend's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerMessage {
+    pub from: UserId,
+    /// The sender's newest visible change. A receiver drops what is not newer than what it has.
+    pub seq: u64,
+    #[serde(flatten)]
+    pub say: PeerSay,
+}
+
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum PeerSay {
+    /// I came online; the answer carries your presence.
+    Hello { presence: Presence },
+    /// I turned to another page, or from it.
+    Presence { presence: Presence },
+    /// I went offline.
+    Bye { last_seen_at: Timestamp },
+    /// Only asking.
+    Peek,
+}
+
+/// What the receiver answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum PeerAnswer {
+    /// Taken, and this is how I appear.
+    Online { seq: u64, presence: Presence },
+    /// Nobody here; leave me out until I say hello. `last_seen_at` is null for somebody who never was.
+    Offline { seq: u64, last_seen_at: Option<Timestamp> },
+    /// Taken; nothing to tell.
+    Taken,
+    /// You are not on my list: fetch yours anew.
+    NotFriends,
+}
+
+/// How an online user appears to friends: the owner's rules have been applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// When this became so.
+    pub at: Timestamp,
+    /// `None`: the page in front is hidden.
+    pub page: Option<Page>,
+    /// The last page that was shown since coming online.
+    pub latest: Option<Page>,
+    /// Since when nobody is at any of the user's devices.
+    pub idle_since: Option<Timestamp>,
+}

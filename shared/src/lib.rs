@@ -1,0 +1,14 @@
+//! Types and rules that both servers speak, so that every message has one definition.
+//!
+//! Deliberately absent: IO, clocks, randomness and async. Whoever calls brings the bytes, the keys and
+//! the time. The edge and the core each depend on this crate and never on each other.
+
+pub mod api;
+pub mod ids;
+pub mod internal;
+pub mod limits;
+pub mod page;
+pub mod share_policy;
+pub mod time;
+pub mod token;
+pub mod wire;

@@ -1,0 +1,86 @@
+//! Every bound the system enforces, in one place, with its unit in its name.
+
+/// Longest user id, in characters. Amazon Cognito user names end at 128.
+pub const USER_ID_CHARS_MAX: usize = 128;
+
+/// Longest URL a page may have, in characters; a longer one is refused.
+pub const URL_CHARS_MAX: usize = 2_048;
+
+/// A title is cut to this many characters, on a character boundary.
+pub const TITLE_CHARS_MAX: usize = 300;
+
+/// Longest host name, in characters (RFC 1035).
+pub const DOMAIN_CHARS_MAX: usize = 253;
+
+/// Most entries in each of a user's allow and deny lists.
+pub const DOMAIN_LIST_LEN_MAX: usize = 1_000;
+
+/// Largest frame a client may send on the live channel, in bytes; a larger one closes the socket (1009).
+pub const FRAME_BYTES_MAX: usize = 8 * 1_024;
+
+/// Largest REST request body, in bytes, at the edge and at the core alike.
+pub const BODY_BYTES_MAX: usize = 64 * 1_024;
+
+/// Longest value of `x-request-id` taken over from a caller, in characters; a longer one is replaced.
+pub const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// Longest bearer token, in bytes. Cognito's are about 1 KiB; the bound keeps the signature check cheap.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
+
+/// Default for the most friends a user may have; configuration of the core may change it.
+pub const FRIENDS_MAX: usize = 1_000;
+
+/// Items on a page of a list when the caller names no limit.
+pub const PAGE_ITEMS_DEFAULT: u32 = 15;
+
+/// Most items on a page of a list; a larger limit is served as this.
+pub const PAGE_ITEMS_MAX: u32 = 100;
+
+/// Longest first or last name, in characters.
+pub const NAME_CHARS_MAX: usize = 100;
+
+/// Longest of a profile's free-text fields, in characters.
+pub const PROFILE_TEXT_CHARS_MAX: usize = 1_000;
+
+/// Longest e-mail address, in characters (RFC 5321).
+pub const EMAIL_CHARS_MAX: usize = 254;
+
+/// Least time between two fetches of the JSON Web Key Set, in milliseconds.
+pub const JWKS_REFETCH_MS_MIN: i64 = 10_000;
+
+/// Age at which a key set is fetched anew even when every key asked for is in it, in milliseconds.
+pub const JWKS_AGE_MS_MAX: i64 = 3_600_000;
+
+/// Life of a token by which the edge shows itself to the core, in seconds.
+pub const SERVICE_TOKEN_LIFE_S: i64 = 60;
+
+/// Most events in one batch from the core to the edge.
+pub const EVENT_BATCH_LEN_MAX: usize = 100;
+
+/// Largest body of one batch of events, in bytes. A `settings.updated` with two full lists is about 60 KiB.
+pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+
+/// How many of the newest event ids an object remembers in order to drop repeats.
+pub const EVENT_IDS_REMEMBERED: usize = 256;
+
+/// Most calls to other objects that one object has under way at once.
+pub const PEER_CALLS_AT_ONCE: usize = 64;
+
+/// Time after which a call to another object counts as failed, in milliseconds.
+pub const PEER_CALL_MS_MAX: u32 = 2_000;
+
+/// Time after which a call from the edge to the core counts as failed, in milliseconds.
+pub const CORE_CALL_MS_MAX: u32 = 10_000;
+
+/// Time for which a connecting client waits for the core when its user is cached already, in milliseconds.
+pub const SOCIAL_REFRESH_MS_MAX: u32 = 2_000;
+
+/// Default time without a sign of life after which a user counts as offline, in milliseconds.
+pub const PRESENCE_TIMEOUT_MS: i64 = 180_000;
+
+/// Default time between the last socket closing and the user counting as offline, in milliseconds.
+pub const PRESENCE_GRACE_MS: i64 = 15_000;
+
+/// Longest grace for a user whose sockets were lost with their object, in milliseconds: with the time-out
+/// before it, a ghost is gone within 190 s.
+pub const RESTART_GRACE_MS_MAX: i64 = 10_000;

@@ -1,0 +1,90 @@
+//! Moments, as both servers tell them. Nothing here reads a clock.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. In JSON it is RFC 3339 in UTC with a literal `Z`,
+/// because clients append `Z` to whatever lacks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    unix_ms: i64,
+}
+
+/// The latest moment RFC 3339 can write: the last millisecond of the year 9999.
+const UNIX_MS_MAX: i64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// The moment that many milliseconds after the epoch, held within the years 1970 to 9999.
+    pub fn from_unix_ms(unix_ms: i64) -> Self {
+        Self { unix_ms: unix_ms.clamp(0, UNIX_MS_MAX) }
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn unix_ms(self) -> i64 {
+        self.unix_ms
+    }
+
+    /// Whole seconds since the epoch.
+    pub fn unix_s(self) -> i64 {
+        self.unix_ms / 1_000
+    }
+
+    /// The moment `ms` milliseconds later (earlier when negative).
+    #[must_use]
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self::from_unix_ms(self.unix_ms.saturating_add(ms))
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(moment: OffsetDateTime) -> Self {
+        let unix_ms = moment.unix_timestamp_nanos() / 1_000_000;
+        Self::from_unix_ms(i64::try_from(unix_ms).unwrap_or(UNIX_MS_MAX))
+    }
+}
+
+impl From<Timestamp> for OffsetDateTime {
+    fn from(moment: Timestamp) -> Self {
+        Self::from_unix_timestamp_nanos(i128::from(moment.unix_ms) * 1_000_000).unwrap_or(Self::UNIX_EPOCH)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = OffsetDateTime::from(*self).to_offset(UtcOffset::UTC).format(&Rfc3339);
+        f.write_str(&text.map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        time::serde::rfc3339::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_utc_with_a_literal_z() {
+        let text = serde_json::to_string(&Timestamp::from_unix_ms(1_772_366_400_250)).unwrap();
+        assert_eq!(text, r#""2026-03-01T12:00:00.25Z""#);
+        let whole: Timestamp = serde_json::from_str(r#""2026-03-01T14:00:00+02:00""#).unwrap();
+        assert_eq!(whole.to_string(), "2026-03-01T12:00:00Z");
+    }
+
+    #[test]
+    fn arithmetic_stays_within_what_can_be_written() {
+        assert_eq!(Timestamp::from_unix_ms(5).plus_ms(-10).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_unix_ms(i64::MAX).plus_ms(1).to_string(), "9999-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,277 @@
+//! Who is calling: users' OIDC ID tokens and the edge's own service tokens.
+//!
+//! Deliberately absent: fetching keys and reading the time. [`KeyCache`] says when to fetch, its owner does.
+
+use std::collections::HashMap;
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    jwk::{AlgorithmParameters, JwkSet, PublicKeyUse},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::UserId,
+    limits::{JWKS_AGE_MS_MAX, JWKS_REFETCH_MS_MIN, SERVICE_TOKEN_LIFE_S, TOKEN_BYTES_MAX},
+    time::Timestamp,
+};
+
+/// The identity provider whose tokens are taken, and the client they must be meant for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// Exactly the token's `iss`.
+    pub issuer: String,
+    /// One of the token's `aud`: our client id.
+    pub audience: String,
+}
+
+/// What a verified token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    pub user_id: UserId,
+    /// As the provider has it; null when the token carries none.
+    pub email: Option<String>,
+    pub expires_at: Timestamp,
+}
+
+/// Why a token was not taken. Callers learn no more than that it was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("not a token this service takes")]
+    Malformed,
+    #[error("signed with a key the provider does not name")]
+    UnknownKey,
+    #[error("the signature, issuer or audience is wrong")]
+    Refused,
+    #[error("expired")]
+    Expired,
+    #[error("no ID token")]
+    WrongUse,
+}
+
+/// The bearer token of an `Authorization` header: with the scheme, or bare, as the web client's presence
+/// pages send it.
+pub fn bearer(header: &str) -> &str {
+    match header.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => header.trim(),
+    }
+}
+
+/// The id of the key a token says it is signed with.
+///
+/// # Errors
+///
+/// [`TokenError::Malformed`] for what is no token, names no key or is signed in another way than RS256.
+pub fn key_id(token: &str) -> Result<String, TokenError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::Malformed);
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+    // Pinned here and again below: a token must not choose how it is checked.
+    if header.alg != Algorithm::RS256 {
+        return Err(TokenError::Malformed);
+    }
+    header.kid.ok_or(TokenError::Malformed)
+}
+
+/// Checks a token's signature, issuer, audience, expiry and use.
+///
+/// # Errors
+///
+/// Whatever is wrong with it first.
+pub fn verify(token: &str, key: &DecodingKey, issuer: &Issuer, now: Timestamp) -> Result<Claims, TokenError> {
+    #[derive(Deserialize)]
+    struct IdToken {
+        exp: f64,
+        token_use: Option<String>,
+        email: Option<String>,
+        #[serde(rename = "cognito:username")]
+        username: UserId,
+    }
+
+    let mut rules = rules(Algorithm::RS256);
+    rules.set_issuer(&[&issuer.issuer]);
+    rules.set_audience(&[&issuer.audience]);
+    let claims = jsonwebtoken::decode::<IdToken>(token, key, &rules).map_err(|_| TokenError::Refused)?.claims;
+    if claims.token_use.as_deref() != Some("id") {
+        return Err(TokenError::WrongUse);
+    }
+    let expires_at = Timestamp::from_unix_ms((claims.exp * 1_000.0) as i64);
+    if expires_at <= now {
+        return Err(TokenError::Expired);
+    }
+    Ok(Claims { user_id: claims.username, email: claims.email, expires_at })
+}
+
+/// The library's rules without its clock: expiry is judged by the caller's time.
+fn rules(algorithm: Algorithm) -> Validation {
+    let mut rules = Validation::new(algorithm);
+    rules.validate_exp = false;
+    rules.set_required_spec_claims(&["exp", "iss", "aud"]);
+    rules
+}
+
+/// The provider's signing keys, by key id.
+#[derive(Clone, Default)]
+pub struct Keys(HashMap<String, DecodingKey>);
+
+impl Keys {
+    /// Reads a JSON Web Key Set and keeps the RSA signing keys that have an id.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no key set.
+    pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let set: JwkSet = serde_json::from_slice(json)?;
+        let usable = set.keys.iter().filter_map(|jwk| {
+            let rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
+            let signs = !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
+            let id = jwk.common.key_id.clone().filter(|_| rsa && signs)?;
+            Some((id, DecodingKey::from_jwk(jwk).ok()?))
+        });
+        Ok(Self(usable.collect()))
+    }
+}
+
+/// Keys kept between requests. They are fetched when a token names one that is not there, so a rotation is
+/// followed at once, but seldom enough that made-up key ids cannot be turned into load on the provider.
+#[derive(Clone, Default)]
+pub struct KeyCache {
+    keys: Keys,
+    fetched_at: Option<Timestamp>,
+    tried_at: Option<Timestamp>,
+}
+
+/// What [`KeyCache::look_up`] found.
+pub enum Lookup {
+    Key(DecodingKey),
+    /// Fetch the set, say so with [`KeyCache::fetching`], hand it to [`KeyCache::store`], look again.
+    Fetch,
+    /// The provider does not name this key, as far as may be asked now.
+    Unknown,
+}
+
+impl KeyCache {
+    /// Finds a key. One that is old is still served while the provider may not be asked again.
+    pub fn look_up(&self, key_id: &str, now: Timestamp) -> Lookup {
+        let may_fetch = self.tried_at.is_none_or(|at| now >= at.plus_ms(JWKS_REFETCH_MS_MIN));
+        let fresh = self.fetched_at.is_some_and(|at| now < at.plus_ms(JWKS_AGE_MS_MAX));
+        match self.keys.0.get(key_id) {
+            Some(key) if fresh || !may_fetch => Lookup::Key(key.clone()),
+            _ if may_fetch => Lookup::Fetch,
+            _ => Lookup::Unknown,
+        }
+    }
+
+    /// A fetch begins: until [`JWKS_REFETCH_MS_MIN`] later no other does, whether it succeeds or not.
+    pub fn fetching(&mut self, now: Timestamp) {
+        self.tried_at = Some(now);
+    }
+
+    /// The fetch succeeded.
+    pub fn store(&mut self, keys: Keys, now: Timestamp) {
+        self.keys = keys;
+        self.fetched_at = Some(now);
+    }
+}
+
+/// The edge's token towards the core: HS256 over a secret both hold, 60 s long, for `/internal/*` alone.
+pub mod service {
+    use super::{
+        Algorithm, DecodingKey, Deserialize, EncodingKey, Header, SERVICE_TOKEN_LIFE_S, Serialize, Timestamp,
+        TokenError, rules,
+    };
+
+    const ISSUER: &str = "edge";
+    const AUDIENCE: &str = "core-internal";
+
+    #[derive(Serialize, Deserialize)]
+    struct ServiceToken {
+        iss: String,
+        aud: String,
+        iat: i64,
+        exp: i64,
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Malformed`] when the library cannot sign, which no secret makes it do.
+    pub fn sign(secret: &str, now: Timestamp) -> Result<String, TokenError> {
+        let claims = ServiceToken {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            iat: now.unix_s(),
+            exp: now.unix_s() + SERVICE_TOKEN_LIFE_S,
+        };
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|_| TokenError::Malformed)
+    }
+
+    /// Checks a token. One that claims a longer life than ours have is refused.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with it first.
+    pub fn verify(secret: &str, token: &str, now: Timestamp) -> Result<(), TokenError> {
+        let mut rules = rules(Algorithm::HS256);
+        rules.set_issuer(&[ISSUER]);
+        rules.set_audience(&[AUDIENCE]);
+        let key = DecodingKey::from_secret(secret.as_bytes());
+        let claims = jsonwebtoken::decode::<ServiceToken>(token, &key, &rules).map_err(|_| TokenError::Refused)?.claims;
+        if claims.exp.saturating_sub(claims.iat) > SERVICE_TOKEN_LIFE_S {
+            return Err(TokenError::Refused);
+        }
+        if claims.exp <= now.unix_s() { Err(TokenError::Expired) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_772_366_400_000;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(NOW + ms)
+    }
+
+    #[test]
+    fn a_bearer_token_comes_with_its_scheme_or_bare() {
+        assert_eq!(bearer("Bearer a.b.c"), "a.b.c");
+        assert_eq!(bearer("bearer a.b.c"), "a.b.c");
+        assert_eq!(bearer("a.b.c"), "a.b.c");
+    }
+
+    #[test]
+    fn a_service_token_lives_sixty_seconds_and_opens_only_with_its_secret() {
+        let token = service::sign("secret", at(0)).unwrap();
+        assert_eq!(service::verify("secret", &token, at(59_000)), Ok(()));
+        assert_eq!(service::verify("secret", &token, at(60_000)), Err(TokenError::Expired));
+        assert_eq!(service::verify("another", &token, at(0)), Err(TokenError::Refused));
+    }
+
+    #[test]
+    fn an_unknown_key_is_asked_for_at_most_every_ten_seconds() {
+        let mut cache = KeyCache::default();
+        assert!(matches!(cache.look_up("a", at(0)), Lookup::Fetch));
+        cache.fetching(at(0));
+        cache.store(Keys::default(), at(0));
+        assert!(matches!(cache.look_up("a", at(9_999)), Lookup::Unknown));
+        assert!(matches!(cache.look_up("a", at(10_000)), Lookup::Fetch));
+    }
+
+    #[test]
+    fn an_old_key_is_served_while_the_provider_may_not_be_asked() {
+        let mut cache = KeyCache::default();
+        let keys = Keys(HashMap::from([("a".to_owned(), DecodingKey::from_secret(b"x"))]));
+        cache.fetching(at(0));
+        cache.store(keys, at(0));
+        assert!(matches!(cache.look_up("a", at(JWKS_AGE_MS_MAX - 1)), Lookup::Key(_)));
+        assert!(matches!(cache.look_up("a", at(JWKS_AGE_MS_MAX)), Lookup::Fetch));
+        cache.fetching(at(JWKS_AGE_MS_MAX));
+        assert!(matches!(cache.look_up("a", at(JWKS_AGE_MS_MAX + 1)), Lookup::Key(_)));
+    }
+}

@@ -1,0 +1,171 @@
+//! Messages of the live channel and the shapes they share with `GET /presence`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{UserInfo, UserSummary},
+    ids::UserId,
+    page::{Domain, Page},
+    share_policy::ShareMode,
+    time::Timestamp,
+};
+
+/// The bytes of a heartbeat that the runtime answers without waking anything.
+pub const HEARTBEAT_REQUEST: &str = r#"{"action":"heartbeat"}"#;
+
+/// The bytes it answers with.
+pub const HEARTBEAT_RESPONSE: &str = r#"{"type":"heartbeat"}"#;
+
+/// The WebSocket subprotocol that browsers name before the token: it is echoed, the token never.
+pub const SUBPROTOCOL: &str = "pagenow";
+
+/// What a client may send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum ClientMessage {
+    /// A sign of life, once a minute.
+    Heartbeat,
+    /// The tab in front. An empty URL: a page that is not shared.
+    UpdatePresence { url: String, title: String },
+    /// Whether nobody is at this device. The user is idle when all their sockets are.
+    SetIdle { idle: bool },
+}
+
+/// What the server sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ServerMessage {
+    Heartbeat,
+    UpdatePresence(PresenceUpdate),
+    #[serde(rename_all = "camelCase")]
+    PresenceTimeout {
+        user_id: UserId,
+        last_seen_at: Option<Timestamp>,
+    },
+    PresenceSnapshot(PresenceSnapshot),
+    FriendAccepted {
+        user: UserSummary,
+    },
+    #[serde(rename_all = "camelCase")]
+    FriendRemoved {
+        user_id: UserId,
+    },
+    #[serde(rename_all = "camelCase")]
+    SettingsUpdated {
+        share_mode: ShareMode,
+        domain_allow_array: Vec<Domain>,
+        domain_deny_array: Vec<Domain>,
+    },
+    Error {
+        code: ErrorCode,
+        detail: String,
+    },
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    BadMessage,
+}
+
+/// Somebody came online or turned to another page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceUpdate {
+    pub user_id: UserId,
+    /// Empty, as are `title` and `domain`, when the page in front is hidden.
+    pub url: String,
+    pub title: String,
+    pub domain: String,
+    /// The last page that was shown; empty when there was none.
+    pub latest_url: String,
+    pub latest_title: String,
+    pub latest_domain: String,
+    /// Grows with every visible change of this user.
+    pub seq: u64,
+    /// When the change happened.
+    pub at: Timestamp,
+    /// Nobody is at any of the user's devices.
+    pub idle: bool,
+    /// Since when; null while not idle.
+    pub idle_since: Option<Timestamp>,
+}
+
+/// All a client needs to draw its friends, once after connecting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceSnapshot {
+    pub user_presence: UserPresence,
+    pub presence_arr: Vec<UserPresence>,
+    pub user_info_map: BTreeMap<UserId, UserInfo>,
+    /// The social version: a client that knows an older one fetches its lists again.
+    pub version: u64,
+}
+
+/// How somebody appears: `P` of the REST contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserPresence {
+    pub user_id: UserId,
+    /// Null while offline; all empty while online on a hidden page.
+    pub page: Option<PageView>,
+    /// The last page that was shown, all empty when there was none; null while offline.
+    pub latest_page: Option<PageView>,
+    /// Null while online, and for somebody who never was.
+    pub last_seen_at: Option<Timestamp>,
+    /// Nobody is at any of the user's devices. False while offline.
+    pub idle: bool,
+    /// Since when; null while not idle.
+    pub idle_since: Option<Timestamp>,
+}
+
+/// A page as clients get it. All three are empty for a hidden one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PageView {
+    pub url: String,
+    pub title: String,
+    pub domain: String,
+}
+
+impl From<Option<&Page>> for PageView {
+    fn from(page: Option<&Page>) -> Self {
+        page.map_or_else(Self::default, |page| Self {
+            url: page.url.clone(),
+            title: page.title.clone(),
+            domain: page.domain.as_str().to_owned(),
+        })
+    }
+}
+
+/// Why the server closes a socket: the code of the close frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseCode {
+    /// A frame over [`crate::limits::FRAME_BYTES_MAX`].
+    TooBig,
+    /// No heartbeat for the time-out.
+    Silent,
+}
+
+impl CloseCode {
+    /// The number on the wire.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::TooBig => 1009,
+            Self::Silent => 4408,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heartbeat_bytes_are_what_the_types_write() {
+        assert_eq!(serde_json::to_string(&ClientMessage::Heartbeat).unwrap(), HEARTBEAT_REQUEST);
+        assert_eq!(serde_json::to_string(&ServerMessage::Heartbeat).unwrap(), HEARTBEAT_RESPONSE);
+    }
+}
