@@ -1,1 +1,19 @@
+//! The presence engine: everything one user's object decides, as a pure function of what happened and when.
+//!
+//! [`UserPresence::handle`] takes an [`Event`] and the time and returns [`Effect`]s for the shell to carry
+//! out, in order; [`UserPresence::next_wake`] says when it wants to be woken. The same code runs in the
+//! worker and in tests.
+//!
+//! Deliberately absent: IO, async, clocks, randomness, panics, and any knowledge of Durable Objects beyond
+//! the fact that memory may vanish between two events. What must survive that goes out as
+//! [`Effect::Save`] and [`Effect::Attach`] and comes back through [`UserPresence::restore`].
 
+mod event;
+mod friends;
+mod reading;
+mod saved;
+mod user;
+
+pub use event::{Effect, Event, Frame, ReadId, Reply, Save};
+pub use saved::{Attachment, Leaving, Report, Saved, SavedState};
+pub use user::{Times, UserPresence};

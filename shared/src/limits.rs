@@ -84,3 +84,7 @@ pub const PRESENCE_GRACE_MS: i64 = 15_000;
 /// Longest grace for a user whose sockets were lost with their object, in milliseconds: with the time-out
 /// before it, a ghost is gone within 190 s.
 pub const RESTART_GRACE_MS_MAX: i64 = 10_000;
+
+/// How long an object whose friend list is known to be old waits before it asks a core that was away again,
+/// in milliseconds.
+pub const SOCIAL_RETRY_MS: i64 = 30_000;

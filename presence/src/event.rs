@@ -1,0 +1,93 @@
+//! The engine's whole conversation with its shell: what happened, and what to do about it.
+
+use shared::{
+    ids::{EventId, SocketId, UserId},
+    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, Social},
+    time::Timestamp,
+    wire::{CloseCode, PageView, PresenceSnapshot, ServerMessage},
+};
+
+use crate::saved::{Attachment, SavedState};
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A client connected. Its user is registered: a [`Event::SocialLoaded`] came before, now or once.
+    SocketOpened { socket: SocketId },
+    /// A client said something other than the heartbeat bytes that the runtime answers by itself.
+    FrameReceived { socket: SocketId, frame: Frame },
+    /// A socket is gone, whoever closed it.
+    SocketClosed { socket: SocketId },
+    /// A friend's object speaks. Exactly one [`Effect::AnswerPeer`] comes back.
+    PeerSpoke { message: PeerMessage },
+    /// What came of an [`Effect::CallPeers`], for each peer.
+    PeerAnswered { peer: UserId, answer: PeerAnswer },
+    /// That peer could not be reached in time.
+    PeerFailed { peer: UserId },
+    /// What came of an [`Effect::LoadSocial`], or of the shell's own look before a socket opens.
+    SocialLoaded { social: Social },
+    /// The core was away.
+    SocialFailed,
+    /// Changes the core reports. Exactly one [`Effect::AnswerCore`] comes back.
+    CoreReported { events: Vec<CoreEvent> },
+    /// `GET /presence`, or `GET /presence/{id}` when `friend` is given. Exactly one [`Effect::Reply`]
+    /// comes back, though perhaps after later events.
+    Read { read: ReadId, friend: Option<UserId> },
+    /// The alarm fired. `heard` is when each socket's last heartbeat was answered by the runtime.
+    Woken { heard: Vec<(SocketId, Timestamp)> },
+}
+
+/// One WebSocket message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    Text(String),
+    /// Never valid: only its size matters.
+    Binary {
+        bytes: usize,
+    },
+}
+
+/// Names one pending `GET`, so that its reply finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadId(pub u64);
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send this to each of these sockets.
+    Send { sockets: Vec<SocketId>, message: ServerMessage },
+    /// Close the socket. The engine has forgotten it already.
+    Close { socket: SocketId, code: CloseCode },
+    /// Say this to each of these users' objects, and report what came of each.
+    CallPeers { peers: Vec<UserId>, message: PeerMessage },
+    /// Answer the peer that spoke.
+    AnswerPeer(PeerAnswer),
+    /// Tell the core what it need not send again.
+    AnswerCore(EventsTaken),
+    /// Fetch [`Social`] from the core, unless it still has this version.
+    LoadSocial { known_version: Option<u64> },
+    /// Answer a pending `GET`.
+    Reply { read: ReadId, reply: Reply },
+    /// Keep this in storage in place of what was kept before.
+    Save(Save),
+    /// Keep this with the socket in place of what was kept before. Costs no row.
+    Attach { socket: SocketId, attachment: Attachment },
+}
+
+/// One of the three things kept in storage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Save {
+    State(SavedState),
+    Social(Social),
+    EventIds(Vec<EventId>),
+}
+
+/// What a `GET` is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    All(PresenceSnapshot),
+    /// The page of the one asked for; `None` while offline.
+    One(Option<PageView>),
+    /// The one asked for is no friend.
+    NotFriends,
+}

@@ -1,0 +1,120 @@
+//! Who wants to see all friends at once: a socket that opened, or a `GET`. They wait until every friend of
+//! whom nothing was known has answered or failed.
+
+use std::collections::BTreeSet;
+
+use shared::{
+    api::UserInfo,
+    ids::{SocketId, UserId},
+    wire::{PageView, PresenceSnapshot, ServerMessage, UserPresence as Shown},
+};
+
+use crate::{
+    event::{Effect, ReadId, Reply},
+    friends::{View, ViewState},
+    user::UserPresence,
+};
+
+/// Somebody who waits for answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Socket { socket: SocketId, waits_for: BTreeSet<UserId> },
+    Get { read: ReadId, friend: Option<UserId>, waits_for: BTreeSet<UserId> },
+}
+
+impl Reader {
+    fn waits_for(&self) -> &BTreeSet<UserId> {
+        match self {
+            Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for,
+        }
+    }
+}
+
+impl UserPresence {
+    /// A `GET`. A stranger is refused at once; the user's own page needs nobody's answer.
+    pub(crate) fn read(&mut self, read: ReadId, friend: Option<UserId>) {
+        let waits_for = match &friend {
+            None => self.ask_unknown_friends(),
+            Some(id) if *id == self.me => BTreeSet::new(),
+            Some(id) if !self.is_friend(id) => {
+                return self.effects.push(Effect::Reply { read, reply: Reply::NotFriends });
+            }
+            Some(id) if self.views.contains_key(id) => BTreeSet::new(),
+            Some(id) => {
+                let one = BTreeSet::from([id.clone()]);
+                self.ask(&one);
+                one
+            }
+        };
+        self.readers.push(Reader::Get { read, friend, waits_for });
+    }
+
+    /// Serves whoever waits for nobody any more.
+    pub(crate) fn serve_readers(&mut self) {
+        let (waiting, served) = std::mem::take(&mut self.readers)
+            .into_iter()
+            .partition(|reader| !reader.waits_for().is_disjoint(&self.asking));
+        self.readers = waiting;
+        for reader in served {
+            match reader {
+                Reader::Socket { socket, .. } => {
+                    if self.make_ready(socket) {
+                        let snapshot = self.snapshot();
+                        self.send(vec![socket], ServerMessage::PresenceSnapshot(snapshot));
+                    }
+                }
+                Reader::Get { read, friend: None, .. } => {
+                    let reply = Reply::All(self.snapshot());
+                    self.effects.push(Effect::Reply { read, reply });
+                }
+                Reader::Get { read, friend: Some(id), .. } => {
+                    let reply = if id == self.me || self.is_friend(&id) {
+                        Reply::One(self.shown(&id).page)
+                    } else {
+                        Reply::NotFriends
+                    };
+                    self.effects.push(Effect::Reply { read, reply });
+                }
+            }
+        }
+        // Friends do not tell the offline what changes, so what they were told is not kept.
+        if !self.is_online() && self.readers.is_empty() {
+            self.views.clear();
+        }
+    }
+
+    fn snapshot(&self) -> PresenceSnapshot {
+        let friends: &[UserInfo] = self.social.as_ref().map_or(&[], |social| &social.friends);
+        let me = self.social.as_ref().map(|social| &social.user);
+        PresenceSnapshot {
+            user_presence: self.shown(&self.me),
+            presence_arr: friends.iter().map(|friend| self.shown(&friend.user_id)).collect(),
+            user_info_map: friends.iter().chain(me).map(|user| (user.user_id.clone(), user.clone())).collect(),
+            version: self.social_version().unwrap_or_default(),
+        }
+    }
+
+    /// How the user or a friend appears. A friend who could not be asked appears offline.
+    fn shown(&self, id: &UserId) -> Shown {
+        let offline = |last_seen_at| ViewState::Offline { last_seen_at };
+        let state = if *id == self.me {
+            if self.is_online() { ViewState::Online(self.presence()) } else { offline(self.last_seen_at()) }
+        } else {
+            self.views.get(id).map_or_else(|| offline(None), |View { state, .. }| state.clone())
+        };
+        let user_id = id.clone();
+        match state {
+            ViewState::Online(presence) => Shown {
+                user_id,
+                page: Some(PageView::from(presence.page.as_ref())),
+                latest_page: Some(PageView::from(presence.latest.as_ref())),
+                last_seen_at: None,
+                idle: presence.idle_since.is_some(),
+                idle_since: presence.idle_since,
+            },
+            ViewState::Offline { last_seen_at } => {
+                Shown { user_id, page: None, latest_page: None, last_seen_at, idle: false, idle_since: None }
+            }
+        }
+    }
+}
