@@ -1,0 +1,164 @@
+//! Who is calling. Handlers ask by taking a [`Caller`], [`Member`] or [`Edge`] as an argument.
+//!
+//! Deliberately absent: how tokens are checked (`shared::token`), and trust in any header but the token.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header::AUTHORIZATION, request::Parts},
+};
+use jsonwebtoken::DecodingKey;
+use reqwest::Url;
+use shared::{
+    ids::UserId,
+    token::{self, Claims, Issuer, KeyCache, Keys, Lookup},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    App,
+    clock::now,
+    error::{Error, Result},
+};
+
+/// Whoever holds a valid user token, registered or not.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub user_id: UserId,
+    /// As the identity provider has it.
+    pub email: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
+        let Claims { user_id, email, .. } = app.identity.verify(bearer(parts)?).await?;
+        tracing::Span::current().record("user.id", user_id.as_str());
+        Ok(Self { user_id, email })
+    }
+}
+
+/// A caller who has an account.
+#[derive(Debug, Clone)]
+pub struct Member(pub UserId);
+
+impl FromRequestParts<Arc<App>> for Member {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
+        let Caller { user_id, .. } = Caller::from_request_parts(parts, app).await?;
+        let registered = sqlx::query_scalar!(
+            r#"select exists (select from users where user_id = $1) as "registered!""#,
+            user_id.as_str()
+        )
+        .fetch_one(&app.pool)
+        .await?;
+        if registered { Ok(Self(user_id)) } else { Err(Error::Forbidden("Register first, with POST /users/me.")) }
+    }
+}
+
+/// The edge itself, by its service token. User tokens do not open what asks for this.
+pub struct Edge;
+
+impl FromRequestParts<Arc<App>> for Edge {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
+        token::service::verify(&app.service_token_secret, bearer(parts)?, now()).map_err(|_| Error::Unauthorized)?;
+        Ok(Self)
+    }
+}
+
+fn bearer(parts: &Parts) -> Result<&str> {
+    let header = parts.headers.get(AUTHORIZATION).ok_or(Error::Unauthorized)?;
+    header.to_str().map(token::bearer).map_err(|_| Error::Unauthorized)
+}
+
+/// The identity provider and its signing keys as last fetched.
+pub struct IdentityProvider {
+    issuer: Issuer,
+    jwks_url: Url,
+    http: reqwest::Client,
+    /// Held while a fetch is under way, so that any number of requests cause one.
+    fetching: Arc<Mutex<()>>,
+    keys: Arc<std::sync::RwLock<KnownKeys>>,
+}
+
+#[derive(Default)]
+struct KnownKeys {
+    cache: KeyCache,
+    /// The last fetch failed: a key that is not here may exist all the same.
+    provider_away: bool,
+}
+
+impl IdentityProvider {
+    /// `http` brings the time-out of a fetch.
+    pub fn new(issuer: Issuer, jwks_url: Url, http: reqwest::Client) -> Self {
+        Self { issuer, jwks_url, http, fetching: Arc::default(), keys: Arc::default() }
+    }
+
+    async fn verify(&self, token: &str) -> Result<Claims> {
+        let key_id = token::key_id(token).map_err(|_| Error::Unauthorized)?;
+        let key = self.key(&key_id).await?;
+        token::verify(token, &key, &self.issuer, now()).map_err(|_| Error::Unauthorized)
+    }
+
+    async fn key(&self, key_id: &str) -> Result<DecodingKey> {
+        if let Some(known) = self.known(key_id) {
+            return known;
+        }
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
+        // Whoever was before us in the queue may have fetched it.
+        if let Some(known) = self.known(key_id) {
+            return known;
+        }
+        // A task of its own, so that a caller who hangs up does not undo the fetch and allow another.
+        let fetch = fetch(self.http.clone(), self.jwks_url.clone());
+        let keys = Arc::clone(&self.keys);
+        let task = tokio::spawn(async move {
+            let _turn = turn;
+            let started = now();
+            let fetched = fetch.await;
+            let mut known = keys.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            known.cache.fetching(started);
+            known.provider_away = fetched.is_err();
+            match fetched {
+                Ok(fetched) => known.cache.store(fetched, started),
+                Err(cause) => tracing::warn!(cause, "the signing keys could not be fetched"),
+            }
+        });
+        task.await.map_err(|_| Error::Internal("the task that fetches signing keys ended early".to_owned()))?;
+        self.known(key_id).unwrap_or_else(|| Err(Error::Unavailable("the signing keys are too old already".to_owned())))
+    }
+
+    /// What can be said without asking the provider; `None`: it has to be asked.
+    fn known(&self, key_id: &str) -> Option<Result<DecodingKey>> {
+        let known = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match known.cache.look_up(key_id, now()) {
+            Lookup::Key(key) => Some(Ok(key)),
+            Lookup::Fetch => None,
+            Lookup::Unknown if known.provider_away => {
+                Some(Err(Error::Unavailable("no signing keys: the identity provider is away".to_owned())))
+            }
+            Lookup::Unknown => Some(Err(Error::Unauthorized)),
+        }
+    }
+}
+
+/// Most bytes of a key set that are read. Real ones have a few KiB.
+const KEY_SET_BYTES_MAX: usize = 256 * 1_024;
+
+async fn fetch(http: reqwest::Client, url: Url) -> Result<Keys, String> {
+    let cause = |error: reqwest::Error| error.without_url().to_string();
+    let mut response = http.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(cause)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(cause)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > KEY_SET_BYTES_MAX {
+            return Err("the answer is too long to be a key set".to_owned());
+        }
+    }
+    Keys::parse(&body).map_err(|_| "the answer is no key set".to_owned())
+}

@@ -1,0 +1,124 @@
+//! Configuration: every flag, its environment variable and its default. `--help` prints them.
+//!
+//! Deliberately absent: files, and reading the environment anywhere else.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use shared::limits::FRIENDS_MAX;
+use url::Url;
+
+/// The regional API over PostgreSQL: users, friendships and the events about them.
+#[derive(Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Answer requests and relay events until SIGTERM or SIGINT.
+    Serve(Box<ServeConfig>),
+    /// Apply the migrations that the database lacks, then end.
+    Migrate(DatabaseConfig),
+}
+
+/// Where the data is and how long it may keep a request waiting.
+#[derive(Args, Clone)]
+pub struct DatabaseConfig {
+    /// PostgreSQL, as postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+
+    /// Most connections held at once
+    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
+    pub database_connections_max: u32,
+
+    /// Longest wait for a connection, in milliseconds; after it the answer is 503
+    #[arg(long, env = "DATABASE_ACQUIRE_MS_MAX", default_value_t = 3_000)]
+    pub database_acquire_ms_max: u64,
+
+    /// Longest run of one statement, in milliseconds; after it the answer is 503
+    #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = 5_000)]
+    pub database_statement_ms_max: u64,
+}
+
+/// Everything `serve` needs.
+#[derive(Args, Clone)]
+pub struct ServeConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Where the API listens
+    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8080")]
+    pub listen_addr: SocketAddr,
+
+    /// Where Prometheus finds /metrics; never public
+    #[arg(long, env = "METRICS_ADDR", default_value = "127.0.0.1:9100")]
+    pub metrics_addr: SocketAddr,
+
+    /// Exactly the `iss` of the tokens to take
+    #[arg(long, env = "OIDC_ISSUER")]
+    pub oidc_issuer: String,
+
+    /// The client id that tokens must be meant for (`aud`)
+    #[arg(long, env = "OIDC_AUDIENCE")]
+    pub oidc_audience: String,
+
+    /// Where the issuer publishes its signing keys
+    #[arg(long, env = "OIDC_JWKS_URL")]
+    pub oidc_jwks_url: Url,
+
+    /// Longest wait for the signing keys, in milliseconds
+    #[arg(long, env = "OIDC_FETCH_MS_MAX", default_value_t = 3_000)]
+    pub oidc_fetch_ms_max: u64,
+
+    /// Base of the edge's own routes; events go to <EDGE_URL>/internal/events
+    #[arg(long, env = "EDGE_URL")]
+    pub edge_url: Url,
+
+    /// Longest wait for the edge to take a batch of events, in milliseconds
+    #[arg(long, env = "EDGE_CALL_MS_MAX", default_value_t = 10_000)]
+    pub edge_call_ms_max: u64,
+
+    /// Standard Webhooks secret that signs events (whsec_…)
+    #[arg(long, env = "EVENT_SIGNING_SECRET", hide_env_values = true)]
+    pub event_signing_secret: String,
+
+    /// Secret of the tokens by which the edge shows itself on /internal
+    #[arg(long, env = "SERVICE_TOKEN_SECRET", hide_env_values = true, value_parser = non_empty)]
+    pub service_token_secret: String,
+
+    /// Most friends a user may have
+    #[arg(long, env = "FRIENDS_MAX", default_value_t = FRIENDS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub friends_max: u32,
+
+    /// Longest time for one request, in milliseconds; after it the answer is 503
+    #[arg(long, env = "REQUEST_MS_MAX", default_value_t = 8_000)]
+    pub request_ms_max: u64,
+
+    /// Time between two looks into the outbox when nothing wakes the relay, in milliseconds
+    #[arg(long, env = "OUTBOX_POLL_MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub outbox_poll_ms: u64,
+
+    /// Longest time between two attempts to deliver an event, in milliseconds
+    #[arg(long, env = "OUTBOX_RETRY_MS_MAX", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub outbox_retry_ms_max: u64,
+
+    /// Longest time for requests and deliveries under way to end at shutdown, in milliseconds
+    #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000)]
+    pub shutdown_ms_max: u64,
+}
+
+impl ServeConfig {
+    /// [`Self::request_ms_max`] as a duration.
+    pub fn request_time_max(&self) -> Duration {
+        Duration::from_millis(self.request_ms_max)
+    }
+}
+
+fn non_empty(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
+}

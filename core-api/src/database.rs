@@ -1,0 +1,80 @@
+//! The connection pool, the migrations inside this binary, and whether the database is ready for it.
+//!
+//! Deliberately absent: queries. Each stands beside the one who asks it.
+
+use std::{str::FromStr, time::Duration};
+
+use anyhow::Context;
+use sqlx::{
+    ConnectOptions, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::config::DatabaseConfig;
+
+/// Every migration, as it was when this binary was built.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// Lifetime of a connection: old ones go, so that load spreads anew after a failover.
+const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
+
+/// A pool that connects when first used, so that the server can start while the database is away.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
+    // The error of a bad URL may repeat it, and it holds a password.
+    let options = PgConnectOptions::from_str(&config.database_url)
+        .ok()
+        .context("DATABASE_URL is no PostgreSQL URL")?
+        .application_name("core-api")
+        // Statements are logged by nobody: they carry what users wrote.
+        .disable_statement_logging();
+    let statement_ms_max = config.database_statement_ms_max;
+    let pool = PgPoolOptions::new()
+        .max_connections(config.database_connections_max)
+        .acquire_timeout(Duration::from_millis(config.database_acquire_ms_max))
+        .max_lifetime(CONNECTION_LIFE)
+        // A statement of its own, because connection poolers refuse it as a start-up parameter.
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                sqlx::query("select set_config('statement_timeout', $1, false)")
+                    .bind(statement_ms_max.to_string())
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(pool)
+}
+
+/// Applies the migrations that are missing.
+///
+/// # Errors
+///
+/// When the database cannot be reached, a migration fails, or one that was applied has been changed since.
+pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
+    // A migration may take longer than any request should.
+    let unhurried = DatabaseConfig { database_statement_ms_max: 0, ..config.clone() };
+    MIGRATIONS.run(&pool(&unhurried)?).await.context("the migrations did not go through")
+}
+
+/// Whether the database answers and every migration of this binary is applied. Later ones may be too: while
+/// a new version is rolled out, the old one goes on.
+///
+/// # Errors
+///
+/// When the database cannot be reached.
+pub async fn is_migrated(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let applied: Vec<i64> =
+        match sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(pool).await {
+            Ok(applied) => applied,
+            // No migration has ever run.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Ok(false),
+            Err(error) => return Err(error),
+        };
+    Ok(MIGRATIONS.iter().all(|migration| applied.contains(&migration.version)))
+}

@@ -1,0 +1,167 @@
+//! Everything that can go wrong with a request, and what the caller hears of it.
+//!
+//! Client errors explain. Server errors say nothing of the inside and are logged here, once.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use shared::api::{FieldError, PROBLEM_JSON, Problem};
+use sqlx::error::DatabaseError;
+
+/// Seconds after which a caller may try again what was unavailable.
+const RETRY_AFTER_S: u64 = 2;
+
+/// Why a request was not served.
+#[derive(Debug)]
+pub enum Error {
+    /// 400: cannot be read, or asks for what makes no sense.
+    Malformed { detail: &'static str, errors: Vec<FieldError> },
+    /// 401: no valid token. Callers learn no more than that.
+    Unauthorized,
+    /// 403: not theirs to do.
+    Forbidden(&'static str),
+    /// 404: no such thing.
+    NotFound(&'static str),
+    /// 405: known path, other method.
+    MethodNotAllowed,
+    /// 409: at odds with what is there.
+    Conflict(&'static str),
+    /// 413: over [`shared::limits::BODY_BYTES_MAX`].
+    TooLarge,
+    /// 422: well-formed, but the content is not acceptable.
+    Invalid(Vec<FieldError>),
+    /// 503: something this service needs is away; the text is for the log alone.
+    Unavailable(String),
+    /// 500: our fault; the text is for the log alone.
+    Internal(String),
+}
+
+/// The result of every handler and extractor.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A 400 that concerns one field of the path or query.
+    pub fn malformed_field(field: &str, message: impl Into<String>) -> Self {
+        let errors = vec![FieldError { field: field.to_owned(), message: message.into() }];
+        Self::Malformed { detail: "A part of the address is malformed.", errors }
+    }
+
+    /// A 422 that concerns one field.
+    pub fn invalid_field(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed { .. } => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::Malformed { detail, .. } => detail,
+            Self::Unauthorized => "A valid token is needed.",
+            Self::Forbidden(detail) | Self::NotFound(detail) | Self::Conflict(detail) => detail,
+            Self::MethodNotAllowed => "This address does not take that method.",
+            Self::TooLarge => "The body is larger than 64 KiB.",
+            Self::Invalid(_) => "Some of the values are not acceptable.",
+            Self::Unavailable(_) => "The service is not available right now. Please try again shortly.",
+            Self::Internal(_) => "Something went wrong on our side.",
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        match &self {
+            Self::Unavailable(cause) => tracing::warn!(cause, "unavailable"),
+            Self::Internal(cause) => tracing::error!(cause, "internal error"),
+            Self::Malformed { .. }
+            | Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::MethodNotAllowed
+            | Self::Conflict(_)
+            | Self::TooLarge
+            | Self::Invalid(_) => {}
+        }
+        let mut problem = Problem::new(status.as_u16(), status.canonical_reason().unwrap_or_default(), self.detail());
+        if let Self::Malformed { errors, .. } | Self::Invalid(errors) = self {
+            problem.errors = errors;
+        }
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        response
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    /// Only the kind of error and its code reach the log: messages and details may repeat what users wrote.
+    fn from(error: sqlx::Error) -> Self {
+        if let sqlx::Error::Database(error) = &error {
+            return from_database(error.as_ref());
+        }
+        let cause = format!("database: {}", kind(&error));
+        let away = matches!(
+            error,
+            sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+        );
+        if away { Self::Unavailable(cause) } else { Self::Internal(cause) }
+    }
+}
+
+fn from_database(error: &dyn DatabaseError) -> Error {
+    match error.constraint() {
+        Some("users_pkey") => return Error::Conflict("You are registered already."),
+        Some("users_email_unique") => return Error::Conflict("This e-mail address belongs to another account."),
+        Some("friendships_of_two") => return NOT_WITH_YOURSELF,
+        _ => {}
+    }
+    let code = error.code().unwrap_or_default();
+    let cause = format!("database error {code}");
+    if PASSING.iter().any(|start| code.starts_with(start)) { Error::Unavailable(cause) } else { Error::Internal(cause) }
+}
+
+/// How the codes of errors begin that are nobody's bug and pass by themselves or by an operator's hand:
+/// connection lost, login or database missing, deadlock, no resources, shut down or out of time, and a schema
+/// that is not migrated yet.
+const PASSING: [&str; 9] = ["08", "28", "3D", "40", "53", "57", "55P03", "42P01", "42703"];
+
+/// 400 for whoever names themselves where another user belongs.
+pub const NOT_WITH_YOURSELF: Error = Error::Malformed { detail: "Nobody can be their own friend.", errors: Vec::new() };
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library may add kinds, and few need words of their own")]
+fn kind(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::PoolTimedOut => "no connection in time",
+        sqlx::Error::PoolClosed => "the pool is closed",
+        sqlx::Error::Io(_) => "the connection broke",
+        sqlx::Error::Tls(_) => "TLS",
+        sqlx::Error::RowNotFound => "row not found",
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "undecodable column",
+        sqlx::Error::Encode(_) => "unencodable value",
+        sqlx::Error::Protocol(_) => "protocol",
+        _ => "other",
+    }
+}

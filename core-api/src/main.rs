@@ -1,0 +1,32 @@
+//! `core-api serve | migrate`.
+
+use anyhow::anyhow;
+use clap::Parser;
+use core_api::{
+    config::{Cli, Command},
+    database, serve,
+};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .init();
+    // Where, not what: the message of a panic may repeat what somebody sent.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(panic.location = place, "panic");
+    }));
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
+    match cli.command {
+        Command::Serve(config) => serve(*config).await,
+        Command::Migrate(config) => database::migrate(&config).await,
+    }
+}

@@ -1,0 +1,71 @@
+//! Around every request: its id, its deadline, its log line and its metrics.
+//!
+//! Deliberately absent: paths, queries and bodies. What is logged is the pattern of the route that matched.
+
+use std::{any::Any, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use shared::{internal::REQUEST_ID_HEADER, limits::REQUEST_ID_CHARS_MAX};
+use tracing::{Instrument, field::Empty};
+use uuid::Uuid;
+
+use crate::{App, error::Error};
+
+/// The middleware.
+pub async fn observe(
+    State(app): State<Arc<App>>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let method = known_method(request.method());
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        request.id = id.to_str().unwrap_or_default(),
+        http.method = method,
+        http.route = route,
+        user.id = Empty
+    );
+    let served = async {
+        let served = tokio::time::timeout(app.request_time_max, next.run(request)).await;
+        let response = served.unwrap_or_else(|_| Error::Unavailable("request timed out".to_owned()).into_response());
+        let (status, took) = (response.status().as_u16(), started.elapsed());
+        app.metrics.answered(method, route, status, took);
+        tracing::info!(http.status = status, duration_ms = took.as_secs_f64() * 1_000.0, "answered");
+        response
+    };
+    let mut response = served.instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID_HEADER, id);
+    response
+}
+
+/// The answer when a handler panics. Where, the panic hook has logged; what, is nobody's business.
+pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Error::Internal("a handler panicked".to_owned()).into_response()
+}
+
+/// The caller's id of the request when it is harmless in logs and headers, or else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let harmless = |id: &&HeaderValue| {
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers.get(REQUEST_ID_HEADER).filter(harmless).cloned().unwrap_or_else(|| {
+        // The text of a UUID is always a valid header value.
+        HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
+    })
+}
+
+/// The method, unless the caller made one up: labels must have few values.
+fn known_method(method: &Method) -> &'static str {
+    let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
+    let names = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+    known.iter().zip(names).find(|(one, _)| *one == method).map_or("other", |(_, name)| name)
+}

@@ -1,0 +1,113 @@
+//! Writing events in the transaction of the change they tell. `relay` delivers them.
+//!
+//! Deliberately absent: sending. What is not in the table does not exist, and what is arrives.
+
+use std::collections::BTreeMap;
+
+use shared::{
+    ids::{EventId, UserId},
+    internal::{Change, CoreEvent},
+};
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::{
+    App,
+    error::{Error, Result},
+    user_rows::{SummaryRow, stored_id},
+};
+
+/// A user whose social version has just grown.
+pub struct Bumped {
+    pub row: SummaryRow,
+    pub version: u64,
+}
+
+/// Lets the social version of these users grow, and gives who they are.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn bump(connection: &mut PgConnection, ids: &[&UserId]) -> Result<BTreeMap<UserId, Bumped>> {
+    let ids: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
+    let rows = sqlx::query!(
+        "update users set social_version = social_version + 1 where user_id = any($1)
+        returning user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension,
+            social_version",
+        &ids
+    )
+    .fetch_all(connection)
+    .await?;
+    let bumped = rows.into_iter().map(|row| {
+        let id = stored_id(row.user_id.clone())?;
+        let version = version(row.social_version)?;
+        let row = SummaryRow {
+            user_id: row.user_id,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            description: row.description,
+            profile_image_uploaded_at: row.profile_image_uploaded_at,
+            profile_image_extension: row.profile_image_extension,
+        };
+        Ok((id, Bumped { row, version }))
+    });
+    bumped.collect()
+}
+
+/// A social version from the database.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when it is negative, which growing from 1 does not make it.
+pub fn version(stored: i64) -> Result<u64> {
+    u64::try_from(stored).map_err(|_| Error::Internal("a stored social version is negative".to_owned()))
+}
+
+/// An event with an id of its own.
+pub fn event(recipient: UserId, version: u64, change: Change) -> CoreEvent {
+    CoreEvent { id: EventId(Uuid::now_v7()), recipient, version, change }
+}
+
+/// Writes the events, commits the change together with them, and wakes the relay.
+///
+/// # Errors
+///
+/// When the database does not answer; then nothing has changed, or the answer to the commit was lost.
+pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, events: Vec<CoreEvent>) -> Result<()> {
+    let mut ids = Vec::new();
+    let mut recipients = Vec::new();
+    let mut kinds = Vec::new();
+    let mut versions = Vec::new();
+    let mut payloads = Vec::new();
+    for event in events {
+        let (kind, payload) = parts(&event.change)?;
+        ids.push(event.id.0);
+        recipients.push(String::from(event.recipient));
+        kinds.push(kind);
+        versions.push(i64::try_from(event.version).map_err(|_| Error::Internal("a version is too large".to_owned()))?);
+        payloads.push(payload);
+    }
+    sqlx::query!(
+        "insert into outbox (id, recipient, kind, version, payload)
+        select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[])",
+        &ids,
+        &recipients,
+        &kinds,
+        &versions,
+        &payloads
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    app.outbox_written.notify_one();
+    Ok(())
+}
+
+/// `kind` and `payload`, as the type itself writes them.
+fn parts(change: &Change) -> Result<(String, serde_json::Value)> {
+    let not_an_object = || Error::Internal("a change is not written as kind and payload".to_owned());
+    let mut json = serde_json::to_value(change).map_err(|_| not_an_object())?;
+    let kind = json.get("kind").and_then(|kind| kind.as_str()).ok_or_else(not_an_object)?.to_owned();
+    let payload = json.get_mut("payload").map(serde_json::Value::take).ok_or_else(not_an_object)?;
+    Ok((kind, payload))
+}

@@ -1,0 +1,355 @@
+//! Accounts and profiles: `/users/…`.
+
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+
+use axum::{Json, extract::State, http::StatusCode};
+use garde::Validate;
+use serde::{Deserialize, Deserializer};
+use shared::{
+    api::{FriendshipState, UserPrivate, UserPublic},
+    ids::UserId,
+    internal::Change,
+    limits::{DOMAIN_LIST_LEN_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, PROFILE_TEXT_CHARS_MAX},
+    page::Domain,
+    share_policy::{ShareMode, SharePolicy},
+};
+use sqlx::{Postgres, Transaction};
+use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+
+use crate::{
+    App,
+    auth::Caller,
+    default_domains,
+    error::{Error, Result},
+    extract::{Body, Path},
+    outbox,
+    user_rows::{StoredPolicy, SummaryRow, UserRow},
+};
+
+const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.");
+
+/// The body of a registration. Unlike the other texts, names are trimmed.
+#[derive(Deserialize, Validate)]
+pub struct NewUser {
+    #[garde(custom(filled_name))]
+    first_name: String,
+    #[garde(custom(name))]
+    last_name: String,
+    #[garde(custom(date))]
+    dob: Option<String>,
+    #[garde(custom(profile_text))]
+    gender: Option<String>,
+}
+
+/// `POST /users/me`: registers the caller under the id and e-mail address of the token.
+pub async fn register(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewUser>,
+) -> Result<(StatusCode, Json<UserPrivate>)> {
+    let email = caller.email.as_deref().filter(|email| is_acceptable(email) && !email.is_empty());
+    let email = email.filter(|email| email.chars().count() <= EMAIL_CHARS_MAX);
+    let email = email.ok_or_else(|| Error::invalid_field("email", "the token carries no usable e-mail address"))?;
+    let policy = StoredPolicy::of(&default_domains::policy()?);
+    let mut transaction = app.pool.begin().await?;
+    sqlx::query!(
+        "insert into users (user_id, email, first_name, last_name, dob, gender,
+            share_mode, domain_allow_array, domain_deny_array)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        caller.user_id.as_str(),
+        email,
+        new.first_name.trim(),
+        new.last_name.trim(),
+        new.dob.as_deref().and_then(parse_date),
+        new.gender,
+        policy.share_mode,
+        &policy.domain_allow_array,
+        &policy.domain_deny_array
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let user = UserRow::load(&mut transaction, &caller.user_id).await?.ok_or(NOT_REGISTERED)?;
+    transaction.commit().await?;
+    Ok((StatusCode::CREATED, Json(user.private()?)))
+}
+
+/// `GET /users/me`.
+pub async fn me(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<UserPrivate>> {
+    let mut connection = app.pool.acquire().await?;
+    let user = UserRow::load(&mut connection, &caller.user_id).await?.ok_or(NOT_REGISTERED)?;
+    Ok(Json(user.private()?))
+}
+
+/// The body of an update: everything is replaced, except that an absent `dob` or `dob_public` stays as it is,
+/// because published clients know neither.
+#[derive(Deserialize, Validate)]
+pub struct UserUpdate {
+    #[garde(custom(filled_name))]
+    first_name: String,
+    #[garde(custom(name))]
+    last_name: String,
+    #[garde(custom(profile_text))]
+    description: Option<String>,
+    #[garde(skip)]
+    share_mode: ShareMode,
+    #[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))]
+    domain_allow_array: Vec<String>,
+    #[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))]
+    domain_deny_array: Vec<String>,
+    #[garde(custom(profile_text))]
+    gender: Option<String>,
+    #[garde(custom(profile_text))]
+    school: Option<String>,
+    #[garde(custom(profile_text))]
+    work: Option<String>,
+    #[garde(custom(profile_text))]
+    location: Option<String>,
+    #[garde(skip)]
+    email_public: bool,
+    #[garde(skip)]
+    gender_public: bool,
+    #[garde(skip)]
+    school_public: bool,
+    #[garde(skip)]
+    work_public: bool,
+    #[garde(skip)]
+    location_public: bool,
+    /// Outer `None`: not sent. Inner `None`: to be forgotten.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(inner(custom(date)))]
+    dob: Option<Option<String>>,
+    #[garde(skip)]
+    dob_public: Option<bool>,
+}
+
+/// `PUT /users/me`.
+pub async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(update): Body<UserUpdate>,
+) -> Result<Json<UserPrivate>> {
+    let policy = SharePolicy {
+        mode: update.share_mode,
+        allow: parse_domains(&update.domain_allow_array),
+        deny: parse_domains(&update.domain_deny_array),
+    };
+    let mut transaction = app.pool.begin().await?;
+    let before = lock_policy(&mut transaction, &caller.user_id).await?;
+    sqlx::query!(
+        "update users set first_name = $2, last_name = $3, description = $4, gender = $5, school = $6, work = $7,
+            location = $8, email_public = $9, gender_public = $10, school_public = $11, work_public = $12,
+            location_public = $13, dob = case when $14 then $15 else dob end,
+            dob_public = coalesce($16, dob_public)
+        where user_id = $1",
+        caller.user_id.as_str(),
+        update.first_name.trim(),
+        update.last_name.trim(),
+        update.description.unwrap_or_default(),
+        update.gender,
+        update.school,
+        update.work,
+        update.location,
+        update.email_public,
+        update.gender_public,
+        update.school_public,
+        update.work_public,
+        update.location_public,
+        update.dob.is_some(),
+        update.dob.flatten().as_deref().and_then(parse_date) as Option<Date>,
+        update.dob_public as Option<bool>,
+    )
+    .execute(&mut *transaction)
+    .await?;
+    save_policy(&app, transaction, &caller.user_id, &before, policy).await
+}
+
+/// Which of the two lists a path means.
+pub enum DomainList {
+    Allow,
+    Deny,
+}
+
+impl FromStr for DomainList {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "allow" => Ok(Self::Allow),
+            "deny" => Ok(Self::Deny),
+            _ => Err("is neither allow nor deny"),
+        }
+    }
+}
+
+/// The body that replaces a list.
+#[derive(Deserialize, Validate)]
+#[serde(transparent)]
+#[garde(transparent)]
+pub struct DomainEntries(#[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))] Vec<String>);
+
+/// `PUT /users/me/domain_array/{allow|deny}`.
+pub async fn update_domains(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(list): Path<DomainList>,
+    Body(DomainEntries(entries)): Body<DomainEntries>,
+) -> Result<Json<UserPrivate>> {
+    let mut transaction = app.pool.begin().await?;
+    let before = lock_policy(&mut transaction, &caller.user_id).await?;
+    let mut policy = before.clone();
+    match list {
+        DomainList::Allow => policy.allow = parse_domains(&entries),
+        DomainList::Deny => policy.deny = parse_domains(&entries),
+    }
+    save_policy(&app, transaction, &caller.user_id, &before, policy).await
+}
+
+/// `GET /users/id/{id}`: a profile as its owner lets others see it.
+pub async fn profile(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+) -> Result<Json<UserPublic>> {
+    let row = sqlx::query!(
+        r#"select user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension,
+            case when dob_public then dob end as dob,
+            case when gender_public then gender end as gender,
+            case when school_public then school end as school,
+            case when work_public then work end as work,
+            case when location_public then location end as location,
+            (select accepted_at is not null from friendships
+                where least(user_id1, user_id2) = least($1, $2) and greatest(user_id1, user_id2) = greatest($1, $2)
+            ) as accepted,
+            (select count(*) from friends mine join friends theirs using (friend_id)
+                where mine.user_id = $2 and theirs.user_id = $1
+            ) as "mutual_friend_count!"
+        from users where user_id = $1"#,
+        user_id.as_str(),
+        caller.user_id.as_str()
+    )
+    .fetch_optional(&app.pool)
+    .await?
+    .ok_or(Error::NotFound("There is no such user."))?;
+    let friendship_state = match row.accepted {
+        None => FriendshipState::None,
+        Some(false) => FriendshipState::Pending,
+        Some(true) => FriendshipState::Accepted,
+    };
+    let summary = SummaryRow {
+        user_id: row.user_id,
+        first_name: row.first_name,
+        last_name: row.last_name,
+        description: row.description,
+        profile_image_uploaded_at: row.profile_image_uploaded_at,
+        profile_image_extension: row.profile_image_extension,
+    };
+    // Nobody stands in any way to themselves.
+    let other = user_id != caller.user_id;
+    let mut summary = summary.summary(other.then_some(friendship_state))?;
+    summary.mutual_friend_count = other.then_some(row.mutual_friend_count);
+    Ok(Json(UserPublic {
+        summary,
+        dob: row.dob.map(|date| date.to_string()),
+        gender: row.gender,
+        school: row.school,
+        work: row.work,
+        location: row.location,
+    }))
+}
+
+/// The caller's share settings, which nobody changes until the transaction ends.
+async fn lock_policy(transaction: &mut Transaction<'_, Postgres>, user_id: &UserId) -> Result<SharePolicy> {
+    let stored = sqlx::query_as!(
+        StoredPolicy,
+        "select share_mode, domain_allow_array, domain_deny_array from users where user_id = $1
+        for no key update",
+        user_id.as_str()
+    );
+    stored.fetch_optional(&mut **transaction).await?.map(|stored| stored.policy()).ok_or(NOT_REGISTERED)
+}
+
+/// Ends an update: when the share settings differ from before, the edge and the user's other devices hear of it.
+async fn save_policy(
+    app: &App,
+    mut transaction: Transaction<'_, Postgres>,
+    user_id: &UserId,
+    before: &SharePolicy,
+    policy: SharePolicy,
+) -> Result<Json<UserPrivate>> {
+    let stored = StoredPolicy::of(&policy);
+    sqlx::query!(
+        "update users set share_mode = $2, domain_allow_array = $3, domain_deny_array = $4 where user_id = $1",
+        user_id.as_str(),
+        stored.share_mode,
+        &stored.domain_allow_array,
+        &stored.domain_deny_array
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let user = UserRow::load(&mut transaction, user_id).await?.ok_or(NOT_REGISTERED)?;
+    let mut events = Vec::new();
+    if policy != *before {
+        for (recipient, bumped) in outbox::bump(&mut transaction, &[user_id]).await? {
+            let change = Change::SettingsUpdated { share: policy.clone() };
+            events.push(outbox::event(recipient, bumped.version, change));
+        }
+    }
+    outbox::commit(app, transaction, events).await?;
+    Ok(Json(user.private()?))
+}
+
+/// Only for what has been validated: entries that name no public site are left out.
+fn parse_domains(entries: &[String]) -> BTreeSet<Domain> {
+    entries.iter().filter_map(|entry| Domain::parse_entry(entry).ok()).collect()
+}
+
+const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
+
+/// `None` for what is no date, and for the empty text by which clients mean none.
+fn parse_date(text: &str) -> Option<Date> {
+    Date::parse(text, DATE).ok()
+}
+
+/// PostgreSQL keeps every character of a text but this.
+fn is_acceptable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+fn bounded(text: &str, chars_max: usize) -> garde::Result {
+    if !is_acceptable(text) {
+        return Err(garde::Error::new("contains a character that cannot be stored"));
+    }
+    if text.chars().count() > chars_max {
+        return Err(garde::Error::new(format!("has more than {chars_max} characters")));
+    }
+    Ok(())
+}
+
+fn filled_name(text: &str, (): &()) -> garde::Result {
+    if text.trim().is_empty() { Err(garde::Error::new("is empty")) } else { bounded(text.trim(), NAME_CHARS_MAX) }
+}
+
+fn name(text: &str, (): &()) -> garde::Result {
+    bounded(text.trim(), NAME_CHARS_MAX)
+}
+
+fn profile_text(text: &Option<String>, (): &()) -> garde::Result {
+    text.as_deref().map_or(Ok(()), |text| bounded(text, PROFILE_TEXT_CHARS_MAX))
+}
+
+fn date(text: &Option<String>, (): &()) -> garde::Result {
+    match text.as_deref() {
+        None | Some("") => Ok(()),
+        Some(text) if parse_date(text).is_some() => Ok(()),
+        Some(_) => Err(garde::Error::new("is not a date, as YYYY-MM-DD")),
+    }
+}
+
+fn domain(text: &str, (): &()) -> garde::Result {
+    Domain::parse_entry(text).map(drop).map_err(garde::Error::new)
+}
+
+/// Tells null from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,195 @@
+//! Rows of the users table, and the shapes of the contract made from them.
+//!
+//! Deliberately absent: queries, except the one for a whole row, which four calls share.
+
+use std::collections::BTreeSet;
+
+use shared::{
+    api::{FriendshipState, UserInfo, UserPrivate, UserPublic, UserSummary},
+    ids::UserId,
+    page::Domain,
+    share_policy::{ShareMode, SharePolicy},
+    time::Timestamp,
+};
+use sqlx::PgConnection;
+use time::{Date, OffsetDateTime};
+
+use crate::error::{Error, Result};
+
+/// What lists show of a user.
+pub struct SummaryRow {
+    pub user_id: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub description: String,
+    pub profile_image_uploaded_at: Option<OffsetDateTime>,
+    pub profile_image_extension: Option<String>,
+}
+
+impl SummaryRow {
+    /// The summary, with the caller's standing where it is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`stored_id`].
+    pub fn summary(self, friendship_state: Option<FriendshipState>) -> Result<UserSummary> {
+        Ok(UserSummary {
+            user_id: stored_id(self.user_id)?,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            description: self.description,
+            profile_image_uploaded_at: self.profile_image_uploaded_at.map(Timestamp::from),
+            profile_image_extension: self.profile_image_extension,
+            friendship_state,
+            mutual_friend_count: None,
+        })
+    }
+}
+
+/// What presences show of a user.
+pub struct InfoRow {
+    pub user_id: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub profile_image_extension: Option<String>,
+}
+
+impl TryFrom<InfoRow> for UserInfo {
+    type Error = Error;
+
+    fn try_from(row: InfoRow) -> Result<Self> {
+        Ok(Self {
+            user_id: stored_id(row.user_id)?,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            profile_image_extension: row.profile_image_extension,
+        })
+    }
+}
+
+/// An id from the database.
+///
+/// # Errors
+///
+/// [`Error::Internal`] for text that is no id: something else than this service has written it.
+pub fn stored_id(text: String) -> Result<UserId> {
+    UserId::try_from(text).map_err(|_| Error::Internal("a stored user id is not one".to_owned()))
+}
+
+/// Share settings as they are stored.
+pub struct StoredPolicy {
+    pub share_mode: String,
+    pub domain_allow_array: Vec<String>,
+    pub domain_deny_array: Vec<String>,
+}
+
+impl StoredPolicy {
+    /// The settings as columns.
+    pub fn of(policy: &SharePolicy) -> Self {
+        let share_mode = match policy.mode {
+            ShareMode::DefaultNone => "default_none",
+            ShareMode::DefaultAll => "default_all",
+        };
+        let texts = |set: &BTreeSet<Domain>| set.iter().map(|domain| domain.as_str().to_owned()).collect();
+        Self {
+            share_mode: share_mode.to_owned(),
+            domain_allow_array: texts(&policy.allow),
+            domain_deny_array: texts(&policy.deny),
+        }
+    }
+
+    /// The settings from columns. Entries that are no longer names of public sites, because the public suffix
+    /// list has changed since, are left out: no page can have such a domain any more.
+    pub fn policy(&self) -> SharePolicy {
+        // The database holds the two spellings only.
+        let mode = if self.share_mode == "default_all" { ShareMode::DefaultAll } else { ShareMode::DefaultNone };
+        let domains = |texts: &[String]| texts.iter().filter_map(|text| Domain::parse_entry(text).ok()).collect();
+        SharePolicy { mode, allow: domains(&self.domain_allow_array), deny: domains(&self.domain_deny_array) }
+    }
+}
+
+/// A whole account.
+pub struct UserRow {
+    user_id: String,
+    first_name: String,
+    last_name: String,
+    description: String,
+    profile_image_uploaded_at: Option<OffsetDateTime>,
+    profile_image_extension: Option<String>,
+    dob: Option<Date>,
+    gender: Option<String>,
+    school: Option<String>,
+    work: Option<String>,
+    location: Option<String>,
+    email: String,
+    email_public: bool,
+    dob_public: bool,
+    gender_public: bool,
+    school_public: bool,
+    work_public: bool,
+    location_public: bool,
+    share_mode: String,
+    domain_allow_array: Vec<String>,
+    domain_deny_array: Vec<String>,
+}
+
+impl UserRow {
+    /// Reads an account; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn load(connection: &mut PgConnection, user_id: &UserId) -> Result<Option<Self>> {
+        let row = sqlx::query_as!(
+            Self,
+            "select user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension,
+                dob, gender, school, work, location, email, email_public, dob_public, gender_public, school_public,
+                work_public, location_public, share_mode, domain_allow_array, domain_deny_array
+            from users where user_id = $1",
+            user_id.as_str()
+        );
+        Ok(row.fetch_optional(connection).await?)
+    }
+
+    /// The account as its owner sees it.
+    ///
+    /// # Errors
+    ///
+    /// As [`stored_id`].
+    pub fn private(self) -> Result<UserPrivate> {
+        let stored = StoredPolicy {
+            share_mode: self.share_mode,
+            domain_allow_array: self.domain_allow_array,
+            domain_deny_array: self.domain_deny_array,
+        };
+        let policy = stored.policy();
+        let summary = SummaryRow {
+            user_id: self.user_id,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            description: self.description,
+            profile_image_uploaded_at: self.profile_image_uploaded_at,
+            profile_image_extension: self.profile_image_extension,
+        };
+        Ok(UserPrivate {
+            public: UserPublic {
+                summary: summary.summary(None)?,
+                dob: self.dob.map(|date| date.to_string()),
+                gender: self.gender,
+                school: self.school,
+                work: self.work,
+                location: self.location,
+            },
+            email: self.email,
+            email_public: self.email_public,
+            dob_public: self.dob_public,
+            gender_public: self.gender_public,
+            school_public: self.school_public,
+            work_public: self.work_public,
+            location_public: self.location_public,
+            share_mode: policy.mode,
+            domain_allow_array: policy.allow.into_iter().collect(),
+            domain_deny_array: policy.deny.into_iter().collect(),
+        })
+    }
+}
