@@ -1,0 +1,183 @@
+//! The edge: the one public origin. It checks who is calling, answers the live channel and `/presence`
+//! itself through the caller's own object, takes the core's events, and passes everything else on.
+//!
+//! Deliberately absent: presence rules (they are in `presence`), SQL over users, and any trust in a header
+//! that says who somebody is.
+
+mod answer;
+mod auth;
+mod clock;
+mod config;
+mod core_client;
+mod effects;
+mod events;
+mod peers;
+mod proxy;
+mod storage;
+mod user_object;
+
+use answer::{finish, problem};
+use config::Config;
+use shared::{ids::UserId, limits::REQUEST_ID_CHARS_MAX};
+use worker::{Context, Env, Headers, Method, Request, Response, event};
+
+pub use user_object::UserObject;
+
+/// Every request from outside.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let started = clock::now();
+    let config = match Config::load(&env) {
+        Ok(config) => config,
+        Err(error) => {
+            worker::console_error!("{}", serde_json::json!({ "level": "error", "error": error.to_string() }));
+            return problem(500, "Internal Server Error", "this service is not configured");
+        }
+    };
+    let call =
+        Call { id: request_id(request.headers()), origin: request.headers().get("origin")?, config, env, context };
+    let route = Route::of(&request);
+    let method = request.method();
+    let outcome = call.answer(&route, request).await;
+    let response = outcome.or_else(|error| {
+        let line = serde_json::json!({ "level": "error", "request.id": call.id, "route": route.name(), "error": answer::kind_of(&error) });
+        worker::console_error!("{line}");
+        problem(500, "Internal Server Error", "something went wrong here")
+    })?;
+    let line = serde_json::json!({
+        "level": "info",
+        "request.id": call.id,
+        "route": route.name(),
+        "method": method.to_string(),
+        "status": response.status_code(),
+        "duration_ms": clock::now().unix_ms() - started.unix_ms(),
+    });
+    worker::console_log!("{line}");
+    finish(response, &call)
+}
+
+/// What every step of one request needs.
+pub(crate) struct Call {
+    /// In every log line about this request, here and in the core.
+    pub id: String,
+    /// The `Origin` header, if the caller is a browser.
+    pub origin: Option<String>,
+    pub config: std::rc::Rc<Config>,
+    pub env: Env,
+    pub context: Context,
+}
+
+/// All that the edge answers.
+enum Route {
+    /// A browser asks what it may send.
+    Preflight,
+    Health,
+    /// `GET /ws` or `GET /`, upgrading.
+    Live,
+    /// `GET /presence`, or one friend's.
+    Presence {
+        friend: Option<String>,
+    },
+    /// `POST /internal/events`, from the core.
+    Events,
+    /// What stays inside, however it is asked for.
+    Internal,
+    /// Everything else is the core's.
+    Core,
+}
+
+impl Route {
+    fn of(request: &Request) -> Self {
+        let path = request.path();
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let upgrade = request.headers().get("upgrade").ok().flatten();
+        let upgrading = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+        match (request.method(), segments.as_slice()) {
+            (Method::Options, _) => Self::Preflight,
+            (Method::Get | Method::Head, ["healthz"]) => Self::Health,
+            (Method::Get, ["ws"]) => Self::Live,
+            (Method::Get, []) if upgrading => Self::Live,
+            (Method::Get, ["presence"]) => Self::Presence { friend: None },
+            (Method::Get, ["presence", friend]) => Self::Presence { friend: Some((*friend).to_owned()) },
+            (Method::Post, ["internal", "events"]) => Self::Events,
+            (_, ["internal", ..]) => Self::Internal,
+            _ => Self::Core,
+        }
+    }
+
+    /// What logs call it: never the path, which may hold names and addresses.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Health => "health",
+            Self::Live => "live",
+            Self::Presence { .. } => "presence",
+            Self::Events => "events",
+            Self::Internal => "internal",
+            Self::Core => "core",
+        }
+    }
+}
+
+impl Call {
+    async fn answer(&self, route: &Route, request: Request) -> worker::Result<Response> {
+        match route {
+            Route::Preflight => Response::empty().map(|response| response.with_status(204)),
+            Route::Health => Response::ok("ok"),
+            Route::Live => self.live(&request).await,
+            Route::Presence { friend } => self.presence(friend.as_deref(), &request).await,
+            Route::Events => events::take(self, request).await,
+            Route::Internal => problem(404, "Not Found", "there is nothing here"),
+            Route::Core => proxy::pass_on(self, request).await,
+        }
+    }
+
+    async fn live(&self, request: &Request) -> worker::Result<Response> {
+        if request.headers().get("upgrade")?.is_none_or(|protocol| !protocol.eq_ignore_ascii_case("websocket")) {
+            let mut response = problem(426, "Upgrade Required", "this is a WebSocket: ask for an upgrade")?;
+            response.headers_mut().set("upgrade", "websocket")?;
+            return Ok(response);
+        }
+        let claims = match auth::caller(self, request).await {
+            Ok(claims) => claims,
+            Err(refusal) => return refusal.response(),
+        };
+        let mut inner = Request::new("https://object/live", Method::Get)?;
+        let headers = inner.headers_mut()?;
+        headers.set("upgrade", "websocket")?;
+        if auth::names_subprotocol(request.headers())? {
+            headers.set("sec-websocket-protocol", shared::wire::SUBPROTOCOL)?;
+        }
+        self.object(&claims.user_id)?.fetch_with_request(inner).await
+    }
+
+    async fn presence(&self, friend: Option<&str>, request: &Request) -> worker::Result<Response> {
+        let claims = match auth::caller(self, request).await {
+            Ok(claims) => claims,
+            Err(refusal) => return refusal.response(),
+        };
+        let mut url = url::Url::parse("https://object/presence")?;
+        if let Some(text) = friend {
+            let id =
+                percent_encoding::percent_decode_str(text).decode_utf8().ok().and_then(|id| id.parse::<UserId>().ok());
+            let Some(id) = id else {
+                return answer::invalid(400, "id", &shared::ids::BadUserId.to_string());
+            };
+            url.query_pairs_mut().append_pair("friend", id.as_str());
+        }
+        self.object(&claims.user_id)?.fetch_with_str(url.as_str()).await
+    }
+
+    /// The object of a user. Creating the stub wakes nothing.
+    pub(crate) fn object(&self, id: &UserId) -> worker::Result<worker::Stub> {
+        self.env.durable_object(config::USERS)?.get_by_name(id.as_str())
+    }
+}
+
+/// Takes over the caller's request id when it is fit for a log line, or draws one.
+fn request_id(headers: &Headers) -> String {
+    let given = headers.get(shared::internal::REQUEST_ID_HEADER).ok().flatten();
+    given
+        .filter(|id| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{PeerMessage, PeerSay, Presence, Social},
-    limits::{FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, RESTART_GRACE_MS_MAX},
+    limits::{CLOCK_SKEW_MS_MAX, FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, RESTART_GRACE_MS_MAX},
     page::Page,
     time::Timestamp,
     wire::{ClientMessage, CloseCode, ErrorCode, PageView, PresenceUpdate, ServerMessage},
@@ -153,6 +153,8 @@ impl UserPresence {
                 user.front = leaving.front;
             }
             (true, None, None) => {
+                // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
+                user.grow_seq(now.plus_ms(CLOCK_SKEW_MS_MAX));
                 user.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: true };
             }
         }

@@ -11,10 +11,6 @@ use crate::{
     time::Timestamp,
 };
 
-/// Header by which the worker tells an object when the caller's token ends, in seconds since the epoch.
-/// Removed from every request that comes from outside.
-pub const TOKEN_EXPIRES_HEADER: &str = "x-pagenow-token-expires";
-
 /// Header that names a request in the logs of both servers.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 

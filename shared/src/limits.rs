@@ -88,3 +88,6 @@ pub const RESTART_GRACE_MS_MAX: i64 = 10_000;
 /// How long an object whose friend list is known to be old waits before it asks a core that was away again,
 /// in milliseconds.
 pub const SOCIAL_RETRY_MS: i64 = 30_000;
+
+/// How far the clocks of two hosts that run the same object one after the other may differ, in milliseconds.
+pub const CLOCK_SKEW_MS_MAX: i64 = 60_000;

@@ -8,6 +8,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     jwk::{AlgorithmParameters, JwkSet, PublicKeyUse},
 };
+pub use jsonwebtoken::DecodingKey as Key;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -162,6 +163,11 @@ impl KeyCache {
             _ if may_fetch => Lookup::Fetch,
             _ => Lookup::Unknown,
         }
+    }
+
+    /// Whether no key was ever stored: then nothing can be said of any token.
+    pub fn is_empty(&self) -> bool {
+        self.fetched_at.is_none()
     }
 
     /// A fetch begins: until [`JWKS_REFETCH_MS_MIN`] later no other does, whether it succeeds or not.

@@ -1,0 +1,61 @@
+//! How the edge answers: problems, request ids and what browsers need to see.
+
+use shared::{
+    api::{FieldError, PROBLEM_JSON, Problem},
+    internal::REQUEST_ID_HEADER,
+};
+use worker::{Error, Response};
+
+use crate::Call;
+
+/// Seconds after which a client may try again when the core or the key provider is away.
+const RETRY_AFTER_S: &str = "5";
+
+/// An error answer.
+pub fn problem(status: u16, title: &str, detail: &str) -> worker::Result<Response> {
+    send(&Problem::new(status, title, detail))
+}
+
+/// An error answer about one field of the request.
+pub fn invalid(status: u16, field: &str, message: &str) -> worker::Result<Response> {
+    let mut problem = Problem::new(status, "Bad Request", format!("{field}: {message}"));
+    problem.errors.push(FieldError { field: field.to_owned(), message: message.to_owned() });
+    send(&problem)
+}
+
+/// Something this answer needs is away for now.
+pub fn unavailable(detail: &str) -> worker::Result<Response> {
+    let mut response = problem(503, "Service Unavailable", detail)?;
+    response.headers_mut().set("retry-after", RETRY_AFTER_S)?;
+    Ok(response)
+}
+
+fn send(problem: &Problem) -> worker::Result<Response> {
+    let mut response = Response::from_json(problem)?.with_status(problem.status);
+    response.headers_mut().set("content-type", PROBLEM_JSON)?;
+    Ok(response)
+}
+
+/// The kind of an error, for logs: its text may hold a URL.
+pub fn kind_of(error: &Error) -> &'static str {
+    error.into()
+}
+
+/// Adds what every answer carries: the request's id and, for pages that may call, the CORS headers.
+pub fn finish(response: Response, call: &Call) -> worker::Result<Response> {
+    // An upgrade is the object's: a browser checks no CORS there, and its headers are not ours to change.
+    if response.status_code() == 101 {
+        return Ok(response);
+    }
+    let headers = response.headers().clone();
+    headers.set(REQUEST_ID_HEADER, &call.id)?;
+    headers.append("vary", "Origin")?;
+    if let Some(origin) = call.origin.as_ref().filter(|origin| call.config.cors_origins.contains(origin)) {
+        headers.set("access-control-allow-origin", origin)?;
+        headers.set("access-control-allow-methods", "GET, POST, PUT, DELETE")?;
+        headers.set("access-control-allow-headers", "Authorization, Content-Type, Idempotency-Key")?;
+        headers.set("access-control-expose-headers", "X-Request-Id, Retry-After")?;
+        headers.set("access-control-max-age", "86400")?;
+    }
+    Ok(response.with_headers(headers))
+}

@@ -1,0 +1,122 @@
+//! Who is calling: the token, wherever the client put it, checked against the provider's keys.
+
+use std::{cell::RefCell, time::Duration};
+
+use shared::{
+    limits::JWKS_REFETCH_MS_MIN,
+    time::Timestamp,
+    token::{self, Claims, Key, KeyCache, Keys, Lookup, TokenError},
+    wire::SUBPROTOCOL,
+};
+use worker::{Delay, Headers, Method, Request, Response};
+
+use crate::{Call, answer, clock};
+
+/// Longest wait for the provider's keys, in milliseconds.
+const JWKS_FETCH_MS_MAX: u32 = 3_000;
+
+/// How often a request looks whether another one's fetch of the keys is done, in milliseconds. One request
+/// cannot await another's IO in this runtime.
+const JWKS_POLL_MS: u64 = 20;
+
+thread_local! {
+    static KEYS: RefCell<KeyCache> = RefCell::default();
+    /// Until when another request's fetch of the keys is waited for.
+    static FETCHING_UNTIL: RefCell<Option<Timestamp>> = const { RefCell::new(None) };
+}
+
+/// Why there is no caller.
+pub enum Refusal {
+    Unauthorized,
+    /// The provider's keys cannot be had.
+    NoKeys,
+}
+
+impl Refusal {
+    /// The answer. It does not say what is wrong with a token: that helps only whoever made it up.
+    pub fn response(self) -> worker::Result<Response> {
+        match self {
+            Self::Unauthorized => {
+                let mut response = answer::problem(401, "Unauthorized", "a valid token is needed")?;
+                response.headers_mut().set("www-authenticate", "Bearer")?;
+                Ok(response)
+            }
+            Self::NoKeys => answer::unavailable("tokens cannot be checked at the moment"),
+        }
+    }
+}
+
+/// The verified caller of a request.
+pub async fn caller(call: &Call, request: &Request) -> Result<Claims, Refusal> {
+    let token = token_of(request).ok_or(Refusal::Unauthorized)?;
+    let key_id = token::key_id(&token).map_err(|_| Refusal::Unauthorized)?;
+    let key = key(call, &key_id).await?;
+    token::verify(&token, &key, &call.config.issuer, clock::now()).map_err(|_: TokenError| Refusal::Unauthorized)
+}
+
+/// The token: as the published extension sends it, in the query; in the header; or, from browsers that
+/// keep it out of URLs, as the second subprotocol.
+fn token_of(request: &Request) -> Option<String> {
+    let headers = request.headers();
+    if let Some(header) = headers.get("authorization").ok().flatten() {
+        return Some(token::bearer(&header).to_owned());
+    }
+    if let Some(text) = subprotocols(headers).nth(1).filter(|_| names_subprotocol(headers).unwrap_or(false)) {
+        return Some(text);
+    }
+    let url = request.url().ok()?;
+    let (_, value) = url.query_pairs().find(|(name, _)| name == "Authorization")?;
+    Some(token::bearer(&value).to_owned())
+}
+
+/// Whether the client names our subprotocol first, which must then be echoed.
+pub fn names_subprotocol(headers: &Headers) -> worker::Result<bool> {
+    Ok(subprotocols(headers).next().is_some_and(|first| first == SUBPROTOCOL))
+}
+
+fn subprotocols(headers: &Headers) -> impl Iterator<Item = String> {
+    let header = headers.get("sec-websocket-protocol").ok().flatten().unwrap_or_default();
+    header.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>().into_iter()
+}
+
+async fn key(call: &Call, key_id: &str) -> Result<Key, Refusal> {
+    loop {
+        let now = clock::now();
+        let fetching = FETCHING_UNTIL.with_borrow(|until| until.is_some_and(|until| now < until));
+        match KEYS.with_borrow(|keys| keys.look_up(key_id, now)) {
+            Lookup::Key(key) => return Ok(key),
+            Lookup::Fetch | Lookup::Unknown if fetching => Delay::from(Duration::from_millis(JWKS_POLL_MS)).await,
+            Lookup::Fetch => fetch_keys(call, now).await,
+            Lookup::Unknown if KEYS.with_borrow(KeyCache::is_empty) => return Err(Refusal::NoKeys),
+            Lookup::Unknown => return Err(Refusal::Unauthorized),
+        }
+    }
+}
+
+async fn fetch_keys(call: &Call, now: Timestamp) {
+    KEYS.with_borrow_mut(|keys| keys.fetching(now));
+    FETCHING_UNTIL.set(Some(now.plus_ms(i64::from(JWKS_FETCH_MS_MAX).min(JWKS_REFETCH_MS_MIN))));
+    match Request::new(&call.config.jwks_url, Method::Get) {
+        Ok(request) => match fetched(request).await {
+            Some(keys) => KEYS.with_borrow_mut(|cache| cache.store(keys, now)),
+            None => worker::console_warn!(
+                "{}",
+                serde_json::json!({ "level": "warn", "request.id": call.id, "message": "the signing keys could not be fetched" })
+            ),
+        },
+        Err(error) => worker::console_error!(
+            "{}",
+            serde_json::json!({ "level": "error", "request.id": call.id, "error": answer::kind_of(&error) })
+        ),
+    }
+    FETCHING_UNTIL.set(None);
+}
+
+async fn fetched(request: Request) -> Option<Keys> {
+    let mut response = clock::fetch_within(JWKS_FETCH_MS_MAX, request).await?.ok()?;
+    if response.status_code() != 200 {
+        return None;
+    }
+    let body = clock::within(JWKS_FETCH_MS_MAX, response.bytes()).await?.ok()?;
+    Keys::parse(&body).ok()
+}

@@ -1,0 +1,34 @@
+//! The only clock of the edge, and deadlines on what it waits for.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use futures_util::future::{Either, select};
+use shared::time::Timestamp;
+use worker::{AbortController, Date, Delay, Fetch, Request, Response};
+
+/// Now, as the runtime tells it.
+pub fn now() -> Timestamp {
+    Timestamp::from_unix_ms(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The future's output, or `None` when it takes longer. Its timer goes with it: a timer left behind would
+/// keep an object from hibernating.
+pub async fn within<F: Future>(ms: u32, future: F) -> Option<F::Output> {
+    let timer = pin!(Delay::from(Duration::from_millis(u64::from(ms))));
+    match select(pin!(future), timer).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
+}
+
+/// Fetches, and lets go of the connection when it takes longer. `None`: too late.
+pub async fn fetch_within(ms: u32, request: Request) -> Option<worker::Result<Response>> {
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let fetch = Fetch::Request(request);
+    let outcome = within(ms, fetch.send_with_signal(&signal)).await;
+    if outcome.is_none() {
+        abort.abort();
+    }
+    outcome
+}

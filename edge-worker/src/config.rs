@@ -1,0 +1,91 @@
+//! What the environment tells the worker, read once per instance.
+
+use std::{cell::OnceCell, rc::Rc};
+
+use presence::Times;
+use shared::token::Issuer;
+use standardwebhooks::Webhook;
+use worker::Env;
+
+/// The binding of the objects' namespace.
+pub const USERS: &str = "USERS";
+
+/// The binding through which the core is reached where it has no address of its own.
+pub const CORE: &str = "CORE";
+
+/// All configuration.
+pub struct Config {
+    /// Where the core answers, without a trailing slash. With the `CORE` binding only its scheme matters.
+    pub core_url: String,
+    pub issuer: Issuer,
+    /// Where the issuer's signing keys are.
+    pub jwks_url: String,
+    /// Origins of web pages that may call.
+    pub cors_origins: Vec<String>,
+    pub times: Times,
+    /// Whether the runtime answers heartbeats. `false`: every one wakes the object, for a runtime whose
+    /// record of when it answered cannot be trusted.
+    pub auto_heartbeat: bool,
+    /// Any of them may have signed a batch of events: two during a rotation.
+    pub event_signers: Vec<Webhook>,
+    pub service_token_secret: String,
+}
+
+/// Which variable is missing or makes no sense. Never its value.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not set or not valid")]
+pub struct BadConfig(&'static str);
+
+thread_local! {
+    static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
+}
+
+impl Config {
+    /// The configuration of this instance.
+    ///
+    /// # Errors
+    ///
+    /// [`BadConfig`], naming the first variable at fault.
+    pub fn load(env: &Env) -> Result<Rc<Self>, BadConfig> {
+        CONFIG.with(|config| {
+            if let Some(config) = config.get() {
+                return Ok(Rc::clone(config));
+            }
+            let read = Rc::new(Self::read(env)?);
+            Ok(Rc::clone(config.get_or_init(|| read)))
+        })
+    }
+
+    fn read(env: &Env) -> Result<Self, BadConfig> {
+        let text = |name: &'static str| {
+            let value = env.var(name).map(|value| value.to_string()).ok();
+            value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).ok_or(BadConfig(name))
+        };
+        let ms = |name: &'static str, default: i64| match env.var(name) {
+            Err(_) => Ok(default),
+            Ok(value) => value.to_string().parse().ok().filter(|ms| *ms > 0).ok_or(BadConfig(name)),
+        };
+        let standard = Times::default();
+        let secrets = text("EVENT_SIGNING_SECRETS")?;
+        let signers = secrets.split_whitespace().map(Webhook::new).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            core_url: text("CORE_URL")?.trim_end_matches('/').to_owned(),
+            issuer: Issuer { issuer: text("OIDC_ISSUER")?, audience: text("OIDC_AUDIENCE")? },
+            jwks_url: text("OIDC_JWKS_URL")?,
+            cors_origins: text("CORS_ORIGINS")
+                .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
+                .unwrap_or_default(),
+            times: Times {
+                timeout_ms: ms("PRESENCE_TIMEOUT_MS", standard.timeout_ms)?,
+                grace_ms: ms("PRESENCE_GRACE_MS", standard.grace_ms)?,
+            },
+            auto_heartbeat: match text("HEARTBEAT_MODE").as_deref() {
+                Ok("auto") | Err(_) => true,
+                Ok("wake") => false,
+                Ok(_) => return Err(BadConfig("HEARTBEAT_MODE")),
+            },
+            event_signers: signers.map_err(|_| BadConfig("EVENT_SIGNING_SECRETS"))?,
+            service_token_secret: text("SERVICE_TOKEN_SECRET")?,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! The way to the core, and the one thing an object asks it.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use shared::{
+    ids::UserId,
+    internal::{REQUEST_ID_HEADER, Social},
+    token::service,
+};
+use worker::{Env, Fetcher, Method, Request, Response};
+
+use crate::{
+    clock,
+    config::{CORE, Config},
+};
+
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Sends a request to the core: through the private binding where there is one, else to its address.
+/// `None`: it is away.
+pub async fn send(env: &Env, ms_max: u32, request: Request) -> Option<Response> {
+    let outcome = match env.service(CORE) {
+        Ok(core) => clock::within(ms_max, through(&core, request)).await,
+        Err(_) => clock::fetch_within(ms_max, request).await,
+    };
+    outcome?.ok()
+}
+
+async fn through(core: &Fetcher, request: Request) -> worker::Result<Response> {
+    core.fetch_request(request).await
+}
+
+/// What the core says of a user.
+pub enum Answer {
+    Changed(Social),
+    /// Still the version asked with.
+    Same,
+    NotRegistered,
+    /// The core is away, or did not answer in a way we understand.
+    Away,
+}
+
+/// Asks the core for a user's friends and settings.
+pub async fn social(env: &Env, config: &Config, id: &UserId, known_version: Option<u64>, ms_max: u32) -> Answer {
+    let Ok(request) = social_request(config, id, known_version) else { return Answer::Away };
+    let Some(mut response) = send(env, ms_max, request).await else { return Answer::Away };
+    match response.status_code() {
+        200 => match clock::within(ms_max, response.json::<Social>()).await {
+            Some(Ok(social)) => Answer::Changed(social),
+            Some(Err(_)) | None => Answer::Away,
+        },
+        304 => Answer::Same,
+        404 => Answer::NotRegistered,
+        _ => Answer::Away,
+    }
+}
+
+fn social_request(config: &Config, id: &UserId, known_version: Option<u64>) -> worker::Result<Request> {
+    let id = utf8_percent_encode(id.as_str(), UNRESERVED);
+    let url = format!("{}/internal/users/{id}/social", config.core_url);
+    let mut request = Request::new(&url, Method::Get)?;
+    let token = service::sign(&config.service_token_secret, clock::now());
+    let token = token.map_err(|error| worker::Error::RustError(error.to_string()))?;
+    let headers = request.headers_mut()?;
+    headers.set("authorization", &format!("Bearer {token}"))?;
+    headers.set(REQUEST_ID_HEADER, &uuid::Uuid::new_v4().to_string())?;
+    if let Some(version) = known_version {
+        headers.set("if-none-match", &format!("\"{version}\""))?;
+    }
+    Ok(request)
+}

@@ -1,0 +1,275 @@
+//! Carries out what the engine wants: to sockets, to peers, to the core, to storage and to the alarm.
+//!
+//! Each event is handled without a pause: borrow the engine, decide, release, then act. What takes time
+//! runs on after the event and comes back as events of its own.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use futures_channel::oneshot;
+use futures_util::StreamExt;
+use presence::{Attachment, Effect, Event, ReadId, Reply, UserPresence};
+use shared::{
+    ids::{SocketId, UserId},
+    internal::{EventsTaken, PeerAnswer, PeerMessage},
+    limits::CORE_CALL_MS_MAX,
+    time::Timestamp,
+    wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE, ServerMessage},
+};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use worker::{
+    Env, ScheduledTime, State, WebSocket, js_sys,
+    worker_sys::{WebSocketRequestResponsePair, web_sys},
+};
+
+use crate::{answer, clock, config::Config, core_client, peers, storage};
+
+#[wasm_bindgen]
+extern "C" {
+    /// What the `worker` crate does not bind of the object's state.
+    type RawState;
+
+    #[wasm_bindgen(method, js_name = getWebSocketAutoResponseTimestamp)]
+    fn auto_response_at(this: &RawState, socket: &web_sys::WebSocket) -> Option<js_sys::Date>;
+}
+
+/// The engine of one user and everything around it.
+pub struct Shell {
+    me: UserId,
+    state: State,
+    env: Env,
+    config: Rc<Config>,
+    engine: RefCell<UserPresence>,
+    sockets: RefCell<BTreeMap<SocketId, WebSocket>>,
+    alarm: Cell<Alarm>,
+    reads: RefCell<BTreeMap<ReadId, oneshot::Sender<Reply>>>,
+    next_read: Cell<u64>,
+}
+
+/// What is known of the one alarm an object has.
+#[derive(Clone, Copy)]
+enum Alarm {
+    /// Memory began anew; storage knows.
+    Unknown,
+    None,
+    At(Timestamp),
+}
+
+/// What an event's cause is to be told at once.
+#[derive(Default)]
+pub struct Outcome {
+    pub peer_answer: Option<PeerAnswer>,
+    pub events_taken: Option<EventsTaken>,
+}
+
+impl Shell {
+    /// Brings a user back from storage and from the sockets that are still open.
+    pub fn restore(state: State, env: Env) -> Option<Self> {
+        let config = Config::load(&env).ok()?;
+        let me: UserId = state.id().name()?.parse().ok()?;
+        // Kept by the host, not by the object: set anew whenever memory begins anew.
+        if config.auto_heartbeat {
+            let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
+            state.set_websocket_auto_response(&pair);
+        }
+        let (mut sockets, mut attachments) = (BTreeMap::new(), Vec::new());
+        for ws in state.get_websockets() {
+            if let Some(attachment) = attachment_of(&ws) {
+                sockets.insert(attachment.socket, ws);
+                attachments.push(attachment);
+            }
+        }
+        let saved = storage::load(&state);
+        let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
+        Some(Self {
+            me,
+            state,
+            env,
+            config,
+            engine: RefCell::new(engine),
+            sockets: RefCell::new(sockets),
+            alarm: Cell::new(Alarm::Unknown),
+            reads: RefCell::default(),
+            next_read: Cell::new(0),
+        })
+    }
+
+    /// Lets the engine take in an event and does what it says.
+    pub fn handle(self: &Rc<Self>, event: Event) -> Outcome {
+        let effects = self.engine.borrow_mut().handle(event, clock::now());
+        let mut outcome = Outcome::default();
+        for effect in effects {
+            match effect {
+                Effect::Send { sockets, message } => self.send(&sockets, &message),
+                Effect::Close { socket, code } => {
+                    if let Some(ws) = self.sockets.borrow_mut().remove(&socket) {
+                        // It fails when the socket is gone already, which is what we want.
+                        let _ = ws.close::<&str>(Some(code.number()), None);
+                    }
+                }
+                Effect::CallPeers { peers, message } => self.call_peers(peers, message),
+                Effect::AnswerPeer(answer) => outcome.peer_answer = Some(answer),
+                Effect::AnswerCore(taken) => outcome.events_taken = Some(taken),
+                Effect::LoadSocial { known_version } => self.load_social(known_version),
+                Effect::Reply { read, reply } => {
+                    if let Some(waiting) = self.reads.borrow_mut().remove(&read) {
+                        // Whoever asked may have hung up.
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Effect::Save(save) => {
+                    if let Err(error) = storage::save(&self.state, &save) {
+                        log_error("storage", &error);
+                    }
+                }
+                Effect::Attach { socket, attachment } => self.attach(socket, &attachment),
+            }
+        }
+        self.arm();
+        outcome
+    }
+
+    /// Whether friends see this user online.
+    pub fn is_online(&self) -> bool {
+        self.engine.borrow().is_online()
+    }
+
+    /// The version of the friends and settings that are kept.
+    pub fn social_version(&self) -> Option<u64> {
+        self.engine.borrow().social_version()
+    }
+
+    /// Asks the core about this user.
+    pub async fn ask_core(&self, known_version: Option<u64>, ms_max: u32) -> core_client::Answer {
+        core_client::social(&self.env, &self.config, &self.me, known_version, ms_max).await
+    }
+
+    /// Reads how everybody, or one friend, appears. `None` when the object went away meanwhile.
+    pub async fn read(self: &Rc<Self>, friend: Option<UserId>) -> Option<Reply> {
+        let read = ReadId(self.next_read.replace(self.next_read.get().wrapping_add(1)));
+        let (sender, receiver) = oneshot::channel();
+        self.reads.borrow_mut().insert(read, sender);
+        self.handle(Event::Read { read, friend });
+        receiver.await.ok()
+    }
+
+    /// Takes a new socket on, for the runtime to hold while the object sleeps.
+    pub fn accept(&self, socket: SocketId, ws: &WebSocket) {
+        self.state.accept_web_socket(ws);
+        self.sockets.borrow_mut().insert(socket, ws.clone());
+    }
+
+    /// Which socket this is; `None` for one we have closed.
+    pub fn socket_of(&self, ws: &WebSocket) -> Option<SocketId> {
+        let socket = attachment_of(ws)?.socket;
+        self.sockets.borrow().contains_key(&socket).then_some(socket)
+    }
+
+    /// Lets go of a socket that is closing.
+    pub fn forget_socket(&self, socket: SocketId) {
+        self.sockets.borrow_mut().remove(&socket);
+    }
+
+    /// The alarm that was set is no more.
+    pub fn alarm_fired(&self) {
+        self.alarm.set(Alarm::None);
+    }
+
+    /// When the runtime last answered each socket's heartbeat.
+    pub fn last_heartbeats(&self) -> Vec<(SocketId, Timestamp)> {
+        let raw: &RawState = AsRef::<JsValue>::as_ref(self.state.as_raw()).unchecked_ref();
+        let sockets = self.sockets.borrow();
+        let at = |ws: &WebSocket| {
+            let date = raw.auto_response_at(ws.as_ref())?;
+            Some(Timestamp::from_unix_ms(date.get_time() as i64))
+        };
+        sockets.iter().filter_map(|(id, ws)| Some((*id, at(ws)?))).collect()
+    }
+
+    fn send(&self, to: &[SocketId], message: &ServerMessage) {
+        let Ok(text) = serde_json::to_string(message) else { return };
+        let sockets = self.sockets.borrow();
+        for ws in to.iter().filter_map(|socket| sockets.get(socket)) {
+            // A socket that cannot be written to is closing: its close comes as an event of its own.
+            let _ = ws.send_with_str(&text);
+        }
+    }
+
+    fn attach(&self, socket: SocketId, attachment: &Attachment) {
+        if let Some(ws) = self.sockets.borrow().get(&socket) {
+            let text = serde_json::to_string(attachment).unwrap_or_default();
+            if let Err(error) = ws.serialize_attachment(text) {
+                log_error("attachment", &error);
+            }
+        }
+    }
+
+    fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: PeerMessage) {
+        let shell = Rc::clone(self);
+        let mut answers = Box::pin(peers::call(&self.env, peers, &message));
+        self.state.wait_until(async move {
+            while let Some((peer, answer)) = answers.next().await {
+                shell.handle(match answer {
+                    Some(answer) => Event::PeerAnswered { peer, answer },
+                    None => Event::PeerFailed { peer },
+                });
+            }
+        });
+    }
+
+    fn load_social(self: &Rc<Self>, known_version: Option<u64>) {
+        let shell = Rc::clone(self);
+        self.state.wait_until(async move {
+            match shell.ask_core(known_version, CORE_CALL_MS_MAX).await {
+                core_client::Answer::Changed(social) => {
+                    shell.handle(Event::SocialLoaded { social });
+                }
+                core_client::Answer::Same | core_client::Answer::NotRegistered => {}
+                core_client::Answer::Away => {
+                    shell.handle(Event::SocialFailed);
+                }
+            }
+        });
+    }
+
+    /// Sees to it that the alarm fires no later than the engine wants to be woken. An earlier one is left:
+    /// it finds nothing to do and is set anew, which costs less than moving it with every sign of life.
+    fn arm(self: &Rc<Self>) {
+        let Some(wake) = self.engine.borrow().next_wake() else { return };
+        if matches!(self.alarm.get(), Alarm::At(at) if at <= wake) {
+            return;
+        }
+        let unknown = matches!(self.alarm.replace(Alarm::At(wake)), Alarm::Unknown);
+        let shell = Rc::clone(self);
+        self.state.wait_until(async move {
+            let storage = shell.state.storage();
+            let set = if unknown { storage.get_alarm().await.ok().flatten() } else { None };
+            // The engine may want something else by now.
+            let Some(wake) = shell.engine.borrow().next_wake() else { return };
+            if let Some(at) = set.map(Timestamp::from_unix_ms).filter(|at| *at <= wake) {
+                return shell.alarm.set(Alarm::At(at));
+            }
+            shell.alarm.set(Alarm::At(wake));
+            let date = js_sys::Date::new(&JsValue::from_f64(wake.unix_ms() as f64));
+            if let Err(error) = storage.set_alarm(ScheduledTime::new(date)).await {
+                shell.alarm.set(Alarm::Unknown);
+                log_error("alarm", &error);
+            }
+        });
+    }
+}
+
+fn attachment_of(ws: &WebSocket) -> Option<Attachment> {
+    let text: String = ws.deserialize_attachment().ok()??;
+    serde_json::from_str(&text).ok()
+}
+
+fn log_error(what: &str, error: &worker::Error) {
+    worker::console_error!(
+        "{}",
+        serde_json::json!({ "level": "error", "object": what, "error": answer::kind_of(error) })
+    );
+}

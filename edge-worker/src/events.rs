@@ -1,0 +1,72 @@
+//! The core's events: checked, sorted by recipient, handed to the recipients' objects.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use shared::{
+    ids::{EventId, UserId},
+    internal::{CoreEvent, EventBatch, EventsTaken},
+    limits::{EVENT_BATCH_BYTES_MAX, EVENT_BATCH_LEN_MAX, PEER_CALL_MS_MAX, PEER_CALLS_AT_ONCE},
+};
+use worker::{Headers, Method, Request, RequestInit, Response, Stub};
+
+use crate::{Call, answer, clock, proxy};
+
+/// Takes a batch. What an object did not take, or what this version does not understand, is left out of
+/// the answer, so that the core sends it again.
+pub async fn take(call: &Call, mut request: Request) -> worker::Result<Response> {
+    let Some(body) = proxy::read_at_most(&mut request, EVENT_BATCH_BYTES_MAX).await? else {
+        return answer::problem(413, "Content Too Large", "a batch of events has at most 8 MiB");
+    };
+    let headers = signature_headers(request.headers());
+    if !call.config.event_signers.iter().any(|signer| signer.verify(&body, &headers).is_ok()) {
+        return answer::problem(401, "Unauthorized", "the batch is not signed by the core");
+    }
+    let Ok(batch) = serde_json::from_slice::<EventBatch>(&body) else {
+        return answer::problem(400, "Bad Request", "not a batch of events");
+    };
+    if batch.events.len() > EVENT_BATCH_LEN_MAX {
+        return answer::invalid(422, "events", "at most 100 at once");
+    }
+    let sent = batch.events.len();
+    let mut by_recipient: BTreeMap<UserId, Vec<CoreEvent>> = BTreeMap::new();
+    for event in batch.events {
+        if let Ok(event) = serde_json::from_value::<CoreEvent>(event) {
+            by_recipient.entry(event.recipient.clone()).or_default().push(event);
+        }
+    }
+    let handed = by_recipient.into_iter().map(|(recipient, events)| async move {
+        clock::within(PEER_CALL_MS_MAX, hand_over(call.object(&recipient), &events)).await
+    });
+    let outcomes: Vec<_> = stream::iter(handed).buffer_unordered(PEER_CALLS_AT_ONCE).collect().await;
+    let taken: Vec<EventId> = outcomes.into_iter().flatten().flatten().flatten().collect();
+    if taken.len() < sent {
+        let line = serde_json::json!({ "level": "warn", "request.id": call.id, "message": "events were not taken", "events": sent - taken.len() });
+        worker::console_warn!("{line}");
+    }
+    Response::from_json(&EventsTaken { taken })
+}
+
+async fn hand_over(object: worker::Result<Stub>, events: &[CoreEvent]) -> worker::Result<Vec<EventId>> {
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(serde_json::to_string(events)?.into()));
+    let request = Request::new_with_init("https://object/events", &init)?;
+    let mut response = object?.fetch_with_request(request).await?;
+    Ok(response.json::<EventsTaken>().await?.taken)
+}
+
+/// The three headers of Standard Webhooks, as the library wants them.
+fn signature_headers(headers: &Headers) -> HeaderMap {
+    [
+        standardwebhooks::HEADER_WEBHOOK_ID,
+        standardwebhooks::HEADER_WEBHOOK_TIMESTAMP,
+        standardwebhooks::HEADER_WEBHOOK_SIGNATURE,
+    ]
+    .into_iter()
+    .filter_map(|name| {
+        let value = headers.get(name).ok().flatten()?;
+        Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
+    })
+    .collect()
+}

@@ -1,0 +1,95 @@
+//! REST calls that are the core's: passed on as they are, answered as the core answers.
+
+use futures_util::StreamExt;
+use shared::{
+    internal::REQUEST_ID_HEADER,
+    limits::{BODY_BYTES_MAX, CORE_CALL_MS_MAX},
+};
+use worker::{Headers, Method, Request, RequestInit, RequestRedirect, Response, js_sys::Uint8Array};
+
+use crate::{Call, answer, auth, core_client};
+
+/// Headers about one connection, not about the request (RFC 9110, section 7.6.1), and those the runtime
+/// writes itself.
+const NOT_PASSED_ON: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "accept-encoding",
+];
+
+/// Passes a call on.
+pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Response> {
+    let Some(body) = body_of(&mut request).await? else {
+        return answer::problem(413, "Content Too Large", "a request body has at most 65,536 bytes");
+    };
+    let registers = request.method() == Method::Post && request.path() == "/users/me";
+    let outgoing = outgoing(call, &request, body)?;
+    let Some(response) = core_client::send(&call.env, CORE_CALL_MS_MAX, outgoing).await else {
+        return answer::unavailable("this part of the service is away for a moment; presence goes on");
+    };
+    if registers && response.status_code() == 201 {
+        create_object(call, &request).await?;
+    }
+    let headers = response.headers().clone();
+    Ok(response.with_headers(headers))
+}
+
+/// Makes a newly registered user's object here and now: an object lives where it was first called from,
+/// and this call comes from near its owner.
+async fn create_object(call: &Call, request: &Request) -> worker::Result<()> {
+    if let Ok(claims) = auth::caller(call, request).await {
+        let stub = call.object(&claims.user_id)?;
+        call.context.wait_until(async move {
+            if let Err(error) = stub.fetch_with_str("https://object/created").await {
+                worker::console_warn!("{}", serde_json::json!({ "level": "warn", "error": answer::kind_of(&error) }));
+            }
+        });
+    }
+    Ok(())
+}
+
+fn outgoing(call: &Call, request: &Request, body: Vec<u8>) -> worker::Result<Request> {
+    let url = request.url()?;
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let headers = Headers::new();
+    for (name, value) in request.headers() {
+        if !NOT_PASSED_ON.contains(&name.as_str()) && !name.starts_with("cf-") {
+            headers.append(&name, &value)?;
+        }
+    }
+    headers.set(REQUEST_ID_HEADER, &call.id)?;
+    let mut init = RequestInit::new();
+    init.with_method(request.method()).with_headers(headers).with_redirect(RequestRedirect::Manual);
+    if !body.is_empty() {
+        init.with_body(Some(Uint8Array::from(body.as_slice()).into()));
+    }
+    Request::new_with_init(&format!("{}{}{query}", call.config.core_url, url.path()), &init)
+}
+
+/// The body, or `None` as soon as it is longer than it may be.
+pub async fn body_of(request: &mut Request) -> worker::Result<Option<Vec<u8>>> {
+    read_at_most(request, BODY_BYTES_MAX).await
+}
+
+/// Reads a body of at most so many bytes, and no further.
+pub async fn read_at_most(request: &mut Request, bytes_max: usize) -> worker::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    if request.inner().body().is_none() {
+        return Ok(Some(body));
+    }
+    let mut stream = request.stream()?;
+    while let Some(chunk) = stream.next().await {
+        body.extend_from_slice(&chunk?);
+        if body.len() > bytes_max {
+            return Ok(None);
+        }
+    }
+    Ok(Some(body))
+}

@@ -1,0 +1,169 @@
+//! One user's object: turns the runtime's callbacks into events for the engine.
+//!
+//! Deliberately absent: decisions. What an event means is the engine's affair, and what it wants done is
+//! carried out in `effects`.
+
+use std::rc::Rc;
+
+use presence::{Event, Frame, Reply};
+use shared::{
+    ids::{SocketId, UserId},
+    internal::{CoreEvent, PeerMessage},
+    limits::SOCIAL_REFRESH_MS_MAX,
+    wire::SUBPROTOCOL,
+};
+use uuid::Uuid;
+use wasm_bindgen::prelude::*;
+use worker::{
+    DurableObject, Env, Error, Method, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+    durable_object,
+};
+
+use crate::{
+    answer::{problem, unavailable},
+    core_client,
+    effects::Shell,
+};
+
+/// The class behind `entry.mjs`.
+#[durable_object]
+pub struct UserObject {
+    /// `None` only when the object has no name or no configuration, which no request of ours causes.
+    shell: Option<Rc<Shell>>,
+}
+
+#[wasm_bindgen]
+impl UserObject {
+    /// Another user's object speaks: JSON in, JSON out.
+    ///
+    /// # Errors
+    ///
+    /// When the message is none this version knows.
+    pub fn peer(&self, message: &str) -> Result<String, JsError> {
+        let shell = self.shell().map_err(|error| JsError::new(&error.to_string()))?;
+        let message: PeerMessage = serde_json::from_str(message)?;
+        let Some(answer) = shell.handle(Event::PeerSpoke { message }).peer_answer else {
+            return Err(JsError::new("no answer"));
+        };
+        Ok(serde_json::to_string(&answer)?)
+    }
+
+    fn shell(&self) -> worker::Result<&Rc<Shell>> {
+        self.shell.as_ref().ok_or_else(|| Error::RustError("this object is not configured".to_owned()))
+    }
+}
+
+impl DurableObject for UserObject {
+    fn new(state: State, env: Env) -> Self {
+        Self { shell: Shell::restore(state, env).map(Rc::new) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let shell = self.shell()?;
+        match (request.method(), request.path().as_str()) {
+            (Method::Get, "/live") => live(shell, &request).await,
+            (Method::Get, "/presence") => presence(shell, &request).await,
+            (Method::Post, "/events") => {
+                let events: Vec<CoreEvent> = request.json().await?;
+                let taken = shell.handle(Event::CoreReported { events }).events_taken;
+                Response::from_json(&taken.unwrap_or_default())
+            }
+            (Method::Get, "/created") => Response::empty(),
+            _ => problem(404, "Not Found", "there is nothing here"),
+        }
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        let shell = self.shell()?;
+        shell.alarm_fired();
+        let heard = shell.last_heartbeats();
+        shell.handle(Event::Woken { heard });
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, ws: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
+        let shell = self.shell()?;
+        let Some(socket) = shell.socket_of(&ws) else { return Ok(()) };
+        let frame = match message {
+            WebSocketIncomingMessage::String(text) => Frame::Text(text),
+            WebSocketIncomingMessage::Binary(bytes) => Frame::Binary { bytes: bytes.len() },
+        };
+        shell.handle(Event::FrameReceived { socket, frame });
+        Ok(())
+    }
+
+    async fn websocket_close(&self, ws: WebSocket, code: usize, _reason: String, _clean: bool) -> worker::Result<()> {
+        let shell = self.shell()?;
+        if let Some(socket) = shell.socket_of(&ws) {
+            shell.forget_socket(socket);
+            shell.handle(Event::SocketClosed { socket });
+        }
+        // The runtime leaves answering a close to us. 1005, 1006 and 1015 say that there was no code, and
+        // must not be sent.
+        let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015)).unwrap_or(1000);
+        // It fails when the peer is gone already, which is what we want.
+        let _ = ws.close::<&str>(Some(code), None);
+        Ok(())
+    }
+
+    async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
+        let shell = self.shell()?;
+        if let Some(socket) = shell.socket_of(&ws) {
+            shell.forget_socket(socket);
+            shell.handle(Event::SocketClosed { socket });
+        }
+        Ok(())
+    }
+}
+
+/// A client connects. The core is asked when the user comes online, and then only if it answers soon: with
+/// the core away, what is cached serves.
+async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
+    if let Some(refusal) = know_social(shell, !shell.is_online()).await? {
+        return Ok(refusal);
+    }
+    let socket = SocketId(Uuid::new_v4());
+    let WebSocketPair { client, server } = WebSocketPair::new()?;
+    shell.accept(socket, &server);
+    shell.handle(Event::SocketOpened { socket });
+    let mut response = Response::from_websocket(client)?;
+    if request.headers().has("sec-websocket-protocol")? {
+        response.headers_mut().set("sec-websocket-protocol", SUBPROTOCOL)?;
+    }
+    Ok(response)
+}
+
+/// `GET /presence` and `GET /presence/{id}`.
+async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
+    if let Some(refusal) = know_social(shell, false).await? {
+        return Ok(refusal);
+    }
+    let url = request.url()?;
+    let friend = url.query_pairs().find(|(name, _)| name == "friend").and_then(|(_, id)| id.parse::<UserId>().ok());
+    let reply = shell.read(friend).await;
+    match reply {
+        Some(Reply::All(snapshot)) => Response::from_json(&snapshot),
+        Some(Reply::One(page)) => Response::from_json(&page),
+        Some(Reply::NotFriends) => problem(403, "Forbidden", "only friends see each other's presence"),
+        None => unavailable("presence is away for a moment"),
+    }
+}
+
+/// Makes sure that friends and settings are known, asking the core when they are not or when `refresh`
+/// says so. The answer, if there is one, is for the caller.
+async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<Response>> {
+    let known_version = shell.social_version();
+    if known_version.is_some() && !refresh {
+        return Ok(None);
+    }
+    match shell.ask_core(known_version, SOCIAL_REFRESH_MS_MAX).await {
+        core_client::Answer::Changed(social) => {
+            shell.handle(Event::SocialLoaded { social });
+            Ok(None)
+        }
+        core_client::Answer::Same => Ok(None),
+        core_client::Answer::NotRegistered => problem(403, "Forbidden", "register first").map(Some),
+        core_client::Answer::Away if known_version.is_some() => Ok(None),
+        core_client::Answer::Away => unavailable("your friends are not known here yet; try again").map(Some),
+    }
+}

@@ -1,0 +1,152 @@
+//! What the core reports: at least once, in any order, and perhaps late.
+
+use shared::{
+    share_policy::ShareMode,
+    wire::{PageView, ServerMessage},
+};
+
+use crate::town::{Town, id};
+
+#[test]
+fn a_friendship_made_while_both_are_online_shows_both_at_once() {
+    let mut town = Town::new(&["alice", "bob"], &[]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/a");
+    town.visit(bob, "https://example.com/b");
+    town.seen(alice);
+    town.seen(bob);
+    let events = town.befriend("alice", "bob");
+    town.deliver(events);
+    for (socket, friend, url) in [(alice, "bob", "https://example.com/b"), (bob, "alice", "https://example.com/a")] {
+        let seen = town.seen(socket);
+        assert!(
+            seen.iter()
+                .any(|message| matches!(message, ServerMessage::FriendAccepted { user } if user.user_id == id(friend)))
+        );
+        assert!(
+            seen.iter().any(|message| matches!(message, ServerMessage::UpdatePresence(update) if update.url == url)),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn an_unfriending_cuts_both_sides_at_once_and_nothing_follows() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(alice);
+    town.seen(bob);
+    let events = town.unfriend("alice", "bob");
+    town.deliver(events);
+    for (socket, friend) in [(alice, "bob"), (bob, "alice")] {
+        let gone = ServerMessage::PresenceTimeout { user_id: id(friend), last_seen_at: None };
+        assert_eq!(town.seen(socket), [gone, ServerMessage::FriendRemoved { user_id: id(friend) }]);
+    }
+    let calls = town.calls.len();
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.seen(bob), []);
+    assert_eq!(town.calls.len(), calls);
+}
+
+#[test]
+fn a_repeated_event_does_nothing_even_after_memory_was_lost() {
+    let mut town = Town::new(&["alice", "bob"], &[]);
+    let alice = town.connect("alice");
+    let [event, _] = town.befriend("alice", "bob");
+    town.deliver([event.clone()]);
+    town.seen(alice);
+    town.hibernate("alice");
+    town.deliver([event]);
+    assert_eq!(town.seen(alice), []);
+}
+
+#[test]
+fn a_gap_between_versions_makes_the_list_be_fetched() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(bob, "https://example.com/b");
+    let [_lost, for_bob] = town.befriend("alice", "bob");
+    town.deliver([for_bob]);
+    town.seen(alice);
+    let core_calls = town.core_calls;
+    let events = town.befriend("alice", "carol");
+    town.deliver(events);
+    assert_eq!(town.core_calls, core_calls + 1);
+    assert!(
+        town.seen(alice)
+            .iter()
+            .any(|message| matches!(message, ServerMessage::UpdatePresence(update) if update.user_id == id("bob")))
+    );
+}
+
+#[test]
+fn a_friendship_that_ended_before_its_beginning_was_heard_of_stays_ended() {
+    let mut town = Town::new(&["alice", "bob"], &[]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.core_is_away = true;
+    let began = town.befriend("alice", "bob");
+    let ended = town.unfriend("alice", "bob");
+    town.deliver(ended);
+    town.deliver(began);
+    town.seen(bob);
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn settings_that_arrive_out_of_order_end_as_the_newest() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/");
+    town.seen(bob);
+    town.core_is_away = true;
+    let open = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.deliver([closed, open]);
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
+fn an_old_list_is_fetched_again_when_the_core_is_back() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[]);
+    let (alice, _bob) = (town.connect("alice"), town.connect("bob"));
+    town.core_is_away = true;
+    let [_lost, for_bob] = town.befriend("alice", "bob");
+    let events = town.befriend("alice", "carol");
+    town.deliver([for_bob]);
+    town.deliver(events);
+    town.seen(alice);
+    town.core_is_away = false;
+    town.heartbeat(alice);
+    town.pass_ms(30_000);
+    let seen = town.seen(alice);
+    assert!(
+        seen.iter()
+            .any(|message| matches!(message, ServerMessage::UpdatePresence(update) if update.user_id == id("bob"))),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn with_the_core_away_presence_goes_on_from_what_is_kept() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let first = town.connect("alice");
+    town.disconnect(first);
+    town.pass_ms(60_000);
+    let bob = town.connect("bob");
+    town.seen(bob);
+    town.core_is_away = true;
+    let alice = town.connect("alice");
+    assert_eq!(town.snapshot(alice).presence_arr[0].page, Some(PageView::default()));
+    assert_eq!(town.update(bob).user_id, id("alice"));
+}
+
+#[test]
+fn an_event_for_someone_who_never_was_here_costs_nothing_more() {
+    let mut town = Town::new(&["alice", "bob"], &[]);
+    let events = town.befriend("alice", "bob");
+    town.deliver(events);
+    assert_eq!((town.core_calls, town.calls.len()), (0, 0));
+    let bob = town.connect("bob");
+    assert_eq!(town.snapshot(bob).presence_arr.len(), 1);
+}

@@ -1,0 +1,111 @@
+//! Rule 5 and the order of what friends say: only friends, both ways, and never an older state after a
+//! newer one.
+
+use presence::Reply;
+use shared::{
+    internal::{PeerAnswer, PeerMessage, PeerSay, Presence},
+    wire::ServerMessage,
+};
+
+use crate::town::{GRACE_MS, Town, id};
+
+fn presence(town: &Town, url: &str) -> Presence {
+    let page = shared::page::Page::parse(url, "t").unwrap();
+    Presence { at: town.now, latest: page.clone(), page, idle_since: None }
+}
+
+#[test]
+fn a_stranger_gets_nothing_and_learns_nothing() {
+    let mut town = Town::new(&["alice", "bob", "eve"], &[("alice", "bob")]);
+    let (alice, eve) = (town.connect("alice"), town.connect("eve"));
+    town.seen(alice);
+    town.seen(eve);
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.seen(eve), []);
+    let say = PeerSay::Hello { presence: presence(&town, "https://example.com/eve") };
+    let message = PeerMessage { from: id("eve"), seq: 9, say };
+    town.seen(alice);
+    assert_eq!(town.speak("alice", message), PeerAnswer::NotFriends);
+    assert_eq!(town.seen(alice), []);
+    assert_eq!(town.read("eve", Some("alice")), Reply::NotFriends);
+}
+
+#[test]
+fn someone_who_never_was_here_tells_nothing_to_anybody() {
+    let mut town = Town::new(&["alice"], &[]);
+    let message = PeerMessage { from: id("eve"), seq: 1, say: PeerSay::Peek };
+    assert_eq!(town.speak("alice", message), PeerAnswer::Offline { seq: 0, last_seen_at: None });
+    assert_eq!(town.saves, 0);
+}
+
+#[test]
+fn one_who_learns_that_they_are_no_friend_fetches_the_list_anew() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(alice);
+    let [_, for_bob] = town.unfriend("alice", "bob");
+    town.deliver([for_bob]);
+    assert!(matches!(town.seen(bob).last(), Some(ServerMessage::FriendRemoved { .. })));
+    // Alice's event is late; her next page tells her.
+    town.visit(alice, "https://example.com/");
+    assert!(town.seen(alice).contains(&ServerMessage::PresenceTimeout { user_id: id("bob"), last_seen_at: None }));
+    assert_eq!(town.seen(bob), []);
+    assert_eq!(town.read("alice", Some("bob")), Reply::NotFriends);
+}
+
+#[test]
+fn an_older_state_never_follows_a_newer_one() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.seen(bob);
+    let say = |say, seq| PeerMessage { from: id("alice"), seq, say };
+    let at = |url: &str| PeerSay::Presence { presence: presence(&Town::new(&[], &[]), url) };
+    town.speak("bob", say(at("https://example.com/2"), 2));
+    town.seen(bob);
+    town.speak("bob", say(at("https://example.com/1"), 1));
+    town.speak("bob", say(at("https://example.com/2"), 2));
+    assert_eq!(town.seen(bob), []);
+    let left = town.now;
+    town.speak("bob", say(PeerSay::Bye { last_seen_at: left }, 3));
+    assert_eq!(town.seen(bob), [ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(left) }]);
+    town.speak("bob", say(at("https://example.com/2"), 2));
+    assert_eq!(town.seen(bob), [], "a late update must not raise the dead");
+}
+
+#[test]
+fn the_offline_are_dropped_from_the_audience() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.disconnect(bob);
+    town.pass_ms(GRACE_MS);
+    let calls = town.calls.len();
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.calls.len(), calls);
+}
+
+#[test]
+fn a_friend_who_cannot_be_reached_holds_up_no_snapshot() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    town.connect("bob");
+    town.unreachable.insert(id("bob"));
+    let alice = town.connect("alice");
+    assert_eq!(town.snapshot(alice).presence_arr[0].page, None);
+}
+
+#[test]
+fn one_who_is_offline_sees_friends_by_asking_and_keeps_nothing_of_it() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.disconnect(bob);
+    town.pass_ms(GRACE_MS);
+    for n in ["1", "2"] {
+        town.visit(alice, &format!("https://example.com/{n}"));
+        let Reply::One(Some(page)) = town.read("bob", Some("alice")) else { panic!("a page") };
+        assert_eq!(page.url, format!("https://example.com/{n}"));
+    }
+    town.seen(alice);
+    let Reply::All(all) = town.read("bob", None) else { panic!("a snapshot") };
+    assert_eq!(all.user_presence.page, None);
+    assert!(all.user_presence.last_seen_at.is_some());
+    assert_eq!(town.seen(alice), [], "asking is not coming online");
+}

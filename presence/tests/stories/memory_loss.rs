@@ -1,0 +1,74 @@
+//! Rule 8: hibernation and deployments between any two events.
+
+use shared::wire::ServerMessage;
+
+use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id};
+
+#[test]
+fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(bob);
+    town.visit(alice, "https://example.com/1");
+    let before = town.update(bob);
+    town.hibernate("alice");
+    town.hibernate("bob");
+    let (saves, calls) = (town.saves, town.calls.len());
+    town.visit(alice, "https://secret.org/");
+    let after = town.update(bob);
+    assert!(after.seq > before.seq);
+    assert_eq!((after.url.as_str(), after.latest_url.as_str()), ("", "https://example.com/1"));
+    assert_eq!((town.saves, town.calls.len()), (saves, calls + 1));
+}
+
+#[test]
+fn a_socket_that_opens_after_hibernation_still_gets_a_whole_snapshot() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, _bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.hibernate("bob");
+    let second = town.connect("bob");
+    let snapshot = town.snapshot(second);
+    assert_eq!(snapshot.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/1");
+}
+
+#[test]
+fn a_user_who_reconnects_after_a_deployment_shows_what_is_true_now() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/old");
+    town.seen(bob);
+    town.redeploy("alice");
+    let alice = town.connect("alice");
+    assert_eq!(town.update(bob).url, "");
+    town.visit(alice, "https://example.com/new");
+    assert_eq!(town.update(bob).url, "https://example.com/new");
+}
+
+#[test]
+fn a_user_who_never_comes_back_after_a_deployment_is_gone_at_the_next_alarm() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (_alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(bob);
+    town.pass_ms(TIMEOUT_MS - 1);
+    town.heartbeat(bob);
+    town.redeploy("alice");
+    town.alarm("alice");
+    assert!(
+        matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { user_id, .. }] if *user_id == id("alice"))
+    );
+}
+
+#[test]
+fn a_grace_goes_on_after_memory_was_lost() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(bob);
+    town.disconnect(alice);
+    town.pass_ms(GRACE_MS - 5_000);
+    town.hibernate("alice");
+    town.alarm("alice");
+    assert_eq!(town.seen(bob), [], "the grace is not over");
+    town.pass_ms(5_000);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}

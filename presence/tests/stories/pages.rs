@@ -1,0 +1,190 @@
+//! Rules 2, 3 and 6: which page is shown, what of it, and in which order.
+
+use presence::{Frame, Reply};
+use shared::{
+    share_policy::ShareMode,
+    wire::{CloseCode, ErrorCode, PageView, ServerMessage},
+};
+
+use crate::town::{Town, id};
+
+/// Alice and bob are friends, online and up to date.
+fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(alice);
+    town.seen(bob);
+    (town, alice, bob)
+}
+
+#[test]
+fn a_page_change_reaches_the_friend_and_every_own_socket_with_all_its_fields() {
+    let (mut town, alice, bob) = two();
+    let other = town.connect("alice");
+    town.seen(other);
+    town.pass_ms(5_000);
+    town.visit(alice, "https://user:pass@www.example.com/a?b=c#d");
+    let update = town.update(bob);
+    assert_eq!(update.user_id, id("alice"));
+    assert_eq!(update.url, "https://www.example.com/a?b=c");
+    assert_eq!((update.title.as_str(), update.domain.as_str()), ("A title", "example.com"));
+    assert_eq!(update.latest_url, update.url);
+    assert_eq!((update.latest_title.as_str(), update.latest_domain.as_str()), ("A title", "example.com"));
+    assert_eq!(update.at, town.now);
+    assert_eq!((update.idle, update.idle_since), (false, None));
+    assert_eq!(town.update(alice), update);
+    assert_eq!(town.update(other), update);
+}
+
+#[test]
+fn a_page_change_costs_one_request_per_online_friend_and_no_row() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, _bob) = (town.connect("alice"), town.connect("bob"));
+    let (calls, saves, core_calls) = (town.calls.len(), town.saves, town.core_calls);
+    town.visit(alice, "https://example.com/");
+    assert_eq!((town.calls.len(), town.saves, town.core_calls), (calls + 1, saves, core_calls));
+}
+
+#[test]
+fn a_hidden_page_leaves_the_last_shown_one_and_nothing_of_itself() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/shown");
+    town.seen(bob);
+    for hidden in
+        ["https://secret.org/x", "", "http://10.0.0.1/", "http://localhost/", "view-source:https://example.com/"]
+    {
+        town.visit(alice, "https://example.com/shown");
+        town.seen(bob);
+        town.visit(alice, hidden);
+        let update = town.update(bob);
+        assert_eq!((update.url.as_str(), update.title.as_str(), update.domain.as_str()), ("", "", ""), "{hidden}");
+        assert_eq!(update.latest_url, "https://example.com/shown");
+    }
+    assert!(!format!("{:?}", town.calls).contains("secret"));
+}
+
+#[test]
+fn from_one_hidden_page_to_another_nothing_is_said() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://secret.org/1");
+    town.visit(alice, "https://secret.org/2");
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn with_default_all_only_denied_domains_are_hidden() {
+    let (mut town, alice, bob) = two();
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &["bank.com"]);
+    town.deliver([event]);
+    town.visit(alice, "https://anything.org/");
+    assert_eq!(town.update(bob).domain, "anything.org");
+    town.visit(alice, "https://login.bank.com/");
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
+fn settings_judge_the_page_in_front_anew_and_forget_the_latest_when_it_is_no_longer_allowed() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/x");
+    town.seen(bob);
+    town.seen(alice);
+    let event = town.set_share("alice", ShareMode::DefaultNone, &["github.com"], &[]);
+    town.deliver([event.clone(), event]);
+    let update = town.update(bob);
+    assert_eq!((update.url.as_str(), update.latest_url.as_str()), ("", ""));
+    assert!(matches!(
+        town.seen(alice).as_slice(),
+        [ServerMessage::UpdatePresence(_), ServerMessage::SettingsUpdated { share_mode: ShareMode::DefaultNone, .. }]
+    ));
+
+    let event = town.set_share("alice", ShareMode::DefaultNone, &["example.com"], &[]);
+    town.deliver([event]);
+    assert_eq!(town.update(bob).url, "https://example.com/x");
+}
+
+#[test]
+fn the_socket_that_reported_last_is_in_front_until_it_closes() {
+    let (mut town, laptop, bob) = two();
+    let phone = town.connect("alice");
+    town.visit(laptop, "https://example.com/laptop");
+    town.visit(phone, "https://example.com/phone");
+    town.seen(bob);
+    town.disconnect(phone);
+    assert_eq!(town.update(bob).url, "https://example.com/laptop");
+}
+
+#[test]
+fn a_new_socket_that_has_not_reported_hides_nothing() {
+    let (mut town, old, bob) = two();
+    town.visit(old, "https://example.com/x");
+    town.seen(bob);
+    town.connect("alice");
+    town.disconnect(old);
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn every_change_has_a_higher_seq_even_within_one_millisecond() {
+    let (mut town, alice, bob) = two();
+    let seqs: Vec<u64> = (0..5)
+        .map(|n| {
+            town.visit(alice, &format!("https://example.com/{n}"));
+            town.update(bob).seq
+        })
+        .collect();
+    assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
+}
+
+#[test]
+fn a_user_is_idle_when_all_their_sockets_are() {
+    let (mut town, laptop, bob) = two();
+    let phone = town.connect("alice");
+    town.say(laptop, r#"{"action":"set-idle","idle":true}"#);
+    assert_eq!(town.seen(bob), []);
+    town.pass_ms(1_000);
+    let since = town.now;
+    town.say(phone, r#"{"action":"set-idle","idle":true}"#);
+    let update = town.update(bob);
+    assert_eq!((update.idle, update.idle_since), (true, Some(since)));
+    town.say(laptop, r#"{"action":"set-idle","idle":false}"#);
+    assert!(!town.update(bob).idle);
+}
+
+#[test]
+fn what_is_no_message_is_refused_and_changes_nothing() {
+    let (mut town, alice, bob) = two();
+    let long = serde_json::json!({ "action": "update-presence", "url": format!("https://example.com/{}", "a".repeat(2_029)), "title": "t" });
+    for text in ["", "not json", "[]", r#"{"action":"fly"}"#, r#"{"action":"update-presence"}"#, &long.to_string()] {
+        town.say(alice, text);
+        assert!(
+            matches!(town.seen(alice).as_slice(), [ServerMessage::Error { code: ErrorCode::BadMessage, .. }]),
+            "{text}"
+        );
+    }
+    town.say_frame(alice, Frame::Binary { bytes: 3 });
+    assert!(matches!(town.seen(alice).as_slice(), [ServerMessage::Error { .. }]));
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn a_frame_over_8_kib_closes_the_socket() {
+    let (mut town, alice, _) = two();
+    let fits = format!(r#"{{"action":"heartbeat","x":"{}"}}"#, "a".repeat(8_192 - 30));
+    town.say(alice, &fits);
+    assert_eq!(town.seen(alice), [ServerMessage::Heartbeat]);
+    town.say(alice, &" ".repeat(8_193));
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::TooBig));
+    assert_eq!(town.seen(alice), []);
+}
+
+#[test]
+fn a_get_shows_what_the_live_channel_shows() {
+    let (mut town, alice, _) = two();
+    town.visit(alice, "https://example.com/x");
+    let view = PageView { url: "https://example.com/x".into(), title: "A title".into(), domain: "example.com".into() };
+    assert_eq!(town.read("bob", Some("alice")), Reply::One(Some(view.clone())));
+    assert_eq!(town.read("alice", Some("alice")), Reply::One(Some(view)));
+    assert_eq!(town.read("bob", Some("carol")), Reply::NotFriends);
+    let Reply::All(all) = town.read("bob", None) else { panic!("a snapshot") };
+    assert_eq!(all.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/x");
+}

@@ -1,0 +1,329 @@
+//! A few users' engines, the storage and sockets that outlive their memory, and a core that knows who is
+//! friends with whom.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Times, UserPresence};
+use shared::{
+    api::{UserInfo, UserSummary},
+    ids::{EventId, SocketId, UserId},
+    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, Social},
+    page::Domain,
+    share_policy::{ShareMode, SharePolicy},
+    time::Timestamp,
+    wire::{CloseCode, PresenceSnapshot, PresenceUpdate, ServerMessage},
+};
+use uuid::Uuid;
+
+pub const TIMEOUT_MS: i64 = 180_000;
+pub const GRACE_MS: i64 = 15_000;
+
+pub struct Town {
+    pub now: Timestamp,
+    users: BTreeMap<UserId, UserPresence>,
+    saved: BTreeMap<UserId, Saved>,
+    attachments: BTreeMap<SocketId, (UserId, Attachment)>,
+    inboxes: BTreeMap<SocketId, Vec<ServerMessage>>,
+    pub closed: BTreeMap<SocketId, CloseCode>,
+    heartbeats: BTreeMap<SocketId, Timestamp>,
+    /// What the core knows.
+    socials: BTreeMap<UserId, Social>,
+    pub core_is_away: bool,
+    /// Users whose objects cannot be reached.
+    pub unreachable: BTreeSet<UserId>,
+    pub calls: Vec<(UserId, PeerMessage)>,
+    pub core_calls: usize,
+    pub saves: usize,
+    replies: BTreeMap<ReadId, Reply>,
+    next_id: u128,
+}
+
+pub fn id(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+pub fn domain(text: &str) -> Domain {
+    Domain::parse_entry(text).unwrap()
+}
+
+fn info(name: &str) -> UserInfo {
+    UserInfo { user_id: id(name), first_name: name.into(), last_name: "Test".into(), profile_image_extension: None }
+}
+
+pub fn summary(name: &str) -> UserSummary {
+    UserSummary {
+        user_id: id(name),
+        first_name: name.into(),
+        last_name: "Test".into(),
+        description: String::new(),
+        profile_image_uploaded_at: None,
+        profile_image_extension: None,
+        friendship_state: None,
+        mutual_friend_count: None,
+    }
+}
+
+impl Town {
+    /// Registered users who show pages of example.com and github.com, and the pairs who are friends.
+    pub fn new(names: &[&str], friendships: &[(&str, &str)]) -> Self {
+        let allow = BTreeSet::from([domain("example.com"), domain("github.com")]);
+        let share = SharePolicy { mode: ShareMode::DefaultNone, allow, deny: BTreeSet::new() };
+        let socials = names.iter().map(|name| {
+            let friends = friendships.iter().filter_map(|(a, b)| match *name {
+                n if n == *a => Some(info(b)),
+                n if n == *b => Some(info(a)),
+                _ => None,
+            });
+            let social = Social { version: 1, user: info(name), share: share.clone(), friends: friends.collect() };
+            (id(name), social)
+        });
+        Self {
+            now: Timestamp::from_unix_ms(1_772_366_400_000),
+            users: BTreeMap::new(),
+            saved: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
+            socials: socials.collect(),
+            core_is_away: false,
+            unreachable: BTreeSet::new(),
+            calls: Vec::new(),
+            core_calls: 0,
+            saves: 0,
+            replies: BTreeMap::new(),
+            next_id: 0,
+        }
+    }
+
+    /// Time passes; whoever wants to be woken in the meantime is, in order.
+    pub fn pass_ms(&mut self, ms: i64) {
+        let until = self.now.plus_ms(ms);
+        loop {
+            let due = self.users.iter().filter_map(|(id, user)| Some((user.next_wake()?, id.clone())));
+            let Some((at, who)) = due.min().filter(|(at, _)| *at <= until) else { break };
+            self.now = self.now.max(at);
+            self.wake(&who);
+        }
+        self.now = until;
+    }
+
+    fn wake(&mut self, who: &UserId) {
+        let heard = self.heartbeats.iter().map(|(socket, at)| (*socket, *at)).collect();
+        self.happen(who, Event::Woken { heard });
+    }
+
+    /// The alarm fires, whatever the engine wants.
+    pub fn alarm(&mut self, name: &str) {
+        self.wake(&id(name));
+    }
+
+    /// A client connects, as the shell lets it: the core is asked when the user comes online.
+    pub fn connect(&mut self, name: &str) -> SocketId {
+        self.next_id += 1;
+        let socket = SocketId(Uuid::from_u128(self.next_id));
+        let who = id(name);
+        if !self.user(&who).is_online() && !self.core_is_away {
+            self.core_calls += 1;
+            let social = self.socials.get(&who).cloned().unwrap();
+            if self.user(&who).social_version() != Some(social.version) {
+                self.happen(&who, Event::SocialLoaded { social });
+            }
+        }
+        self.inboxes.insert(socket, Vec::new());
+        self.happen(&who, Event::SocketOpened { socket });
+        socket
+    }
+
+    pub fn disconnect(&mut self, socket: SocketId) {
+        let (who, _) = self.attachments.remove(&socket).unwrap();
+        self.happen(&who, Event::SocketClosed { socket });
+    }
+
+    /// The runtime answers a heartbeat: nobody is woken.
+    pub fn heartbeat(&mut self, socket: SocketId) {
+        self.heartbeats.insert(socket, self.now);
+    }
+
+    pub fn say(&mut self, socket: SocketId, text: &str) {
+        self.say_frame(socket, Frame::Text(text.to_owned()));
+    }
+
+    pub fn say_frame(&mut self, socket: SocketId, frame: Frame) {
+        let (who, _) = self.attachments.get(&socket).cloned().unwrap();
+        self.happen(&who, Event::FrameReceived { socket, frame });
+    }
+
+    pub fn visit(&mut self, socket: SocketId, url: &str) {
+        let message = serde_json::json!({ "action": "update-presence", "url": url, "title": "A title" });
+        self.say(socket, &message.to_string());
+    }
+
+    pub fn read(&mut self, name: &str, friend: Option<&str>) -> Reply {
+        self.next_id += 1;
+        let read = ReadId(self.next_id as u64);
+        self.happen(&id(name), Event::Read { read, friend: friend.map(id) });
+        self.replies.remove(&read).expect("every read is answered")
+    }
+
+    /// The core changes its mind about somebody, without telling.
+    pub fn change_silently(&mut self, name: &str, change: impl FnOnce(&mut Social)) {
+        let social = self.socials.get_mut(&id(name)).unwrap();
+        social.version += 1;
+        change(social);
+    }
+
+    /// The core makes friends of two, and makes the events that say so: the first one's, the second one's.
+    pub fn befriend(&mut self, a: &str, b: &str) -> [CoreEvent; 2] {
+        [(a, b), (b, a)].map(|(who, whom)| {
+            self.change_silently(who, |social| social.friends.push(info(whom)));
+            self.event(who, Change::FriendAccepted { user: summary(whom) })
+        })
+    }
+
+    pub fn unfriend(&mut self, a: &str, b: &str) -> [CoreEvent; 2] {
+        [(a, b), (b, a)].map(|(who, whom)| {
+            self.change_silently(who, |social| social.friends.retain(|friend| friend.user_id != id(whom)));
+            self.event(who, Change::FriendRemoved { user_id: id(whom) })
+        })
+    }
+
+    pub fn set_share(&mut self, name: &str, mode: ShareMode, allow: &[&str], deny: &[&str]) -> CoreEvent {
+        let list = |texts: &[&str]| texts.iter().map(|text| domain(text)).collect();
+        let share = SharePolicy { mode, allow: list(allow), deny: list(deny) };
+        self.change_silently(name, |social| social.share = share.clone());
+        self.event(name, Change::SettingsUpdated { share })
+    }
+
+    fn event(&mut self, recipient: &str, change: Change) -> CoreEvent {
+        self.next_id += 1;
+        let version = self.socials[&id(recipient)].version;
+        CoreEvent { id: EventId(Uuid::from_u128(self.next_id)), recipient: id(recipient), version, change }
+    }
+
+    pub fn deliver(&mut self, events: impl IntoIterator<Item = CoreEvent>) {
+        for event in events {
+            self.happen(&event.recipient.clone(), Event::CoreReported { events: vec![event] });
+        }
+    }
+
+    /// Memory is gone, storage and sockets are not: hibernation, or a move.
+    pub fn hibernate(&mut self, name: &str) {
+        self.users.remove(&id(name));
+    }
+
+    /// Memory and sockets are gone: a deployment. Nobody hears a close.
+    pub fn redeploy(&mut self, name: &str) {
+        self.users.remove(&id(name));
+        self.attachments.retain(|_, (who, _)| *who != id(name));
+    }
+
+    /// What a socket got since it was last asked.
+    pub fn seen(&mut self, socket: SocketId) -> Vec<ServerMessage> {
+        std::mem::take(self.inboxes.get_mut(&socket).unwrap())
+    }
+
+    /// The one presence update a socket got.
+    pub fn update(&mut self, socket: SocketId) -> PresenceUpdate {
+        match self.seen(socket).as_slice() {
+            [ServerMessage::UpdatePresence(update)] => update.clone(),
+            other => panic!("one update, not {other:?}"),
+        }
+    }
+
+    /// The snapshot a socket got first, and nothing else.
+    pub fn snapshot(&mut self, socket: SocketId) -> PresenceSnapshot {
+        match self.seen(socket).as_slice() {
+            [ServerMessage::PresenceSnapshot(snapshot)] => snapshot.clone(),
+            other => panic!("one snapshot, not {other:?}"),
+        }
+    }
+
+    /// A peer's words reach an object, and this is the answer.
+    pub fn speak(&mut self, to: &str, message: PeerMessage) -> PeerAnswer {
+        self.happen(&id(to), Event::PeerSpoke { message }).expect("every peer is answered")
+    }
+
+    fn user(&mut self, who: &UserId) -> &mut UserPresence {
+        let times = Times { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS };
+        let saved = self.saved.entry(who.clone()).or_default().clone();
+        let attachments: Vec<Attachment> =
+            self.attachments.values().filter(|(of, _)| of == who).map(|(_, a)| a.clone()).collect();
+        let now = self.now;
+        self.users
+            .entry(who.clone())
+            .or_insert_with(|| UserPresence::restore(who.clone(), times, saved, attachments, now))
+    }
+
+    /// Something happens to a user, and everything that follows from it.
+    fn happen(&mut self, who: &UserId, event: Event) -> Option<PeerAnswer> {
+        let now = self.now;
+        let mut queue = VecDeque::from(self.user(who).handle(event, now));
+        let mut answered = None;
+        while let Some(effect) = queue.pop_front() {
+            let next = match effect {
+                Effect::Send { sockets, message } => {
+                    for socket in sockets {
+                        self.inboxes.get_mut(&socket).unwrap().push(message.clone());
+                    }
+                    continue;
+                }
+                Effect::Close { socket, code } => {
+                    self.attachments.remove(&socket);
+                    self.closed.insert(socket, code);
+                    continue;
+                }
+                Effect::Attach { socket, attachment } => {
+                    self.attachments.insert(socket, (who.clone(), attachment));
+                    continue;
+                }
+                Effect::Save(save) => {
+                    self.saves += 1;
+                    let saved = self.saved.entry(who.clone()).or_default();
+                    match save {
+                        Save::State(state) => saved.state = state,
+                        Save::Social(social) => saved.social = Some(social),
+                        Save::EventIds(ids) => saved.event_ids = ids,
+                    }
+                    continue;
+                }
+                Effect::Reply { read, reply } => {
+                    self.replies.insert(read, reply);
+                    continue;
+                }
+                Effect::AnswerPeer(answer) => {
+                    answered = Some(answer);
+                    continue;
+                }
+                Effect::AnswerCore(taken) => {
+                    assert!(!taken.taken.is_empty(), "whatever was handed over is taken");
+                    continue;
+                }
+                Effect::LoadSocial { .. } if self.core_is_away => vec![Event::SocialFailed],
+                Effect::LoadSocial { known_version } => {
+                    self.core_calls += 1;
+                    let social = self.socials[who].clone();
+                    if known_version == Some(social.version) { vec![] } else { vec![Event::SocialLoaded { social }] }
+                }
+                Effect::CallPeers { peers, message } => {
+                    let mut outcomes = Vec::new();
+                    for peer in peers {
+                        self.calls.push((peer.clone(), message.clone()));
+                        if self.unreachable.contains(&peer) {
+                            outcomes.push(Event::PeerFailed { peer });
+                            continue;
+                        }
+                        let message = message.clone();
+                        let answer = self.happen(&peer, Event::PeerSpoke { message });
+                        outcomes.push(Event::PeerAnswered { peer, answer: answer.expect("every peer is answered") });
+                    }
+                    outcomes
+                }
+            };
+            for event in next {
+                queue.extend(self.user(who).handle(event, now));
+            }
+        }
+        answered
+    }
+}
