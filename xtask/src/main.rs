@@ -1,1 +1,101 @@
-fn main() {}
+//! `cargo xtask`: the commands a developer types.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{
+    build, check,
+    dev::{self, Dev, Wishes},
+    live::{self, Live},
+    queries::{self, Mode},
+    step::say,
+    test,
+    token::{self, TokenRequest},
+    visit::{self, Visit},
+};
+
+/// Everything a developer of PageNow's backend types.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing and run the whole system on this machine.
+    Dev(Dev),
+    /// End what `dev` runs, and wait until it has ended.
+    Stop,
+    /// Print a token of any user, for the running system.
+    Token {
+        /// Whose token: the user id, such as alice.
+        user_id: String,
+        /// The address in it; made from the user id when absent.
+        #[arg(long)]
+        email: Option<String>,
+        /// Its life in seconds; negative for one that has ended already.
+        #[arg(long, default_value_t = token::LIFE_S, allow_negative_numbers = true, value_name = "SECONDS")]
+        expires_in: i64,
+    },
+    /// Watch a user's friends and their pages.
+    Live(Live),
+    /// Turn to a page as a user.
+    Visit(Visit),
+    /// Run all tests; arguments go to `cargo nextest run`.
+    Test {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, lints, documentation, query data and dependencies.
+    Check,
+    /// Write the checked data of the core's SQL queries (.sqlx) anew.
+    Queries,
+    /// Build the worker into edge-worker/build.
+    BuildEdge,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(&format!("\n{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<u8> {
+    match command {
+        // These three end in order, in their own ways.
+        Command::Dev(dev) => dev::run(dev).await.map(|()| 0),
+        Command::Live(live) => live::run(live).await.map(|()| 0),
+        Command::Visit(visit) => visit::run(visit).await.map(|()| 0),
+        Command::Stop => dev::stop().await.map(|()| 0),
+        Command::Token { user_id, email, expires_in } => {
+            let info = dev::running_stack()?;
+            let request = TokenRequest { email, expires_in_s: expires_in, ..TokenRequest::new(user_id) };
+            println!("{}", token::mint(&info, &request).await?);
+            Ok(0)
+        }
+        Command::Test { args } => {
+            until_interrupted(async { Ok(u8::try_from(test::run(&args).await?).unwrap_or(1)) }).await
+        }
+        Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
+        Command::Queries => until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await,
+        Command::BuildEdge => until_interrupted(async { build::edge().await.map(|()| 0) }).await,
+    }
+}
+
+/// Drops the work when somebody wishes an end, and with it every child.
+async fn until_interrupted(work: impl Future<Output = Result<u8>>) -> Result<u8> {
+    const INTERRUPTED: u8 = 130;
+    let mut wishes = Wishes::listen(false)?;
+    tokio::select! {
+        code = work => code,
+        () = wishes.next() => Ok(INTERRUPTED),
+    }
+}

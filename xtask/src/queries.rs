@@ -1,0 +1,104 @@
+//! The checked data of the core's SQL queries (`.sqlx`): written anew, or compared with what the migrations make
+//! of it today. With it the core compiles without a database.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+
+use crate::{
+    postgres, project,
+    step::{OrStepFailed as _, Step, say},
+    test,
+};
+
+/// Whether to compare or to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Check,
+    Write,
+}
+
+/// Compiles the core against a database made by the migrations, and compares the data that leaves with `.sqlx`,
+/// or puts it there. `false`: they differ.
+pub async fn run(mode: Mode) -> Result<bool> {
+    let scratch = project::dev_dir().join(format!("queries-{}", std::process::id()));
+    project::make_dir(&scratch)?;
+    let database = test::TestDatabase::start().await?;
+    let compiled = compile(database.url(), &scratch).await;
+    database.stop().await;
+    let fresh = compiled.and_then(|()| read(&scratch));
+    project::remove(&scratch)?;
+    let fresh = fresh?;
+
+    let kept_dir = project::root().join(".sqlx");
+    let kept = read(&kept_dir)?;
+    if fresh == kept {
+        return Ok(true);
+    }
+    if mode == Mode::Write {
+        project::remove(&kept_dir)?;
+        project::make_dir(&kept_dir)?;
+        for (name, data) in &fresh {
+            let path = kept_dir.join(name);
+            fs::write(&path, format!("{data:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        say(&format!("{} queries are written to .sqlx", fresh.len()));
+        return Ok(true);
+    }
+    for name in kept.keys().filter(|name| !fresh.contains_key(*name)) {
+        say(&format!("  .sqlx/{name}: no query uses it"));
+    }
+    for (name, data) in fresh.iter().filter(|(name, data)| kept.get(*name) != Some(*data)) {
+        let what = if kept.contains_key(name) { "differs from the database" } else { "is missing" };
+        say(&format!("  .sqlx/{name}: {what}: {}", data.get("query").unwrap_or(&Value::Null)));
+    }
+    say("`cargo xtask queries` writes them anew");
+    Ok(false)
+}
+
+async fn compile(cluster: &str, scratch: &Path) -> Result<()> {
+    let name = format!("queries_{:016x}", rand::random::<u64>());
+    let url = postgres::create_database(cluster, &name).await?;
+    migrate(&url).await.or_step_failed("Running the migrations", "correct the migration")?;
+    let mut cargo = project::cargo();
+    cargo.args(["check", "--package", "core-api", "--all-targets"]);
+    // The core's build script names this variable, so a new folder has every query expanded anew.
+    cargo.env("SQLX_OFFLINE", "false").env("DATABASE_URL", &url).env("SQLX_OFFLINE_DIR", scratch);
+    let step = Step {
+        name: "queries",
+        about: "Checking the core's queries against PostgreSQL",
+        advice: "correct the query, or the migration",
+    };
+    step.run(cargo).await?;
+    postgres::drop_database(cluster, &name).await
+}
+
+async fn migrate(url: &str) -> Result<()> {
+    // Read from the folder, not compiled in: the core may not compile before its queries are known.
+    let migrations = Migrator::new(project::root().join("migrations")).await?;
+    let mut connection = PgConnection::connect(url).await?;
+    migrations.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+fn read(dir: &Path) -> Result<BTreeMap<String, Value>> {
+    let mut queries = BTreeMap::new();
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(queries),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", dir.display())),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("query-") {
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let data = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+            queries.insert(name, data);
+        }
+    }
+    Ok(queries)
+}

@@ -1,0 +1,397 @@
+//! The whole system as real processes: PostgreSQL, the OIDC provider, the core, the worker in workerd.
+//!
+//! Any number of stacks run side by side: each has its own ports, folder, database and secrets.
+//! Deliberately absent: what to do with a stack. The commands and the whole-stack tests decide that.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    build,
+    child::{Child, Output},
+    http::wait_until_ready,
+    ports::Port,
+    postgres::{self, Durability, Postgres},
+    project,
+    secrets::Secrets,
+    step::{OrStepFailed as _, say},
+    tools,
+};
+
+/// The audience of tokens in development: the client id of a client that exists nowhere else.
+pub const DEV_AUDIENCE: &str = "pagenow-dev";
+
+/// Where a running stack is found: the content of `stack.json`. It holds the password of the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackInfo {
+    /// The one public origin, without a slash at its end.
+    pub edge_url: String,
+    /// The core itself, which clients never see.
+    pub core_url: String,
+    pub issuer: String,
+    pub jwks_url: String,
+    pub audience: String,
+    pub database_url: String,
+}
+
+impl StackInfo {
+    /// Reads it from the file that a running stack keeps.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no description of a stack", path.display()))
+    }
+}
+
+/// Ports of 127.0.0.1; 0 takes any that is free.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    pub edge: u16,
+    pub core: u16,
+    pub metrics: u16,
+    pub oidc: u16,
+    pub postgres: u16,
+}
+
+/// Where the core keeps its data.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A cluster of the stack's own, in its folder.
+    Own(Durability),
+    /// A new database in the cluster that this URL names, dropped at the end. The URL's user may make databases.
+    NewIn(String),
+    /// The database this URL names. Migrated, and otherwise left alone.
+    Given(String),
+}
+
+/// Whose tokens the servers take.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    pub issuer: String,
+    pub jwks_url: String,
+    pub audience: String,
+}
+
+/// How a stack is to be.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Everything the stack keeps: data, keys, logs. Two running stacks never share one.
+    pub dir: PathBuf,
+    pub ports: Ports,
+    pub database: Database,
+    /// `None` starts a provider of the stack's own.
+    pub issuer: Option<Issuer>,
+    /// Configuration for the worker and the core alike, such as `PRESENCE_TIMEOUT_MS`.
+    pub vars: Vec<(String, String)>,
+    /// Builds and loads the worker anew whenever its sources change.
+    pub watch: bool,
+}
+
+impl StackOptions {
+    /// A stack for one test: any ports, and a database in the cluster of `DATABASE_URL`, or else a cluster of
+    /// its own. `dir` is the test's to make and to remove.
+    pub fn for_test(dir: impl Into<PathBuf>) -> Self {
+        let database = match std::env::var("DATABASE_URL") {
+            Ok(url) => Database::NewIn(url),
+            Err(_) => Database::Own(Durability::None),
+        };
+        Self { dir: dir.into(), ports: Ports::default(), database, issuer: None, vars: Vec::new(), watch: false }
+    }
+
+    /// The same with one more variable.
+    #[must_use]
+    pub fn var(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.vars.push((name.into(), value.to_string()));
+        self
+    }
+}
+
+/// A running stack. Dropping it kills every process of it; [`Stack::stop`] ends them in order.
+#[derive(Debug)]
+pub struct Stack {
+    options: StackOptions,
+    info: StackInfo,
+    secrets: Secrets,
+    edge_port: Port,
+    core_port: Port,
+    metrics_port: Port,
+    _oidc_port: Option<Port>,
+    worker: Option<Child>,
+    core: Option<Child>,
+    oidc: Option<Child>,
+    postgres: Option<Postgres>,
+    /// The cluster's URL and the name of the database to drop at the end.
+    to_drop: Option<(String, String)>,
+}
+
+impl Stack {
+    /// Builds what is not built, starts everything and returns once the edge answers.
+    pub async fn start(options: StackOptions) -> Result<Self> {
+        build::both().await?;
+        Self::start_built(options).await
+    }
+
+    /// The same where both servers are built.
+    pub async fn start_built(options: StackOptions) -> Result<Self> {
+        tools::ensure_npm_packages().await?;
+        project::make_dir(&options.dir)?;
+        let secrets = Secrets::load_or_make(&options.dir.join("secrets.json"))?;
+        for name in ["core", "edge", "migrate", "oidc", "postgres"] {
+            project::remove(&options.dir.join("logs").join(format!("{name}.log")))?;
+        }
+        // All before the first child: a port in use then leaves nothing to end.
+        let wanted = options.ports;
+        let edge_port = Port::choose("the edge", wanted.edge, "--edge-port")?;
+        let core_port = Port::choose("the core", wanted.core, "--core-port")?;
+        let metrics_port = Port::choose("the core's metrics", wanted.metrics, "--metrics-port")?;
+        let oidc_port = match options.issuer {
+            None => Some(Port::choose("the OIDC provider", wanted.oidc, "--oidc-port")?),
+            Some(_) => None,
+        };
+
+        let (postgres, to_drop, database_url) = Self::start_database(&options).await?;
+        let (oidc, issuer) = match &oidc_port {
+            Some(port) => Self::start_oidc(&options, port).await.map(|(child, issuer)| (Some(child), issuer))?,
+            None => (None, options.issuer.clone().context("no issuer is named")?),
+        };
+        let info = StackInfo {
+            edge_url: edge_port.url(),
+            core_url: core_port.url(),
+            issuer: issuer.issuer,
+            jwks_url: issuer.jwks_url,
+            audience: issuer.audience,
+            database_url,
+        };
+        let mut stack = Self {
+            options,
+            info,
+            secrets,
+            edge_port,
+            core_port,
+            metrics_port,
+            _oidc_port: oidc_port,
+            worker: None,
+            core: None,
+            oidc,
+            postgres,
+            to_drop,
+        };
+        stack.migrate().await?;
+        stack.start_core().await?;
+        stack.start_worker().await?;
+        Ok(stack)
+    }
+
+    /// Where everything is.
+    pub fn info(&self) -> &StackInfo {
+        &self.info
+    }
+
+    /// The folder of the children's logs.
+    pub fn logs(&self) -> PathBuf {
+        self.options.dir.join("logs")
+    }
+
+    async fn start_database(options: &StackOptions) -> Result<(Option<Postgres>, Option<(String, String)>, String)> {
+        match &options.database {
+            Database::Given(url) => Ok((None, None, url.clone())),
+            Database::NewIn(cluster) => {
+                let name = format!("stack_{:016x}", rand::random::<u64>());
+                let advice = "see that the PostgreSQL DATABASE_URL names runs, and that its user may create databases";
+                let step = "Making a database for this stack";
+                let url = postgres::create_database(cluster, &name).await.or_step_failed(step, advice)?;
+                Ok((None, Some((cluster.clone(), name)), url))
+            }
+            Database::Own(durability) => {
+                say("Starting PostgreSQL");
+                let port = Port::choose("PostgreSQL", options.ports.postgres, "--postgres-port")?;
+                let log = options.dir.join("logs/postgres.log");
+                let postgres = Postgres::start(&options.dir.join("postgres"), port, *durability, log).await?;
+                let url = postgres.url().to_owned();
+                Ok((Some(postgres), None, url))
+            }
+        }
+    }
+
+    async fn start_oidc(options: &StackOptions, port: &Port) -> Result<(Child, Issuer)> {
+        const STEP: &str = "Starting the OIDC provider";
+        const ADVICE: &str = "read its words above; `--reset` makes it a new key";
+        say(STEP);
+        let mut node = project::command(tools::node().await?);
+        node.arg(project::root().join("dev/oidc.mjs")).arg(port.number().to_string());
+        node.arg(options.dir.join("oidc-key.json")).arg(DEV_AUDIENCE);
+        let log = Output::Log(options.dir.join("logs/oidc.log"));
+        let mut child = Child::start("the OIDC provider", node, log).or_step_failed(STEP, ADVICE)?;
+        let jwks_url = format!("{}/jwks", port.url());
+        let patience = Duration::from_secs(30);
+        wait_until_ready(&jwks_url, &mut child, patience).await.or_step_failed(STEP, ADVICE)?;
+        Ok((child, Issuer { issuer: port.url(), jwks_url, audience: DEV_AUDIENCE.to_owned() }))
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        const STEP: &str = "Running the migrations";
+        const ADVICE: &str = "a database from another version of the migrations? Start afresh with `cargo xtask dev \
+                              --reset`, or give DATABASE_URL an empty one";
+        say(STEP);
+        let log = Output::Log(self.logs().join("migrate.log"));
+        let mut child = Child::start("core-api migrate", self.core_command("migrate"), log)?;
+        let status = child.wait().await?;
+        if !status.success() {
+            return Err(anyhow::anyhow!(child.obituary(status))).or_step_failed(STEP, ADVICE);
+        }
+        Ok(())
+    }
+
+    fn core_command(&self, what: &str) -> tokio::process::Command {
+        let info = &self.info;
+        let mut core = project::command(build::core_program());
+        core.arg(what).envs(self.options.vars.iter().map(|(name, value)| (name, value)));
+        core.env("DATABASE_URL", &info.database_url);
+        core.env("LISTEN_ADDR", format!("127.0.0.1:{}", self.core_port.number()));
+        core.env("METRICS_ADDR", format!("127.0.0.1:{}", self.metrics_port.number()));
+        core.env("OIDC_ISSUER", &info.issuer).env("OIDC_JWKS_URL", &info.jwks_url);
+        core.env("OIDC_AUDIENCE", &info.audience).env("EDGE_URL", &info.edge_url);
+        core.env("EVENT_SIGNING_SECRET", &self.secrets.event_signing_secret);
+        core.env("SERVICE_TOKEN_SECRET", &self.secrets.service_token_secret);
+        core
+    }
+
+    /// Starts the core, which must not be running, and waits until it is ready.
+    pub async fn start_core(&mut self) -> Result<()> {
+        const STEP: &str = "Starting core-api";
+        const ADVICE: &str = "read its words above; `core-api serve --help` explains its configuration";
+        if self.core.is_some() {
+            bail!("the core is running");
+        }
+        say(STEP);
+        let log = Output::Log(self.logs().join("core.log"));
+        let mut child = Child::start("core-api", self.core_command("serve"), log).or_step_failed(STEP, ADVICE)?;
+        let ready = format!("{}/readyz", self.info.core_url);
+        wait_until_ready(&ready, &mut child, Duration::from_secs(60)).await.or_step_failed(STEP, ADVICE)?;
+        self.core = Some(child);
+        Ok(())
+    }
+
+    /// Ends the core as a deployment does, and waits until it has gone.
+    pub async fn stop_core(&mut self) {
+        if let Some(core) = self.core.take() {
+            core.end(Signal::SIGTERM, Duration::from_secs(30)).await;
+        }
+    }
+
+    /// Ends the core as a crash does.
+    pub async fn kill_core(&mut self) {
+        if let Some(core) = self.core.take() {
+            core.kill().await;
+        }
+    }
+
+    /// Starts the worker, which must not be running, on the storage it had, and waits until it answers.
+    pub async fn start_worker(&mut self) -> Result<()> {
+        const STEP: &str = "Starting the worker";
+        const ADVICE: &str = "read wrangler's words above; `cargo xtask build-edge` builds the worker by itself";
+        if self.worker.is_some() {
+            bail!("the worker is running");
+        }
+        say(STEP);
+        let command = self.worker_command().await.or_step_failed(STEP, ADVICE)?;
+        let log = Output::Log(self.logs().join("edge.log"));
+        let mut child = Child::start("wrangler dev", command, log).or_step_failed(STEP, ADVICE)?;
+        let ready = format!("{}/healthz", self.info.edge_url);
+        wait_until_ready(&ready, &mut child, Duration::from_secs(90)).await.or_step_failed(STEP, ADVICE)?;
+        self.worker = Some(child);
+        Ok(())
+    }
+
+    async fn worker_command(&self) -> Result<tokio::process::Command> {
+        let info = &self.info;
+        let dir = fs::canonicalize(&self.options.dir)?;
+        // In a file, because every user of the machine can read arguments.
+        let secrets = dir.join("edge.env");
+        let Secrets { event_signing_secret, service_token_secret } = &self.secrets;
+        let lines =
+            format!("EVENT_SIGNING_SECRETS='{event_signing_secret}'\nSERVICE_TOKEN_SECRET='{service_token_secret}'\n");
+        project::write_private(&secrets, &lines)?;
+
+        let mut wrangler = project::command(tools::node().await?);
+        wrangler.arg(tools::npm_file("wrangler/bin/wrangler.js")).args(["dev", "--ip", "127.0.0.1"]);
+        wrangler.args(["--port", &self.edge_port.number().to_string(), "--inspector-port", "0"]);
+        wrangler.args(["--show-interactive-dev-session=false", "--persist-to"]).arg(dir.join("edge"));
+        wrangler.arg("--env-file").arg(secrets);
+        let own = [
+            ("CORE_URL", &info.core_url),
+            ("OIDC_ISSUER", &info.issuer),
+            ("OIDC_JWKS_URL", &info.jwks_url),
+            ("OIDC_AUDIENCE", &info.audience),
+        ];
+        for (name, value) in own {
+            wrangler.args(["--var", &format!("{name}:{value}")]);
+        }
+        for (name, value) in &self.options.vars {
+            wrangler.args(["--var", &format!("{name}:{value}")]);
+        }
+        // Nothing is told to anybody, asked of the network, or written outside the stack's folder.
+        wrangler.env("WRANGLER_SEND_METRICS", "false").env("CLOUDFLARE_CF_FETCH_ENABLED", "false");
+        wrangler.env("WRANGLER_LOG_PATH", dir.join("logs/wrangler"));
+        wrangler.env("WRANGLER_REGISTRY_PATH", dir.join("wrangler/registry"));
+        wrangler.env("XDG_CONFIG_HOME", dir.join("wrangler")).env("NO_COLOR", "1").env("CI", "true");
+        if !self.options.watch {
+            wrangler.env(build::BUILT, "1");
+        }
+        Ok(wrangler)
+    }
+
+    /// Ends the worker as a crash does: no close frames, no last words. Its objects' storage stays.
+    pub async fn kill_worker(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.kill().await;
+        }
+    }
+
+    /// Waits until one of the children ends by itself, and says which, and how.
+    pub async fn child_ended(&mut self) -> Result<String> {
+        let Self { worker, core, oidc, postgres, .. } = self;
+        tokio::select! {
+            obituary = obituary(worker) => obituary,
+            obituary = obituary(core) => obituary,
+            obituary = obituary(oidc) => obituary,
+            obituary = async {
+                match postgres {
+                    Some(postgres) => postgres.wait().await.map(|status| postgres.obituary(status)),
+                    None => std::future::pending().await,
+                }
+            } => obituary,
+        }
+    }
+
+    /// Ends every child in order, those first that use the others, and drops the database made for this stack.
+    pub async fn stop(mut self) -> Result<()> {
+        if let Some(worker) = self.worker.take() {
+            worker.end(Signal::SIGTERM, Duration::from_secs(5)).await;
+        }
+        self.stop_core().await;
+        if let Some(oidc) = self.oidc.take() {
+            oidc.end(Signal::SIGTERM, Duration::from_secs(2)).await;
+        }
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await;
+        }
+        if let Some((cluster, name)) = self.to_drop.take() {
+            postgres::drop_database(&cluster, &name).await.context("cannot drop the stack's database")?;
+        }
+        Ok(())
+    }
+}
+
+async fn obituary(child: &mut Option<Child>) -> Result<String> {
+    match child {
+        Some(child) => child.wait().await.map(|status| child.obituary(status)),
+        None => std::future::pending().await,
+    }
+}

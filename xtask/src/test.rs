@@ -1,0 +1,143 @@
+//! `cargo xtask test`: everything that can be tested, with the one PostgreSQL and the one shared stack it needs.
+
+use std::{fs::File, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    build,
+    ports::Port,
+    postgres::{Durability, Postgres},
+    project,
+    stack::{Database, Ports, Stack, StackOptions},
+    step::{self, OrStepFailed as _, Step, say},
+    tools,
+};
+
+/// Names the `stack.json` of the stack that tests share.
+pub const STACK: &str = "PAGENOW_TEST_STACK";
+
+/// Times of the shared stack, short enough for a test to wait out.
+const SHORT_TIMES: [(&str, &str); 2] = [("PRESENCE_TIMEOUT_MS", "3000"), ("PRESENCE_GRACE_MS", "1000")];
+
+/// A PostgreSQL for tests: the one `DATABASE_URL` names, or a cluster kept in `.dev/test`.
+#[derive(Debug)]
+pub struct TestDatabase {
+    url: String,
+    /// The cluster, and the lock on its folder.
+    own: Option<(Postgres, File)>,
+}
+
+impl TestDatabase {
+    /// Starts the cluster where `DATABASE_URL` names none. Waits for whoever uses it now.
+    pub async fn start() -> Result<Self> {
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            return Ok(Self { url, own: None });
+        }
+        tools::ensure_npm_packages().await?;
+        let dir = test_dir();
+        project::make_dir(&dir)?;
+        let lock = File::create(dir.join("lock")).context("cannot make a lock")?;
+        if lock.try_lock().is_err() {
+            say("Waiting for another run to be done with the test database");
+        }
+        let locking = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+        let lock = locking.await?.context("cannot wait for another run")?;
+        let port = Port::choose("PostgreSQL", 0, "")?;
+        let log = dir.join("logs/postgres.log");
+        let postgres = Postgres::start(&dir.join("postgres"), port, Durability::None, log).await?;
+        Ok(Self { url: postgres.url().to_owned(), own: Some((postgres, lock)) })
+    }
+
+    /// A database whose user may make others.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends the cluster, if it is ours.
+    pub async fn stop(self) {
+        if let Some((postgres, _lock)) = self.own {
+            postgres.stop().await;
+        }
+    }
+}
+
+fn test_dir() -> PathBuf {
+    project::dev_dir().join("test")
+}
+
+/// Runs the tests; `args` go to nextest. The exit code is the runner's.
+pub async fn run(args: &[String]) -> Result<i32> {
+    tools::ensure_npm_packages().await?;
+    let nextest = nextest().await?;
+    let database = TestDatabase::start().await?;
+    build_all().await?;
+    let dir = test_dir().join("stack");
+    project::remove(&dir)?;
+    let mut options = StackOptions {
+        dir,
+        ports: Ports::default(),
+        database: Database::NewIn(database.url().to_owned()),
+        issuer: None,
+        vars: Vec::new(),
+        watch: false,
+    };
+    for (name, value) in SHORT_TIMES {
+        options = options.var(name, value);
+    }
+    let stack = Stack::start_built(options).await?;
+    let stack_file = test_dir().join("stack.json");
+    project::write_private(&stack_file, &serde_json::to_string_pretty(stack.info())?)?;
+
+    let code = run_tests(nextest, args, &database, &stack_file).await;
+    project::remove(&stack_file)?;
+    stack.stop().await?;
+    database.stop().await;
+    code
+}
+
+async fn run_tests(nextest: PathBuf, args: &[String], database: &TestDatabase, stack: &PathBuf) -> Result<i32> {
+    // Examples in the documentation, which nextest does not run; a filter is for its tests alone.
+    if args.is_empty() {
+        let mut cargo = project::cargo();
+        cargo.args(["test", "--workspace", "--doc", "--quiet"]);
+        let step = Step {
+            name: "doc-tests",
+            about: "Running the examples in the documentation",
+            advice: "`cargo test --workspace --doc` repeats them",
+        };
+        step.run(cargo).await?;
+    }
+    let mut cargo = project::command(nextest);
+    cargo.args(["nextest", "run"]);
+    let names_packages = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
+    if !args.iter().any(names_packages) {
+        cargo.arg("--workspace");
+    }
+    cargo.args(args).env("SQLX_OFFLINE", "true");
+    cargo.env("DATABASE_URL", database.url()).env(STACK, stack).env(build::BUILT, "1");
+    step::show("the tests", cargo).await
+}
+
+/// The runner on the PATH, or one of our own.
+async fn nextest() -> Result<PathBuf> {
+    let mut version = project::command("cargo-nextest");
+    version.args(["nextest", "--version"]);
+    if step::read(version).await.is_ok() {
+        return Ok("cargo-nextest".into());
+    }
+    tools::nextest().ensure().await
+}
+
+/// Everything at once, as the runner will ask for it: built one by one, much would be built twice.
+async fn build_all() -> Result<()> {
+    build::edge().await?;
+    let mut cargo = project::cargo();
+    cargo.args(["build", "--workspace", "--bins", "--tests"]);
+    let step = Step {
+        name: "build-tests",
+        about: "Building the tests (minutes the first time)",
+        advice: "read the compiler's words above; `cargo build --workspace --bins --tests` repeats them",
+    };
+    step.run(cargo).await.or_step_failed("Building the tests", "correct what the compiler names")
+}

