@@ -91,7 +91,7 @@ pub async fn edge() -> Result<()> {
         advice: "read the compiler's words above; `cargo xtask build-edge` repeats them",
     };
     let mut command = project::command(worker_build);
-    command.current_dir(project::root().join("edge-worker")).arg("--release");
+    command.current_dir(project::root().join("edge-worker")).args(["--profile", "edge"]);
     // Named here, the three are taken as they are; otherwise worker-build would download its own.
     command.env("WASM_BINDGEN_BIN", wasm_bindgen).env("WASM_OPT_BIN", wasm_opt).env("ESBUILD_BIN", esbuild);
     command.env("PATH", path_with(&node)?);
