@@ -130,7 +130,8 @@ impl IdentityProvider {
             }
         });
         task.await.map_err(|_| Error::Internal("the task that fetches signing keys ended early".to_owned()))?;
-        self.known(key_id).unwrap_or_else(|| Err(Error::Unavailable("the signing keys are too old already".to_owned())))
+        self.known(key_id)
+            .unwrap_or_else(|| Err(Error::Unavailable("fetching the signing keys took too long".to_owned())))
     }
 
     /// What can be said without asking the provider; `None`: it has to be asked.

@@ -11,7 +11,7 @@ use axum::{
     response::IntoResponse,
 };
 use garde::Validate;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use shared::{
     api::FieldError,
     limits::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX},
@@ -54,11 +54,11 @@ where
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     const NOT_JSON: Error = Error::Malformed { detail: "The body is not JSON.", errors: Vec::new() };
 
+    // Whether it is JSON at all comes first: a parser that looks for fields stops at the first that is missing.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|_| NOT_JSON)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| if error.inner().is_data() { Error::Invalid(vec![wrong_shape(&error)]) } else { NOT_JSON })?;
-    json.end().map_err(|_| NOT_JSON)?;
-    Ok(value)
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| if error.inner().is_data() { Error::Invalid(vec![wrong_shape(&error)]) } else { NOT_JSON })
 }
 
 /// Says what was expected where, never what was sent instead.

@@ -1,0 +1,75 @@
+//! What the edge asks of the core.
+
+use axum::{body::Body, http::Request};
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::world::{World, token};
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn the_social_document_holds_friends_and_share_settings(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob", "carol", "dave"]).await;
+    world.befriend("carol", "alice").await;
+    world.befriend("alice", "bob").await;
+    world.post("dave", "/friendship/requests", json!({"user_id2": "alice"})).await.is_success();
+    world.put("alice", "/users/me/domain_array/allow", json!(["example.com"])).await;
+    world.put("alice", "/users/me/domain_array/deny", json!(["bank.com"])).await;
+    let info = |user_id: &str, first_name: &str| {
+        json!({
+            "user_id": user_id, "first_name": first_name, "last_name": "Tester", "profile_image_extension": null,
+        })
+    };
+    let reply = world.social("alice", None).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let expected = json!({
+        "version": 5, "user": info("alice", "Alice"),
+        "share": {"mode": "default_none", "allow": ["example.com"], "deny": ["bank.com"]},
+        "friends": [info("bob", "Bob"), info("carol", "Carol")],
+    });
+    assert_eq!(reply.body, expected);
+    assert_eq!(reply.headers["etag"], "\"5\"");
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_known_version_is_answered_304_until_it_grows(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob"]).await;
+    for known in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
+        let reply = world.social("alice", Some(known)).await;
+        assert_eq!((reply.status, reply.text.as_str()), (304, ""), "{known}");
+        assert_eq!(reply.headers["etag"], "\"1\"");
+    }
+    world.befriend("alice", "bob").await;
+    assert_eq!(world.social("alice", Some("\"1\"")).await.body["version"], 2);
+    assert_eq!(world.social("alice", Some("\"2\"")).await.status, 304);
+    world.social("nobody", Some("*")).await.is_problem(404);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn each_kind_of_token_opens_only_its_own_routes(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    let now = shared::time::Timestamp::from(time::OffsetDateTime::now_utc());
+    let sign = |secret: &str, at| shared::token::service::sign(secret, at).unwrap();
+    let service = sign(crate::world::SERVICE_SECRET, now);
+    let get = async |path: &str, token: Option<String>| {
+        let request = Request::get(path);
+        let request = token.into_iter().fold(request, |request, token| request.header("authorization", token));
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    let social = "/internal/users/alice/social";
+    assert_eq!(get(social, Some(service.clone())).await.status, 200);
+    let strange = [
+        None,
+        Some(token("alice")),
+        Some(sign("another secret", now)),
+        Some(sign(crate::world::SERVICE_SECRET, now.plus_ms(-60_000))),
+    ];
+    for token in strange {
+        let reply = get(social, token).await;
+        reply.is_problem(401);
+        assert_eq!(reply.headers["www-authenticate"], "Bearer");
+    }
+    get("/users/me", Some(service)).await.is_problem(401);
+}

@@ -1,0 +1,20 @@
+//! The core as its callers meet it: the real router over a PostgreSQL database of each test's own, tokens
+//! signed by a real key, and events sent over HTTP. `DATABASE_URL` names the server.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed, wherever it stands"
+)]
+
+mod friendships;
+mod health;
+mod internal;
+mod outbox;
+mod process;
+mod races;
+mod requests;
+mod tokens;
+mod users;
+mod world;

@@ -1,0 +1,337 @@
+//! Events on their way to the edge. The receiver is the other party: it checks signatures with the library of
+//! the Standard Webhooks specification and decides what it takes.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use core_api::{App, relay::Relay};
+use serde_json::{Value, json};
+use shared::internal::{CoreEvent, EventBatch};
+use sqlx::PgPool;
+use standardwebhooks::Webhook;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+
+use crate::world::{EVENT_SECRET, World, until};
+
+/// How the receiver answers a batch.
+type Answer = Arc<dyn Fn(&[Value]) -> Response + Send + Sync>;
+
+#[derive(Clone)]
+struct Receiver {
+    address: SocketAddr,
+    answer: Arc<Mutex<Answer>>,
+    batches: Arc<Mutex<Vec<Vec<Value>>>>,
+    /// One permit per answer that may be given.
+    may_answer: Arc<Semaphore>,
+}
+
+fn taken(events: &[Value]) -> Response {
+    let ids: Vec<&Value> = events.iter().map(|event| &event["id"]).collect();
+    json!({ "taken": ids }).to_string().into_response()
+}
+
+impl Receiver {
+    /// A receiver that does not listen yet, on an address that is free.
+    async fn absent() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            answer: Arc::new(Mutex::new(Arc::new(taken))),
+            batches: Arc::default(),
+            may_answer: Arc::new(Semaphore::new(1_000_000)),
+        }
+    }
+
+    async fn start() -> Self {
+        let receiver = Self::absent().await;
+        receiver.listen().await;
+        receiver
+    }
+
+    async fn listen(&self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let router = Router::new().route("/internal/events", post(receive)).layer(DefaultBodyLimit::disable());
+        let router = router.with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
+
+    fn answers(&self, answer: impl Fn(&[Value]) -> Response + Send + Sync + 'static) {
+        *self.answer.lock().unwrap() = Arc::new(answer);
+    }
+
+    fn batches(&self) -> Vec<Vec<Value>> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    fn batch_lengths(&self) -> Vec<usize> {
+        self.batches().iter().map(Vec::len).collect()
+    }
+
+    fn events(&self) -> Vec<Value> {
+        self.batches().concat()
+    }
+
+    async fn world(&self, pool: PgPool) -> World {
+        let url = format!("http://{}", self.address);
+        let flags = ["--edge-url", &url, "--outbox-poll-ms", "50", "--outbox-retry-ms-max", "50"];
+        World::with(pool, &flags).await
+    }
+}
+
+async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
+    if Webhook::new(EVENT_SECRET).unwrap().verify(&body, &headers).is_err() {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let EventBatch { events } = serde_json::from_slice(&body).unwrap();
+    receiver.batches.lock().unwrap().push(events.clone());
+    receiver.may_answer.acquire().await.unwrap().forget();
+    let answer = Arc::clone(&*receiver.answer.lock().unwrap());
+    answer(&events)
+}
+
+/// A relay under way, and what stops it.
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(world: &World) -> Self {
+        Self::of(Arc::clone(&world.app), world)
+    }
+
+    fn of(app: Arc<App>, world: &World) -> Self {
+        let relay = Relay::new(app, &world.config).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        Self { stop, task: tokio::spawn(relay.run(stopped)) }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+}
+
+async fn is_empty(world: &World) -> bool {
+    let waiting: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&world.pool).await.unwrap();
+    waiting == 0
+}
+
+async fn delivered(world: &World) {
+    until("the outbox is empty", async || is_empty(world).await).await;
+}
+
+/// Fills the outbox with settings events, as many as asked for, for as many users.
+async fn fill(world: &World, events: i32) {
+    sqlx::query(
+        "insert into outbox (id, recipient, kind, version, payload)
+        select gen_random_uuid(), 'user-' || n, 'settings.updated', n,
+            '{\"share\": {\"mode\": \"default_none\", \"allow\": [], \"deny\": []}}'
+        from generate_series(1, $1) as n",
+    )
+    .bind(events)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_new_friendship_reaches_the_edge_at_once_signed_and_in_the_agreed_form(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let url = format!("http://{}/", receiver.address);
+    // Polling this seldom cannot be what delivers.
+    let world = World::with(pool, &["--edge-url", &url, "--outbox-poll-ms", "600000"]).await;
+    let relay = Running::start(&world);
+    world.register(&["alice", "bob"]).await;
+    world.befriend("alice", "bob").await;
+    delivered(&world).await;
+    let mut events = receiver.events();
+    events.sort_by_key(|event| event["recipient"].to_string());
+    let summary = json!({
+        "user_id": "bob", "first_name": "Bob", "last_name": "Tester", "description": "",
+        "profile_image_uploaded_at": null, "profile_image_extension": null, "friendship_state": 2,
+        "mutual_friend_count": null,
+    });
+    let expected = json!({
+        "id": events[0]["id"], "recipient": "alice", "kind": "friend.accepted", "version": 2,
+        "payload": {"user": summary},
+    });
+    assert_eq!((events.len(), &events[0]), (2, &expected));
+    for event in events {
+        let read: CoreEvent = serde_json::from_value(event.clone()).unwrap();
+        assert_eq!(read.id.0.get_version_num(), 7);
+        assert_eq!(serde_json::to_value(&read).unwrap(), event);
+    }
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn events_written_while_the_edge_is_away_arrive_later(pool: PgPool) {
+    let receiver = Receiver::absent().await;
+    let world = receiver.world(pool).await;
+    let relay = Running::start(&world);
+    world.register(&["alice", "bob"]).await;
+    world.befriend("alice", "bob").await;
+    // The relay has tried in vain when the failure is counted.
+    until("a failed attempt", async || metrics(&world).await.contains(r#"core_outbox_relayed_total{result="failed"}"#))
+        .await;
+    assert!(!is_empty(&world).await);
+    receiver.listen().await;
+    delivered(&world).await;
+    assert_eq!(receiver.events().len(), 2);
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_the_edge_did_not_take_is_sent_again_and_holds_up_no_other(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let stubborn = Arc::new(Mutex::new(3));
+    receiver.answers(move |events| {
+        let mut refusals = stubborn.lock().unwrap();
+        let (refused, accepted): (Vec<_>, Vec<_>) =
+            events.iter().cloned().partition(|event| event["recipient"] == "user-2" && *refusals > 0);
+        *refusals -= refused.len().min(*refusals);
+        taken(&accepted)
+    });
+    let world = receiver.world(pool).await;
+    fill(&world, 3).await;
+    let relay = Running::start(&world);
+    delivered(&world).await;
+    let batches = receiver.batch_lengths();
+    assert_eq!(batches, [3, 1, 1, 1]);
+    let repeated = receiver.events();
+    assert!(repeated[3..].iter().all(|event| event["recipient"] == "user-2" && event["id"] == repeated[3]["id"]));
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_edge_that_answers_wrongly_gets_everything_again(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let world = receiver.world(pool).await;
+    fill(&world, 1).await;
+    let answers: [fn() -> Response; 4] = [
+        || StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        || StatusCode::NO_CONTENT.into_response(),
+        || "not json".into_response(),
+        || (StatusCode::TEMPORARY_REDIRECT, [("location", "/internal/events")]).into_response(),
+    ];
+    let turn = Mutex::new(answers.into_iter());
+    receiver.answers(move |events| turn.lock().unwrap().next().map_or_else(|| taken(events), |answer| answer()));
+    let relay = Running::start(&world);
+    delivered(&world).await;
+    assert_eq!(receiver.events().len(), 5);
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn the_edge_cannot_delete_what_it_was_not_sent(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let world = receiver.world(pool).await;
+    fill(&world, 2).await;
+    let later: uuid::Uuid = sqlx::query_scalar(
+        "update outbox set next_attempt_at = now() + interval '1 hour' where recipient = 'user-1' returning id",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    receiver.answers(move |events| json!({"taken": [events[0]["id"], later]}).to_string().into_response());
+    let relay = Running::start(&world);
+    let left =
+        async || sqlx::query_scalar::<_, uuid::Uuid>("select id from outbox").fetch_all(&world.pool).await.unwrap();
+    until("the event that was sent is gone", async || left().await.len() < 2).await;
+    assert_eq!(left().await, [later]);
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_full_outbox_goes_out_in_batches_shared_by_two_instances_without_repeats(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let world = receiver.world(pool.clone()).await;
+    fill(&world, 450).await;
+    let other = App::new(&world.config, pool).unwrap();
+    let relays = [Running::start(&world), Running::of(other, &world)];
+    delivered(&world).await;
+    let batches = receiver.batches();
+    assert!(batches.iter().all(|batch| batch.len() <= 100));
+    let mut ids: Vec<String> = batches.concat().iter().map(|event| event["id"].to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), receiver.events().len()), (450, 450));
+    for relay in relays {
+        relay.stop().await;
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_batch_keeps_within_its_bytes(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let world = receiver.world(pool).await;
+    fill(&world, 20).await;
+    // A megabyte each: not more than seven fit into eight.
+    sqlx::query("update outbox set payload = jsonb_build_object('share', repeat('x', 1024 * 1024))")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let relay = Running::start(&world);
+    delivered(&world).await;
+    let batches = receiver.batch_lengths();
+    assert_eq!(batches, [7, 7, 6]);
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_crash_while_a_batch_is_under_way_loses_nothing(pool: PgPool) {
+    let receiver = Receiver { may_answer: Arc::new(Semaphore::new(0)), ..Receiver::absent().await };
+    receiver.listen().await;
+    let world = receiver.world(pool.clone()).await;
+    fill(&world, 3).await;
+    let relay = Running::start(&world);
+    until("a batch is under way", async || receiver.batches().len() == 1).await;
+    relay.task.abort();
+    assert!(relay.task.await.unwrap_err().is_cancelled());
+    assert!(!is_empty(&world).await);
+    receiver.may_answer.add_permits(1_000);
+    let restarted = App::new(&world.config, pool).unwrap();
+    let relay = Running::of(restarted, &world);
+    delivered(&world).await;
+    assert_eq!(receiver.events().len(), 6);
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn stopping_lets_the_batch_under_way_end(pool: PgPool) {
+    let receiver = Receiver { may_answer: Arc::new(Semaphore::new(0)), ..Receiver::absent().await };
+    receiver.listen().await;
+    let world = receiver.world(pool).await;
+    fill(&world, 3).await;
+    let relay = Running::start(&world);
+    until("a batch is under way", async || receiver.batches().len() == 1).await;
+    relay.stop.send_replace(true);
+    receiver.may_answer.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(5), relay.task).await.unwrap().unwrap();
+    assert!(is_empty(&world).await);
+    assert_eq!(receiver.events().len(), 3);
+}
+
+async fn metrics(world: &World) -> String {
+    use tower::ServiceExt;
+    let request = axum::http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
+    let response = core_api::metrics::router(Arc::clone(&world.app)).oneshot(request).await.unwrap();
+    let text = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    String::from_utf8(text.to_vec()).unwrap()
+}

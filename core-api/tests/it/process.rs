@@ -1,0 +1,129 @@
+//! The program itself, as an operator runs it: environment, log, signals.
+
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use crate::world::{AUDIENCE, EVENT_SECRET, ISSUER, Provider, SERVICE_SECRET, database_url, token};
+
+/// The program, with nothing of this environment but what it needs.
+fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
+    let jwks_url = format!("http://{}/jwks", provider.address);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_core-api"));
+    command.arg(what).env_clear().kill_on_drop(true).stdout(Stdio::piped());
+    command.envs(BTreeMap::from([
+        ("DATABASE_URL", database_url),
+        ("LISTEN_ADDR", "127.0.0.1:0"),
+        ("METRICS_ADDR", "127.0.0.1:0"),
+        ("OIDC_ISSUER", ISSUER),
+        ("OIDC_AUDIENCE", AUDIENCE),
+        ("OIDC_JWKS_URL", &jwks_url),
+        ("EDGE_URL", "http://127.0.0.1:9"),
+        ("EVENT_SIGNING_SECRET", EVENT_SECRET),
+        ("SERVICE_TOKEN_SECRET", SERVICE_SECRET),
+    ]));
+    command
+}
+
+/// The server under way, and its log.
+struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    url: String,
+    metrics_url: String,
+}
+
+impl Server {
+    async fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        assert_eq!(line["message"], "listening");
+        let url = |field: &str| format!("http://{}", line[field].as_str().unwrap());
+        Self { child, lines, url: url("http.address"), metrics_url: url("metrics.address") }
+    }
+
+    async fn status(&self, method: reqwest::Method, path: &str, body: Value) -> u16 {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        let request = request.header("authorization", token("alice")).body(body.to_string());
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Asks it to stop as an orchestrator does. Gives the rest of its log.
+    async fn stop(mut self) -> String {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        let mut log = String::new();
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            log.push_str(&line);
+            log.push('\n');
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.unwrap().unwrap();
+        assert!(ended.success(), "{ended}");
+        log
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_when_asked(pool: PgPool) {
+    // For the client of this test; the program brings its own.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (provider, url) = (Provider::start().await, database_url(&pool));
+    for _ in 0..2 {
+        assert!(program(&url, &provider, "migrate").status().await.unwrap().success());
+    }
+    let server = Server::start(program(&url, &provider, "serve")).await;
+    let (get, post, put) = (reqwest::Method::GET, reqwest::Method::POST, reqwest::Method::PUT);
+    assert_eq!(server.status(get.clone(), "/readyz", Value::Null).await, 200);
+    let body = json!({"first_name": "Alice", "last_name": "Tester"});
+    assert_eq!(server.status(post, "/users/me", body).await, 201);
+    let list = "/users/me/domain_array/allow";
+    assert_eq!(server.status(put.clone(), list, json!(["private.example.com"])).await, 200);
+    assert_eq!(server.status(get, "/users/id/somebody?secret=1", Value::Null).await, 404);
+    let metrics = reqwest::get(format!("{}/metrics", server.metrics_url)).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(r#"route="/users/id/{id}",status="404""#), "{metrics}");
+    sqlx::query("drop table outbox").execute(&pool).await.unwrap();
+    assert_eq!(server.status(put, list, json!(["private.example.org"])).await, 503);
+
+    let log = server.stop().await;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answered: Vec<&Value> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    let told: Vec<_> = answered.iter().map(|line| (&line["span"]["http.route"], &line["http.status"])).collect();
+    let expected = [
+        (&json!("/readyz"), &json!(200)),
+        (&json!("/users/me"), &json!(201)),
+        (&json!("/users/me/domain_array/{list}"), &json!(200)),
+        (&json!("/users/id/{id}"), &json!(404)),
+        (&json!("/users/me/domain_array/{list}"), &json!(503)),
+    ];
+    assert_eq!(told, expected);
+    assert!(answered.iter().all(|line| line["span"]["request.id"].is_string()));
+    assert!(answered[1..].iter().all(|line| line["span"]["user.id"] == "alice"));
+    let causes = lines.iter().filter(|line| line["cause"] == "database error 42P01" && !line["span"].is_null());
+    assert_eq!(causes.count(), 1);
+    for secret in ["example.com", "private", "somebody", "secret", "Tester", "eyJ", "insert into", "select", "whsec"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_makes_no_sense_is_named_and_the_program_ends() {
+    let provider = Provider::start().await;
+    let url = "postgres://postgres@127.0.0.1:9/postgres";
+    for (name, value) in [
+        ("EVENT_SIGNING_SECRET", "whsec_short"),
+        ("EDGE_URL", "mailto:nobody"),
+        ("DATABASE_URL", "nowhere"),
+        ("SERVICE_TOKEN_SECRET", ""),
+    ] {
+        let output = program(url, &provider, "serve").env(name, value).output().await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap().to_lowercase();
+        assert!(!output.status.success());
+        assert!(said.contains(&name.to_lowercase()) || said.contains(&name.to_lowercase().replace('_', "-")), "{said}");
+    }
+}

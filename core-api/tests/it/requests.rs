@@ -1,0 +1,89 @@
+//! What is true of every request: bodies, errors and ids.
+
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+use sqlx::PgPool;
+
+use crate::world::{Reply, World, token};
+
+async fn post_raw(world: &World, content_type: Option<&str>, body: impl Into<Body>) -> Reply {
+    let mut request = Request::post("/users/me").header("authorization", token("alice"));
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    world.send(request.body(body.into()).unwrap()).await
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn json_is_taken_under_any_content_type(pool: PgPool) {
+    let world = World::new(pool).await;
+    let body = r#"{"first_name": "A", "last_name": "T", "something": ["else"]}"#;
+    assert_eq!(post_raw(&world, Some("text/plain;charset=UTF-8"), body).await.status, 201);
+    post_raw(&world, None, body).await.is_problem(409);
+    post_raw(&world, Some("application/x-www-form-urlencoded"), body).await.is_problem(409);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_is_no_json_is_400_and_what_has_another_shape_422(pool: PgPool) {
+    let world = World::new(pool).await;
+    let deep = "[".repeat(60_000);
+    let no_json: [&[u8]; 6] =
+        [b"", b"{", b"{\"first_name\": \"\xff\"}", b"{} {}", b"{\"first_name\": \"\\ud800\"}", deep.as_bytes()];
+    for body in no_json {
+        post_raw(&world, None, body.to_vec()).await.is_problem(400);
+    }
+    for body in ["null", "[]", "7", "\"text\"", "{}"] {
+        assert_eq!(post_raw(&world, None, body).await.is_problem(422).len(), 1, "{body}");
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_body_has_at_most_64_kib(pool: PgPool) {
+    let world = World::new(pool).await;
+    let padded = |length: usize| {
+        let body = r#"{"first_name": "A", "last_name": "T", "pad": ""}"#;
+        body.replace(r#""pad": ""#, &format!(r#""pad": "{}"#, "x".repeat(length - body.len())))
+    };
+    post_raw(&world, None, padded(65_537)).await.is_problem(413);
+    // Nor does it help not to say how long it is.
+    let chunks = padded(65_537).into_bytes().chunks(1_000).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let chunks = futures_util::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
+    post_raw(&world, None, Body::from_stream(chunks)).await.is_problem(413);
+    assert_eq!(post_raw(&world, None, padded(65_536)).await.status, 201);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn unknown_paths_and_methods_are_problems_too(pool: PgPool) {
+    let world = World::new(pool).await;
+    for path in ["/", "/nothing", "/users", "/users/id/", "/friendship/requests/a/b", "/internal/nothing"] {
+        world.get("alice", path).await.is_problem(404);
+    }
+    let reply = world.call("alice", Method::PATCH, "/users/me", None).await;
+    reply.is_problem(405);
+    let allow = reply.headers["allow"].to_str().unwrap();
+    assert!(allow.contains("GET") && allow.contains("PUT") && allow.contains("POST"), "{allow}");
+    world.call("alice", Method::DELETE, "/ping", None).await.is_problem(405);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn every_answer_names_its_request(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = async |path: &str, id: Option<&[u8]>| {
+        let request = Request::get(path);
+        let request = id.into_iter().fold(request, |request, id| request.header("x-request-id", id));
+        let reply = world.send(request.body(Body::empty()).unwrap()).await;
+        reply.headers["x-request-id"].to_str().unwrap().to_owned()
+    };
+    for path in ["/ping", "/nothing", "/users/me"] {
+        assert_eq!(id(path, Some(b"from-the-edge:1")).await, "from-the-edge:1");
+        let own = id(path, None).await;
+        assert_eq!(uuid::Uuid::parse_str(&own).unwrap().get_version_num(), 7);
+    }
+    let long = [b'x'; 129];
+    for unusable in [&b""[..], b"two words", b"caf\xc3\xa9", &long] {
+        assert_ne!(id("/ping", Some(unusable)).await.as_bytes(), unusable);
+    }
+    assert_eq!(id("/ping", Some(&long[..128])).await.as_bytes(), &long[..128]);
+}
