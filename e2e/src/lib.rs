@@ -1,1 +1,12 @@
+//! The system's clients, as people have them: REST calls and live sockets against real processes.
+//!
+//! Deliberately absent: any way into the system that a client does not have, and starting or stopping it, which
+//! is `xtask`'s.
 
+mod live;
+mod person;
+mod site;
+
+pub use live::{Arrival, Incoming, Live, PATIENCE};
+pub use person::Person;
+pub use site::{Site, TokenIn, live_request};

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that can be tested, with the one PostgreSQL and the one shared stack it needs.
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -17,8 +17,11 @@ use crate::{
 /// Names the `stack.json` of the stack that tests share.
 pub const STACK: &str = "PAGENOW_TEST_STACK";
 
-/// Times of the shared stack, short enough for a test to wait out.
-const SHORT_TIMES: [(&str, &str); 2] = [("PRESENCE_TIMEOUT_MS", "3000"), ("PRESENCE_GRACE_MS", "1000")];
+/// The presence time-out of the shared stack, short enough for a test to wait out.
+pub const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Its grace: as short, but longer than a reconnect takes on a machine with much else to do.
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// A PostgreSQL for tests: the one `DATABASE_URL` names, or a cluster kept in `.dev/test`.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ pub async fn run(args: &[String]) -> Result<i32> {
     build_all().await?;
     let dir = test_dir().join("stack");
     project::remove(&dir)?;
-    let mut options = StackOptions {
+    let options = StackOptions {
         dir,
         ports: Ports::default(),
         database: Database::NewIn(database.url().to_owned()),
@@ -82,9 +85,7 @@ pub async fn run(args: &[String]) -> Result<i32> {
         vars: Vec::new(),
         watch: false,
     };
-    for (name, value) in SHORT_TIMES {
-        options = options.var(name, value);
-    }
+    let options = options.var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis()).var("PRESENCE_GRACE_MS", GRACE.as_millis());
     let stack = Stack::start_built(options).await?;
     let stack_file = test_dir().join("stack.json");
     project::write_private(&stack_file, &serde_json::to_string_pretty(stack.info())?)?;

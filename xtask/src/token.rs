@@ -22,12 +22,23 @@ pub struct TokenRequest {
     pub expires_in_s: i64,
     /// The client it is meant for; the stack's own when absent.
     pub audience: Option<String>,
+    /// Who it says has issued it; the provider itself when absent.
+    pub issuer: Option<String>,
+    /// What it is for; an ID token when absent.
+    pub token_use: Option<String>,
 }
 
 impl TokenRequest {
     /// An ordinary token of that user.
     pub fn new(user_id: impl Into<String>) -> Self {
-        Self { user_id: user_id.into(), email: None, expires_in_s: LIFE_S, audience: None }
+        Self {
+            user_id: user_id.into(),
+            email: None,
+            expires_in_s: LIFE_S,
+            audience: None,
+            issuer: None,
+            token_use: None,
+        }
     }
 }
 
@@ -55,6 +66,8 @@ async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
     let discovery = format!("{}/.well-known/openid-configuration", info.issuer.trim_end_matches('/'));
     let discovery: Discovery = client.get(discovery).send().await?.error_for_status()?.json().await?;
     let email = request.email.clone().unwrap_or_else(|| format!("{}@example.com", request.user_id));
+    let wrong = [("issuer", &request.issuer), ("token_use", &request.token_use)];
+    let wrong = wrong.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
     let form: String = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "password")
         .append_pair("scope", "openid email")
@@ -62,6 +75,7 @@ async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
         .append_pair("username", &request.user_id)
         .append_pair("email", &email)
         .append_pair("expires_in", &request.expires_in_s.to_string())
+        .extend_pairs(wrong)
         .finish();
     let call = client.post(discovery.token_endpoint).header("content-type", "application/x-www-form-urlencoded");
     let answer = call.body(form).send().await?;

@@ -1,0 +1,84 @@
+//! Frames that are not what they should be: they are refused, and the socket goes on wherever it can.
+
+use anyhow::Result;
+use e2e::{Incoming, Site};
+use serde_json::Value;
+use shared::limits::FRAME_BYTES_MAX;
+
+#[tokio::test]
+async fn what_is_no_message_is_refused_and_the_socket_stays_open() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    alice.share_only(&["example.com"]).await?;
+    let mut live = alice.connect().await?;
+    let bad = [
+        "{\"action\":",
+        "",
+        "hello",
+        "null",
+        "[]",
+        "{\"action\":\"fly-to-the-moon\"}",
+        "{\"action\":\"update-presence\"}",
+        "{\"action\":\"update-presence\",\"url\":7,\"title\":\"t\"}",
+    ];
+    for text in bad {
+        live.send_text(text);
+        let answer: Value = serde_json::from_str(&live.text().await?)?;
+        assert_eq!((&answer["type"], &answer["code"]), (&"error".into(), &"bad-message".into()), "{text}");
+        assert!(answer["detail"].is_string(), "{text}");
+    }
+    live.send_binary(&b"{\"action\":\"heartbeat\"}"[..]);
+    let answer: Value = serde_json::from_str(&live.text().await?)?;
+    assert_eq!(answer["code"], "bad-message", "a binary frame");
+
+    live.visit("https://example.com/", "Still here")?;
+    assert_eq!(live.update().await?.title, "Still here");
+    Ok(())
+}
+
+#[tokio::test]
+async fn fields_nobody_knows_are_passed_over() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    alice.share_only(&["example.com"]).await?;
+    let mut live = alice.connect().await?;
+    live.send_text(r#"{"title":"t","later":[1],"url":"https://example.com/","action":"update-presence"}"#);
+    assert_eq!(live.update().await?.url, "https://example.com/");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_frame_over_8_kib_closes_the_socket_and_one_of_8_kib_does_not() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    alice.share_only(&["example.com"]).await?;
+    let mut live = alice.connect().await?;
+    let of_size = |bytes: usize| {
+        let message = r#"{"action":"update-presence","url":"https://example.com/","title":""}"#;
+        let (head, tail) = message.split_at(message.len() - 2);
+        format!("{head}{}{tail}", "x".repeat(bytes - message.len()))
+    };
+    live.send_text(of_size(FRAME_BYTES_MAX));
+    assert_eq!(live.update().await?.title, "x".repeat(300));
+
+    live.send_text(of_size(9 * 1_024));
+    assert_eq!(live.arrival().await?.what, Incoming::Closed(Some(1009)));
+
+    let mut live = alice.connect().await?;
+    live.send_binary(vec![0; FRAME_BYTES_MAX + 1]);
+    assert_eq!(live.closed().await?, Some(1009));
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_socket_closed_for_its_frames_leaves_the_others_alone() -> Result<()> {
+    let site = Site::of_tests()?;
+    let ((alice, mut good), (_, mut bob_live)) = site.friends_online().await?;
+    let mut bad = alice.connect().await?;
+    bad.send_text("x".repeat(9 * 1_024));
+    assert_eq!(bad.closed().await?, Some(1009));
+    good.visit("https://example.com/", "")?;
+    assert_eq!(good.update().await?.url, "https://example.com/");
+    assert_eq!(bob_live.update().await?.url, "https://example.com/");
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Parts of the system stop, crash and come back: what goes on meanwhile, and what is right afterwards.
+//!
+//! Each test has a stack of its own.
+
+use anyhow::{Result, ensure};
+use e2e::{Live, PATIENCE, Person, Site, TokenIn, live_request};
+use reqwest::{Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+use shared::wire::ServerMessage;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tokio_tungstenite::tungstenite::Error;
+use xtask::stack::{Stack, StackOptions};
+
+/// A stack for one test. Whoever restarts its parts has time to come back before anybody counts as gone.
+struct OwnStack {
+    stack: Stack,
+    site: Site,
+    _dir: TempDir,
+}
+
+impl OwnStack {
+    async fn start() -> Result<Self> {
+        // For the sentence that says how to run the tests.
+        Site::of_tests()?;
+        let dir = tempfile::tempdir()?;
+        let options = StackOptions::for_test(dir.path())
+            .var("PRESENCE_TIMEOUT_MS", 30_000)
+            .var("PRESENCE_GRACE_MS", 3_000)
+            .var("OUTBOX_RETRY_MS_MAX", 1_000);
+        let stack = Stack::start(options).await?;
+        let site = Site::of(stack.info().clone())?;
+        Ok(Self { stack, site, _dir: dir })
+    }
+
+    /// A call to the core itself, for when the edge is down.
+    async fn core_call(&self, person: &Person, path: &str, body: Value) -> Result<()> {
+        let answer = self.site.core_request(Method::POST, path).bearer_auth(&person.token).json(&body).send().await?;
+        ensure!(answer.status().is_success(), "{path} was answered {}", answer.status());
+        Ok(())
+    }
+
+    /// Makes them friends while the edge is down, so that the news of it has to wait.
+    async fn befriend_behind_the_edge(&self, one: &Person, other: &Person) -> Result<()> {
+        self.core_call(one, "/friendship/requests", json!({ "user_id2": other.id })).await?;
+        self.core_call(other, "/friendship/accept", json!({ "user_id1": one.id })).await
+    }
+}
+
+async fn is_unavailable(answer: Response) -> Result<()> {
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers()[header::RETRY_AFTER].to_str()?.parse::<u32>()? > 0);
+    assert!(!answer.headers()["x-request-id"].is_empty());
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let problem: Value = answer.json().await?;
+    assert_eq!(problem["status"], 503);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_crashed_comes_back_with_friends_settings_and_presence() -> Result<()> {
+    let mut own = OwnStack::start().await?;
+    let ((alice, mut alice_live), (bob, mut bob_live)) = own.site.friends_online().await?;
+    let carol = own.site.person("Carol").await?;
+    alice.befriend(&carol).await?;
+    let carol_live = carol.connect().await?;
+    assert_eq!(alice_live.update().await?.user_id, carol.id);
+    alice_live.visit("https://example.com/before", "Before")?;
+    let before = bob_live.update().await?;
+
+    own.stack.kill_worker().await;
+    alice_live.closed().await?;
+    bob_live.closed().await?;
+    drop(carol_live);
+    // Nor is the core there to ask who is friends with whom.
+    own.stack.stop_core().await;
+    own.stack.start_worker().await?;
+
+    let (mut alice_live, snapshot) = alice.connect_with_snapshot().await?;
+    let friends: Vec<_> = snapshot.presence_arr.iter().map(|presence| presence.user_id.clone()).collect();
+    assert_eq!(friends.len(), 2);
+    assert!(friends.contains(&bob.id) && friends.contains(&carol.id));
+    let (mut bob_live, snapshot) = bob.connect_with_snapshot().await?;
+    let of_alice = &snapshot.presence_arr[0];
+    assert_eq!((&of_alice.user_id, of_alice.last_seen_at), (&alice.id, None), "she is there");
+
+    // Her settings have come back too.
+    alice_live.visit("https://example.org/hidden", "Hidden")?;
+    alice_live.visit("https://example.com/after", "After")?;
+    let mut after = bob_live.update().await?;
+    while after.url.is_empty() {
+        after = bob_live.update().await?;
+    }
+    assert_eq!((after.user_id, after.url.as_str()), (alice.id.clone(), "https://example.com/after"));
+    assert!(after.seq > before.seq);
+    assert!(!bob_live.has_seen("idden"));
+
+    // Carol has not come back: nobody takes her for online much longer.
+    let gone = alice_live.find(|message| match message {
+        ServerMessage::PresenceTimeout { user_id, last_seen_at } => Some((user_id, last_seen_at)),
+        _ => None,
+    });
+    let (who, last_seen_at) = gone.await?;
+    assert_eq!(who, carol.id);
+    assert!(last_seen_at.is_some());
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn presence_goes_on_while_the_core_is_stopped() -> Result<()> {
+    let mut own = OwnStack::start().await?;
+    let ((alice, alice_live), (bob, mut bob_live)) = own.site.friends_online().await?;
+    let unseen = own.site.person("Unseen").await?;
+    own.stack.stop_core().await;
+
+    alice_live.visit("https://example.com/", "Without the core")?;
+    assert_eq!(bob_live.update().await?.title, "Without the core");
+    assert_eq!(bob.page_of(&alice.id).await?.unwrap().title, "Without the core");
+    alice_live.close().await?;
+    assert_eq!(bob_live.gone().await?.0, alice.id);
+    let (alice_live, snapshot) = alice.connect_with_snapshot().await?;
+    assert_eq!(snapshot.presence_arr[0].user_id, bob.id);
+    assert_eq!(bob_live.update().await?.user_id, alice.id);
+    alice_live.visit("https://example.com/back", "")?;
+    assert_eq!(bob_live.update().await?.url, "https://example.com/back");
+
+    is_unavailable(alice.request(Method::GET, "/users/me").send().await?).await?;
+    let body = json!({ "user_id2": bob.id });
+    is_unavailable(alice.request(Method::POST, "/friendship/requests").json(&body).send().await?).await?;
+    // Of whom the edge knows nothing, it cannot say who their friends are.
+    is_unavailable(unseen.request(Method::GET, "/presence").send().await?).await?;
+    let request = live_request(&own.site, "/ws", &unseen.token, TokenIn::Subprotocol)?;
+    let Err(Error::Http(answer)) = Live::open(request).await else { panic!("somebody unknown was let in") };
+    assert_eq!(answer.status().as_u16(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+
+    own.stack.start_core().await?;
+    alice.call(Method::GET, "/users/me", None).await?;
+    unseen.connect().await?;
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn an_event_outlives_a_crash_of_the_core() -> Result<()> {
+    let mut own = OwnStack::start().await?;
+    let (alice, bob) = (own.site.person("Alice").await?, own.site.person("Bob").await?);
+    // From here on the edge knows them, and needs no core to let them in.
+    alice.connect().await?.close().await?;
+    bob.connect().await?.close().await?;
+    own.stack.kill_worker().await;
+    own.befriend_behind_the_edge(&alice, &bob).await?;
+    own.stack.kill_core().await;
+
+    own.stack.start_worker().await?;
+    let (mut alice_live, snapshot) = alice.connect_with_snapshot().await?;
+    assert!(snapshot.presence_arr.is_empty(), "the news must not have come yet");
+    let mut bob_live = bob.connect().await?;
+    own.stack.start_core().await?;
+    for (live, friend) in [(&mut alice_live, &bob), (&mut bob_live, &alice)] {
+        let accepted = live.find(|message| match message {
+            ServerMessage::FriendAccepted { user } => Some(user.user_id),
+            _ => None,
+        });
+        assert_eq!(accepted.await?, friend.id);
+    }
+    assert_eq!(alice.presence().await?.presence_arr[0].user_id, bob.id);
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn an_event_waits_for_a_worker_that_crashed() -> Result<()> {
+    let mut own = OwnStack::start().await?;
+    let (alice, bob) = (own.site.person("Alice").await?, own.site.person("Bob").await?);
+    alice.connect().await?.close().await?;
+    bob.connect().await?.close().await?;
+    own.stack.kill_worker().await;
+    own.befriend_behind_the_edge(&alice, &bob).await?;
+    own.stack.start_worker().await?;
+
+    // Reading asks the core nothing about somebody known: only the event can have brought the friend.
+    let begun = Instant::now();
+    for (me, friend) in [(&alice, &bob), (&bob, &alice)] {
+        while !me.presence().await?.user_info_map.contains_key(&friend.id) {
+            ensure!(begun.elapsed() < PATIENCE, "the event has not arrived");
+            sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    let mut alice_live = alice.connect().await?;
+    bob.connect().await?;
+    assert_eq!(alice_live.update().await?.user_id, bob.id);
+    own.stack.stop().await
+}

@@ -1,0 +1,288 @@
+//! REST through the one public origin: what is the core's comes through unchanged, what is internal stays inside.
+
+use anyhow::Result;
+use e2e::{Person, Site};
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode, Url,
+    header::{self, HeaderName},
+};
+use serde_json::{Value, json};
+use shared::limits::{BODY_BYTES_MAX, REQUEST_ID_CHARS_MAX};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
+use uuid::Uuid;
+
+const REQUEST_ID: &str = "x-request-id";
+
+/// One of the origins that `wrangler.toml` allows in development.
+const ALLOWED_ORIGIN: &str = "http://localhost:3000";
+
+const ALLOW_LIST: &str = "/users/me/domain_array/allow";
+
+async fn is_problem(answer: Response, status: StatusCode) -> Result<Value> {
+    assert_eq!(answer.status(), status);
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let problem: Value = answer.json().await?;
+    assert_eq!(problem["status"], status.as_u16());
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    Ok(problem)
+}
+
+#[tokio::test]
+async fn json_is_taken_whatever_the_content_type_says() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    let types = [Some("application/json"), Some("text/plain"), Some("text/plain;charset=UTF-8"), None];
+    for (n, content_type) in types.into_iter().enumerate() {
+        let domain = format!("example{n}.com");
+        let mut request = alice.request(Method::PUT, ALLOW_LIST).body(json!([domain]).to_string());
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let answer = request.send().await?;
+        assert_eq!(answer.status(), StatusCode::OK, "{content_type:?}");
+        let me: Value = answer.json().await?;
+        assert_eq!(me["domain_allow_array"], json!([domain]), "{content_type:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_of_64_kib_is_taken_and_a_longer_one_is_not() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    // Blanks around it do not change what JSON says.
+    let of_length = |bytes: usize| format!("{:<bytes$}", r#"["example.com"]"#);
+    let answer = alice.request(Method::PUT, ALLOW_LIST).body(of_length(BODY_BYTES_MAX)).send().await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+    for bytes in [BODY_BYTES_MAX + 1, 65 * 1_024, 1_024 * 1_024] {
+        let answer = alice.request(Method::PUT, ALLOW_LIST).body(of_length(bytes)).send().await?;
+        is_problem(answer, StatusCode::PAYLOAD_TOO_LARGE).await?;
+    }
+    Ok(())
+}
+
+/// What an answer says, but for what belongs to one connection or one request alone.
+async fn said(request: RequestBuilder) -> Result<(StatusCode, Vec<(HeaderName, String)>, String)> {
+    const OF_THIS_ANSWER: [&str; 6] =
+        ["connection", "content-length", "date", "transfer-encoding", "vary", "x-request-id"];
+    let answer = request.send().await?;
+    let mut headers: Vec<(HeaderName, String)> = answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| !OF_THIS_ANSWER.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.to_str().unwrap().to_owned()))
+        .collect();
+    headers.sort_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
+    Ok((answer.status(), headers, answer.text().await?))
+}
+
+#[tokio::test]
+async fn method_path_query_body_status_and_headers_come_through_unchanged() -> Result<()> {
+    let site = Site::of_tests()?;
+    let (alice, bob) = site.friends().await?;
+    let carol = site.person("Carol").await?;
+    carol.ask(&alice).await?;
+    let names = r#"{"first_name":"Alice","last_name":"Test"}"#.to_owned();
+    let pair = |one: &Person, other: &Person| json!({ "user_id1": one.id, "user_id2": other.id }).to_string();
+    let calls = [
+        (200, Method::GET, "/ping".to_owned(), None),
+        (200, Method::GET, "/readyz".to_owned(), None),
+        (200, Method::GET, "/users/me".to_owned(), None),
+        (200, Method::GET, format!("/users/id/{}", bob.id), None),
+        (404, Method::GET, "/users/id/nobody".to_owned(), None),
+        (200, Method::GET, "/friendship/all".to_owned(), None),
+        (200, Method::GET, "/friendship/all?limit=1&offset=1".to_owned(), None),
+        (200, Method::GET, "/friendship/requests".to_owned(), None),
+        (200, Method::GET, "/friendship/requests?limit=0".to_owned(), None),
+        (400, Method::GET, "/friendship/requests?limit=-1".to_owned(), None),
+        (200, Method::GET, format!("/friendship/check/{}", bob.id), None),
+        (404, Method::DELETE, format!("/friendship/requests/{}", bob.id), None),
+        (404, Method::POST, "/friendship/accept".to_owned(), Some(json!({ "user_id1": "nobody" }).to_string())),
+        (403, Method::POST, "/friendship/delete".to_owned(), Some(pair(&bob, &carol))),
+        (409, Method::POST, "/users/me".to_owned(), Some(names)),
+        (400, Method::PUT, "/users/me".to_owned(), Some("{".to_owned())),
+        (422, Method::PUT, "/users/me".to_owned(), Some("{}".to_owned())),
+        (400, Method::PUT, "/users/me/domain_array/other".to_owned(), Some("[]".to_owned())),
+        (200, Method::PUT, "/users/me/domain_array/deny".to_owned(), Some(r#"["example.org"]"#.to_owned())),
+        (405, Method::PATCH, "/users/me".to_owned(), None),
+        (404, Method::GET, "/no/such/thing".to_owned(), None),
+    ];
+    for (status, method, path, body) in calls {
+        let what = format!("{method} {path}");
+        let call = |request: RequestBuilder| request.bearer_auth(&alice.token).body(body.clone().unwrap_or_default());
+        let straight = said(call(site.core_request(method.clone(), &path))).await?;
+        let through = said(call(site.request(method, &path))).await?;
+        assert_eq!(straight.0.as_u16(), status, "{what}: {}", straight.2);
+        assert_eq!(through, straight, "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_id_of_any_characters_reaches_edge_and_core_alike() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    let odd = site.newcomer_called("Odd", &format!("goo|gle_/ü?#%2F{}", Uuid::new_v4())).await?;
+    odd.register().await?;
+    odd.share_only(&["example.com"]).await?;
+    alice.befriend(&odd).await?;
+    let mut live = odd.connect().await?;
+    live.visit("https://example.com/odd", "")?;
+    live.update().await?;
+
+    let mut url: Url = site.info.edge_url.parse()?;
+    url.path_segments_mut().unwrap().extend(["users", "id", odd.id.as_str()]);
+    let profile = alice.call(Method::GET, url.path(), None).await?;
+    assert_eq!(profile["user_id"], odd.id.as_str());
+    url.path_segments_mut().unwrap().clear().extend(["presence", odd.id.as_str()]);
+    let page = alice.call(Method::GET, url.path(), None).await?;
+    assert_eq!(page["url"], "https://example.com/odd");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_id_is_taken_over_or_made() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    // The edge's own answer, the core's, a refusal, and what neither knows.
+    for path in ["/presence", "/users/me", "/presence/nobody", "/no/such/thing", "/healthz"] {
+        let given = Uuid::new_v4().to_string();
+        let answer = alice.request(Method::GET, path).header(REQUEST_ID, &given).send().await?;
+        let ids: Vec<_> = answer.headers().get_all(REQUEST_ID).iter().collect();
+        assert_eq!(ids, [given.as_str()], "{path}");
+
+        let mut made = Vec::new();
+        let too_long = "x".repeat(REQUEST_ID_CHARS_MAX + 1);
+        for unfit in [None, Some("two words"), Some(too_long.as_str())] {
+            let mut request = alice.request(Method::GET, path);
+            if let Some(unfit) = unfit {
+                request = request.header(REQUEST_ID, unfit);
+            }
+            let answer = request.send().await?;
+            let id = answer.headers()[REQUEST_ID].to_str()?.to_owned();
+            assert!(!id.is_empty() && Some(id.as_str()) != unfit, "{path} {unfit:?}");
+            made.push(id);
+        }
+        made.sort();
+        made.dedup();
+        assert_eq!(made.len(), 3, "each request has an id of its own");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn browsers_at_an_allowed_origin_may_call_and_others_may_not() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    for path in ["/users/me", "/presence", "/friendship/requests"] {
+        let preflight = |origin: &str| {
+            let request = site.request(Method::OPTIONS, path).header(header::ORIGIN, origin);
+            let request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT");
+            request.header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type").send()
+        };
+        let answer = preflight(ALLOWED_ORIGIN).await?;
+        assert!(answer.status().is_success(), "{path}");
+        let of = |name: HeaderName| answer.headers()[name].to_str().unwrap().to_ascii_lowercase();
+        assert_eq!(of(header::ACCESS_CONTROL_ALLOW_ORIGIN), ALLOWED_ORIGIN);
+        let lists = |list: &str, item: &str| list.split(',').any(|one| one.trim() == item);
+        for method in ["get", "post", "put", "delete"] {
+            assert!(lists(&of(header::ACCESS_CONTROL_ALLOW_METHODS), method), "{path} {method}");
+        }
+        for name in ["authorization", "content-type"] {
+            assert!(lists(&of(header::ACCESS_CONTROL_ALLOW_HEADERS), name), "{path} {name}");
+        }
+        assert!(of(header::ACCESS_CONTROL_MAX_AGE).parse::<u32>()? > 0, "preflights are cached");
+        let answer = preflight("https://evil.example").await?;
+        assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path}");
+
+        // A page must be able to read refusals as well.
+        for request in [alice.request(Method::GET, path), site.request(Method::GET, path)] {
+            let stranger = request.try_clone().unwrap().header(header::ORIGIN, "https://evil.example");
+            let answer = request.header(header::ORIGIN, ALLOWED_ORIGIN).send().await?;
+            let allowed: Vec<_> = answer.headers().get_all(header::ACCESS_CONTROL_ALLOW_ORIGIN).iter().collect();
+            assert_eq!(allowed, [ALLOWED_ORIGIN], "{path}");
+            let varies = answer.headers().get_all(header::VARY).iter().any(|value| value == "Origin");
+            assert!(varies, "caches must tell origins apart: {path}");
+            let answer = stranger.send().await?;
+            assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_internal_cannot_be_reached_from_outside() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    let social = format!("internal/users/{}/social", alice.id);
+    // It is there, for whoever comes by the inside with the right token.
+    let answer = site.core_request(Method::GET, &format!("/{social}")).bearer_auth(&alice.token).send().await?;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    for path in [
+        format!("/{social}"),
+        format!("//{social}"),
+        format!("/{social}/"),
+        format!("/./{social}"),
+        format!("/users/../{social}"),
+        format!("/%69nternal/users/{}/social", alice.id),
+        "/internal".to_owned(),
+        "/internal/events".to_owned(),
+    ] {
+        // Nothing tells what is there and what is not.
+        let answer = alice.request(Method::GET, &path).send().await?;
+        is_problem(answer, StatusCode::NOT_FOUND).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_that_the_core_did_not_sign_are_refused_and_change_nothing() -> Result<()> {
+    let site = Site::of_tests()?;
+    let (alice, mallory) = (site.person("Alice").await?, site.person("Mallory").await?);
+    alice.connect().await?;
+    mallory.connect().await?;
+    let summary = |person: &Person| {
+        json!({
+            "user_id": person.id, "first_name": "M", "last_name": "M", "description": "",
+            "profile_image_uploaded_at": null, "profile_image_extension": null, "friendship_state": 2,
+            "mutual_friend_count": null,
+        })
+    };
+    let event = |recipient: &Person, friend: &Person| {
+        json!({
+            "id": Uuid::now_v7(), "recipient": recipient.id, "version": 2, "kind": "friend.accepted",
+            "payload": { "user": summary(friend) },
+        })
+    };
+    let body = json!({ "events": [event(&alice, &mallory), event(&mallory, &alice)] }).to_string();
+    let id = Uuid::now_v7().to_string();
+    let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())?;
+    let forger = Webhook::new("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")?;
+    let signature = forger.sign(&id, now, body.as_bytes())?;
+    let batch = || site.request(Method::POST, "/internal/events").body(body.clone());
+    let signed = |signature: &str| {
+        let request = batch().header(HEADER_WEBHOOK_ID, &id).header(HEADER_WEBHOOK_TIMESTAMP, now);
+        request.header(HEADER_WEBHOOK_SIGNATURE, signature)
+    };
+    for request in [
+        batch(),
+        batch().bearer_auth(&alice.token),
+        signed(""),
+        signed("v1,"),
+        signed("v1,bm90IGEgc2lnbmF0dXJl"),
+        signed(&signature),
+        signed(&format!("{signature} {signature}")),
+    ] {
+        is_problem(request.send().await?, StatusCode::UNAUTHORIZED).await?;
+    }
+    assert_eq!(mallory.may_see(&alice.id).await?, StatusCode::FORBIDDEN);
+    assert!(alice.presence().await?.presence_arr.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_edge_tells_that_it_is_up() -> Result<()> {
+    let answer = Site::of_tests()?.request(Method::GET, "/healthz").send().await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+    Ok(())
+}
