@@ -72,6 +72,7 @@ pub async fn edge() -> Result<()> {
     if build.join("index.js").exists() && fs::read_to_string(&made_of).is_ok_and(|text| text == inputs) {
         return Ok(());
     }
+    tools::ensure_wasm_target().await?;
     tools::ensure_npm_packages().await?;
     let worker_build = tools::worker_build().ensure().await?;
     let wasm_bindgen = tools::wasm_bindgen()?.ensure().await?;

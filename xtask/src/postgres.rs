@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The cluster's superuser, and the database it starts with.
-const OWNER: &str = "pagenow";
+const OWNER: &str = "postgres";
 
 /// Whether data must survive the power going out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's into
 //! `target/tools`. Nothing goes outside the checkout.
 //!
-//! Deliberately absent: what the toolchain file brings (Rust, its WASM target, rustfmt, clippy).
+//! Deliberately absent: what the toolchain file brings (Rust, rustfmt, clippy).
 
 use std::{fs, path::PathBuf};
 
@@ -70,10 +70,9 @@ impl CargoTool {
     fn install(&self, tools: &std::path::Path, locked: bool) -> Command {
         let mut cargo = project::cargo();
         cargo.args(["install", self.krate, "--version", &format!("={}", self.version), "--root"]).arg(tools);
-        // One folder for all tools, so that what they share is compiled once. Without debug information and
-        // hardly optimised they are here in half the time, and fast enough.
-        cargo.arg("--target-dir").arg(tools.join("build")).arg("--debug");
-        cargo.args(["--config", "profile.dev.debug=false", "--config", "profile.dev.opt-level=1"]);
+        // One folder for all tools, so that what they share is compiled once. Neither optimised nor with debug
+        // information they are here in half the time, and fast enough.
+        cargo.arg("--target-dir").arg(tools.join("build")).args(["--debug", "--config", "profile.dev.debug=false"]);
         if locked {
             cargo.arg("--locked");
         }
@@ -89,6 +88,26 @@ fn locked_version(krate: &str) -> Result<String> {
     let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
     let version = lines.next().and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
     Ok(version.with_context(|| format!("{krate} is not in Cargo.lock"))?.to_owned())
+}
+
+/// Adds the target that the worker is compiled for, should the toolchain file not have brought it.
+pub async fn ensure_wasm_target() -> Result<()> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let mut rustc = project::command("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let libraries =
+        step::read(rustc).await.or_step_failed("Looking for rustc", "install rustup (https://rustup.rs)")?;
+    if PathBuf::from(libraries).exists() {
+        return Ok(());
+    }
+    let step = Step {
+        name: "rustup-target",
+        about: "Installing Rust's wasm32 target (seconds, once)",
+        advice: "without rustup, install the wasm32-unknown-unknown target of your Rust the way you installed that",
+    };
+    let mut rustup = project::command("rustup");
+    rustup.args(["target", "add", TARGET]);
+    step.run(rustup).await
 }
 
 /// Installs the npm packages unless those of the lock file are there.
