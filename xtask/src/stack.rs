@@ -341,9 +341,12 @@ impl Stack {
         wrangler.env("WRANGLER_LOG_PATH", dir.join("logs/wrangler"));
         wrangler.env("WRANGLER_REGISTRY_PATH", dir.join("wrangler/registry"));
         wrangler.env("XDG_CONFIG_HOME", dir.join("wrangler")).env("NO_COLOR", "1").env("CI", "true");
-        if !self.options.watch {
-            wrangler.env(build::BUILT, "1");
-        }
+        let rebuild = match self.options.watch {
+            // This very program: cargo, asked to run it, might first wait for others that build.
+            true => format!("'{}' build-edge", std::env::current_exe()?.display()),
+            false => "true".to_owned(),
+        };
+        wrangler.env("PAGENOW_BUILD_EDGE", rebuild);
         Ok(wrangler)
     }
 
