@@ -65,7 +65,10 @@ impl Receiver {
 
     async fn listen(&self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        let router = Router::new().route("/internal/events", post(receive)).layer(DefaultBodyLimit::disable());
+        let router = Router::new()
+            .route("/internal/events", post(receive))
+            .route("/elsewhere", post(stray))
+            .layer(DefaultBodyLimit::disable());
         let router = router.with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
     }
@@ -102,6 +105,12 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     receiver.may_answer.acquire().await.unwrap().forget();
     let answer = Arc::clone(&*receiver.answer.lock().unwrap());
     answer(&events)
+}
+
+/// Where a redirect leads: nothing should ever arrive here, so whatever does is counted and not taken.
+async fn stray(State(receiver): State<Receiver>) -> StatusCode {
+    receiver.batches.lock().unwrap().push(vec![Value::Null]);
+    StatusCode::INTERNAL_SERVER_ERROR
 }
 
 /// A relay under way, and what stops it.
@@ -220,6 +229,23 @@ async fn what_the_edge_did_not_take_is_sent_again_and_holds_up_no_other(pool: Pg
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_whole_batch_that_is_never_taken_holds_up_no_other(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let refused: Mutex<Option<Vec<Value>>> = Mutex::default();
+    receiver.answers(move |events| {
+        let ids = || events.iter().map(|event| event["id"].clone()).collect();
+        let mut refused = refused.lock().unwrap();
+        let refused = refused.get_or_insert_with(ids);
+        taken(&events.iter().filter(|event| !refused.contains(&event["id"])).cloned().collect::<Vec<_>>())
+    });
+    let world = receiver.world(pool).await;
+    fill(&world, 150).await;
+    let relay = Running::start(&world);
+    until("the others have arrived", async || world.outbox().await.len() == 100).await;
+    relay.stop().await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn an_edge_that_answers_wrongly_gets_everything_again(pool: PgPool) {
     let receiver = Receiver::start().await;
     let world = receiver.world(pool).await;
@@ -228,7 +254,7 @@ async fn an_edge_that_answers_wrongly_gets_everything_again(pool: PgPool) {
         || StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         || StatusCode::NO_CONTENT.into_response(),
         || "not json".into_response(),
-        || (StatusCode::TEMPORARY_REDIRECT, [("location", "/internal/events")]).into_response(),
+        || (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]).into_response(),
     ];
     let turn = Mutex::new(answers.into_iter());
     receiver.answers(move |events| turn.lock().unwrap().next().map_or_else(|| taken(events), |answer| answer()));
@@ -281,16 +307,16 @@ async fn a_full_outbox_goes_out_in_batches_shared_by_two_instances_without_repea
 async fn a_batch_keeps_within_its_bytes(pool: PgPool) {
     let receiver = Receiver::start().await;
     let world = receiver.world(pool).await;
-    fill(&world, 20).await;
-    // A megabyte each: not more than seven fit into eight.
-    sqlx::query("update outbox set payload = jsonb_build_object('share', repeat('x', 1024 * 1024))")
+    fill(&world, 3).await;
+    // Three megabytes each: no more than two fit into eight.
+    sqlx::query("update outbox set payload = jsonb_build_object('share', repeat('x', 3 * 1024 * 1024))")
         .execute(&world.pool)
         .await
         .unwrap();
     let relay = Running::start(&world);
     delivered(&world).await;
     let batches = receiver.batch_lengths();
-    assert_eq!(batches, [7, 7, 6]);
+    assert_eq!(batches, [2, 1]);
     relay.stop().await;
 }
 

@@ -248,12 +248,12 @@ pub fn database_url(pool: &PgPool) -> String {
     url.into()
 }
 
-/// Waits until something is so; fails after ten seconds.
+/// Waits until something is so; fails after thirty seconds.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut is_so: F) {
     let wait = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(), "never: {what}");
+    assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "never: {what}");
 }
