@@ -105,7 +105,7 @@ impl Shell {
             match effect {
                 Effect::Send { sockets, message } => self.send(&sockets, &message),
                 Effect::Close { socket, code } => {
-                    if let Some(ws) = self.sockets.borrow_mut().remove(&socket) {
+                    if let Some(ws) = self.forget_socket(socket) {
                         // It fails when the socket is gone already, which is what we want.
                         let _ = ws.close::<&str>(Some(code.number()), None);
                     }
@@ -168,9 +168,14 @@ impl Shell {
         self.sockets.borrow().contains_key(&socket).then_some(socket)
     }
 
-    /// Lets go of a socket that is closing.
-    pub fn forget_socket(&self, socket: SocketId) {
-        self.sockets.borrow_mut().remove(&socket);
+    /// Lets go of a socket that is closing. The runtime may list it until its peer has answered, which a
+    /// vanished one never does: without its attachment it is not taken for open when memory begins anew.
+    pub fn forget_socket(&self, socket: SocketId) -> Option<WebSocket> {
+        let ws = self.sockets.borrow_mut().remove(&socket)?;
+        if let Err(error) = ws.serialize_attachment(()) {
+            log_error("attachment", &error);
+        }
+        Some(ws)
     }
 
     /// The alarm that was set is no more.

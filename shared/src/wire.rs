@@ -28,7 +28,12 @@ pub enum ClientMessage {
     /// A sign of life, once a minute.
     Heartbeat,
     /// The tab in front. An empty URL: a page that is not shared.
-    UpdatePresence { url: String, title: String },
+    UpdatePresence {
+        url: String,
+        /// Absent while the page has none.
+        #[serde(default)]
+        title: String,
+    },
     /// Whether nobody is at this device. The user is idle when all their sockets are.
     SetIdle { idle: bool },
 }
