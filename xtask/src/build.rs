@@ -53,7 +53,8 @@ pub async fn core() -> Result<()> {
         advice: "read the compiler's words above; `cargo build -p core-api` repeats them",
     };
     let mut cargo = project::cargo();
-    cargo.args(["build", "--package", "core-api", "--bin", "core-api"]);
+    // With the features of the whole workspace, as the tests build it: so dependencies are compiled once.
+    cargo.args(["build", "--workspace", "--bin", "core-api"]);
     step.run(cargo).await
 }
 

@@ -130,7 +130,7 @@ impl Channel {
             Some(token) => token.clone(),
             None => match token::mint(&self.info, &TokenRequest::new(&self.user_id)).await {
                 Ok(token) => token,
-                Err(error) => return Ok(self.lose(format!("{error:#}"))),
+                Err(_) => return Ok(self.lose(format!("{} gives no token; does the stack run?", self.info.issuer))),
             },
         };
         let url = format!("{}/ws", self.info.edge_url.replacen("http", "ws", 1));

@@ -13,10 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
 use crate::project;
@@ -52,8 +49,8 @@ impl Child {
         let process = command
             .spawn()
             .with_context(|| format!("{name}: cannot start `{}`", command.as_std().get_program().to_string_lossy()))?;
-        let id = process.id().and_then(|id| i32::try_from(id).ok());
-        let group = Pid::from_raw(id.ok_or_else(|| anyhow!("{name} ended before it was seen"))?);
+        let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let group = id.ok_or_else(|| anyhow!("{name} ended before it was seen"))?;
         guard.watch(group);
         Ok(Self { name: name.to_owned(), process, group, output })
     }
@@ -77,7 +74,7 @@ impl Child {
     pub async fn end(mut self, signal: Signal, patience: Duration) {
         if matches!(self.process.try_wait(), Ok(None)) {
             // A group that is gone already needs no signal.
-            let _ = killpg(self.group, signal);
+            let _ = kill_process_group(self.group, signal);
             let _ = tokio::time::timeout(patience, self.process.wait()).await;
         }
         self.kill().await;
@@ -85,7 +82,7 @@ impl Child {
 
     /// Kills the child and everything it started, without a warning.
     pub async fn kill(mut self) {
-        let _ = killpg(self.group, Signal::SIGKILL);
+        let _ = kill_process_group(self.group, Signal::KILL);
         let _ = self.process.wait().await;
     }
 
@@ -110,7 +107,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let _ = killpg(self.group, Signal::SIGKILL);
+        let _ = kill_process_group(self.group, Signal::KILL);
         if let Ok(guard) = Guard::of_this_process() {
             guard.forget(self.group);
         }
@@ -203,7 +200,7 @@ impl Guard {
     fn order(&self, order: &str, group: Pid) {
         // A guard that somebody killed guards no more; the owner still ends its children.
         if let Ok(mut orders) = self.orders.lock() {
-            let _ = writeln!(orders, "{order} {group}");
+            let _ = writeln!(orders, "{order} {}", group.as_raw_nonzero());
         }
     }
 }

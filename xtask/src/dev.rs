@@ -9,10 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -100,7 +97,7 @@ fn open_lock() -> Result<File> {
 }
 
 /// The pid of the program that holds the lock; none when nobody does.
-fn holder(lock: &mut File) -> Result<Option<i32>> {
+fn holder(lock: &mut File) -> Result<Option<Pid>> {
     match lock.try_lock() {
         Ok(()) => {
             lock.unlock()?;
@@ -109,14 +106,15 @@ fn holder(lock: &mut File) -> Result<Option<i32>> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             lock.read_to_string(&mut text)?;
-            Ok(Some(text.trim().parse().context("the stack is only just starting; try again")?))
+            let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+            Ok(Some(pid.context("the stack is only just starting; try again")?))
         }
         Err(TryLockError::Error(error)) => Err(error).context("cannot ask for the lock"),
     }
 }
 
-fn already_running(pid: i32) -> anyhow::Error {
-    let why = format!("one runs already, as process {pid}");
+fn already_running(pid: Pid) -> anyhow::Error {
+    let why = format!("one runs already, as process {}", pid.as_raw_nonzero());
     StepFailed::new("Starting the stack", why, "`cargo xtask stop` ends it").into()
 }
 
@@ -248,7 +246,7 @@ async fn detach() -> Result<()> {
     program.args(args).arg("--in-background").process_group(0);
     program.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut child = program.spawn().context("cannot start the half that stays")?;
-    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    let pid = Pid::from_raw(i32::try_from(child.id())?).context("it has no pid")?;
 
     let mut shown = 0;
     let mut wishes = Wishes::listen(false)?;
@@ -268,7 +266,7 @@ async fn detach() -> Result<()> {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(200)) => {}
             () = wishes.next() => {
-                kill(pid, Signal::SIGTERM)?;
+                kill_process(pid, Signal::TERM)?;
                 child.wait()?;
                 return Ok(());
             }
@@ -283,7 +281,8 @@ pub async fn stop() -> Result<()> {
         say("No stack runs");
         return Ok(());
     };
-    kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("cannot signal process {pid}"))?;
+    kill_process(pid, Signal::TERM).with_context(|| format!("cannot signal process {pid:?}"))?;
+    let pid = pid.as_raw_nonzero();
     let begun = Instant::now();
     while holder(&mut open_lock()?)?.is_some() {
         if begun.elapsed() > PATIENCE {

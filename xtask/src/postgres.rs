@@ -11,10 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, User, geteuid},
-};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::process::Command;
 
@@ -106,7 +103,7 @@ impl Postgres {
     /// Ends the server in order.
     pub async fn stop(self) {
         // SIGINT: clients are cut off, what is committed is written. SIGTERM would wait for the clients.
-        self.child.end(Signal::SIGINT, Duration::from_secs(15)).await;
+        self.child.end(Signal::INT, Duration::from_secs(15)).await;
     }
 }
 
@@ -154,8 +151,8 @@ async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path)
     project::remove(&new)?;
     project::make_dir(&new)?;
     if geteuid().is_root() {
-        let nobody = User::from_name("nobody")?.context("there is no user `nobody` to run PostgreSQL as")?;
-        chown(&new, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).context("cannot give the data to nobody")?;
+        let (user, group) = (number_of_nobody("-u").await?, number_of_nobody("-g").await?);
+        chown(&new, Some(user), Some(group)).context("cannot give the data to nobody")?;
     }
     project::write_private(password_file, &random_text())?;
     let mut initdb = as_owner_of(&new, "initdb")?;
@@ -169,6 +166,13 @@ async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path)
         bail!("{}", child.obituary(status));
     }
     fs::rename(&new, data).context("cannot name the new cluster")
+}
+
+/// The user or group number of the user whom every system has for those without rights.
+async fn number_of_nobody(which: &str) -> Result<u32> {
+    let mut id = project::command("id");
+    id.args([which, "nobody"]);
+    step::read(id).await?.parse().context("`id` named no number for `nobody`")
 }
 
 /// A program of PostgreSQL, to be run by the owner of `data`: it refuses to serve root, or another's data.
@@ -212,19 +216,20 @@ fn binary(program: &str) -> Result<PathBuf> {
 async fn end_left_over(data: &Path) -> Result<()> {
     let mark = data.join("postmaster.pid");
     let Ok(text) = fs::read_to_string(&mark) else { return Ok(()) };
-    let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) else {
+    let Some(pid) = text.lines().next().and_then(|line| Pid::from_raw(line.trim().parse().ok()?)) else {
         return project::remove(&mark);
     };
     let begun = Instant::now();
     while serves(pid, data).await {
-        let signal = if begun.elapsed() < Duration::from_secs(10) { Signal::SIGINT } else { Signal::SIGKILL };
-        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot end the PostgreSQL left over ({pid})"))?;
+        let signal = if begun.elapsed() < Duration::from_secs(10) { Signal::INT } else { Signal::KILL };
+        kill_process(pid, signal).with_context(|| format!("cannot end the PostgreSQL left over ({pid:?})"))?;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     project::remove(&mark)
 }
 
-async fn serves(pid: i32, data: &Path) -> bool {
+async fn serves(pid: Pid, data: &Path) -> bool {
+    let pid = pid.as_raw_nonzero();
     // Small machines have no `ps`; those without /proc do.
     let args = match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(args) => String::from_utf8_lossy(&args).into_owned(),

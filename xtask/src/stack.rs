@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -281,7 +281,7 @@ impl Stack {
     /// Ends the core as a deployment does, and waits until it has gone.
     pub async fn stop_core(&mut self) {
         if let Some(core) = self.core.take() {
-            core.end(Signal::SIGTERM, Duration::from_secs(30)).await;
+            core.end(Signal::TERM, Duration::from_secs(30)).await;
         }
     }
 
@@ -376,11 +376,11 @@ impl Stack {
     /// Ends every child in order, those first that use the others, and drops the database made for this stack.
     pub async fn stop(mut self) -> Result<()> {
         if let Some(worker) = self.worker.take() {
-            worker.end(Signal::SIGTERM, Duration::from_secs(5)).await;
+            worker.end(Signal::TERM, Duration::from_secs(5)).await;
         }
         self.stop_core().await;
         if let Some(oidc) = self.oidc.take() {
-            oidc.end(Signal::SIGTERM, Duration::from_secs(2)).await;
+            oidc.end(Signal::TERM, Duration::from_secs(2)).await;
         }
         if let Some(postgres) = self.postgres.take() {
             postgres.stop().await;
