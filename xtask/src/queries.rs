@@ -28,21 +28,23 @@ pub async fn run(mode: Mode) -> Result<bool> {
     let database = test::TestDatabase::start().await?;
     let compiled = compile(database.url(), &scratch).await;
     database.stop().await;
-    let fresh = compiled.and_then(|()| read(&scratch));
+    let result = compiled.and_then(|()| settle(mode, &scratch));
     project::remove(&scratch)?;
-    let fresh = fresh?;
+    result
+}
 
+fn settle(mode: Mode, scratch: &Path) -> Result<bool> {
     let kept_dir = project::root().join(".sqlx");
-    let kept = read(&kept_dir)?;
+    let (fresh, kept) = (read(scratch)?, read(&kept_dir)?);
     if fresh == kept {
+        say(&format!("{} queries are as they should be", fresh.len()));
         return Ok(true);
     }
     if mode == Mode::Write {
         project::remove(&kept_dir)?;
         project::make_dir(&kept_dir)?;
-        for (name, data) in &fresh {
-            let path = kept_dir.join(name);
-            fs::write(&path, format!("{data:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+        for name in fresh.keys() {
+            fs::copy(scratch.join(name), kept_dir.join(name)).with_context(|| format!("cannot write .sqlx/{name}"))?;
         }
         say(&format!("{} queries are written to .sqlx", fresh.len()));
         return Ok(true);
