@@ -170,8 +170,8 @@ impl UserPresence {
             Event::SocketOpened { socket } => self.socket_opened(socket, now),
             Event::FrameReceived { socket, frame } => self.frame_received(socket, frame, now),
             Event::SocketClosed { socket } => {
-                if self.sockets.remove(&socket).is_some() {
-                    self.socket_gone(now);
+                if let Some(gone) = self.sockets.remove(&socket) {
+                    self.socket_gone(gone, now);
                 }
             }
             Event::PeerSpoke { message } => self.peer_spoke(message),
@@ -215,11 +215,14 @@ impl UserPresence {
     }
 
     fn socket_opened(&mut self, socket: SocketId, now: Timestamp) {
-        let opened = Socket { heard_at: now, ready: false, idle_since: None, report: None };
-        self.sockets.insert(socket, opened);
+        let mut opened = Socket { heard_at: now, ready: false, idle_since: None, report: None };
         match self.status {
             Status::Online => {}
-            Status::Leaving { restarted: false, .. } => self.save_state = true,
+            // Until its client reports, the socket stands for those that friends believe to be there.
+            Status::Leaving { restarted: false, .. } => {
+                opened.report = Some(Report { order: self.order, page: self.front.clone() });
+                self.save_state = true;
+            }
             // Friends may see a page that nobody remembers: what is true now is newer.
             Status::Offline { .. } | Status::Leaving { restarted: true, .. } => {
                 self.save_state = true;
@@ -227,6 +230,7 @@ impl UserPresence {
                 self.shown.at = now;
             }
         }
+        self.sockets.insert(socket, opened);
         self.status = Status::Online;
         self.settle(now);
         self.attach(socket);
@@ -242,8 +246,7 @@ impl UserPresence {
             Frame::Binary { bytes } => *bytes,
         };
         if bytes > FRAME_BYTES_MAX {
-            self.close(socket, CloseCode::TooBig);
-            return self.socket_gone(now);
+            return self.close(socket, CloseCode::TooBig, now);
         }
         let message = match &frame {
             Frame::Text(text) => serde_json::from_str(text).ok(),
@@ -282,20 +285,35 @@ impl UserPresence {
         self.send(vec![socket], ServerMessage::Error { code: ErrorCode::BadMessage, detail: why.to_owned() });
     }
 
-    fn close(&mut self, socket: SocketId, code: CloseCode) {
-        self.sockets.remove(&socket);
-        self.effects.push(Effect::Close { socket, code });
+    fn close(&mut self, socket: SocketId, code: CloseCode, now: Timestamp) {
+        if let Some(gone) = self.sockets.remove(&socket) {
+            self.effects.push(Effect::Close { socket, code });
+            self.socket_gone(gone, now);
+        }
     }
 
-    fn socket_gone(&mut self, now: Timestamp) {
-        if self.sockets.is_empty() {
+    fn socket_gone(&mut self, gone: Socket, now: Timestamp) {
+        let Some(newest) = self.newest_socket() else {
             let at = now.plus_ms(self.times.grace_ms);
             self.status = Status::Leaving { at, since: now, restarted: false };
             self.save_state = true;
-        } else {
-            self.bring_to_front();
-            self.settle(now);
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(&newest) {
+            // A client that reconnects before its old socket closes has nothing to report yet, and nothing
+            // has changed for its friends.
+            socket.report = socket.report.take().or(gone.report);
         }
+        self.bring_to_front();
+        self.settle(now);
+        // What only the closed one carried must outlive it.
+        self.attach(newest);
+    }
+
+    /// The socket that reported last; of those that never did, any.
+    fn newest_socket(&self) -> Option<SocketId> {
+        let order = |socket: &Socket| socket.report.as_ref().map(|report| report.order);
+        self.sockets.iter().max_by_key(|(_, socket)| order(socket)).map(|(id, _)| *id)
     }
 
     fn woken(&mut self, heard: &[(SocketId, Timestamp)], now: Timestamp) {
@@ -311,14 +329,20 @@ impl UserPresence {
             .filter(|(_, socket)| socket.heard_at.plus_ms(self.times.timeout_ms) <= now)
             .map(|(id, _)| *id)
             .collect();
-        for socket in &silent {
-            self.close(*socket, CloseCode::Silent);
-        }
         match (self.status, last_heard_at) {
-            (Status::Online, Some(last_heard_at)) if self.sockets.is_empty() => self.go_offline(last_heard_at, now),
-            (Status::Online, _) if !silent.is_empty() => self.socket_gone(now),
+            // Silent for longer than any grace.
+            (Status::Online, Some(last_heard_at)) if silent.len() == self.sockets.len() => {
+                self.sockets.clear();
+                let code = CloseCode::Silent;
+                self.effects.extend(silent.into_iter().map(|socket| Effect::Close { socket, code }));
+                self.go_offline(last_heard_at, now);
+            }
             (Status::Leaving { at, since, restarted }, _) if restarted || at <= now => self.go_offline(since, now),
-            (Status::Online | Status::Leaving { .. } | Status::Offline { .. }, _) => {}
+            (Status::Online | Status::Leaving { .. } | Status::Offline { .. }, _) => {
+                for socket in silent {
+                    self.close(socket, CloseCode::Silent, now);
+                }
+            }
         }
         if self.load_at.is_some_and(|at| at <= now) {
             self.load_social();
@@ -337,8 +361,7 @@ impl UserPresence {
         self.save_state = true;
     }
 
-    /// Puts the page of the socket that reported last in front. Sockets that have not reported yet do not
-    /// count: a client that reconnects says in a moment what it shows, and until then nothing has changed.
+    /// Puts the page that was reported last in front.
     fn bring_to_front(&mut self) {
         let newest = self.sockets.values().filter_map(|socket| socket.report.as_ref()).max_by_key(|r| r.order);
         if let Some(report) = newest {
@@ -374,8 +397,7 @@ impl UserPresence {
         }
         self.grow_seq(now);
         self.shown = Shown { at: now, page, latest, idle_since };
-        let newest = self.sockets.iter().max_by_key(|(_, socket)| socket.report.as_ref().map(|report| report.order));
-        match newest.map(|(id, _)| *id) {
+        match self.newest_socket() {
             Some(socket) => self.attach(socket),
             None => self.save_state = true,
         }

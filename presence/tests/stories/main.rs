@@ -1,6 +1,7 @@
 //! Named stories: what a few users, their sockets and the core do, and what each of them gets to see.
 //! The engines talk to each other directly, one effect after the other, on a clock that the story turns.
 
+mod any_order;
 mod coming_and_going;
 mod core_events;
 mod friends;

@@ -136,8 +136,10 @@ impl Town {
     }
 
     pub fn disconnect(&mut self, socket: SocketId) {
-        let (who, _) = self.attachments.remove(&socket).unwrap();
+        let (who, _) = self.attachments.get(&socket).cloned().unwrap();
+        // The runtime still lists the socket when its close wakes an object.
         self.happen(&who, Event::SocketClosed { socket });
+        self.attachments.remove(&socket);
     }
 
     /// The runtime answers a heartbeat: nobody is woken.
@@ -162,7 +164,12 @@ impl Town {
     pub fn read(&mut self, name: &str, friend: Option<&str>) -> Reply {
         self.next_id += 1;
         let read = ReadId(self.next_id as u64);
-        self.happen(&id(name), Event::Read { read, friend: friend.map(id) });
+        let who = id(name);
+        if self.user(&who).social_version().is_none() {
+            let social = self.socials[&who].clone();
+            self.happen(&who, Event::SocialLoaded { social });
+        }
+        self.happen(&who, Event::Read { read, friend: friend.map(id) });
         self.replies.remove(&read).expect("every read is answered")
     }
 

@@ -1,0 +1,180 @@
+//! Whatever three users, their devices and the core do, in whatever order: what is hidden stays hidden, only
+//! friends see anything, and in the end everybody sees what is true.
+
+use std::collections::BTreeMap;
+
+use presence::Reply;
+use proptest::prelude::*;
+use shared::{ids::SocketId, share_policy::ShareMode, wire::ServerMessage};
+
+use crate::town::{GRACE_MS, Town};
+
+const NAMES: [&str; 3] = ["alice", "bob", "carol"];
+const PAGES: [&str; 4] =
+    ["https://example.com/a", "https://github.com/b", "https://hidden.org/secret", "http://10.0.0.1/secret"];
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Connect(usize),
+    Disconnect(usize),
+    Visit(usize, usize),
+    Idle(usize, bool),
+    Hibernate(usize),
+    Redeploy(usize),
+    Pass { ms: i64 },
+    Befriend(usize, usize),
+    Unfriend(usize, usize),
+    ShareOnlyFirst(usize),
+    ShareBoth(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..NAMES.len();
+    let pair = (who.clone(), who.clone()).prop_filter("two", |(a, b)| a != b);
+    prop_oneof![
+        3 => who.clone().prop_map(Step::Connect),
+        2 => who.clone().prop_map(Step::Disconnect),
+        6 => (who.clone(), 0..PAGES.len()).prop_map(|(who, page)| Step::Visit(who, page)),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, idle)| Step::Idle(who, idle)),
+        2 => who.clone().prop_map(Step::Hibernate),
+        1 => who.clone().prop_map(Step::Redeploy),
+        3 => (1..GRACE_MS * 2).prop_map(|ms| Step::Pass { ms }),
+        1 => pair.clone().prop_map(|(a, b)| Step::Befriend(a, b)),
+        1 => pair.prop_map(|(a, b)| Step::Unfriend(a, b)),
+        1 => who.clone().prop_map(Step::ShareOnlyFirst),
+        1 => who.prop_map(Step::ShareBoth),
+    ]
+}
+
+/// The town, and what a reader of the story knows of it.
+struct World {
+    town: Town,
+    sockets: BTreeMap<usize, Vec<SocketId>>,
+    friends: Vec<(usize, usize)>,
+    /// The newest `seq` each socket saw of each user.
+    seqs: BTreeMap<(SocketId, String), u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let town = Town::new(&NAMES, &[("alice", "bob")]);
+        Self { town, sockets: BTreeMap::new(), friends: vec![(0, 1)], seqs: BTreeMap::new() }
+    }
+
+    fn are_friends(&self, a: usize, b: usize) -> bool {
+        self.friends.contains(&(a.min(b), a.max(b)))
+    }
+
+    fn take(&mut self, step: Step) {
+        let last = |world: &Self, who: usize| world.sockets.get(&who).and_then(|sockets| sockets.last().copied());
+        match step {
+            Step::Connect(who) => {
+                let socket = self.town.connect(NAMES[who]);
+                self.sockets.entry(who).or_default().push(socket);
+            }
+            Step::Disconnect(who) => {
+                if let Some(socket) = self.sockets.get_mut(&who).and_then(Vec::pop) {
+                    self.town.disconnect(socket);
+                }
+            }
+            Step::Visit(who, page) => {
+                if let Some(socket) = last(self, who) {
+                    self.town.visit(socket, PAGES[page]);
+                }
+            }
+            Step::Idle(who, idle) => {
+                if let Some(socket) = last(self, who) {
+                    self.town.say(socket, &format!(r#"{{"action":"set-idle","idle":{idle}}}"#));
+                }
+            }
+            Step::Hibernate(who) => self.town.hibernate(NAMES[who]),
+            Step::Redeploy(who) => {
+                self.town.redeploy(NAMES[who]);
+                self.sockets.remove(&who);
+            }
+            Step::Pass { ms } => {
+                for socket in self.sockets.values().flatten() {
+                    self.town.heartbeat(*socket);
+                }
+                self.town.pass_ms(ms);
+            }
+            Step::Befriend(a, b) if !self.are_friends(a, b) => {
+                self.friends.push((a.min(b), a.max(b)));
+                let events = self.town.befriend(NAMES[a], NAMES[b]);
+                self.town.deliver(events);
+            }
+            Step::Unfriend(a, b) if self.are_friends(a, b) => {
+                self.friends.retain(|pair| *pair != (a.min(b), a.max(b)));
+                let events = self.town.unfriend(NAMES[a], NAMES[b]);
+                self.town.deliver(events);
+            }
+            Step::Befriend(..) | Step::Unfriend(..) => {}
+            Step::ShareOnlyFirst(who) => self.share(who, &["example.com"]),
+            Step::ShareBoth(who) => self.share(who, &["example.com", "github.com"]),
+        }
+    }
+
+    fn share(&mut self, who: usize, allow: &[&str]) {
+        let event = self.town.set_share(NAMES[who], ShareMode::DefaultNone, allow, &[]);
+        self.town.deliver([event]);
+    }
+
+    /// Safety, after every step.
+    fn check(&mut self) {
+        for (who, sockets) in self.sockets.clone() {
+            for socket in sockets {
+                for message in self.town.seen(socket) {
+                    self.check_message(who, socket, &message);
+                }
+            }
+        }
+        assert!(!format!("{:?}", self.town.calls).contains("secret"), "a hidden page left its owner's object");
+        self.town.calls.clear();
+    }
+
+    fn check_message(&mut self, who: usize, socket: SocketId, message: &ServerMessage) {
+        assert!(!format!("{message:?}").contains("secret"), "a hidden page was shown");
+        if let ServerMessage::UpdatePresence(update) = message {
+            let of = NAMES.iter().position(|name| *name == update.user_id.as_str()).unwrap();
+            assert!(of == who || self.are_friends(who, of), "{} saw {}", NAMES[who], NAMES[of]);
+            // The same again is allowed: an object that lost its memory asks, and passes on what it hears.
+            let before = self.seqs.insert((socket, update.user_id.to_string()), update.seq);
+            assert!(before.is_none_or(|before| before <= update.seq), "seq went from {before:?} to {}", update.seq);
+        }
+    }
+
+    fn page(&mut self, reader: usize, of: usize) -> Reply {
+        self.town.read(NAMES[reader], Some(NAMES[of]))
+    }
+}
+
+proptest! {
+
+    #[test]
+    fn whatever_happens(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut world = World::new();
+        for step in steps {
+            world.take(step);
+            world.check();
+        }
+        // It becomes quiet: whoever left is gone.
+        world.take(Step::Pass { ms: GRACE_MS * 2 });
+        world.check();
+        for who in 0..NAMES.len() {
+            let has_socket = world.sockets.get(&who).is_some_and(|sockets| !sockets.is_empty());
+            // After a deployment the alarm that was set before it finds no socket.
+            if !has_socket {
+                world.town.alarm(NAMES[who]);
+            }
+            let own = world.page(who, who);
+            prop_assert_eq!(matches!(own, Reply::One(Some(_))), has_socket, "{} is online by their sockets", NAMES[who]);
+            for reader in 0..NAMES.len() {
+                if world.are_friends(reader, who) {
+                    prop_assert_eq!(world.page(reader, who), own.clone(), "what {} sees of {}", NAMES[reader], NAMES[who]);
+                } else if reader != who {
+                    prop_assert_eq!(world.page(reader, who), Reply::NotFriends);
+                }
+            }
+        }
+    }
+}
