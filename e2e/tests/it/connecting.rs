@@ -106,6 +106,6 @@ async fn the_channel_wants_an_upgrade() -> Result<()> {
     let alice = site.person("Alice").await?;
     let answer = alice.request(Method::GET, "/ws").send().await?;
     assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
-    assert_eq!(answer.headers()[header::UPGRADE], "websocket");
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
     Ok(())
 }
