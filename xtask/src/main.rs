@@ -57,6 +57,9 @@ enum Command {
     BuildEdge,
 }
 
+/// The exit code by which shells know that Ctrl-C ended a program.
+const INTERRUPTED: u8 = 130;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse().command).await {
@@ -70,7 +73,7 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<u8> {
     match command {
-        // These three end in order, in their own ways.
+        // These end in order, in their own ways.
         Command::Dev(dev) => dev::run(dev).await.map(|()| 0),
         Command::Live(live) => live::run(live).await.map(|()| 0),
         Command::Visit(visit) => visit::run(visit).await.map(|()| 0),
@@ -82,7 +85,7 @@ async fn run(command: Command) -> Result<u8> {
             Ok(0)
         }
         Command::Test { args } => {
-            until_interrupted(async { Ok(u8::try_from(test::run(&args).await?).unwrap_or(1)) }).await
+            Ok(test::run(&args).await?.map_or(INTERRUPTED, |code| u8::try_from(code).unwrap_or(1)))
         }
         Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
         Command::Queries => until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await,
@@ -92,7 +95,6 @@ async fn run(command: Command) -> Result<u8> {
 
 /// Drops the work when somebody wishes an end, and with it every child.
 async fn until_interrupted(work: impl Future<Output = Result<u8>>) -> Result<u8> {
-    const INTERRUPTED: u8 = 130;
     let mut wishes = Wishes::listen(false)?;
     tokio::select! {
         code = work => code,

@@ -1,11 +1,18 @@
 //! `cargo xtask test`: everything that can be tested, with the one PostgreSQL and the one shared stack it needs.
 
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 
 use crate::{
     build,
+    child::{Child, Output},
+    dev::Wishes,
     ports::Port,
     postgres::{Durability, Postgres},
     project,
@@ -69,12 +76,38 @@ fn test_dir() -> PathBuf {
     project::dev_dir().join("test")
 }
 
-/// Runs the tests; `args` go to nextest. The exit code is the runner's.
-pub async fn run(args: &[String]) -> Result<i32> {
+/// Runs the tests; `args` go to nextest. The exit code is the runner's, none when somebody wished an end.
+pub async fn run(args: &[String]) -> Result<Option<i32>> {
+    let mut wishes = Wishes::listen(false)?;
+    let prepared = tokio::select! {
+        prepared = prepare(args.is_empty()) => prepared?,
+        () = wishes.next() => return Ok(None),
+    };
+    let Prepared { nextest, database, stack } = prepared;
+    let stack_file = test_dir().join("stack.json");
+    project::write_private(&stack_file, &serde_json::to_string_pretty(stack.info())?)?;
+    let code = run_tests(nextest, args, &database, &stack_file, &mut wishes).await;
+    project::remove(&stack_file)?;
+    stack.stop().await?;
+    database.stop().await;
+    code
+}
+
+struct Prepared {
+    nextest: PathBuf,
+    database: TestDatabase,
+    stack: Stack,
+}
+
+async fn prepare(doc_tests: bool) -> Result<Prepared> {
     tools::ensure_npm_packages().await?;
     let nextest = nextest().await?;
     let database = TestDatabase::start().await?;
     build_all().await?;
+    // A filter is for the runner's tests alone.
+    if doc_tests {
+        run_doc_tests().await?;
+    }
     let dir = test_dir().join("stack");
     project::remove(&dir)?;
     let options = StackOptions {
@@ -87,28 +120,16 @@ pub async fn run(args: &[String]) -> Result<i32> {
     };
     let options = options.var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis()).var("PRESENCE_GRACE_MS", GRACE.as_millis());
     let stack = Stack::start_built(options).await?;
-    let stack_file = test_dir().join("stack.json");
-    project::write_private(&stack_file, &serde_json::to_string_pretty(stack.info())?)?;
-
-    let code = run_tests(nextest, args, &database, &stack_file).await;
-    project::remove(&stack_file)?;
-    stack.stop().await?;
-    database.stop().await;
-    code
+    Ok(Prepared { nextest, database, stack })
 }
 
-async fn run_tests(nextest: PathBuf, args: &[String], database: &TestDatabase, stack: &PathBuf) -> Result<i32> {
-    // Examples in the documentation, which nextest does not run; a filter is for its tests alone.
-    if args.is_empty() {
-        let mut cargo = project::cargo();
-        cargo.args(["test", "--workspace", "--doc", "--quiet"]);
-        let step = Step {
-            name: "doc-tests",
-            about: "Running the examples in the documentation",
-            advice: "`cargo test --workspace --doc` repeats them",
-        };
-        step.run(cargo).await?;
-    }
+async fn run_tests(
+    nextest: PathBuf,
+    args: &[String],
+    database: &TestDatabase,
+    stack: &Path,
+    wishes: &mut Wishes,
+) -> Result<Option<i32>> {
     let mut cargo = project::command(nextest);
     cargo.args(["nextest", "run"]);
     let names_packages = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
@@ -117,7 +138,28 @@ async fn run_tests(nextest: PathBuf, args: &[String], database: &TestDatabase, s
     }
     cargo.args(args).env("SQLX_OFFLINE", "true");
     cargo.env("DATABASE_URL", database.url()).env(STACK, stack).env(build::BUILT, "1");
-    step::show("the tests", cargo).await
+    let mut runner = Child::start("the tests", cargo, Output::Shown)?;
+    let status = tokio::select! {
+        status = runner.wait() => Some(status?),
+        () = wishes.next() => None,
+    };
+    if status.is_none() {
+        // Killed, it would leave the tests running: each has a process group of its own.
+        runner.end(Signal::TERM, Duration::from_secs(30)).await;
+    }
+    Ok(status.map(|status| status.code().unwrap_or(1)))
+}
+
+/// Examples in the documentation, which nextest does not run.
+async fn run_doc_tests() -> Result<()> {
+    let mut cargo = project::cargo();
+    cargo.args(["test", "--workspace", "--doc", "--quiet"]);
+    let step = Step {
+        name: "doc-tests",
+        about: "Running the examples in the documentation",
+        advice: "`cargo test --workspace --doc` repeats them",
+    };
+    step.run(cargo).await
 }
 
 /// The runner on the PATH, or one of our own.

@@ -60,8 +60,9 @@ impl CargoTool {
         let about = format!("Installing {} {}, {} (minutes, once)", self.krate, self.version, self.why);
         let advice = "see whether crates.io can be reached, then run the command again";
         let step = Step { name: self.krate, about: &about, advice };
-        // The versions its authors tested with; where the registry lacks one of those, the newest that fit.
+        // The versions its authors tested with.
         if step.run(self.install(&tools, true)).await.is_err() {
+            step::say("  Not with the versions in its lock file; once more with the newest that fit");
             step.run(self.install(&tools, false)).await?;
         }
         Ok(program)
