@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{PeerMessage, PeerSay, Presence, Social},
-    limits::{CLOCK_SKEW_MS_MAX, FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, RESTART_GRACE_MS_MAX},
+    limits::{FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP},
     page::Page,
     time::Timestamp,
     wire::{ClientMessage, CloseCode, ErrorCode, PageView, PresenceUpdate, ServerMessage},
@@ -154,7 +154,8 @@ impl UserPresence {
             }
             (true, None, None) => {
                 // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
-                user.grow_seq(now.plus_ms(CLOCK_SKEW_MS_MAX));
+                user.grow_seq(now);
+                user.seq = user.seq.saturating_add(RESTART_SEQ_STEP);
                 user.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: true };
             }
         }
@@ -228,6 +229,9 @@ impl UserPresence {
                 self.save_state = true;
                 self.grow_seq(now);
                 self.shown.at = now;
+                // Every friend is to hear of it, even one whose presence is known or being asked for.
+                self.views.clear();
+                self.asking.clear();
             }
         }
         self.sockets.insert(socket, opened);

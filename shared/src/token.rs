@@ -4,11 +4,11 @@
 
 use std::collections::HashMap;
 
+pub use jsonwebtoken::DecodingKey as Key;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     jwk::{AlgorithmParameters, JwkSet, PublicKeyUse},
 };
-pub use jsonwebtoken::DecodingKey as Key;
 use serde::{Deserialize, Serialize};
 
 use crate::{

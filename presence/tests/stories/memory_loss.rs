@@ -72,3 +72,15 @@ fn a_grace_goes_on_after_memory_was_lost() {
     town.pass_ms(5_000);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
+
+#[test]
+fn a_friend_who_spoke_between_a_deployment_and_the_reconnect_still_hears_what_is_true_now() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/old");
+    town.redeploy("alice");
+    town.visit(bob, "https://example.com/bob");
+    town.seen(bob);
+    town.connect("alice");
+    assert_eq!(town.update(bob).url, "");
+}
