@@ -2,14 +2,20 @@
 //!
 //! Old and new code read each other's during a deployment, so fields are only added, with a default.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::Social,
+    limits::{RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP},
     page::Page,
     time::Timestamp,
+};
+
+use crate::{
+    event::Effect,
+    user::{Shown, Socket, Status, Times, UserPresence},
 };
 
 /// All that is kept in storage for a user.
@@ -72,4 +78,93 @@ pub struct Report {
     pub order: u64,
     /// `None`: a page that nobody may see, whatever the lists say.
     pub page: Option<Page>,
+}
+
+impl UserPresence {
+    /// The user as they were when memory was lost: from storage and from the sockets that are still open.
+    pub fn restore(me: UserId, times: Times, saved: Saved, attachments: Vec<Attachment>, now: Timestamp) -> Self {
+        let Saved { state, social, event_ids } = saved;
+        let newest = attachments.iter().max_by_key(|attachment| attachment.seq).cloned();
+        let seq = newest.as_ref().map_or(state.seq, |attachment| attachment.seq.max(state.seq));
+        let sockets: BTreeMap<_, _> = attachments
+            .into_iter()
+            .map(|a| {
+                let Attachment { heard_at, ready, idle_since, report, .. } = a;
+                (a.socket, Socket { heard_at, ready, idle_since, report })
+            })
+            .collect();
+        let grace_ms = times.grace_ms.min(RESTART_GRACE_MS_MAX);
+        let mut user = Self {
+            me,
+            times,
+            social,
+            behind: None,
+            load_at: None,
+            event_ids: event_ids.into(),
+            status: Status::Offline { last_seen_at: state.last_seen_at },
+            seq,
+            shown: Shown { at: now, page: None, latest: None, idle_since: None },
+            order: 0,
+            front: None,
+            audience: state.audience,
+            views: BTreeMap::new(),
+            asking: BTreeSet::new(),
+            readers: Vec::new(),
+            effects: Vec::new(),
+            save_state: false,
+            sockets,
+        };
+        match (state.online, newest, state.leaving) {
+            (false, None, _) => {}
+            (_, Some(newest), _) => {
+                user.status = Status::Online;
+                user.shown.at = newest.at;
+                user.shown.latest = newest.latest;
+                user.bring_to_front();
+            }
+            (true, None, Some(leaving)) => {
+                user.status = Status::Leaving { at: leaving.at, since: leaving.since, restarted: false };
+                user.shown.latest = leaving.latest;
+                user.front = leaving.front;
+            }
+            (true, None, None) => {
+                // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
+                user.grow_seq(now);
+                user.seq = user.seq.saturating_add(RESTART_SEQ_STEP);
+                user.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: true };
+            }
+        }
+        // What was shown follows from what was in front and the rules, neither of which changed meanwhile.
+        user.shown.page = user.visible_page();
+        user.shown.idle_since = user.idle_since();
+        user
+    }
+
+    /// Lets the socket carry what it must, once per event.
+    pub(crate) fn attach(&mut self, socket: SocketId) {
+        let Some(open) = self.sockets.get(&socket) else { return };
+        let Socket { heard_at, ready, idle_since, report } = open.clone();
+        let Shown { at, latest, .. } = self.shown.clone();
+        let attachment = Attachment { socket, heard_at, ready, idle_since, report, seq: self.seq, at, latest };
+        // Within one event only the last one counts.
+        self.effects.retain(|effect| !matches!(effect, Effect::Attach { socket: of, .. } if *of == socket));
+        self.effects.push(Effect::Attach { socket, attachment });
+    }
+
+    /// What storage is to hold.
+    pub(crate) fn saved_state(&self) -> SavedState {
+        let leaving = match self.status {
+            Status::Leaving { at, since, restarted: false } => {
+                Some(Leaving { at, since, front: self.front.clone(), latest: self.shown.latest.clone() })
+            }
+            Status::Leaving { restarted: true, .. } | Status::Online | Status::Offline { .. } => None,
+        };
+        SavedState {
+            online: self.is_online(),
+            seq: self.seq,
+            last_seen_at: self.last_seen_at(),
+            audience: self.audience.clone(),
+            leaving,
+        }
+    }
 }

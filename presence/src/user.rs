@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{PeerMessage, PeerSay, Presence, Social},
-    limits::{FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP},
+    limits::{FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS},
     page::Page,
     time::Timestamp,
     wire::{ClientMessage, CloseCode, ErrorCode, PageView, PresenceUpdate, ServerMessage},
@@ -15,7 +15,7 @@ use crate::{
     event::{Effect, Event, Frame, Save},
     friends::View,
     reading::Reader,
-    saved::{Attachment, Leaving, Report, Saved, SavedState},
+    saved::Report,
 };
 
 /// The times that configuration may change, in milliseconds.
@@ -37,7 +37,7 @@ impl Default for Times {
 #[derive(Debug)]
 pub struct UserPresence {
     pub(crate) me: UserId,
-    times: Times,
+    pub(crate) times: Times,
 
     /// Friends and settings as the core last told them. `None`: never asked.
     pub(crate) social: Option<Social>,
@@ -47,17 +47,17 @@ pub struct UserPresence {
     pub(crate) load_at: Option<Timestamp>,
     pub(crate) event_ids: VecDeque<EventId>,
 
-    sockets: BTreeMap<SocketId, Socket>,
-    status: Status,
+    pub(crate) sockets: BTreeMap<SocketId, Socket>,
+    pub(crate) status: Status,
     /// The newest visible change. At least the time in milliseconds, so that it grows even when the memory
     /// of it was lost.
     pub(crate) seq: u64,
     /// What friends see while online.
-    shown: Shown,
+    pub(crate) shown: Shown,
     /// The order of the newest report.
-    order: u64,
+    pub(crate) order: u64,
     /// The page in front, before the owner's rules.
-    front: Option<Page>,
+    pub(crate) front: Option<Page>,
 
     /// Friends who are online, as far as known: to them a change goes.
     pub(crate) audience: BTreeSet<UserId>,
@@ -74,15 +74,15 @@ pub struct UserPresence {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Socket {
-    heard_at: Timestamp,
-    ready: bool,
-    idle_since: Option<Timestamp>,
-    report: Option<Report>,
+pub(crate) struct Socket {
+    pub heard_at: Timestamp,
+    pub ready: bool,
+    pub idle_since: Option<Timestamp>,
+    pub report: Option<Report>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
+pub(crate) enum Status {
     Offline {
         last_seen_at: Option<Timestamp>,
     },
@@ -98,73 +98,14 @@ enum Status {
 
 /// What friends see of an online user, after the owner's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Shown {
-    at: Timestamp,
-    page: Option<Page>,
-    latest: Option<Page>,
-    idle_since: Option<Timestamp>,
+pub(crate) struct Shown {
+    pub at: Timestamp,
+    pub page: Option<Page>,
+    pub latest: Option<Page>,
+    pub idle_since: Option<Timestamp>,
 }
 
 impl UserPresence {
-    /// The user as they were when memory was lost: from storage and from the sockets that are still open.
-    pub fn restore(me: UserId, times: Times, saved: Saved, attachments: Vec<Attachment>, now: Timestamp) -> Self {
-        let Saved { state, social, event_ids } = saved;
-        let newest = attachments.iter().max_by_key(|attachment| attachment.seq).cloned();
-        let seq = newest.as_ref().map_or(state.seq, |attachment| attachment.seq.max(state.seq));
-        let sockets: BTreeMap<_, _> = attachments
-            .into_iter()
-            .map(|a| {
-                let Attachment { heard_at, ready, idle_since, report, .. } = a;
-                (a.socket, Socket { heard_at, ready, idle_since, report })
-            })
-            .collect();
-        let grace_ms = times.grace_ms.min(RESTART_GRACE_MS_MAX);
-        let mut user = Self {
-            me,
-            times,
-            social,
-            behind: None,
-            load_at: None,
-            event_ids: event_ids.into(),
-            status: Status::Offline { last_seen_at: state.last_seen_at },
-            seq,
-            shown: Shown { at: now, page: None, latest: None, idle_since: None },
-            order: 0,
-            front: None,
-            audience: state.audience,
-            views: BTreeMap::new(),
-            asking: BTreeSet::new(),
-            readers: Vec::new(),
-            effects: Vec::new(),
-            save_state: false,
-            sockets,
-        };
-        match (state.online, newest, state.leaving) {
-            (false, None, _) => {}
-            (_, Some(newest), _) => {
-                user.status = Status::Online;
-                user.shown.at = newest.at;
-                user.shown.latest = newest.latest;
-                user.bring_to_front();
-            }
-            (true, None, Some(leaving)) => {
-                user.status = Status::Leaving { at: leaving.at, since: leaving.since, restarted: false };
-                user.shown.latest = leaving.latest;
-                user.front = leaving.front;
-            }
-            (true, None, None) => {
-                // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
-                user.grow_seq(now);
-                user.seq = user.seq.saturating_add(RESTART_SEQ_STEP);
-                user.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: true };
-            }
-        }
-        // What was shown follows from what was in front and the rules, neither of which changed meanwhile.
-        user.shown.page = user.visible_page();
-        user.shown.idle_since = user.idle_since();
-        user
-    }
-
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
@@ -366,7 +307,7 @@ impl UserPresence {
     }
 
     /// Puts the page that was reported last in front.
-    fn bring_to_front(&mut self) {
+    pub(crate) fn bring_to_front(&mut self) {
         let newest = self.sockets.values().filter_map(|socket| socket.report.as_ref()).max_by_key(|r| r.order);
         if let Some(report) = newest {
             self.order = self.order.max(report.order);
@@ -375,13 +316,13 @@ impl UserPresence {
     }
 
     /// The page in front, if the owner's rules let friends see it. The one place that decides.
-    fn visible_page(&self) -> Option<Page> {
+    pub(crate) fn visible_page(&self) -> Option<Page> {
         let share = &self.social.as_ref()?.share;
         self.front.clone().filter(|page| share.shows(&page.domain))
     }
 
     /// The user is idle when all their sockets are, since the last of them was.
-    fn idle_since(&self) -> Option<Timestamp> {
+    pub(crate) fn idle_since(&self) -> Option<Timestamp> {
         let since: Option<Vec<Timestamp>> = self.sockets.values().map(|socket| socket.idle_since).collect();
         since?.into_iter().max()
     }
@@ -411,7 +352,7 @@ impl UserPresence {
         self.call(peers, PeerSay::Presence { presence: self.presence() });
     }
 
-    fn grow_seq(&mut self, now: Timestamp) {
+    pub(crate) fn grow_seq(&mut self, now: Timestamp) {
         let now_ms = u64::try_from(now.unix_ms()).unwrap_or_default();
         self.seq = now_ms.max(self.seq.saturating_add(1));
     }
@@ -453,32 +394,6 @@ impl UserPresence {
         if !peers.is_empty() {
             let message = PeerMessage { from: self.me.clone(), seq: self.seq, say };
             self.effects.push(Effect::CallPeers { peers, message });
-        }
-    }
-
-    fn attach(&mut self, socket: SocketId) {
-        let Some(open) = self.sockets.get(&socket) else { return };
-        let Socket { heard_at, ready, idle_since, report } = open.clone();
-        let Shown { at, latest, .. } = self.shown.clone();
-        let attachment = Attachment { socket, heard_at, ready, idle_since, report, seq: self.seq, at, latest };
-        // Within one event only the last one counts.
-        self.effects.retain(|effect| !matches!(effect, Effect::Attach { socket: of, .. } if *of == socket));
-        self.effects.push(Effect::Attach { socket, attachment });
-    }
-
-    fn saved_state(&self) -> SavedState {
-        let leaving = match self.status {
-            Status::Leaving { at, since, restarted: false } => {
-                Some(Leaving { at, since, front: self.front.clone(), latest: self.shown.latest.clone() })
-            }
-            Status::Leaving { restarted: true, .. } | Status::Online | Status::Offline { .. } => None,
-        };
-        SavedState {
-            online: self.is_online(),
-            seq: self.seq,
-            last_seen_at: self.last_seen_at(),
-            audience: self.audience.clone(),
-            leaving,
         }
     }
 }
