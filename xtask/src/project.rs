@@ -33,6 +33,14 @@ pub fn target_dir() -> PathBuf {
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
+    // What cargo tells this program of its own package: another cargo would take the difference for a change,
+    // and compile what asks for it (ring, and all that stands on it) again at every turn.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
