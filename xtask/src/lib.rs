@@ -10,6 +10,7 @@ pub mod demo;
 pub mod dev;
 pub mod http;
 pub mod live;
+mod options;
 pub mod ports;
 pub mod postgres;
 pub mod project;

@@ -40,19 +40,18 @@ pub enum Durability {
 pub struct Postgres {
     child: Child,
     url: String,
-    _port: Port,
 }
 
 impl Postgres {
     /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers.
-    pub async fn start(dir: &Path, port: Port, durability: Durability, log: PathBuf) -> Result<Self> {
+    pub async fn start(dir: &Path, port: &Port, durability: Durability, log: PathBuf) -> Result<Self> {
         const STEP: &str = "Starting PostgreSQL";
         const ADVICE: &str = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of \
                               your own (15 or newer)";
         Self::start_in(dir, port, durability, log).await.or_step_failed(STEP, ADVICE)
     }
 
-    async fn start_in(dir: &Path, port: Port, durability: Durability, log: PathBuf) -> Result<Self> {
+    async fn start_in(dir: &Path, port: &Port, durability: Durability, log: PathBuf) -> Result<Self> {
         project::make_dir(dir)?;
         let data = dir.join("data");
         let password_file = dir.join("password");
@@ -82,7 +81,7 @@ impl Postgres {
         }
         let mut child = Child::start("PostgreSQL", postgres, Output::Log(log))?;
         wait_until_ready(&url, &mut child).await?;
-        Ok(Self { child, url, _port: port })
+        Ok(Self { child, url })
     }
 
     /// The database that a cluster starts with, as its owner. It holds the password.

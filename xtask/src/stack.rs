@@ -3,114 +3,28 @@
 //! Any number of stacks run side by side: each has its own ports, folder, database and secrets.
 //! Deliberately absent: what to do with a stack. The commands and the whole-stack tests decide that.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     build,
     child::{Child, Output},
     http::wait_until_ready,
+    options::ChosenPorts,
     ports::Port,
-    postgres::{self, Durability, Postgres},
+    postgres::{self, Postgres},
     project,
     secrets::Secrets,
     step::{OrStepFailed as _, say},
     tools,
 };
 
+pub use crate::options::{Database, Issuer, Ports, StackInfo, StackOptions};
+
 /// The audience of tokens in development: the client id of a client that exists nowhere else.
 pub const DEV_AUDIENCE: &str = "pagenow-dev";
-
-/// Where a running stack is found: the content of `stack.json`. It holds the password of the database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StackInfo {
-    /// The one public origin, without a slash at its end.
-    pub edge_url: String,
-    /// The core itself, which clients never see.
-    pub core_url: String,
-    pub issuer: String,
-    pub jwks_url: String,
-    pub audience: String,
-    pub database_url: String,
-}
-
-impl StackInfo {
-    /// Reads it from the file that a running stack keeps.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no description of a stack", path.display()))
-    }
-}
-
-/// Ports of 127.0.0.1; 0 takes any that is free.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ports {
-    pub edge: u16,
-    pub core: u16,
-    pub metrics: u16,
-    pub oidc: u16,
-    pub postgres: u16,
-}
-
-/// Where the core keeps its data.
-#[derive(Debug, Clone)]
-pub enum Database {
-    /// A cluster of the stack's own, in its folder.
-    Own(Durability),
-    /// A new database in the cluster that this URL names, dropped at the end. The URL's user may make databases.
-    NewIn(String),
-    /// The database this URL names. Migrated, and otherwise left alone.
-    Given(String),
-}
-
-/// Whose tokens the servers take.
-#[derive(Debug, Clone)]
-pub struct Issuer {
-    pub issuer: String,
-    pub jwks_url: String,
-    pub audience: String,
-}
-
-/// How a stack is to be.
-#[derive(Debug, Clone)]
-pub struct StackOptions {
-    /// Everything the stack keeps: data, keys, logs. Two running stacks never share one.
-    pub dir: PathBuf,
-    pub ports: Ports,
-    pub database: Database,
-    /// `None` starts a provider of the stack's own.
-    pub issuer: Option<Issuer>,
-    /// Configuration for the worker and the core alike, such as `PRESENCE_TIMEOUT_MS`.
-    pub vars: Vec<(String, String)>,
-    /// Builds and loads the worker anew whenever its sources change.
-    pub watch: bool,
-}
-
-impl StackOptions {
-    /// A stack for one test: any ports, and a database in the cluster of `DATABASE_URL`, or else a cluster of
-    /// its own. `dir` is the test's to make and to remove.
-    pub fn for_test(dir: impl Into<PathBuf>) -> Self {
-        let database = match std::env::var("DATABASE_URL") {
-            Ok(url) => Database::NewIn(url),
-            Err(_) => Database::Own(Durability::None),
-        };
-        Self { dir: dir.into(), ports: Ports::default(), database, issuer: None, vars: Vec::new(), watch: false }
-    }
-
-    /// The same with one more variable.
-    #[must_use]
-    pub fn var(mut self, name: impl Into<String>, value: impl ToString) -> Self {
-        self.vars.push((name.into(), value.to_string()));
-        self
-    }
-}
 
 /// A running stack. Dropping it kills every process of it; [`Stack::stop`] ends them in order.
 #[derive(Debug)]
@@ -118,10 +32,7 @@ pub struct Stack {
     options: StackOptions,
     info: StackInfo,
     secrets: Secrets,
-    edge_port: Port,
-    core_port: Port,
-    metrics_port: Port,
-    _oidc_port: Option<Port>,
+    ports: ChosenPorts,
     worker: Option<Child>,
     core: Option<Child>,
     oidc: Option<Child>,
@@ -133,55 +44,38 @@ pub struct Stack {
 impl Stack {
     /// Builds what is not built, starts everything and returns once the edge answers.
     pub async fn start(options: StackOptions) -> Result<Self> {
+        // Before the builds, which take minutes: a port in use is known at once.
+        let ports = ChosenPorts::choose(&options)?;
         build::both().await?;
-        Self::start_built(options).await
+        Self::start_on(ports, options).await
     }
 
     /// The same where both servers are built.
     pub async fn start_built(options: StackOptions) -> Result<Self> {
+        Self::start_on(ChosenPorts::choose(&options)?, options).await
+    }
+
+    async fn start_on(ports: ChosenPorts, options: StackOptions) -> Result<Self> {
         tools::ensure_npm_packages().await?;
         project::make_dir(&options.dir)?;
         let secrets = Secrets::load_or_make(&options.dir.join("secrets.json"))?;
         for name in ["core", "edge", "migrate", "oidc", "postgres"] {
             project::remove(&options.dir.join("logs").join(format!("{name}.log")))?;
         }
-        // All before the first child: a port in use then leaves nothing to end.
-        let wanted = options.ports;
-        let edge_port = Port::choose("the edge", wanted.edge, "--edge-port")?;
-        let core_port = Port::choose("the core", wanted.core, "--core-port")?;
-        let metrics_port = Port::choose("the core's metrics", wanted.metrics, "--metrics-port")?;
-        let oidc_port = match options.issuer {
-            None => Some(Port::choose("the OIDC provider", wanted.oidc, "--oidc-port")?),
-            Some(_) => None,
-        };
-
-        let (postgres, to_drop, database_url) = Self::start_database(&options).await?;
-        let (oidc, issuer) = match &oidc_port {
+        let (postgres, to_drop, database_url) = Self::start_database(&options, &ports).await?;
+        let (oidc, issuer) = match &ports.oidc {
             Some(port) => Self::start_oidc(&options, port).await.map(|(child, issuer)| (Some(child), issuer))?,
             None => (None, options.issuer.clone().context("no issuer is named")?),
         };
         let info = StackInfo {
-            edge_url: edge_port.url(),
-            core_url: core_port.url(),
+            edge_url: ports.edge.url(),
+            core_url: ports.core.url(),
             issuer: issuer.issuer,
             jwks_url: issuer.jwks_url,
             audience: issuer.audience,
             database_url,
         };
-        let mut stack = Self {
-            options,
-            info,
-            secrets,
-            edge_port,
-            core_port,
-            metrics_port,
-            _oidc_port: oidc_port,
-            worker: None,
-            core: None,
-            oidc,
-            postgres,
-            to_drop,
-        };
+        let mut stack = Self { options, info, secrets, ports, worker: None, core: None, oidc, postgres, to_drop };
         stack.migrate().await?;
         stack.start_core().await?;
         stack.start_worker().await?;
@@ -198,7 +92,10 @@ impl Stack {
         self.options.dir.join("logs")
     }
 
-    async fn start_database(options: &StackOptions) -> Result<(Option<Postgres>, Option<(String, String)>, String)> {
+    async fn start_database(
+        options: &StackOptions,
+        ports: &ChosenPorts,
+    ) -> Result<(Option<Postgres>, Option<(String, String)>, String)> {
         match &options.database {
             Database::Given(url) => Ok((None, None, url.clone())),
             Database::NewIn(cluster) => {
@@ -210,7 +107,7 @@ impl Stack {
             }
             Database::Own(durability) => {
                 say("Starting PostgreSQL");
-                let port = Port::choose("PostgreSQL", options.ports.postgres, "--postgres-port")?;
+                let port = ports.postgres.as_ref().context("no port is chosen")?;
                 let log = options.dir.join("logs/postgres.log");
                 let postgres = Postgres::start(&options.dir.join("postgres"), port, *durability, log).await?;
                 let url = postgres.url().to_owned();
@@ -253,8 +150,8 @@ impl Stack {
         let mut core = project::command(build::core_program());
         core.arg(what).envs(self.options.vars.iter().map(|(name, value)| (name, value)));
         core.env("DATABASE_URL", &info.database_url);
-        core.env("LISTEN_ADDR", format!("127.0.0.1:{}", self.core_port.number()));
-        core.env("METRICS_ADDR", format!("127.0.0.1:{}", self.metrics_port.number()));
+        core.env("LISTEN_ADDR", format!("127.0.0.1:{}", self.ports.core.number()));
+        core.env("METRICS_ADDR", format!("127.0.0.1:{}", self.ports.metrics.number()));
         core.env("OIDC_ISSUER", &info.issuer).env("OIDC_JWKS_URL", &info.jwks_url);
         core.env("OIDC_AUDIENCE", &info.audience).env("EDGE_URL", &info.edge_url);
         core.env("EVENT_SIGNING_SECRET", &self.secrets.event_signing_secret);
@@ -321,7 +218,7 @@ impl Stack {
 
         let mut wrangler = project::command(tools::node().await?);
         wrangler.arg(tools::npm_file("wrangler/bin/wrangler.js")).args(["dev", "--ip", "127.0.0.1"]);
-        wrangler.args(["--port", &self.edge_port.number().to_string(), "--inspector-port", "0"]);
+        wrangler.args(["--port", &self.ports.edge.number().to_string(), "--inspector-port", "0"]);
         wrangler.args(["--show-interactive-dev-session=false", "--persist-to"]).arg(dir.join("edge"));
         wrangler.arg("--env-file").arg(secrets);
         let own = [

@@ -55,7 +55,7 @@ impl TestDatabase {
         let lock = locking.await?.context("cannot wait for another run")?;
         let port = Port::choose("PostgreSQL", 0, "")?;
         let log = dir.join("logs/postgres.log");
-        let postgres = Postgres::start(&dir.join("postgres"), port, Durability::None, log).await?;
+        let postgres = Postgres::start(&dir.join("postgres"), &port, Durability::None, log).await?;
         Ok(Self { url: postgres.url().to_owned(), own: Some((postgres, lock)) })
     }
 

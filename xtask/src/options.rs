@@ -1,0 +1,121 @@
+//! How a stack is to be, and where a running one is found.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{ports::Port, postgres::Durability};
+
+/// Where a running stack is found: the content of `stack.json`. It holds the password of the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackInfo {
+    /// The one public origin, without a slash at its end.
+    pub edge_url: String,
+    /// The core itself, which clients never see.
+    pub core_url: String,
+    pub issuer: String,
+    pub jwks_url: String,
+    pub audience: String,
+    pub database_url: String,
+}
+
+impl StackInfo {
+    /// Reads it from the file that a running stack keeps.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no description of a stack", path.display()))
+    }
+}
+
+/// Ports of 127.0.0.1; 0 takes any that is free.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    pub edge: u16,
+    pub core: u16,
+    pub metrics: u16,
+    pub oidc: u16,
+    pub postgres: u16,
+}
+
+/// The ports a stack has chosen.
+#[derive(Debug)]
+pub(crate) struct ChosenPorts {
+    pub(crate) edge: Port,
+    pub(crate) core: Port,
+    pub(crate) metrics: Port,
+    /// None where others run the provider, or the database.
+    pub(crate) oidc: Option<Port>,
+    pub(crate) postgres: Option<Port>,
+}
+
+impl ChosenPorts {
+    pub(crate) fn choose(options: &StackOptions) -> Result<Self> {
+        let wanted = options.ports;
+        let oidc = || Port::choose("the OIDC provider", wanted.oidc, "--oidc-port");
+        let postgres = || Port::choose("PostgreSQL", wanted.postgres, "--postgres-port");
+        Ok(Self {
+            edge: Port::choose("the edge", wanted.edge, "--edge-port")?,
+            core: Port::choose("the core", wanted.core, "--core-port")?,
+            metrics: Port::choose("the core's metrics", wanted.metrics, "--metrics-port")?,
+            oidc: options.issuer.is_none().then(oidc).transpose()?,
+            postgres: matches!(options.database, Database::Own(_)).then(postgres).transpose()?,
+        })
+    }
+}
+
+/// Where the core keeps its data.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A cluster of the stack's own, in its folder.
+    Own(Durability),
+    /// A new database in the cluster that this URL names, dropped at the end. The URL's user may make databases.
+    NewIn(String),
+    /// The database this URL names. Migrated, and otherwise left alone.
+    Given(String),
+}
+
+/// Whose tokens the servers take.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    pub issuer: String,
+    pub jwks_url: String,
+    pub audience: String,
+}
+
+/// How a stack is to be.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Everything the stack keeps: data, keys, logs. Two running stacks never share one.
+    pub dir: PathBuf,
+    pub ports: Ports,
+    pub database: Database,
+    /// `None` starts a provider of the stack's own.
+    pub issuer: Option<Issuer>,
+    /// Configuration for the worker and the core alike, such as `PRESENCE_TIMEOUT_MS`.
+    pub vars: Vec<(String, String)>,
+    /// Builds and loads the worker anew whenever its sources change.
+    pub watch: bool,
+}
+
+impl StackOptions {
+    /// A stack for one test: any ports, and a database in the cluster of `DATABASE_URL`, or else a cluster of
+    /// its own. `dir` is the test's to make and to remove.
+    pub fn for_test(dir: impl Into<PathBuf>) -> Self {
+        let database = match std::env::var("DATABASE_URL") {
+            Ok(url) => Database::NewIn(url),
+            Err(_) => Database::Own(Durability::None),
+        };
+        Self { dir: dir.into(), ports: Ports::default(), database, issuer: None, vars: Vec::new(), watch: false }
+    }
+
+    /// The same with one more variable.
+    #[must_use]
+    pub fn var(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.vars.push((name.into(), value.to_string()));
+        self
+    }
+}
