@@ -133,8 +133,9 @@ impl Stack {
 
     async fn migrate(&self) -> Result<()> {
         const STEP: &str = "Running the migrations";
-        const ADVICE: &str = "a database from another version of the migrations? Start afresh with `cargo xtask dev \
-                              --reset`, or give DATABASE_URL an empty one";
+        const ADVICE: &str = "with DATABASE_URL, see that it names a database that can be reached. Is it one from \
+                              another version of the migrations? Then start afresh with `cargo xtask dev --reset`, \
+                              or name an empty one";
         say(STEP);
         let log = Output::Log(self.logs().join("migrate.log"));
         let mut child = Child::start("core-api migrate", self.core_command("migrate"), log)?;
@@ -149,6 +150,8 @@ impl Stack {
         let info = &self.info;
         let mut core = project::command(build::core_program());
         core.arg(what).envs(self.options.vars.iter().map(|(name, value)| (name, value)));
+        // An error is told in words; where it passed through would bury them.
+        core.env("RUST_LIB_BACKTRACE", "0");
         core.env("DATABASE_URL", &info.database_url);
         core.env("LISTEN_ADDR", format!("127.0.0.1:{}", self.ports.core.number()));
         core.env("METRICS_ADDR", format!("127.0.0.1:{}", self.ports.metrics.number()));
