@@ -131,12 +131,7 @@ async fn run_tests(
     wishes: &mut Wishes,
 ) -> Result<Option<i32>> {
     let mut cargo = project::command(nextest);
-    cargo.args(["nextest", "run"]);
-    let names_packages = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
-    if !args.iter().any(names_packages) {
-        cargo.arg("--workspace");
-    }
-    cargo.args(args).env("SQLX_OFFLINE", "true");
+    cargo.args(["nextest", "run", "--workspace"]).args(of_the_workspace(args)).env("SQLX_OFFLINE", "true");
     cargo.env("DATABASE_URL", database.url()).env(STACK, stack).env(build::BUILT, "1");
     let mut runner = Child::start("the tests", cargo, Output::Shown)?;
     let status = tokio::select! {
@@ -148,6 +143,40 @@ async fn run_tests(
         runner.end(Signal::TERM, Duration::from_secs(30)).await;
     }
     Ok(status.map(|status| status.code().unwrap_or(1)))
+}
+
+/// The arguments with packages named in a filter instead: cargo would compile a selection of packages apart from
+/// the workspace, all they stand on included.
+fn of_the_workspace(args: &[String]) -> Vec<String> {
+    let (mut packages, mut filters, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let joined = arg.split_once('=').filter(|_| arg.starts_with("--"));
+        let (name, value) = joined.map_or((arg.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
+        let values = match name {
+            "-p" | "--package" => &mut packages,
+            "-E" | "--filterset" | "--filter-expr" => &mut filters,
+            "--" => {
+                others.push(arg.clone());
+                others.extend(args.by_ref().cloned());
+                break;
+            }
+            _ => {
+                others.push(arg.clone());
+                continue;
+            }
+        };
+        values.extend(value.or_else(|| args.next().cloned()));
+    }
+    let packages = packages.iter().map(|package| format!("package({package})")).collect::<Vec<_>>().join(" + ");
+    let filters = filters.iter().map(|filter| format!("({filter})")).collect::<Vec<_>>().join(" + ");
+    let filter = match (packages.is_empty(), filters.is_empty()) {
+        (true, true) => return others,
+        (true, false) => filters,
+        (false, true) => packages,
+        (false, false) => format!("({packages}) & ({filters})"),
+    };
+    [vec!["-E".to_owned(), filter], others].concat()
 }
 
 /// Examples in the documentation, which nextest does not run.
@@ -183,4 +212,25 @@ async fn build_all() -> Result<()> {
         advice: "read the compiler's words above; `cargo build --workspace --bins --tests` repeats them",
     };
     step.run(cargo).await.or_step_failed("Building the tests", "correct what the compiler names")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str], expected: &[&str]) {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        assert_eq!(of_the_workspace(&args), expected);
+    }
+
+    #[test]
+    fn packages_become_a_filter_and_the_rest_stays() {
+        check(&[], &[]);
+        check(&["privacy", "--no-capture"], &["privacy", "--no-capture"]);
+        check(&["-p", "e2e", "privacy"], &["-E", "package(e2e)", "privacy"]);
+        check(&["--package=e2e", "-p", "presence"], &["-E", "package(e2e) + package(presence)"]);
+        check(&["-E", "test(a)", "--filterset=test(b)"], &["-E", "(test(a)) + (test(b))"]);
+        check(&["-p", "e2e", "-E", "not test(/^a/)"], &["-E", "(package(e2e)) & ((not test(/^a/)))"]);
+        check(&["--", "-p", "as-it-is"], &["--", "-p", "as-it-is"]);
+    }
 }
