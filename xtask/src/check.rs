@@ -63,7 +63,7 @@ pub async fn run() -> Result<bool> {
             Err(error) => format!("FAILED: {error:#}"),
         };
         all &= matches!(result, Ok(Passed::Yes | Passed::NotRun(_)));
-        say(&format!("  {name:<32} {how} ({} s)", took.as_secs()));
+        say(&format!("  {name:<38} {how} ({} s)", took.as_secs()));
     }
     Ok(all)
 }
