@@ -2,9 +2,9 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -64,7 +64,7 @@ pub async fn edge() -> Result<()> {
     let lock_path = project::target_dir().join("edge-worker.lock");
     project::make_dir(&project::target_dir())?;
     let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
-    wait_for(&lock).await.context("cannot wait for another build")?;
+    project::take(&lock, "Waiting for another build of the worker").await?;
 
     let build = project::root().join("edge-worker/build");
     let made_of = build.join(".made-of");
@@ -98,19 +98,6 @@ pub async fn edge() -> Result<()> {
     command.env("PATH", path_with(&node)?);
     step.run(command).await?;
     fs::write(&made_of, inputs).with_context(|| format!("cannot write {}", made_of.display()))
-}
-
-/// Takes the lock as soon as it is free. Asking again and again, since a thread that waits for it could not be
-/// told to stop when somebody wishes an end.
-async fn wait_for(lock: &File) -> Result<()> {
-    const PAUSE: Duration = Duration::from_millis(200);
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(PAUSE).await,
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-    }
 }
 
 /// The PATH with the folder of `node` in front: npm's programs start whatever is called `node` there.

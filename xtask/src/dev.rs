@@ -128,8 +128,7 @@ pub async fn run(dev: Dev) -> Result<()> {
         return Err(already_running(pid));
     }
     // Whoever only asks who holds it does so for a moment.
-    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
-    let mut lock = lock.await?.context("cannot take the lock")?;
+    project::take(&lock, "Waiting for the lock").await?;
     lock.set_len(0)?;
     write!(lock, "{}", std::process::id())?;
     // From a run that was killed.

@@ -1,12 +1,15 @@
 //! Where things lie in the checkout.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use tokio::process::Command;
+
+use crate::step::say;
 
 /// The root of the checkout this program was built from.
 pub fn root() -> PathBuf {
@@ -52,6 +55,25 @@ pub fn cargo() -> Command {
     let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.env("SQLX_OFFLINE", "true");
     cargo
+}
+
+/// Takes the lock as soon as it is free; says what it waits for when that is not at once.
+pub async fn take(lock: &File, waiting: &str) -> Result<()> {
+    // Asking again and again: a thread that waits could not be told to stop when somebody wishes an end.
+    const PAUSE: Duration = Duration::from_millis(200);
+    let mut said = false;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                if !std::mem::replace(&mut said, true) {
+                    say(waiting);
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context("cannot take a lock"),
+        }
+    }
 }
 
 /// Makes the folder and those above it, where missing.

@@ -17,7 +17,7 @@ use crate::{
     postgres::{Durability, Postgres},
     project,
     stack::{Database, Ports, Stack, StackOptions},
-    step::{self, OrStepFailed as _, Step, say},
+    step::{self, OrStepFailed as _, Step},
     tools,
 };
 
@@ -48,11 +48,7 @@ impl TestDatabase {
         let dir = test_dir();
         project::make_dir(&dir)?;
         let lock = File::create(dir.join("lock")).context("cannot make a lock")?;
-        if lock.try_lock().is_err() {
-            say("Waiting for another run to be done with the test database");
-        }
-        let locking = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
-        let lock = locking.await?.context("cannot wait for another run")?;
+        project::take(&lock, "Waiting for another run to be done with the test database").await?;
         let port = Port::choose("PostgreSQL", 0, "")?;
         let log = dir.join("logs/postgres.log");
         let postgres = Postgres::start(&dir.join("postgres"), &port, Durability::None, log).await?;
