@@ -148,6 +148,11 @@ impl Live {
         }
     }
 
+    /// What comes next that is no news from the core: that takes its own time, and may come in between.
+    pub async fn answer(&mut self) -> Result<ServerMessage> {
+        self.find(|message| (!is_news_from_core(&message)).then_some(message)).await
+    }
+
     /// The snapshot, which must be the first message.
     pub async fn snapshot(&mut self) -> Result<PresenceSnapshot> {
         match self.message().await? {
@@ -198,6 +203,15 @@ impl Live {
         let _ = self.outgoing.send(Message::Close(None));
         self.closed().await.map(drop)
     }
+}
+
+fn is_news_from_core(message: &ServerMessage) -> bool {
+    matches!(
+        message,
+        ServerMessage::FriendAccepted { .. }
+            | ServerMessage::FriendRemoved { .. }
+            | ServerMessage::SettingsUpdated { .. }
+    )
 }
 
 fn about_presence(message: ServerMessage) -> Option<ServerMessage> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::Site;
 use reqwest::Method;
-use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE};
+use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE, ServerMessage};
 use tokio::time::{Instant, sleep};
 use xtask::test::{GRACE, TIMEOUT};
 
@@ -23,7 +23,8 @@ async fn heartbeats_alone_keep_a_user_online() -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < TIMEOUT * 2 {
         alice_live.send_text(HEARTBEAT_REQUEST);
-        assert_eq!(alice_live.text().await?, HEARTBEAT_RESPONSE);
+        assert_eq!(alice_live.answer().await?, ServerMessage::Heartbeat);
+        assert_eq!(alice_live.seen().last().unwrap(), HEARTBEAT_RESPONSE);
         sleep(TIMEOUT / 5).await;
     }
     // Bob has heard nothing meanwhile.
@@ -42,7 +43,8 @@ async fn a_heartbeat_in_another_spelling_counts_as_well() -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < TIMEOUT * 3 / 2 {
         alice_live.send_text("{ \"action\": \"heartbeat\" }");
-        assert_eq!(alice_live.text().await?, HEARTBEAT_RESPONSE);
+        assert_eq!(alice_live.answer().await?, ServerMessage::Heartbeat);
+        assert_eq!(alice_live.seen().last().unwrap(), HEARTBEAT_RESPONSE);
         sleep(TIMEOUT / 5).await;
     }
     alice_live.visit("https://example.com/", "")?;

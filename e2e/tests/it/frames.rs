@@ -1,9 +1,12 @@
 //! Frames that are not what they should be: they are refused, and the socket goes on wherever it can.
 
 use anyhow::Result;
-use e2e::{Incoming, Site};
+use e2e::Site;
 use serde_json::Value;
-use shared::limits::FRAME_BYTES_MAX;
+use shared::{
+    limits::FRAME_BYTES_MAX,
+    wire::{ErrorCode, ServerMessage},
+};
 
 #[tokio::test]
 async fn what_is_no_message_is_refused_and_the_socket_stays_open() -> Result<()> {
@@ -23,13 +26,15 @@ async fn what_is_no_message_is_refused_and_the_socket_stays_open() -> Result<()>
     ];
     for text in bad {
         live.send_text(text);
-        let answer: Value = serde_json::from_str(&live.text().await?)?;
-        assert_eq!((&answer["type"], &answer["code"]), (&"error".into(), &"bad-message".into()), "{text}");
-        assert!(answer["detail"].is_string(), "{text}");
+        let ServerMessage::Error { code, detail } = live.answer().await? else { panic!("taken: {text}") };
+        assert_eq!(code, ErrorCode::BadMessage, "{text}");
+        assert!(!detail.is_empty(), "{text}");
     }
     live.send_binary(&b"{\"action\":\"heartbeat\"}"[..]);
-    let answer: Value = serde_json::from_str(&live.text().await?)?;
-    assert_eq!(answer["code"], "bad-message", "a binary frame");
+    let answer = live.answer().await?;
+    assert!(matches!(answer, ServerMessage::Error { code: ErrorCode::BadMessage, .. }), "a binary frame: {answer:?}");
+    let raw: Value = serde_json::from_str(live.seen().last().unwrap())?;
+    assert_eq!((&raw["type"], &raw["code"]), (&"error".into(), &"bad-message".into()));
 
     live.visit("https://example.com/", "Still here")?;
     assert_eq!(live.update().await?.title, "Still here");
@@ -62,7 +67,7 @@ async fn a_frame_over_8_kib_closes_the_socket_and_one_of_8_kib_does_not() -> Res
     assert_eq!(live.update().await?.title, "x".repeat(300));
 
     live.send_text(of_size(9 * 1_024));
-    assert_eq!(live.arrival().await?.what, Incoming::Closed(Some(1009)));
+    assert_eq!(live.closed().await?, Some(1009));
 
     let mut live = alice.connect().await?;
     live.send_binary(vec![0; FRAME_BYTES_MAX + 1]);

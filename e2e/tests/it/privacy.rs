@@ -156,7 +156,7 @@ async fn a_url_of_2048_characters_is_shown_and_one_of_2049_refused() -> Result<(
     alice_live.update().await?;
 
     alice_live.visit(&of_length(2_049), "one too many")?;
-    let ServerMessage::Error { code, .. } = alice_live.message().await? else { panic!("it was not refused") };
+    let ServerMessage::Error { code, .. } = alice_live.answer().await? else { panic!("it was not refused") };
     assert_eq!(code, ErrorCode::BadMessage);
     // What was in front before still is, and the socket goes on.
     assert_eq!(page_as_bob_asks(&alice, &bob).await?.url, of_length(2_048));
