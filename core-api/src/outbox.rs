@@ -4,10 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::{
-    ids::{EventId, UserId},
-    internal::{Change, CoreEvent},
-};
+use shared::{ids::UserId, internal::Change};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -63,9 +60,22 @@ pub fn version(stored: i64) -> Result<u64> {
     u64::try_from(stored).map_err(|_| Error::Internal("a stored social version is negative".to_owned()))
 }
 
-/// An event with an id of its own.
-pub fn event(recipient: UserId, version: u64, change: Change) -> CoreEvent {
-    CoreEvent { id: EventId(Uuid::now_v7()), recipient, version, change }
+/// A change that one user is to hear of.
+pub struct Told {
+    pub recipient: UserId,
+    /// The recipient's social version after the change; 0 when it did not grow.
+    pub version: u64,
+    pub change: Change,
+}
+
+/// A change after which the recipient's social version is this.
+pub fn told(recipient: UserId, version: u64, change: Change) -> Told {
+    Told { recipient, version, change }
+}
+
+/// A change that leaves the recipient's social version as it is.
+pub fn passing(recipient: UserId, change: Change) -> Told {
+    Told { recipient, version: 0, change }
 }
 
 /// Writes the events, commits the change together with them, and wakes the relay.
@@ -73,41 +83,62 @@ pub fn event(recipient: UserId, version: u64, change: Change) -> CoreEvent {
 /// # Errors
 ///
 /// When the database does not answer; then nothing has changed, or the answer to the commit was lost.
-pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, events: Vec<CoreEvent>) -> Result<()> {
-    let mut ids = Vec::new();
-    let mut recipients = Vec::new();
-    let mut kinds = Vec::new();
-    let mut versions = Vec::new();
-    let mut payloads = Vec::new();
-    for event in events {
-        let (kind, payload) = parts(&event.change)?;
-        ids.push(event.id.0);
-        recipients.push(String::from(event.recipient));
-        kinds.push(kind);
-        versions.push(i64::try_from(event.version).map_err(|_| Error::Internal("a version is too large".to_owned()))?);
-        payloads.push(payload);
+pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, events: Vec<Told>) -> Result<()> {
+    if !events.is_empty() {
+        write(&mut transaction, events).await?;
     }
-    sqlx::query!(
-        "insert into outbox (id, recipient, kind, version, payload)
-        select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[])",
-        &ids,
-        &recipients,
-        &kinds,
-        &versions,
-        &payloads
-    )
-    .execute(&mut *transaction)
-    .await?;
     transaction.commit().await?;
     app.outbox_written.notify_one();
     Ok(())
 }
 
-/// `kind` and `payload`, as the type itself writes them.
-fn parts(change: &Change) -> Result<(String, serde_json::Value)> {
-    let not_an_object = || Error::Internal("a change is not written as kind and payload".to_owned());
-    let mut json = serde_json::to_value(change).map_err(|_| not_an_object())?;
-    let kind = json.get("kind").and_then(|kind| kind.as_str()).ok_or_else(not_an_object)?.to_owned();
-    let payload = json.get_mut("payload").map(serde_json::Value::take).ok_or_else(not_an_object)?;
-    Ok((kind, payload))
+async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
+    let mut ids = Vec::new();
+    let mut recipients = Vec::new();
+    let mut versions = Vec::new();
+    let mut kinds = Vec::new();
+    let mut payloads = Vec::new();
+    for Told { recipient, version, change } in events {
+        let Stored { kind, payload } = Stored::of(&change)?;
+        ids.push(Uuid::now_v7());
+        recipients.push(String::from(recipient));
+        versions.push(i64::try_from(version).map_err(|_| Error::Internal("a version is too large".to_owned()))?);
+        kinds.push(kind);
+        payloads.push(payload);
+    }
+    sqlx::query!(
+        "insert into outbox (id, recipients, versions, kind, payload)
+        select id, array[recipient], array[version], kind, payload
+        from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])
+            as event (id, recipient, version, kind, payload)",
+        &ids,
+        &recipients,
+        &versions,
+        &kinds,
+        &payloads
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A change as the table keeps it.
+pub struct Stored {
+    pub kind: String,
+    pub payload: serde_json::Value,
+}
+
+impl Stored {
+    /// `kind` and `payload`, as the type itself writes them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] when the type writes something else, which it does not.
+    pub fn of(change: &Change) -> Result<Self> {
+        let not_an_object = || Error::Internal("a change is not written as kind and payload".to_owned());
+        let mut json = serde_json::to_value(change).map_err(|_| not_an_object())?;
+        let kind = json.get("kind").and_then(|kind| kind.as_str()).ok_or_else(not_an_object)?.to_owned();
+        let payload = json.get_mut("payload").map(serde_json::Value::take).ok_or_else(not_an_object)?;
+        Ok(Self { kind, payload })
+    }
 }

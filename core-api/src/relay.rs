@@ -3,7 +3,11 @@
 //! A batch stays locked while it is under way, so no two instances send the same one, and a crash frees it at
 //! once. Deliberately absent: order. Events carry versions, and receivers cope with any order and repeats.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use reqwest::{Url, header::CONTENT_TYPE};
@@ -54,13 +58,29 @@ enum Undelivered {
     Refused(String),
 }
 
-struct EventRow {
+/// A change that is due, with those who have not taken it yet.
+struct Row {
     id: Uuid,
-    recipient: String,
+    /// At most [`EVENT_BATCH_LEN_MAX`] of them, with their versions.
+    recipients: Vec<String>,
+    versions: Vec<i64>,
+    /// How many there are in all.
+    waiting: i32,
     kind: String,
-    version: i64,
     payload: Json<serde_json::Value>,
     attempts: i32,
+}
+
+/// One event of a batch: which change for whom.
+struct Sent<'a> {
+    id: Uuid,
+    row: &'a Row,
+    recipient: &'a str,
+}
+
+/// The id of a recipient's own event. The same for every attempt, so that receivers know a repeat.
+fn event_id(row: Uuid, recipient: &str) -> Uuid {
+    Uuid::new_v5(&row, recipient.as_bytes())
 }
 
 impl Relay {
@@ -129,28 +149,24 @@ impl Relay {
         if due.is_empty() {
             return Ok(Pass::Idle(self.idle_time(&mut transaction).await.map_err(database)?));
         }
-        let (ids, delivery) = self.batch(&due)?;
+        let (sent, delivery) = self.batch(&due)?;
         let result = match delivery.send(self).await {
             Ok(taken) => {
-                let taken: Vec<Uuid> = taken.into_iter().filter(|id| ids.contains(id)).collect();
-                sqlx::query!("delete from outbox where id = any($1)", &taken)
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(database)?;
-                let left = due.iter().filter(|row| ids.contains(&row.id) && !taken.contains(&row.id));
-                self.defer(&mut transaction, left).await.map_err(database)?;
+                let (taken, left): (Vec<&Sent>, Vec<&Sent>) = sent.iter().partition(|event| taken.contains(&event.id));
+                remove(&mut transaction, &taken).await.map_err(database)?;
+                self.defer(&mut transaction, &left).await.map_err(database)?;
                 self.app.metrics.relayed("taken", taken.len());
-                self.app.metrics.relayed("left", ids.len() - taken.len());
+                self.app.metrics.relayed("left", left.len());
                 Ok(Pass::Sent)
             }
             Err(Undelivered::Refused(cause)) => {
-                let all = due.iter().filter(|row| ids.contains(&row.id));
-                self.defer(&mut transaction, all).await.map_err(database)?;
-                self.app.metrics.relayed("failed", ids.len());
+                let all: Vec<&Sent> = sent.iter().collect();
+                self.defer(&mut transaction, &all).await.map_err(database)?;
+                self.app.metrics.relayed("failed", sent.len());
                 Err(cause)
             }
             Err(Undelivered::Unreachable(cause)) => {
-                self.app.metrics.relayed("failed", ids.len());
+                self.app.metrics.relayed("failed", sent.len());
                 Err(cause)
             }
         };
@@ -170,24 +186,26 @@ impl Relay {
         Ok(next.map_or(self.poll, |next| next.min(self.poll)))
     }
 
-    /// As many of these events as fit, signed.
-    fn batch(&self, due: &[EventRow]) -> Result<(BTreeSet<Uuid>, Delivery), String> {
-        let mut ids = BTreeSet::new();
+    /// As many events of these changes as fit, signed.
+    fn batch<'a>(&self, due: &'a [Row]) -> Result<(Vec<Sent<'a>>, Delivery), String> {
+        let mut sent = Vec::new();
         let mut events = Vec::new();
         let mut bytes = ENVELOPE_BYTES;
-        for row in due {
+        let of_row = |row: &'a Row| row.recipients.iter().zip(&row.versions).map(move |to| (row, to));
+        for (row, (recipient, version)) in due.iter().flat_map(of_row).take(EVENT_BATCH_LEN_MAX) {
+            let id = event_id(row.id, recipient);
             let event = json!({
-                "id": row.id,
-                "recipient": row.recipient,
+                "id": id,
+                "recipient": recipient,
                 "kind": row.kind,
-                "version": row.version,
+                "version": version,
                 "payload": row.payload.0,
             });
             bytes += event.to_string().len() + 1;
             if bytes > EVENT_BATCH_BYTES_MAX && !events.is_empty() {
                 break;
             }
-            ids.insert(row.id);
+            sent.push(Sent { id, row, recipient });
             events.push(event);
         }
         let body = serde_json::to_string(&EventBatch { events }).map_err(|_| "a batch cannot be written")?;
@@ -195,16 +213,17 @@ impl Relay {
         let timestamp = now().unix_s();
         let signature =
             self.signer.sign(&id, timestamp, body.as_bytes()).map_err(|_| "a batch cannot be signed".to_owned())?;
-        Ok((ids, Delivery { id, timestamp, signature, body }))
+        Ok((sent, Delivery { id, timestamp, signature, body }))
     }
 
-    async fn defer(
-        &self,
-        connection: &mut PgConnection,
-        rows: impl Iterator<Item = &EventRow>,
-    ) -> Result<(), sqlx::Error> {
+    /// Lets the changes of these events wait, longer with every attempt.
+    async fn defer(&self, connection: &mut PgConnection, events: &[&Sent<'_>]) -> Result<(), sqlx::Error> {
+        let rows: BTreeMap<Uuid, &Row> = events.iter().map(|event| (event.row.id, event.row)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
         let (mut ids, mut delays_ms) = (Vec::new(), Vec::new());
-        for row in rows {
+        for row in rows.into_values() {
             let attempt = u32::try_from(row.attempts).unwrap_or(0).saturating_add(1);
             ids.push(row.id);
             delays_ms.push(self.retry_after(attempt).as_secs_f64() * 1_000.0);
@@ -230,17 +249,44 @@ impl Relay {
     }
 }
 
-/// The oldest events that are due and in nobody else's hands, locked for this transaction.
-async fn due(connection: &mut PgConnection) -> Result<Vec<EventRow>, sqlx::Error> {
+/// The oldest changes that are due and in nobody else's hands, locked for this transaction.
+async fn due(connection: &mut PgConnection) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
-        EventRow,
-        r#"select id, recipient, kind, version, payload as "payload: Json<serde_json::Value>", attempts
+        Row,
+        r#"select id, recipients[1:$1] as "recipients!", versions[1:$1] as "versions!",
+            cardinality(recipients) as "waiting!", kind, payload as "payload: Json<serde_json::Value>", attempts
         from outbox where next_attempt_at <= clock_timestamp()
         order by next_attempt_at, id limit $1 for update skip locked"#,
-        EVENT_BATCH_LEN_MAX as i64
+        EVENT_BATCH_LEN_MAX as i32
     )
     .fetch_all(connection)
     .await
+}
+
+/// Strikes off who has taken a change; the last one takes the row along.
+async fn remove(connection: &mut PgConnection, taken: &[&Sent<'_>]) -> Result<(), sqlx::Error> {
+    let mut rows: BTreeMap<Uuid, (&Row, Vec<String>)> = BTreeMap::new();
+    for event in taken {
+        let (_, recipients) = rows.entry(event.row.id).or_insert((event.row, Vec::new()));
+        recipients.push(event.recipient.to_owned());
+    }
+    let done = |row: &Row, recipients: &[String]| usize::try_from(row.waiting) == Ok(recipients.len());
+    let all: Vec<Uuid> = rows.iter().filter(|(_, (row, to))| done(row, to)).map(|(id, _)| *id).collect();
+    sqlx::query!("delete from outbox where id = any($1)", &all).execute(&mut *connection).await?;
+    for (id, (_, recipients)) in rows.iter().filter(|(_, (row, to))| !done(row, to)) {
+        sqlx::query!(
+            "update outbox set (recipients, versions) = (
+                select array_agg(recipient order by place), array_agg(version order by place)
+                from unnest(recipients, versions) with ordinality as rest (recipient, version, place)
+                where recipient <> all ($2)
+            ) where id = $1",
+            id,
+            recipients
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 /// One signed request to the edge.
@@ -252,7 +298,7 @@ struct Delivery {
 }
 
 impl Delivery {
-    async fn send(self, relay: &Relay) -> Result<Vec<Uuid>, Undelivered> {
+    async fn send(self, relay: &Relay) -> Result<BTreeSet<Uuid>, Undelivered> {
         let answer = relay
             .http
             .post(relay.url.clone())

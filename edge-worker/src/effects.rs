@@ -125,6 +125,7 @@ impl Shell {
                         log_error("storage", &error);
                     }
                 }
+                Effect::Forget => self.forget_storage(),
                 Effect::Attach { socket, attachment } => self.attach(socket, &attachment),
             }
         }
@@ -210,6 +211,17 @@ impl Shell {
                 log_error("attachment", &error);
             }
         }
+    }
+
+    fn forget_storage(self: &Rc<Self>) {
+        let shell = Rc::clone(self);
+        self.state.wait_until(async move {
+            // With all the rest goes the alarm.
+            shell.alarm.set(Alarm::None);
+            if let Err(error) = shell.state.storage().delete_all().await {
+                log_error("storage", &error);
+            }
+        });
     }
 
     fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: PeerMessage) {

@@ -70,6 +70,8 @@ pub enum Effect {
     Reply { read: ReadId, reply: Reply },
     /// Keep this in storage in place of what was kept before.
     Save(Save),
+    /// Keep nothing in storage: the user is no more.
+    Forget,
     /// Keep this with the socket in place of what was kept before. Costs no row.
     Attach { socket: SocketId, attachment: Attachment },
 }

@@ -7,11 +7,12 @@ use shared::{
     internal::{Change, CoreEvent, EventsTaken, PeerAnswer, PeerMessage, PeerSay, Presence, Social},
     limits::{EVENT_IDS_REMEMBERED, SOCIAL_RETRY_MS},
     time::Timestamp,
-    wire::ServerMessage,
+    wire::{CloseCode, ServerMessage},
 };
 
 use crate::{
     event::{Effect, Save},
+    saved::Saved,
     user::{UserPresence, update_of},
 };
 
@@ -206,13 +207,18 @@ impl UserPresence {
         for event in events {
             self.change_reported(event.version, event.change, now);
         }
-        self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
+        if self.social.is_some() {
+            self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
+        }
         self.effects.push(Effect::AnswerCore(EventsTaken { taken }));
     }
 
     fn change_reported(&mut self, version: u64, change: Change, now: Timestamp) {
         // Nothing is kept of this user yet: the first connection asks the core for all of it.
         let Some(mut social) = self.social.clone() else { return };
+        if change == (Change::UserDeleted {}) {
+            return self.account_deleted(now);
+        }
         if version > social.version {
             let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);
             let newest = self.behind.is_none_or(|v| v < version);
@@ -227,6 +233,12 @@ impl UserPresence {
                 Change::FriendRemoved { user_id } => social.friends.retain(|friend| friend.user_id != *user_id),
                 Change::SettingsUpdated { share } if next || newest => social.share = share.clone(),
                 Change::SettingsUpdated { .. } => {}
+                // Clients alone keep these; the last is dealt with above.
+                Change::FriendRequested { .. }
+                | Change::FriendRequestRemoved { .. }
+                | Change::ShareReceived { .. }
+                | Change::ShareRead { .. }
+                | Change::UserDeleted {} => {}
             }
             if next {
                 social.version = version;
@@ -239,13 +251,35 @@ impl UserPresence {
                 self.load_social();
             }
         }
-        let sockets = self.ready_sockets();
-        self.send(sockets, message_of(change));
+        if let Some(message) = message_of(change) {
+            let sockets = self.ready_sockets();
+            self.send(sockets, message);
+        }
+    }
+
+    /// The user is no more: friends see them leave, and nothing of them stays. Who comes back under the same id
+    /// is somebody new.
+    fn account_deleted(&mut self, now: Timestamp) {
+        for socket in std::mem::take(&mut self.sockets).into_keys() {
+            self.effects.push(Effect::Close { socket, code: CloseCode::AccountGone });
+        }
+        if self.is_online() {
+            self.go_offline(now, now);
+        }
+        let effects = std::mem::take(&mut self.effects);
+        let readers = std::mem::take(&mut self.readers);
+        *self = Self::restore(self.me.clone(), self.times, Saved::default(), Vec::new(), now);
+        self.effects = effects;
+        self.readers = readers;
+        self.effects.push(Effect::Forget);
     }
 }
 
-fn message_of(change: Change) -> ServerMessage {
-    match change {
+/// What the sockets are told of a change; nothing when they are closed with it.
+fn message_of(change: Change) -> Option<ServerMessage> {
+    let message = match change {
+        Change::FriendRequested { user } => ServerMessage::FriendRequest { user },
+        Change::FriendRequestRemoved { user_id } => ServerMessage::FriendRequestRemoved { user_id },
         Change::FriendAccepted { user } => ServerMessage::FriendAccepted { user },
         Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
         Change::SettingsUpdated { share } => ServerMessage::SettingsUpdated {
@@ -253,5 +287,9 @@ fn message_of(change: Change) -> ServerMessage {
             domain_allow_array: share.allow.into_iter().collect(),
             domain_deny_array: share.deny.into_iter().collect(),
         },
-    }
+        Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
+        Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },
+        Change::UserDeleted {} => return None,
+    };
+    Some(message)
 }

@@ -294,7 +294,7 @@ impl UserPresence {
         }
     }
 
-    fn go_offline(&mut self, last_seen_at: Timestamp, now: Timestamp) {
+    pub(crate) fn go_offline(&mut self, last_seen_at: Timestamp, now: Timestamp) {
         self.grow_seq(now);
         self.status = Status::Offline { last_seen_at: Some(last_seen_at) };
         self.front = None;

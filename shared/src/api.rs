@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::UserId, page::Domain, share_policy::ShareMode, time::Timestamp};
+use crate::{
+    ids::{ShareId, UserId},
+    page::Domain,
+    share_policy::ShareMode,
+    time::Timestamp,
+};
 
 /// How the caller stands to somebody, as the published clients number it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +128,41 @@ pub struct Friendship {
     pub requested_at: Timestamp,
     /// Null while pending.
     pub accepted_at: Option<Timestamp>,
+}
+
+/// A page that somebody sent to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareNotification {
+    pub event_id: ShareId,
+    /// Who sent it, as are the names and the image below.
+    pub user_id: UserId,
+    pub sent_at: Timestamp,
+    /// http(s), at most [`crate::limits::URL_CHARS_MAX`] characters.
+    pub url: String,
+    /// At most [`crate::limits::TITLE_CHARS_MAX`] characters.
+    pub title: String,
+    /// When the caller first marked it as read; null before.
+    pub seen_at: Option<Timestamp>,
+    pub first_name: String,
+    pub last_name: String,
+    pub profile_image_extension: Option<String>,
+}
+
+/// A page that the caller sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareNotificationSent {
+    pub event_id: ShareId,
+    pub sent_at: Timestamp,
+    pub url: String,
+    pub title: String,
+    /// The addressee when it went to one friend; null when it went to all.
+    pub sent_to: Option<UserId>,
+    /// Recipients who have not read it.
+    pub not_seen_count: i64,
+    /// The addressee's, as is the rest; null when there is none.
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub profile_image_extension: Option<String>,
 }
 
 /// The answer of calls that change something and have nothing else to say.

@@ -68,10 +68,15 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// One event of the core's outbox. Version 7, so ids sort by the time they were made.
+/// One event for one recipient, the same however often it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
+
+/// One share, to however many friends: the `event_id` of the REST contract. Version 7, so newer ones are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShareId(pub Uuid);
 
 /// One live socket, drawn at random when it opens and kept in its attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{UserInfo, UserSummary},
-    ids::{EventId, UserId},
+    api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
+    ids::{EventId, ShareId, UserId},
     page::Page,
     share_policy::SharePolicy,
     time::Timestamp,
@@ -31,7 +31,7 @@ pub struct CoreEvent {
     pub id: EventId,
     /// Whose object takes it.
     pub recipient: UserId,
-    /// The recipient's social version after the change.
+    /// The recipient's social version after the change; 0 for a change that leaves the version as it is.
     pub version: u64,
     #[serde(flatten)]
     pub change: Change,
@@ -41,6 +41,12 @@ pub struct CoreEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "payload")]
 pub enum Change {
+    /// This user asks the recipient to be friends.
+    #[serde(rename = "friend.requested")]
+    FriendRequested { user: UserFriendRequest },
+    /// This user's request to the recipient was taken back or answered.
+    #[serde(rename = "friend.request-removed")]
+    FriendRequestRemoved { user_id: UserId },
     /// The recipient and this user are friends now.
     #[serde(rename = "friend.accepted")]
     FriendAccepted { user: UserSummary },
@@ -50,6 +56,15 @@ pub enum Change {
     /// The recipient's own share settings.
     #[serde(rename = "settings.updated")]
     SettingsUpdated { share: SharePolicy },
+    /// A friend sent the recipient a page.
+    #[serde(rename = "share.received")]
+    ShareReceived { notification: ShareNotification },
+    /// The recipient has read these, on one of their devices.
+    #[serde(rename = "share.read")]
+    ShareRead { event_ids: Vec<ShareId> },
+    /// The recipient's account is gone.
+    #[serde(rename = "user.deleted")]
+    UserDeleted {},
 }
 
 /// `POST /internal/events`, signed as Standard Webhooks says. Each event is read by itself, so that one of a

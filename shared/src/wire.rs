@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{UserInfo, UserSummary},
-    ids::UserId,
+    api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
+    ids::{ShareId, UserId},
     page::{Domain, Page},
     share_policy::ShareMode,
     time::Timestamp,
@@ -50,6 +50,13 @@ pub enum ServerMessage {
         last_seen_at: Option<Timestamp>,
     },
     PresenceSnapshot(PresenceSnapshot),
+    FriendRequest {
+        user: UserFriendRequest,
+    },
+    #[serde(rename_all = "camelCase")]
+    FriendRequestRemoved {
+        user_id: UserId,
+    },
     FriendAccepted {
         user: UserSummary,
     },
@@ -62,6 +69,13 @@ pub enum ServerMessage {
         share_mode: ShareMode,
         domain_allow_array: Vec<Domain>,
         domain_deny_array: Vec<Domain>,
+    },
+    ShareNotification {
+        notification: ShareNotification,
+    },
+    #[serde(rename_all = "camelCase")]
+    ShareNotificationRead {
+        event_ids: Vec<ShareId>,
     },
     Error {
         code: ErrorCode,
@@ -150,6 +164,8 @@ impl From<Option<&Page>> for PageView {
 pub enum CloseCode {
     /// A frame over [`crate::limits::FRAME_BYTES_MAX`].
     TooBig,
+    /// The account is gone.
+    AccountGone,
     /// No heartbeat for the time-out.
     Silent,
 }
@@ -159,6 +175,7 @@ impl CloseCode {
     pub fn number(self) -> u16 {
         match self {
             Self::TooBig => 1009,
+            Self::AccountGone => 4403,
             Self::Silent => 4408,
         }
     }

@@ -200,7 +200,7 @@ pub async fn end(
         let events = bumped.into_iter().map(|(recipient, bumped)| {
             let other = if recipient == user_id1 { &user_id2 } else { &user_id1 };
             let change = Change::FriendRemoved { user_id: other.clone() };
-            outbox::event(recipient, bumped.version, change)
+            outbox::told(recipient, bumped.version, change)
         });
         outbox::commit(&app, transaction, events.collect()).await?;
     } else {
@@ -287,8 +287,8 @@ async fn befriend(app: &App, mut transaction: Transaction<'_, Postgres>, asker: 
     let asker = asker.row.summary(Some(FriendshipState::Accepted))?;
     let asked = asked.row.summary(Some(FriendshipState::Accepted))?;
     let events = vec![
-        outbox::event(asker.user_id.clone(), asker_version, Change::FriendAccepted { user: asked.clone() }),
-        outbox::event(asked.user_id, asked_version, Change::FriendAccepted { user: asker }),
+        outbox::told(asker.user_id.clone(), asker_version, Change::FriendAccepted { user: asked.clone() }),
+        outbox::told(asked.user_id, asked_version, Change::FriendAccepted { user: asker }),
     ];
     outbox::commit(app, transaction, events).await
 }

@@ -291,7 +291,7 @@ async fn save_policy(
     if policy != *before {
         for (recipient, bumped) in outbox::bump(&mut transaction, &[user_id]).await? {
             let change = Change::SettingsUpdated { share: policy.clone() };
-            events.push(outbox::event(recipient, bumped.version, change));
+            events.push(outbox::told(recipient, bumped.version, change));
         }
     }
     outbox::commit(app, transaction, events).await?;

@@ -2,6 +2,7 @@
 //! the Standard Webhooks specification and decides what it takes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -148,8 +149,8 @@ async fn delivered(world: &World) {
 /// Fills the outbox with settings events, as many as asked for, for as many users.
 async fn fill(world: &World, events: i32) {
     sqlx::query(
-        "insert into outbox (id, recipient, kind, version, payload)
-        select gen_random_uuid(), 'user-' || n, 'settings.updated', n,
+        "insert into outbox (id, recipients, versions, kind, payload)
+        select gen_random_uuid(), array['user-' || n], array[n], 'settings.updated',
             '{\"share\": {\"mode\": \"default_none\", \"allow\": [], \"deny\": []}}'
         from generate_series(1, $1) as n",
     )
@@ -183,7 +184,7 @@ async fn a_new_friendship_reaches_the_edge_at_once_signed_and_in_the_agreed_form
     assert_eq!((events.len(), &events[0]), (2, &expected));
     for event in events {
         let read: CoreEvent = serde_json::from_value(event.clone()).unwrap();
-        assert_eq!(read.id.0.get_version_num(), 7);
+        assert_eq!(read.id.0.get_version_num(), 5);
         assert_eq!(serde_json::to_value(&read).unwrap(), event);
     }
     relay.stop().await;
@@ -270,12 +271,13 @@ async fn the_edge_cannot_delete_what_it_was_not_sent(pool: PgPool) {
     let world = receiver.world(pool).await;
     fill(&world, 2).await;
     let later: uuid::Uuid = sqlx::query_scalar(
-        "update outbox set next_attempt_at = now() + interval '1 hour' where recipient = 'user-1' returning id",
+        "update outbox set next_attempt_at = now() + interval '1 hour' where recipients[1] = 'user-1' returning id",
     )
     .fetch_one(&world.pool)
     .await
     .unwrap();
-    receiver.answers(move |events| json!({"taken": [events[0]["id"], later]}).to_string().into_response());
+    let unsent = uuid::Uuid::new_v5(&later, b"user-1");
+    receiver.answers(move |events| json!({"taken": [events[0]["id"], later, unsent]}).to_string().into_response());
     let relay = Running::start(&world);
     let left =
         async || sqlx::query_scalar::<_, uuid::Uuid>("select id from outbox").fetch_all(&world.pool).await.unwrap();
@@ -301,6 +303,44 @@ async fn a_full_outbox_goes_out_in_batches_shared_by_two_instances_without_repea
     for relay in relays {
         relay.stop().await;
     }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_change_for_many_reaches_each_of_them_once_whoever_refuses_it_at_first(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let refused: Mutex<BTreeSet<String>> = Mutex::default();
+    receiver.answers(move |events| {
+        let mut refused = refused.lock().unwrap();
+        let first_time = |event: &&Value| {
+            let recipient = event["recipient"].as_str().unwrap();
+            !(recipient.ends_with('7') && refused.insert(recipient.to_owned()))
+        };
+        taken(&events.iter().filter(first_time).cloned().collect::<Vec<_>>())
+    });
+    let world = receiver.world(pool).await;
+    sqlx::query(
+        "insert into outbox (id, recipients, versions, kind, payload)
+        select gen_random_uuid(), array_agg('user-' || n), array_agg(n + 1000), 'friend.removed',
+            '{\"user_id\": \"alice\"}'
+        from generate_series(1, 250) as n",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let relay = Running::start(&world);
+    delivered(&world).await;
+    let events = receiver.events();
+    assert_eq!(events.len(), 250 + 25, "a tenth is sent twice");
+    let distinct: BTreeMap<String, String> =
+        events.iter().map(|event| (event["id"].to_string(), event["recipient"].to_string())).collect();
+    let recipients: BTreeSet<&String> = distinct.values().collect();
+    assert_eq!((distinct.len(), recipients.len()), (250, 250));
+    for event in &events {
+        let n: i64 = event["recipient"].as_str().unwrap().strip_prefix("user-").unwrap().parse().unwrap();
+        assert_eq!((&event["version"], &event["payload"]), (&json!(n + 1000), &json!({"user_id": "alice"})));
+    }
+    assert!(receiver.batch_lengths().iter().all(|length| *length <= 100));
+    relay.stop().await;
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

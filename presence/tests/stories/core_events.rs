@@ -1,9 +1,15 @@
 //! What the core reports: at least once, in any order, and perhaps late.
 
+use presence::Saved;
+use serde_json::json;
 use shared::{
+    api::{ShareNotification, UserFriendRequest},
+    ids::ShareId,
+    internal::{Change, PeerAnswer, PeerMessage, PeerSay},
     share_policy::ShareMode,
-    wire::{PageView, ServerMessage},
+    wire::{CloseCode, PageView, ServerMessage},
 };
+use uuid::Uuid;
 
 use crate::town::{Town, id};
 
@@ -149,4 +155,69 @@ fn an_event_for_someone_who_never_was_here_costs_nothing_more() {
     assert_eq!((town.core_calls, town.calls.len()), (0, 0));
     let bob = town.connect("bob");
     assert_eq!(town.snapshot(bob).presence_arr.len(), 1);
+}
+
+#[test]
+fn requests_and_shares_are_passed_on_to_every_socket_of_their_recipient() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (first, second, bob) = (town.connect("alice"), town.connect("alice"), town.connect("bob"));
+    let user: UserFriendRequest = serde_json::from_value(json!({
+        "user_id": "carol", "first_name": "Carol", "last_name": "Test", "description": "",
+        "profile_image_uploaded_at": null, "profile_image_extension": null, "requested_at": "2026-03-01T12:00:00Z",
+    }))
+    .unwrap();
+    let share = ShareId(Uuid::from_u128(7));
+    let notification: ShareNotification = serde_json::from_value(json!({
+        "event_id": share, "user_id": "bob", "sent_at": "2026-03-01T12:00:00Z", "url": "https://example.com/",
+        "title": "Look", "seen_at": null, "first_name": "Bob", "last_name": "Test", "profile_image_extension": null,
+    }))
+    .unwrap();
+    for socket in [first, second, bob] {
+        town.seen(socket);
+    }
+    let (core_calls, calls) = (town.core_calls, town.calls.len());
+    for (change, told) in [
+        (Change::FriendRequested { user: user.clone() }, ServerMessage::FriendRequest { user }),
+        (
+            Change::FriendRequestRemoved { user_id: id("carol") },
+            ServerMessage::FriendRequestRemoved { user_id: id("carol") },
+        ),
+        (
+            Change::ShareReceived { notification: notification.clone() },
+            ServerMessage::ShareNotification { notification },
+        ),
+        (
+            Change::ShareRead { event_ids: vec![share] },
+            ServerMessage::ShareNotificationRead { event_ids: vec![share] },
+        ),
+    ] {
+        let event = town.passing_event("alice", change);
+        town.deliver([event.clone(), event]);
+        for socket in [first, second] {
+            assert_eq!(town.seen(socket), [told.clone()], "once");
+        }
+    }
+    assert_eq!(town.seen(bob), []);
+    assert_eq!((town.core_calls, town.calls.len()), (core_calls, calls));
+}
+
+#[test]
+fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (first, second, bob) = (town.connect("alice"), town.connect("alice"), town.connect("bob"));
+    town.visit(first, "https://example.com/");
+    town.seen(bob);
+    let event = town.passing_event("alice", Change::UserDeleted {});
+    town.deliver([event.clone()]);
+    for socket in [first, second] {
+        assert_eq!(town.closed.get(&socket), Some(&CloseCode::AccountGone));
+    }
+    let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(town.now) };
+    assert_eq!(town.seen(bob), [gone]);
+    assert_eq!(town.saved("alice"), Saved::default());
+    // Nor does a repeat bring anything back.
+    town.deliver([event]);
+    assert_eq!(town.saved("alice"), Saved::default());
+    let peek = PeerMessage { from: id("bob"), seq: 1, say: PeerSay::Peek };
+    assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None });
 }

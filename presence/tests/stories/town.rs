@@ -202,6 +202,11 @@ impl Town {
         self.event(name, Change::SettingsUpdated { share })
     }
 
+    /// An event of the core's that leaves the social version as it is.
+    pub fn passing_event(&mut self, recipient: &str, change: Change) -> CoreEvent {
+        CoreEvent { version: 0, ..self.event(recipient, change) }
+    }
+
     fn event(&mut self, recipient: &str, change: Change) -> CoreEvent {
         self.next_id += 1;
         let version = self.socials[&id(recipient)].version;
@@ -244,6 +249,11 @@ impl Town {
             [ServerMessage::PresenceSnapshot(snapshot)] => snapshot.clone(),
             other => panic!("one snapshot, not {other:?}"),
         }
+    }
+
+    /// What is in storage for somebody.
+    pub fn saved(&self, name: &str) -> Saved {
+        self.saved.get(&id(name)).cloned().unwrap_or_default()
     }
 
     /// A peer's words reach an object, and this is the answer.
@@ -292,6 +302,10 @@ impl Town {
                         Save::Social(social) => saved.social = Some(social),
                         Save::EventIds(ids) => saved.event_ids = ids,
                     }
+                    continue;
+                }
+                Effect::Forget => {
+                    self.saved.remove(who);
                     continue;
                 }
                 Effect::Reply { read, reply } => {
