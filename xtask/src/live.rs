@@ -130,6 +130,19 @@ impl View {
                 self.presences.remove(&user_id);
                 Some(format!("{} is a friend no longer", self.name(&user_id)))
             }
+            ServerMessage::FriendRequest { user } => {
+                Some(format!("{} {} asks to be a friend", printable(&user.first_name), printable(&user.last_name)))
+            }
+            ServerMessage::FriendRequestRemoved { .. } => Some("a request to be friends is settled".to_owned()),
+            ServerMessage::ShareNotification { notification } => Some(format!(
+                "{} sends {} {}",
+                printable(&notification.first_name),
+                printable(&notification.url),
+                printable(&notification.title)
+            )),
+            ServerMessage::ShareNotificationRead { event_ids } => {
+                Some(format!("{} shared pages are read", event_ids.len()))
+            }
             ServerMessage::SettingsUpdated { .. } => Some("the share settings changed".to_owned()),
             ServerMessage::Error { detail, .. } => Some(format!("refused: {}", printable(&detail))),
         }
