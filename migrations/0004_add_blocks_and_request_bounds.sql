@@ -27,3 +27,9 @@ create index declines_by_decliner on declines (decliner_id);
 alter table users
     add column requests_counted_on date not null default '1970-01-01',
     add column requests_counted integer not null default 0;
+
+-- Both sides of every block: who does not exist for whom.
+create view hidden as
+    select blocker_id as user_id, blocked_id as hidden_id from blocks
+    union all
+    select blocked_id, blocker_id from blocks;

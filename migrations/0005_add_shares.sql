@@ -2,8 +2,8 @@
 --
 -- A share to all friends writes as many recipients as there are friends, so a recipient's row is as small and
 -- has as few indexes as reading allows. For the same reason it has no foreign keys, each of which would look
--- up and lock one row of users for every recipient; deleting an account locks share_recipients instead, which
--- happens rarely.
+-- up and lock a row for every recipient. Nothing is lost with them: whoever sends holds a lock on their own
+-- account until the share is written, and whoever deletes an account first takes the locks of all its friends.
 create table shares (
     -- Version 7, from the same clock as sent_at: by id is by time.
     event_id uuid constraint shares_pkey primary key,

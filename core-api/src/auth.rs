@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use crate::{
     App,
     clock::now,
-    error::{Error, Result},
+    error::{Error, NO_ACCOUNT, Result},
 };
 
 /// Whoever holds a valid user token, registered or not.
@@ -40,6 +40,21 @@ impl FromRequestParts<Arc<App>> for Caller {
     }
 }
 
+impl Caller {
+    /// What was found for this caller. Nothing may have been found because there is no account, and only then
+    /// is that asked: members' reads need no statement for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] when nothing was found and the caller has no account.
+    pub async fn found<T>(&self, app: &App, rows: Vec<T>) -> Result<Vec<T>> {
+        if rows.is_empty() {
+            require_account(app, &self.user_id).await?;
+        }
+        Ok(rows)
+    }
+}
+
 /// A caller who has an account.
 #[derive(Debug, Clone)]
 pub struct Member(pub UserId);
@@ -49,14 +64,19 @@ impl FromRequestParts<Arc<App>> for Member {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
         let Caller { user_id, .. } = Caller::from_request_parts(parts, app).await?;
-        let registered = sqlx::query_scalar!(
-            r#"select exists (select from users where user_id = $1) as "registered!""#,
-            user_id.as_str()
-        )
-        .fetch_one(&app.pool)
-        .await?;
-        if registered { Ok(Self(user_id)) } else { Err(Error::Forbidden("Register first, with POST /users/me.")) }
+        require_account(app, &user_id).await?;
+        Ok(Self(user_id))
     }
+}
+
+async fn require_account(app: &App, user_id: &UserId) -> Result<()> {
+    let registered = sqlx::query_scalar!(
+        r#"select exists (select from users where user_id = $1) as "registered!""#,
+        user_id.as_str()
+    )
+    .fetch_one(&app.pool)
+    .await?;
+    if registered { Ok(()) } else { Err(NO_ACCOUNT) }
 }
 
 /// The edge itself, by its service token. User tokens do not open what asks for this.

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use shared::limits::FRIENDS_MAX;
+use shared::limits::{DECLINE_REST_DAYS, FRIENDS_MAX, REQUESTS_PENDING_MAX, REQUESTS_PER_DAY_MAX, SHARES_PER_HOUR_MAX};
 use url::Url;
 
 /// The regional API over PostgreSQL: users, friendships and the events about them.
@@ -91,9 +91,8 @@ pub struct ServeConfig {
     #[arg(long, env = "SERVICE_TOKEN_SECRET", hide_env_values = true, value_parser = non_empty)]
     pub service_token_secret: String,
 
-    /// Most friends a user may have
-    #[arg(long, env = "FRIENDS_MAX", default_value_t = FRIENDS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
-    pub friends_max: u32,
+    #[command(flatten)]
+    pub bounds: Bounds,
 
     /// Longest time for one request, in milliseconds; after it the answer is 503
     #[arg(long, env = "REQUEST_MS_MAX", default_value_t = 8_000)]
@@ -110,6 +109,30 @@ pub struct ServeConfig {
     /// Longest time for requests and deliveries under way to end at shutdown, in milliseconds
     #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000)]
     pub shutdown_ms_max: u64,
+}
+
+/// How much one user may have and do.
+#[derive(Args, Clone, Copy)]
+pub struct Bounds {
+    /// Most friends a user may have
+    #[arg(long, env = "FRIENDS_MAX", default_value_t = FRIENDS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub friends_max: u32,
+
+    /// Most requests of one user that wait for an answer
+    #[arg(long, env = "REQUESTS_PENDING_MAX", default_value_t = REQUESTS_PENDING_MAX)]
+    pub requests_pending_max: u32,
+
+    /// Most users that one user may ask in a UTC day
+    #[arg(long, env = "REQUESTS_PER_DAY_MAX", default_value_t = REQUESTS_PER_DAY_MAX)]
+    pub requests_per_day_max: u32,
+
+    /// Days in which somebody who declined is not asked again by the same user
+    #[arg(long, env = "DECLINE_REST_DAYS", default_value_t = DECLINE_REST_DAYS)]
+    pub decline_rest_days: u32,
+
+    /// Most shares to all friends that one user may send in an hour
+    #[arg(long, env = "SHARES_PER_HOUR_MAX", default_value_t = SHARES_PER_HOUR_MAX)]
+    pub shares_per_hour_max: u32,
 }
 
 impl ServeConfig {

@@ -27,6 +27,8 @@ pub enum Error {
     MethodNotAllowed,
     /// 409: at odds with what is there.
     Conflict(&'static str),
+    /// 429: possible again after so many seconds.
+    TooMany { detail: &'static str, retry_after_s: u64 },
     /// 413: over [`shared::limits::BODY_BYTES_MAX`].
     TooLarge,
     /// 422: well-formed, but the content is not acceptable.
@@ -60,6 +62,7 @@ impl Error {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -69,7 +72,7 @@ impl Error {
 
     fn detail(&self) -> &'static str {
         match self {
-            Self::Malformed { detail, .. } => detail,
+            Self::Malformed { detail, .. } | Self::TooMany { detail, .. } => detail,
             Self::Unauthorized => "A valid token is needed.",
             Self::Forbidden(detail) | Self::NotFound(detail) | Self::Conflict(detail) => detail,
             Self::MethodNotAllowed => "This address does not take that method.",
@@ -93,9 +96,15 @@ impl IntoResponse for Error {
             | Self::NotFound(_)
             | Self::MethodNotAllowed
             | Self::Conflict(_)
+            | Self::TooMany { .. }
             | Self::TooLarge
             | Self::Invalid(_) => {}
         }
+        let retry_after_s = if let Self::TooMany { retry_after_s, .. } = self {
+            Some(retry_after_s)
+        } else {
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S)
+        };
         let mut problem = Problem::new(status.as_u16(), status.canonical_reason().unwrap_or_default(), self.detail());
         if let Self::Malformed { errors, .. } | Self::Invalid(errors) = self {
             problem.errors = errors;
@@ -105,8 +114,8 @@ impl IntoResponse for Error {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -135,7 +144,7 @@ fn from_database(error: &dyn DatabaseError) -> Error {
     match error.constraint() {
         Some("users_pkey") => return Error::Conflict("You are registered already."),
         Some("users_email_unique") => return Error::Conflict("This e-mail address belongs to another account."),
-        Some("friendships_of_two") => return NOT_WITH_YOURSELF,
+        Some("friendships_of_two" | "blocks_of_two") => return NOT_WITH_YOURSELF,
         _ => {}
     }
     let code = error.code().unwrap_or_default();
@@ -148,8 +157,15 @@ fn from_database(error: &dyn DatabaseError) -> Error {
 /// that is not migrated yet.
 const PASSING: [&str; 9] = ["08", "28", "3D", "40", "53", "57", "55P03", "42P01", "42703"];
 
+/// 403 for whoever has a token and no account, wherever an account is needed.
+pub const NO_ACCOUNT: Error = Error::Forbidden("Register first, with POST /users/me.");
+
+/// 404 for whoever does not exist, or not for the caller.
+pub const NO_SUCH_USER: Error = Error::NotFound("There is no such user.");
+
 /// 400 for whoever names themselves where another user belongs.
-pub const NOT_WITH_YOURSELF: Error = Error::Malformed { detail: "Nobody can be their own friend.", errors: Vec::new() };
+pub const NOT_WITH_YOURSELF: Error =
+    Error::Malformed { detail: "This takes somebody else than yourself.", errors: Vec::new() };
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library may add kinds, and few need words of their own")]
 fn kind(error: &sqlx::Error) -> &'static str {

@@ -14,7 +14,8 @@ use garde::Validate;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use shared::{
     api::FieldError,
-    limits::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX},
+    ids::UserId,
+    limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, USER_IDS_LEN_MAX},
 };
 
 use crate::error::{Error, Result};
@@ -49,6 +50,21 @@ where
         })?;
         Ok(Self(body))
     }
+}
+
+/// Bounds a text: at most so many characters, and none that PostgreSQL cannot store.
+///
+/// # Errors
+///
+/// What is wrong with it, for the caller.
+pub fn bounded_text(text: &str, chars_max: usize) -> garde::Result {
+    if text.contains('\0') {
+        return Err(garde::Error::new("contains a character that cannot be stored"));
+    }
+    if text.chars().count() > chars_max {
+        return Err(garde::Error::new(format!("has more than {chars_max} characters")));
+    }
+    Ok(())
 }
 
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
@@ -114,7 +130,12 @@ pub struct Paging {
 impl Paging {
     /// The limit, or the contract's usual default.
     pub fn limit_or_default(self) -> i64 {
-        self.limit.unwrap_or(i64::from(PAGE_ITEMS_DEFAULT))
+        self.limit_or(PAGE_ITEMS_DEFAULT)
+    }
+
+    /// The limit, or this.
+    pub fn limit_or(self, default: u32) -> i64 {
+        self.limit.unwrap_or(i64::from(default))
     }
 }
 
@@ -122,9 +143,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Error::malformed_field("query", "cannot be read"))?;
+        let pairs = pairs(parts, state).await?;
         let mut paging = Self { limit: None, offset: 0 };
         for (name, text) in &pairs {
             match name.as_str() {
@@ -134,6 +153,79 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
             }
         }
         Ok(paging)
+    }
+}
+
+/// `?is_read=true|false`: which received shares are asked for; `None`: all.
+pub struct IsRead(pub Option<bool>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IsRead {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        flag(parts, state, "is_read").await.map(Self)
+    }
+}
+
+/// `?exact`: whether the whole text must fit; so it must when the value is left out.
+pub struct Exact(pub bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for Exact {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Ok(Self(flag(parts, state, "exact").await?.unwrap_or(false)))
+    }
+}
+
+/// A yes or no of the query; present without a value it is a yes.
+async fn flag<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) -> Result<Option<bool>> {
+    let pairs = pairs(parts, state).await?;
+    let Some((_, text)) = pairs.iter().rfind(|(key, _)| key == name) else { return Ok(None) };
+    match text.to_ascii_lowercase().as_str() {
+        "" | "true" | "1" => Ok(Some(true)),
+        "false" | "0" => Ok(Some(false)),
+        _ => Err(Error::malformed_field(name, "is neither true nor false")),
+    }
+}
+
+async fn pairs<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, String)>> {
+    let pairs = Query::from_request_parts(parts, state).await;
+    pairs.map(|Query(pairs)| pairs).map_err(|_| Error::malformed_field("query", "cannot be read"))
+}
+
+/// What a client calls a request, so that repeating it does nothing: the `Idempotency-Key` header.
+pub struct IdempotencyKey(pub Option<String>);
+
+/// The header's name, which is the field's in errors about it.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let key = value.to_str().ok().filter(|key| (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()));
+        let message = || format!("is not 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters");
+        let key = key.ok_or_else(|| Error::Malformed {
+            detail: "A header is malformed.",
+            errors: vec![FieldError { field: IDEMPOTENCY_KEY.to_owned(), message: message() }],
+        })?;
+        Ok(Self(Some(key.to_owned())))
+    }
+}
+
+/// Ids separated by commas, as paths hold them: 1 to 100.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserIds(pub Vec<UserId>);
+
+impl FromStr for UserIds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ids: Result<Vec<UserId>, _> = text.split(',').take(USER_IDS_LEN_MAX + 1).map(str::parse).collect();
+        let ids = ids.map_err(|error| error.to_string())?;
+        if ids.len() > USER_IDS_LEN_MAX { Err(format!("has more than {USER_IDS_LEN_MAX} ids")) } else { Ok(Self(ids)) }
     }
 }
 

@@ -33,10 +33,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     auth::IdentityProvider,
-    config::ServeConfig,
+    config::{Bounds, ServeConfig},
     error::Error,
     metrics::Metrics,
-    routes::{friendships, health, internal, users},
+    routes::{account, blocks, domains, friendships, health, internal, people, search, shares, users},
 };
 pub use serve::serve;
 
@@ -48,7 +48,7 @@ pub struct App {
     /// Told after every commit that has written events.
     outbox_written: Notify,
     service_token_secret: String,
-    friends_max: u32,
+    bounds: Bounds,
     request_time_max: Duration,
 }
 
@@ -67,7 +67,7 @@ impl App {
             metrics: Metrics::new(),
             outbox_written: Notify::new(),
             service_token_secret: config.service_token_secret.clone(),
-            friends_max: config.friends_max,
+            bounds: config.bounds,
             request_time_max: config.request_time_max(),
         }))
     }
@@ -79,15 +79,32 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ping", get(health::ping))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .route("/users/me", get(users::me).post(users::register).put(users::update))
+        .route("/users/me", get(users::me).post(users::register).put(users::update).delete(account::delete))
         .route("/users/me/domain_array/{list}", put(users::update_domains))
-        .route("/users/id/{id}", get(users::profile))
+        .route("/users/me/export", get(account::export))
+        .route("/users/id/{id}", get(people::profile))
+        .route("/users/ids/{ids}", get(people::profiles_of))
+        .route("/users/id/{id}/friends", get(people::friends))
+        .route("/users/id/{id}/friends/count", get(people::friend_count))
+        .route("/users/id/{id}/mutual-friends", get(people::mutual_friends))
+        .route("/users/id/{id}/mutual-friends/count", get(people::mutual_friend_count))
+        .route("/users/search/name/{text}", get(search::by_name))
+        .route("/users/search/email/{text}", get(search::by_email))
         .route("/friendship/check/{id}", get(friendships::check))
         .route("/friendship/requests", get(friendships::incoming).post(friendships::ask))
         .route("/friendship/requests/{id}", get(friendships::outgoing).delete(friendships::decline))
         .route("/friendship/accept", post(friendships::accept))
         .route("/friendship/delete", post(friendships::end))
         .route("/friendship/all", get(friendships::all))
+        .route("/friendship/search/name/{text}", get(search::friends_by_name))
+        .route("/friendship/search/email/{text}", get(search::friends_by_email))
+        .route("/friendship/blocks", get(blocks::list))
+        .route("/friendship/blocks/{id}", put(blocks::block).delete(blocks::unblock))
+        .route("/notifications/share", get(shares::received).post(shares::broadcast))
+        .route("/notifications/share/personal", post(shares::personal))
+        .route("/notifications/share/sent", get(shares::sent))
+        .route("/notifications/share/read", post(shares::read))
+        .route("/domains/share/warnings", get(domains::warnings))
         .route("/internal/users/{id}/social", get(internal::social))
         .fallback(async || Error::NotFound("There is nothing at this address."))
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)

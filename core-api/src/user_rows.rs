@@ -46,6 +46,41 @@ impl SummaryRow {
     }
 }
 
+/// What lists show of a user, with the caller's standing towards them.
+pub struct RelatedRow {
+    pub user_id: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub description: String,
+    pub profile_image_uploaded_at: Option<OffsetDateTime>,
+    pub profile_image_extension: Option<String>,
+    /// Null: there is neither a friendship nor a request.
+    pub accepted: Option<bool>,
+    /// Null where the call does not count.
+    pub mutual_friend_count: Option<i64>,
+}
+
+impl RelatedRow {
+    /// The summary as this caller sees it; nobody has a standing towards themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`stored_id`].
+    pub fn summary(self, caller: &UserId) -> Result<UserSummary> {
+        let other = self.user_id != caller.as_str();
+        let summary = SummaryRow {
+            user_id: self.user_id,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            description: self.description,
+            profile_image_uploaded_at: self.profile_image_uploaded_at,
+            profile_image_extension: self.profile_image_extension,
+        };
+        let summary = summary.summary(other.then(|| FriendshipState::of(self.accepted)))?;
+        Ok(UserSummary { mutual_friend_count: self.mutual_friend_count, ..summary })
+    }
+}
+
 /// What presences show of a user.
 pub struct InfoRow {
     pub user_id: String,

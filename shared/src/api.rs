@@ -19,6 +19,17 @@ pub enum FriendshipState {
     Accepted,
 }
 
+impl FriendshipState {
+    /// From what is stored of two users: whether the request was accepted, if there is one.
+    pub fn of(accepted: Option<bool>) -> Self {
+        match accepted {
+            None => Self::None,
+            Some(false) => Self::Pending,
+            Some(true) => Self::Accepted,
+        }
+    }
+}
+
 impl From<FriendshipState> for u8 {
     fn from(state: FriendshipState) -> Self {
         match state {
@@ -128,6 +139,21 @@ pub struct Friendship {
     pub requested_at: Timestamp,
     /// Null while pending.
     pub accepted_at: Option<Timestamp>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub count: i64,
+    /// The same number, where an old client looks for it.
+    pub count_1: i64,
+}
+
+impl Count {
+    /// The answer for this number.
+    pub fn of(count: i64) -> Self {
+        Self { count, count_1: count }
+    }
 }
 
 /// A page that somebody sent to the caller.

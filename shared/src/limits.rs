@@ -30,6 +30,43 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
 /// Default for the most friends a user may have; configuration of the core may change it.
 pub const FRIENDS_MAX: usize = 1_000;
 
+/// Default for the most requests of one user that wait for an answer; configuration of the core may change it.
+pub const REQUESTS_PENDING_MAX: u32 = 100;
+
+/// Default for the most users one user may ask in a UTC day; configuration of the core may change it.
+pub const REQUESTS_PER_DAY_MAX: u32 = 200;
+
+/// Default for the days in which somebody who declined is not asked again by the same user; configuration of the
+/// core may change it.
+pub const DECLINE_REST_DAYS: u32 = 7;
+
+/// Default for the most shares to all friends in an hour; configuration of the core may change it.
+pub const SHARES_PER_HOUR_MAX: u32 = 60;
+
+/// How long the key of a share keeps a repeat of it from being sent, in hours.
+pub const IDEMPOTENCY_HOURS: i64 = 24;
+
+/// Longest `Idempotency-Key`, in characters.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+/// Most shares marked as read in one call.
+pub const SHARES_READ_LEN_MAX: usize = 1_000;
+
+/// Most users looked up in one call.
+pub const USER_IDS_LEN_MAX: usize = 100;
+
+/// Longest text to search for, in characters.
+pub const SEARCH_CHARS_MAX: usize = 100;
+
+/// Most users, acquaintances aside, that a search looks at. Counting mutual friends is what a search costs.
+pub const SEARCH_CANDIDATES_MAX: i64 = 60;
+
+/// Received shares on a page when the caller names no limit.
+pub const SHARES_PAGE_ITEMS_DEFAULT: u32 = 100;
+
+/// Sent shares, and friends found, on a page when the caller names no limit.
+pub const SHORT_PAGE_ITEMS_DEFAULT: u32 = 10;
+
 /// Items on a page of a list when the caller names no limit.
 pub const PAGE_ITEMS_DEFAULT: u32 = 15;
 

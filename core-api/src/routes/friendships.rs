@@ -19,14 +19,14 @@ use time::OffsetDateTime;
 
 use crate::{
     App,
-    auth::Member,
-    error::{Error, NOT_WITH_YOURSELF, Result},
+    auth::{Caller, Member},
+    config::Bounds,
+    error::{Error, NO_SUCH_USER, NOT_WITH_YOURSELF, Result},
     extract::{Body, Paging, Path},
-    outbox,
+    outbox::{self, Told},
+    routes::SUCCESS,
     user_rows::{SummaryRow, stored_id},
 };
-
-const SUCCESS: Json<Success> = Json(Success { success: true });
 
 const NOTHING_PENDING: Error = Error::NotFound("This user has not asked you.");
 
@@ -58,14 +58,14 @@ pub async fn ask(
     }
     let mut transaction = app.pool.begin().await?;
     if !lock_both(&mut transaction, &me, &other).await? {
-        return Err(Error::NotFound("There is no such user."));
+        return Err(NO_SUCH_USER);
     }
     match between(&mut transaction, &me, &other).await? {
         None => {
-            sqlx::query!("insert into friendships (user_id1, user_id2) values ($1, $2)", me.as_str(), other.as_str())
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
+            may_ask(&app.bounds, &mut transaction, &me, &other).await?;
+            let user = insert_request(&app.bounds, &mut transaction, &me, &other).await?;
+            let events = vec![outbox::passing(other, Change::FriendRequested { user })];
+            outbox::commit(&app, transaction, events).await?;
         }
         Some(request) if request.accepted_at.is_none() && request.user_id1 == other => {
             befriend(&app, transaction, &other, &me).await?;
@@ -75,10 +75,77 @@ pub async fn ask(
     Ok(SUCCESS)
 }
 
+/// Whether a new request from one to the other is in order.
+async fn may_ask(bounds: &Bounds, connection: &mut PgConnection, me: &UserId, other: &UserId) -> Result<()> {
+    let standing = sqlx::query!(
+        r#"select exists (select from hidden where user_id = $1 and hidden_id = $2) as "hidden!",
+            (select count(*) from friendships where user_id1 = $1 and accepted_at is null) as "pending!",
+            (select extract(epoch from declined_at + make_interval(days => $3) - clock_timestamp())::float8
+                from declines where asker_id = $1 and decliner_id = $2) as rest_s"#,
+        me.as_str(),
+        other.as_str(),
+        i32::try_from(bounds.decline_rest_days).unwrap_or(i32::MAX)
+    )
+    .fetch_one(connection)
+    .await?;
+    if standing.hidden {
+        return Err(NO_SUCH_USER);
+    }
+    if let Some(rest_s) = standing.rest_s.filter(|rest_s| *rest_s > 0.0) {
+        let detail = "This user has declined your request. They may ask you at any time.";
+        return Err(Error::TooMany { detail, retry_after_s: rest_s.ceil() as u64 });
+    }
+    if standing.pending >= i64::from(bounds.requests_pending_max) {
+        return Err(Error::Conflict("You have as many unanswered requests as a user can have."));
+    }
+    Ok(())
+}
+
+/// Counts the request against the day's bound, writes it, and gives who asks, as the one asked sees it.
+async fn insert_request(
+    bounds: &Bounds,
+    connection: &mut PgConnection,
+    me: &UserId,
+    other: &UserId,
+) -> Result<UserFriendRequest> {
+    let row = sqlx::query!(
+        r#"with today as (select (clock_timestamp() at time zone 'utc')::date as date),
+        asked as (
+            insert into friendships (user_id1, user_id2, requested_at) values ($1, $2, clock_timestamp())
+            returning requested_at
+        )
+        update users set requests_counted_on = today.date,
+            requests_counted = case when requests_counted_on = today.date then requests_counted else 0 end + 1
+        from today, asked
+        where user_id = $1
+        returning user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension,
+            requested_at, requests_counted,
+            extract(epoch from (today.date + 1) - clock_timestamp() at time zone 'utc')::float8 as "day_left_s!""#,
+        me.as_str(),
+        other.as_str()
+    )
+    .fetch_one(connection)
+    .await?;
+    if i64::from(row.requests_counted) > i64::from(bounds.requests_per_day_max) {
+        // The transaction is given up with all of this.
+        let detail = "You have asked as many users as one can in a day.";
+        return Err(Error::TooMany { detail, retry_after_s: row.day_left_s.ceil() as u64 });
+    }
+    Ok(UserFriendRequest {
+        user_id: me.clone(),
+        first_name: row.first_name,
+        last_name: row.last_name,
+        description: row.description,
+        profile_image_uploaded_at: row.profile_image_uploaded_at.map(Timestamp::from),
+        profile_image_extension: row.profile_image_extension,
+        requested_at: row.requested_at.into(),
+    })
+}
+
 /// `GET /friendship/requests`: who waits for the caller's answer, newest first.
 pub async fn incoming(
     State(app): State<Arc<App>>,
-    Member(me): Member,
+    caller: Caller,
     paging: Paging,
 ) -> Result<Json<Vec<UserFriendRequest>>> {
     let rows = sqlx::query!(
@@ -88,13 +155,13 @@ pub async fn incoming(
         where f.user_id2 = $1 and f.accepted_at is null
         order by f.requested_at desc, u.user_id
         limit $2 offset $3",
-        me.as_str(),
+        caller.user_id.as_str(),
         paging.limit_or_default(),
         paging.offset
     )
     .fetch_all(&app.pool)
     .await?;
-    let requests = rows.into_iter().map(|row| {
+    let requests = caller.found(&app, rows).await?.into_iter().map(|row| {
         Ok(UserFriendRequest {
             user_id: stored_id(row.user_id)?,
             first_name: row.first_name,
@@ -134,8 +201,26 @@ pub async fn decline(
     )
     .execute(&mut *transaction)
     .await?;
-    transaction.commit().await?;
-    if declined.rows_affected() == 0 { Err(NOTHING_PENDING) } else { Ok(SUCCESS) }
+    if declined.rows_affected() == 0 {
+        return Err(NOTHING_PENDING);
+    }
+    keep_decline(&mut transaction, &other, &me).await?;
+    let events = vec![outbox::passing(me, Change::FriendRequestRemoved { user_id: other })];
+    outbox::commit(&app, transaction, events).await?;
+    Ok(SUCCESS)
+}
+
+/// Keeps that somebody was declined, so that they do not ask again at once.
+async fn keep_decline(connection: &mut PgConnection, asker: &UserId, decliner: &UserId) -> Result<()> {
+    sqlx::query!(
+        "insert into declines (asker_id, decliner_id, declined_at) values ($1, $2, clock_timestamp())
+        on conflict (asker_id, decliner_id) do update set declined_at = excluded.declined_at",
+        asker.as_str(),
+        decliner.as_str()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The body that names whose request is accepted.
@@ -186,31 +271,73 @@ pub async fn end(
     }
     let mut transaction = app.pool.begin().await?;
     lock_both(&mut transaction, &user_id1, &user_id2).await?;
-    let ended = sqlx::query!(
-        r#"delete from friendships
-        where least(user_id1, user_id2) = least($1, $2) and greatest(user_id1, user_id2) = greatest($1, $2)
-        returning accepted_at is not null as "accepted!""#,
-        user_id1.as_str(),
-        user_id2.as_str()
-    )
-    .fetch_optional(&mut *transaction)
-    .await?;
-    if ended.is_some_and(|ended| ended.accepted) {
-        let bumped = outbox::bump(&mut transaction, &[&user_id1, &user_id2]).await?;
-        let events = bumped.into_iter().map(|(recipient, bumped)| {
-            let other = if recipient == user_id1 { &user_id2 } else { &user_id1 };
-            let change = Change::FriendRemoved { user_id: other.clone() };
-            outbox::told(recipient, bumped.version, change)
-        });
-        outbox::commit(&app, transaction, events.collect()).await?;
-    } else {
-        transaction.commit().await?;
+    let parted = part(&mut transaction, &user_id1, &user_id2).await?;
+    if let Some(Parted::Request { asker, asked }) = &parted
+        && *asked == me
+    {
+        keep_decline(&mut transaction, asker, asked).await?;
     }
+    let events = match parted {
+        Some(parted) => parted.events(&mut transaction).await?,
+        None => Vec::new(),
+    };
+    outbox::commit(&app, transaction, events).await?;
     Ok(SUCCESS)
 }
 
+/// What there was between two users.
+pub enum Parted {
+    Friends(UserId, UserId),
+    Request { asker: UserId, asked: UserId },
+}
+
+impl Parted {
+    /// Who is to hear that it is over. Of friends, the social versions grow.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn events(self, connection: &mut PgConnection) -> Result<Vec<Told>> {
+        match self {
+            Self::Friends(one, other) => {
+                let bumped = outbox::bump(connection, &[&one, &other]).await?;
+                let told = bumped.into_iter().map(|(recipient, bumped)| {
+                    let friend = if recipient == one { &other } else { &one };
+                    outbox::told(recipient, bumped.version, Change::FriendRemoved { user_id: friend.clone() })
+                });
+                Ok(told.collect())
+            }
+            Self::Request { asker, asked } => {
+                Ok(vec![outbox::passing(asked, Change::FriendRequestRemoved { user_id: asker })])
+            }
+        }
+    }
+}
+
+/// Ends whatever there is between two users, whom the transaction has locked.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn part(connection: &mut PgConnection, one: &UserId, other: &UserId) -> Result<Option<Parted>> {
+    let row = sqlx::query!(
+        r#"delete from friendships
+        where least(user_id1, user_id2) = least($1, $2) and greatest(user_id1, user_id2) = greatest($1, $2)
+        returning user_id1, accepted_at is not null as "accepted!""#,
+        one.as_str(),
+        other.as_str()
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| {
+        let (asker, asked) = if row.user_id1 == one.as_str() { (one, other) } else { (other, one) };
+        let (asker, asked) = (asker.clone(), asked.clone());
+        if row.accepted { Parted::Friends(asker, asked) } else { Parted::Request { asker, asked } }
+    }))
+}
+
 /// `GET /friendship/all`: all friends by name; only when the caller names a limit, a page of them.
-pub async fn all(State(app): State<Arc<App>>, Member(me): Member, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
+pub async fn all(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,
         "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
@@ -219,18 +346,22 @@ pub async fn all(State(app): State<Arc<App>>, Member(me): Member, paging: Paging
         where f.user_id = $1
         order by u.first_name, u.last_name, u.user_id
         limit $2 offset $3",
-        me.as_str(),
+        caller.user_id.as_str(),
         paging.limit,
         paging.offset
     )
     .fetch_all(&app.pool)
     .await?;
-    let friends = rows.into_iter().map(|row| row.summary(Some(FriendshipState::Accepted)));
+    let friends = caller.found(&app, rows).await?.into_iter().map(|row| row.summary(Some(FriendshipState::Accepted)));
     friends.collect::<Result<_>>().map(Json)
 }
 
 /// Locks both users until the transaction ends. False: at least one of them does not exist.
-async fn lock_both(connection: &mut PgConnection, one: &UserId, other: &UserId) -> Result<bool> {
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn lock_both(connection: &mut PgConnection, one: &UserId, other: &UserId) -> Result<bool> {
     let ids = [one.as_str().to_owned(), other.as_str().to_owned()];
     let locked =
         sqlx::query!("select user_id from users where user_id = any($1) order by user_id for no key update", &ids)
@@ -267,13 +398,20 @@ async fn befriend(app: &App, mut transaction: Transaction<'_, Postgres>, asker: 
             sqlx::query_scalar!(r#"select count(*) as "count!" from friends where user_id = $1"#, user_id.as_str())
                 .fetch_one(&mut *transaction)
                 .await?;
-        if friends >= i64::from(app.friends_max) {
+        if friends >= i64::from(app.bounds.friends_max) {
             return Err(Error::Conflict("One of you has as many friends as a user can have."));
         }
     }
     // The clock and not the start of the transaction: that may lie before the request, which it waited for.
     sqlx::query!(
         "update friendships set accepted_at = clock_timestamp() where user_id1 = $1 and user_id2 = $2",
+        asker.as_str(),
+        asked.as_str()
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "delete from declines where (asker_id, decliner_id) in (($1, $2), ($2, $1))",
         asker.as_str(),
         asked.as_str()
     )
@@ -287,6 +425,8 @@ async fn befriend(app: &App, mut transaction: Transaction<'_, Postgres>, asker: 
     let asker = asker.row.summary(Some(FriendshipState::Accepted))?;
     let asked = asked.row.summary(Some(FriendshipState::Accepted))?;
     let events = vec![
+        // The devices of who was asked still show the request.
+        outbox::passing(asked.user_id.clone(), Change::FriendRequestRemoved { user_id: asker.user_id.clone() }),
         outbox::told(asker.user_id.clone(), asker_version, Change::FriendAccepted { user: asked.clone() }),
         outbox::told(asked.user_id, asked_version, Change::FriendAccepted { user: asker }),
     ];

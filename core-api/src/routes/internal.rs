@@ -16,7 +16,7 @@ use shared::{api::UserInfo, ids::UserId, internal::Social};
 use crate::{
     App,
     auth::Edge,
-    error::{Error, Result},
+    error::{NO_SUCH_USER, Result},
     extract::Path,
     outbox,
     user_rows::{InfoRow, StoredPolicy},
@@ -39,7 +39,7 @@ pub async fn social(
     )
     .fetch_optional(&app.pool)
     .await?
-    .ok_or(Error::NotFound("There is no such user."))?;
+    .ok_or(NO_SUCH_USER)?;
     let version = outbox::version(user.social_version)?;
     let etag = [(ETAG, format!("\"{version}\""))];
     if names(&headers, version) {

@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use serde::{Deserialize, Deserializer};
 use shared::{
-    api::{FriendshipState, UserPrivate, UserPublic},
+    api::UserPrivate,
     ids::UserId,
     internal::Change,
     limits::{DOMAIN_LIST_LEN_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, PROFILE_TEXT_CHARS_MAX},
@@ -21,12 +21,13 @@ use crate::{
     auth::Caller,
     default_domains,
     error::{Error, Result},
-    extract::{Body, Path},
+    extract::{Body, Path, bounded_text},
     outbox,
-    user_rows::{StoredPolicy, SummaryRow, UserRow},
+    user_rows::{StoredPolicy, UserRow},
 };
 
-const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.");
+/// 404 by which clients know that they have to register.
+pub const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.");
 
 /// The body of a registration. Unlike the other texts, names are trimmed.
 #[derive(Deserialize, Validate)]
@@ -47,8 +48,8 @@ pub async fn register(
     caller: Caller,
     Body(new): Body<NewUser>,
 ) -> Result<(StatusCode, Json<UserPrivate>)> {
-    let email = caller.email.as_deref().filter(|email| is_acceptable(email) && !email.is_empty());
-    let email = email.filter(|email| email.chars().count() <= EMAIL_CHARS_MAX);
+    let email = caller.email.as_deref().filter(|email| !email.is_empty());
+    let email = email.filter(|email| bounded_text(email, EMAIL_CHARS_MAX).is_ok());
     let email = email.ok_or_else(|| Error::invalid_field("email", "the token carries no usable e-mail address"))?;
     let policy = StoredPolicy::of(&default_domains::policy()?);
     let mut transaction = app.pool.begin().await?;
@@ -204,59 +205,6 @@ pub async fn update_domains(
     save_policy(&app, transaction, &caller.user_id, &before, policy).await
 }
 
-/// `GET /users/id/{id}`: a profile as its owner lets others see it.
-pub async fn profile(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path(user_id): Path<UserId>,
-) -> Result<Json<UserPublic>> {
-    let row = sqlx::query!(
-        r#"select user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension,
-            case when dob_public then dob end as dob,
-            case when gender_public then gender end as gender,
-            case when school_public then school end as school,
-            case when work_public then work end as work,
-            case when location_public then location end as location,
-            (select accepted_at is not null from friendships
-                where least(user_id1, user_id2) = least($1, $2) and greatest(user_id1, user_id2) = greatest($1, $2)
-            ) as accepted,
-            (select count(*) from friends mine join friends theirs using (friend_id)
-                where mine.user_id = $2 and theirs.user_id = $1
-            ) as "mutual_friend_count!"
-        from users where user_id = $1"#,
-        user_id.as_str(),
-        caller.user_id.as_str()
-    )
-    .fetch_optional(&app.pool)
-    .await?
-    .ok_or(Error::NotFound("There is no such user."))?;
-    let friendship_state = match row.accepted {
-        None => FriendshipState::None,
-        Some(false) => FriendshipState::Pending,
-        Some(true) => FriendshipState::Accepted,
-    };
-    let summary = SummaryRow {
-        user_id: row.user_id,
-        first_name: row.first_name,
-        last_name: row.last_name,
-        description: row.description,
-        profile_image_uploaded_at: row.profile_image_uploaded_at,
-        profile_image_extension: row.profile_image_extension,
-    };
-    // Nobody stands in any way to themselves.
-    let other = user_id != caller.user_id;
-    let mut summary = summary.summary(other.then_some(friendship_state))?;
-    summary.mutual_friend_count = other.then_some(row.mutual_friend_count);
-    Ok(Json(UserPublic {
-        summary,
-        dob: row.dob.map(|date| date.to_string()),
-        gender: row.gender,
-        school: row.school,
-        work: row.work,
-        location: row.location,
-    }))
-}
-
 /// The caller's share settings, which nobody changes until the transaction ends.
 async fn lock_policy(transaction: &mut Transaction<'_, Postgres>, user_id: &UserId) -> Result<SharePolicy> {
     let stored = sqlx::query_as!(
@@ -310,31 +258,16 @@ fn parse_date(text: &str) -> Option<Date> {
     Date::parse(text, DATE).ok()
 }
 
-/// PostgreSQL keeps every character of a text but this.
-fn is_acceptable(text: &str) -> bool {
-    !text.contains('\0')
-}
-
-fn bounded(text: &str, chars_max: usize) -> garde::Result {
-    if !is_acceptable(text) {
-        return Err(garde::Error::new("contains a character that cannot be stored"));
-    }
-    if text.chars().count() > chars_max {
-        return Err(garde::Error::new(format!("has more than {chars_max} characters")));
-    }
-    Ok(())
-}
-
 fn filled_name(text: &str, (): &()) -> garde::Result {
-    if text.trim().is_empty() { Err(garde::Error::new("is empty")) } else { bounded(text.trim(), NAME_CHARS_MAX) }
+    if text.trim().is_empty() { Err(garde::Error::new("is empty")) } else { bounded_text(text.trim(), NAME_CHARS_MAX) }
 }
 
 fn name(text: &str, (): &()) -> garde::Result {
-    bounded(text.trim(), NAME_CHARS_MAX)
+    bounded_text(text.trim(), NAME_CHARS_MAX)
 }
 
 fn profile_text(text: &Option<String>, (): &()) -> garde::Result {
-    text.as_deref().map_or(Ok(()), |text| bounded(text, PROFILE_TEXT_CHARS_MAX))
+    text.as_deref().map_or(Ok(()), |text| bounded_text(text, PROFILE_TEXT_CHARS_MAX))
 }
 
 fn date(text: &Option<String>, (): &()) -> garde::Result {

@@ -204,11 +204,13 @@ impl World {
 
     /// The events that wait in the outbox, oldest first, as `(recipient, kind, version, payload)`.
     pub async fn outbox(&self) -> Vec<(String, String, i64, Value)> {
-        sqlx::query_as("select recipient, kind, version, payload
-            from outbox, unnest(recipients, versions) as event (recipient, version) order by recipient, version, kind")
-            .fetch_all(&self.pool)
-            .await
-            .unwrap()
+        sqlx::query_as(
+            "select recipient, kind, version, payload
+            from outbox, unnest(recipients, versions) as event (recipient, version) order by recipient, version, kind",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
     }
 }
 

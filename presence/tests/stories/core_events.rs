@@ -186,10 +186,7 @@ fn requests_and_shares_are_passed_on_to_every_socket_of_their_recipient() {
             Change::ShareReceived { notification: notification.clone() },
             ServerMessage::ShareNotification { notification },
         ),
-        (
-            Change::ShareRead { event_ids: vec![share] },
-            ServerMessage::ShareNotificationRead { event_ids: vec![share] },
-        ),
+        (Change::ShareRead { event_ids: vec![share] }, ServerMessage::ShareNotificationRead { event_ids: vec![share] }),
     ] {
         let event = town.passing_event("alice", change);
         town.deliver([event.clone(), event]);

@@ -1,0 +1,103 @@
+//! Blocks: `/friendship/blocks/…`. Two users of whom one has blocked the other do not exist for each other.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use shared::{
+    api::{Success, UserSummary},
+    ids::UserId,
+};
+
+use crate::{
+    App,
+    auth::{Caller, Member},
+    error::{NO_SUCH_USER, NOT_WITH_YOURSELF, Result},
+    extract::{Paging, Path},
+    outbox,
+    routes::{
+        SUCCESS,
+        friendships::{Parted, lock_both, part},
+    },
+    user_rows::SummaryRow,
+};
+
+/// `PUT /friendship/blocks/{id}`: blocks somebody. What there was between the two ends.
+pub async fn block(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(other): Path<UserId>,
+) -> Result<Json<Success>> {
+    if me == other {
+        return Err(NOT_WITH_YOURSELF);
+    }
+    let mut transaction = app.pool.begin().await?;
+    if !lock_both(&mut transaction, &me, &other).await? {
+        return Err(NO_SUCH_USER);
+    }
+    let blocks = sqlx::query!(
+        r#"select exists (select from blocks where blocker_id = $1 and blocked_id = $2) as "mine!",
+            exists (select from blocks where blocker_id = $2 and blocked_id = $1) as "theirs!""#,
+        me.as_str(),
+        other.as_str()
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    if blocks.mine {
+        return Ok(SUCCESS);
+    }
+    if blocks.theirs {
+        return Err(NO_SUCH_USER);
+    }
+    sqlx::query!("insert into blocks (blocker_id, blocked_id) values ($1, $2)", me.as_str(), other.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    let parted = part(&mut transaction, &me, &other).await?;
+    if !matches!(parted, Some(Parted::Friends(..))) {
+        outbox::bump(&mut transaction, &[&me]).await?;
+    }
+    let events = match parted {
+        Some(parted) => parted.events(&mut transaction).await?,
+        None => Vec::new(),
+    };
+    outbox::commit(&app, transaction, events).await?;
+    Ok(SUCCESS)
+}
+
+/// `DELETE /friendship/blocks/{id}`: takes a block back; what it ended stays ended.
+pub async fn unblock(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(other): Path<UserId>,
+) -> Result<Json<Success>> {
+    let mut transaction = app.pool.begin().await?;
+    lock_both(&mut transaction, &me, &other).await?;
+    let unblocked =
+        sqlx::query!("delete from blocks where blocker_id = $1 and blocked_id = $2", me.as_str(), other.as_str())
+            .execute(&mut *transaction)
+            .await?;
+    if unblocked.rows_affected() > 0 {
+        outbox::bump(&mut transaction, &[&me]).await?;
+    }
+    transaction.commit().await?;
+    Ok(SUCCESS)
+}
+
+/// `GET /friendship/blocks`: whom the caller has blocked, by name.
+pub async fn list(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
+    let rows = sqlx::query_as!(
+        SummaryRow,
+        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+            u.profile_image_extension
+        from blocks b join users u on u.user_id = b.blocked_id
+        where b.blocker_id = $1
+        order by u.first_name, u.last_name, u.user_id
+        limit $2 offset $3",
+        caller.user_id.as_str(),
+        paging.limit_or_default(),
+        paging.offset
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    let blocked = caller.found(&app, rows).await?.into_iter().map(|row| row.summary(None));
+    blocked.collect::<Result<_>>().map(Json)
+}

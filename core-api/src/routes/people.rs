@@ -1,0 +1,251 @@
+//! Other users and who their friends are: `/users/id/…` and `/users/ids/…`.
+//!
+//! Users one of whom has blocked the other do not exist for each other: not as an address, not in a list, not
+//! in a count.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json, extract::State};
+use shared::{
+    api::{Count, FriendshipState, UserPublic, UserSummary},
+    ids::UserId,
+};
+use time::{Date, OffsetDateTime};
+
+use crate::{
+    App,
+    auth::{Caller, Member},
+    error::{NO_ACCOUNT, NO_SUCH_USER, Result},
+    extract::{Paging, Path, UserIds},
+    user_rows::{RelatedRow, SummaryRow},
+};
+
+/// `GET /users/id/{id}`: a profile as its owner lets others see it.
+pub async fn profile(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+) -> Result<Json<UserPublic>> {
+    let found = profiles(&app, &caller.user_id, &[user_id.as_str().to_owned()]).await?.pop();
+    match found {
+        Some(row) if row.caller_is_member => row.public(&caller.user_id).map(Json),
+        Some(_) => Err(NO_ACCOUNT),
+        None => {
+            must_be_visible(&app, &caller.user_id, &user_id).await?;
+            Err(NO_SUCH_USER)
+        }
+    }
+}
+
+/// `GET /users/ids/{id,id,…}`: profiles in the order asked for; who does not exist is left out.
+pub async fn profiles_of(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(UserIds(ids)): Path<UserIds>,
+) -> Result<Json<Vec<UserPublic>>> {
+    let texts: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
+    let rows = profiles(&app, &me, &texts).await?;
+    let mut found: BTreeMap<UserId, UserPublic> = BTreeMap::new();
+    for row in rows {
+        let profile = row.public(&me)?;
+        found.insert(profile.summary.user_id.clone(), profile);
+    }
+    Ok(Json(ids.iter().filter_map(|id| found.remove(id)).collect()))
+}
+
+struct ProfileRow {
+    user_id: String,
+    first_name: String,
+    last_name: String,
+    description: String,
+    profile_image_uploaded_at: Option<OffsetDateTime>,
+    profile_image_extension: Option<String>,
+    dob: Option<Date>,
+    gender: Option<String>,
+    school: Option<String>,
+    work: Option<String>,
+    location: Option<String>,
+    /// Null: there is neither a friendship nor a request.
+    accepted: Option<bool>,
+    mutual_friend_count: i64,
+    caller_is_member: bool,
+}
+
+async fn profiles(app: &App, me: &UserId, ids: &[String]) -> Result<Vec<ProfileRow>> {
+    let rows = sqlx::query_as!(
+        ProfileRow,
+        r#"select u.user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension,
+            case when dob_public then dob end as dob,
+            case when gender_public then gender end as gender,
+            case when school_public then school end as school,
+            case when work_public then work end as work,
+            case when location_public then location end as location,
+            (select accepted_at is not null from friendships
+                where least(user_id1, user_id2) = least(u.user_id, $2)
+                    and greatest(user_id1, user_id2) = greatest(u.user_id, $2)
+            ) as accepted,
+            (select count(*) from friends mine join friends theirs using (friend_id)
+                where mine.user_id = $2 and theirs.user_id = u.user_id
+            ) as "mutual_friend_count!",
+            exists (select from users me where me.user_id = $2) as "caller_is_member!"
+        from users u
+        where u.user_id = any($1) and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = u.user_id)"#,
+        ids,
+        me.as_str()
+    );
+    Ok(rows.fetch_all(&app.pool).await?)
+}
+
+impl ProfileRow {
+    fn public(self, me: &UserId) -> Result<UserPublic> {
+        let summary = SummaryRow {
+            user_id: self.user_id,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            description: self.description,
+            profile_image_uploaded_at: self.profile_image_uploaded_at,
+            profile_image_extension: self.profile_image_extension,
+        };
+        let other = summary.user_id != me.as_str();
+        let mut summary = summary.summary(other.then(|| FriendshipState::of(self.accepted)))?;
+        summary.mutual_friend_count = other.then_some(self.mutual_friend_count);
+        Ok(UserPublic {
+            summary,
+            dob: self.dob.map(|date| date.to_string()),
+            gender: self.gender,
+            school: self.school,
+            work: self.work,
+            location: self.location,
+        })
+    }
+}
+
+/// Why a query about somebody found nothing: 403 when the caller has no account, 404 when the other one does not
+/// exist for them.
+async fn must_be_visible(app: &App, me: &UserId, other: &UserId) -> Result<()> {
+    let row = sqlx::query!(
+        r#"select exists (select from users where user_id = $1) as "member!",
+            exists (
+                select from users u where u.user_id = $2
+                    and not exists (select from hidden h where h.user_id = $1 and h.hidden_id = u.user_id)
+            ) as "visible!""#,
+        me.as_str(),
+        other.as_str()
+    )
+    .fetch_one(&app.pool)
+    .await?;
+    match (row.member, row.visible) {
+        (false, _) => Err(NO_ACCOUNT),
+        (true, false) => Err(NO_SUCH_USER),
+        (true, true) => Ok(()),
+    }
+}
+
+/// `GET /users/id/{id}/friends`: somebody's friends by name, each with the caller's own standing towards them.
+pub async fn friends(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    let rows = sqlx::query_as!(
+        RelatedRow,
+        r#"select u.user_id as "user_id!", u.first_name as "first_name!", u.last_name as "last_name!",
+            u.description as "description!", u.profile_image_uploaded_at, u.profile_image_extension,
+            (select f.accepted_at is not null from friendships f
+                where least(f.user_id1, f.user_id2) = least(u.user_id, $2)
+                    and greatest(f.user_id1, f.user_id2) = greatest(u.user_id, $2)
+            ) as accepted,
+            null::bigint as mutual_friend_count
+        from (
+            select u.* from friends f join users u on u.user_id = f.friend_id
+            where f.user_id = $1
+                and not exists (select from hidden h where h.user_id = $2 and h.hidden_id in ($1, u.user_id))
+                and exists (select from users me where me.user_id = $2)
+            order by u.first_name, u.last_name, u.user_id
+            limit $3 offset $4
+        ) u
+        order by u.first_name, u.last_name, u.user_id"#,
+        user_id.as_str(),
+        caller.user_id.as_str(),
+        paging.limit_or_default(),
+        paging.offset
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    if rows.is_empty() {
+        must_be_visible(&app, &caller.user_id, &user_id).await?;
+    }
+    rows.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
+}
+
+/// `GET /users/id/{id}/friends/count`.
+pub async fn friend_count(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(user_id): Path<UserId>,
+) -> Result<Json<Count>> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from friends f
+        where f.user_id = $1
+            and not exists (select from hidden h where h.user_id = $2 and h.hidden_id in ($1, f.friend_id))"#,
+        user_id.as_str(),
+        me.as_str()
+    )
+    .fetch_one(&app.pool)
+    .await?;
+    if count == 0 {
+        must_be_visible(&app, &me, &user_id).await?;
+    }
+    Ok(Json(Count::of(count)))
+}
+
+/// `GET /users/id/{id}/mutual-friends`: who is a friend of both, by name.
+pub async fn mutual_friends(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(user_id): Path<UserId>,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    let rows = sqlx::query_as!(
+        SummaryRow,
+        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+            u.profile_image_extension
+        from friends mine join friends theirs using (friend_id) join users u on u.user_id = friend_id
+        where mine.user_id = $2 and theirs.user_id = $1
+            and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)
+        order by u.first_name, u.last_name, u.user_id
+        limit $3 offset $4",
+        user_id.as_str(),
+        me.as_str(),
+        paging.limit_or_default(),
+        paging.offset
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    if rows.is_empty() {
+        must_be_visible(&app, &me, &user_id).await?;
+    }
+    rows.into_iter().map(|row| row.summary(Some(FriendshipState::Accepted))).collect::<Result<_>>().map(Json)
+}
+
+/// `GET /users/id/{id}/mutual-friends/count`.
+pub async fn mutual_friend_count(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(user_id): Path<UserId>,
+) -> Result<Json<Count>> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from friends mine join friends theirs using (friend_id)
+        where mine.user_id = $2 and theirs.user_id = $1
+            and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)"#,
+        user_id.as_str(),
+        me.as_str()
+    )
+    .fetch_one(&app.pool)
+    .await?;
+    if count == 0 {
+        must_be_visible(&app, &me, &user_id).await?;
+    }
+    Ok(Json(Count::of(count)))
+}

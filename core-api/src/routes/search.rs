@@ -1,0 +1,246 @@
+//! Finding users by what they are called or by their e-mail address: `/users/search/…`, `/friendship/search/…`.
+//!
+//! A search among everybody has two steps. The first collects candidates: every acquaintance who matches, and a
+//! bounded number of others, from an index. The second ranks them. So a search costs the same whether a text
+//! fits ten users or a million.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use axum::{Json, extract::State};
+use shared::{
+    api::{FriendshipState, UserSummary},
+    limits::{SEARCH_CANDIDATES_MAX, SEARCH_CHARS_MAX, SHORT_PAGE_ITEMS_DEFAULT},
+};
+
+use crate::{
+    App,
+    auth::Caller,
+    error::Result,
+    extract::{Exact, Paging, Path},
+    user_rows::{RelatedRow, SummaryRow},
+};
+
+/// From this many characters on, an index finds a text inside a name; a shorter one only at its beginning.
+const INSIDE_CHARS_MIN: usize = 3;
+
+/// A text to search for: 1 to 100 characters, of which none has a meaning of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchText(String);
+
+/// Text that cannot be searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadSearchText;
+
+impl fmt::Display for BadSearchText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "is not 1 to {SEARCH_CHARS_MAX} characters")
+    }
+}
+
+impl FromStr for SearchText {
+    type Err = BadSearchText;
+
+    fn from_str(text: &str) -> Result<Self, BadSearchText> {
+        let text = text.trim();
+        let fits = (1..=SEARCH_CHARS_MAX).contains(&text.chars().count());
+        if fits && !text.contains('\0') { Ok(Self(text.to_owned())) } else { Err(BadSearchText) }
+    }
+}
+
+impl SearchText {
+    /// The text as it stands within a pattern of LIKE.
+    fn escaped(&self) -> String {
+        let mut escaped = String::with_capacity(self.0.len());
+        for c in self.0.chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+        }
+        escaped
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}%", self.escaped())
+    }
+
+    fn suffix(&self) -> String {
+        format!("%{}", self.escaped())
+    }
+
+    fn inside(&self) -> String {
+        format!("%{}%", self.escaped())
+    }
+
+    /// From an index, how this text is found among everybody: inside, or, too short for that, at the beginning.
+    fn findable(&self) -> String {
+        if self.0.chars().count() < INSIDE_CHARS_MIN { self.prefix() } else { self.inside() }
+    }
+}
+
+/// `GET /users/search/name/{text}`: by first and last name, among everybody.
+pub async fn by_name(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(text): Path<SearchText>,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    // Kept apart, so that the bound on the number is not a reason to look through the whole table for it.
+    let candidates = sqlx::query_scalar!(
+        r#"with matching as materialized (
+            select user_id from users where lower(first_name || ' ' || last_name) like lower($1)
+        )
+        select user_id from matching limit $2"#,
+        text.findable(),
+        SEARCH_CANDIDATES_MAX
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    rank(&app, &caller, &text, By::Name, &candidates, paging).await
+}
+
+/// `GET /users/search/email/{text}`: by the whole address, or by a part of one that its owner made public.
+pub async fn by_email(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(text): Path<SearchText>,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    let candidates = sqlx::query_scalar!(
+        r#"with matching as materialized (
+            select user_id from users where email_public and lower(email) like lower($1)
+        )
+        select user_id as "user_id!" from users where lower(email) = lower($3)
+        union
+        (select user_id from matching limit $2)"#,
+        text.findable(),
+        SEARCH_CANDIDATES_MAX,
+        text.0
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    rank(&app, &caller, &text, By::Email, &candidates, paging).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Name,
+    Email,
+}
+
+/// Ranks candidates together with all acquaintances who match: friends before those with a request under way
+/// before others, then by mutual friends, by where the text stands, and by id.
+async fn rank(
+    app: &App,
+    caller: &Caller,
+    text: &SearchText,
+    by: By,
+    candidates: &[String],
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    let rows = sqlx::query_as!(
+        RelatedRow,
+        r#"with acquaintance as materialized (
+            select user_id2 as user_id, accepted_at is not null as accepted from friendships where user_id1 = $1
+            union all
+            select user_id1, accepted_at is not null from friendships where user_id2 = $1
+        ),
+        candidate as (
+            select unnest($2::text[]) as user_id
+            union
+            select user_id from acquaintance
+        ),
+        found as (
+            select u.*, case when $3 then lower(u.email) else lower(u.first_name || ' ' || u.last_name) end as text
+            from candidate c join users u using (user_id)
+        ),
+        matching as materialized (
+            select f.*, a.accepted,
+                case when text like lower($5) then 3 when text like lower($6) then 2 else 1 end as match
+            from found f left join acquaintance a using (user_id)
+            where text like lower($4) and (not $3 or f.email_public or text = lower($7))
+                and f.user_id <> $1
+                and exists (select from users me where me.user_id = $1)
+                and not exists (select from hidden h where h.user_id = $1 and h.hidden_id = f.user_id)
+        )
+        select m.user_id as "user_id!", m.first_name as "first_name!", m.last_name as "last_name!",
+            m.description as "description!", m.profile_image_uploaded_at, m.profile_image_extension, m.accepted,
+            mutual.count as mutual_friend_count
+        from matching m
+        cross join lateral (
+            select count(*) from friends theirs join acquaintance mine on mine.user_id = theirs.friend_id
+            where theirs.user_id = m.user_id and mine.accepted
+        ) mutual
+        order by case when m.accepted then 2 when not m.accepted then 1 else 0 end desc, mutual.count desc,
+            m.match desc, m.user_id desc
+        limit $8 offset $9"#,
+        caller.user_id.as_str(),
+        candidates,
+        by == By::Email,
+        text.inside(),
+        text.prefix(),
+        text.suffix(),
+        text.0,
+        paging.limit_or_default(),
+        paging.offset
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    caller.found(app, rows).await?.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
+}
+
+/// `GET /friendship/search/name/{text}`: friends by first and last name, in the order of their names.
+pub async fn friends_by_name(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(text): Path<SearchText>,
+    exact: Exact,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    among_friends(&app, &caller, &text, By::Name, exact, paging).await
+}
+
+/// `GET /friendship/search/email/{text}`: friends by the whole address, or by a part of one that its owner made
+/// public.
+pub async fn friends_by_email(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(text): Path<SearchText>,
+    exact: Exact,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    among_friends(&app, &caller, &text, By::Email, exact, paging).await
+}
+
+async fn among_friends(
+    app: &App,
+    caller: &Caller,
+    text: &SearchText,
+    by: By,
+    Exact(exact): Exact,
+    paging: Paging,
+) -> Result<Json<Vec<UserSummary>>> {
+    let rows = sqlx::query_as!(
+        SummaryRow,
+        "select user_id, first_name, last_name, description, profile_image_uploaded_at, profile_image_extension
+        from (
+            select u.*, case when $2 then lower(u.email) else lower(u.first_name || ' ' || u.last_name) end as text
+            from friends f join users u on u.user_id = f.friend_id
+            where f.user_id = $1
+        ) friend
+        where text = lower($3) or not $4 and text like lower($5) and (not $2 or email_public)
+        order by first_name, last_name, user_id
+        limit $6 offset $7",
+        caller.user_id.as_str(),
+        by == By::Email,
+        text.0,
+        exact,
+        text.inside(),
+        paging.limit_or(SHORT_PAGE_ITEMS_DEFAULT),
+        paging.offset
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    let friends = caller.found(app, rows).await?.into_iter().map(|row| row.summary(Some(FriendshipState::Accepted)));
+    friends.collect::<Result<_>>().map(Json)
+}
