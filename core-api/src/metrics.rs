@@ -94,13 +94,13 @@ impl Metrics {
         self.connections.set(i64::from(app.pool.size()));
         self.connections_idle.set(i64::try_from(app.pool.num_idle()).unwrap_or(i64::MAX));
         let outbox = sqlx::query!(
-            r#"select count(*) as "events!",
+            r#"select coalesce(sum(cardinality(recipients)), 0)::float8 as "events!",
                 coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as "oldest_s!"
             from outbox"#
         )
         .fetch_one(&app.pool)
         .await;
-        let (events, oldest_s) = outbox.map_or((f64::NAN, f64::NAN), |row| (row.events as f64, row.oldest_s));
+        let (events, oldest_s) = outbox.map_or((f64::NAN, f64::NAN), |row| (row.events, row.oldest_s));
         self.outbox_events.set(events);
         self.outbox_oldest_s.set(oldest_s);
     }

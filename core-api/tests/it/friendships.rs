@@ -43,7 +43,12 @@ async fn a_request_waits_for_the_one_who_was_asked(pool: PgPool) {
     assert_eq!(waiting, expected);
     assert_eq!(world.get("alice", "/friendship/requests").await.body, json!([]));
     assert_eq!(world.get("bob", "/friendship/all").await.body, json!([]));
-    assert_eq!(world.outbox().await, []);
+    let alice = waiting[0].clone();
+    let (recipient, kind, version, mut payload) = world.outbox().await.remove(0);
+    take_time(&mut payload["user"], "requested_at");
+    assert_eq!((recipient.as_str(), kind.as_str(), version), ("bob", "friend.requested", 0));
+    assert_eq!(payload, json!({ "user": alice }));
+    assert_eq!(world.told().await.len(), 1);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -75,7 +80,13 @@ async fn accepting_makes_friends_and_tells_both(pool: PgPool) {
         ("alice".to_owned(), kind.clone(), 2, json!({"user": bob})),
         ("bob".to_owned(), kind, 2, json!({"user": alice})),
     ];
-    assert_eq!(world.outbox().await, told);
+    let events = world.outbox().await;
+    let accepted: Vec<_> = events.iter().filter(|(_, kind, ..)| kind == "friend.accepted").cloned().collect();
+    assert_eq!(accepted, told);
+    // The request is off the other devices of who was asked.
+    let settled = events.iter().find(|(_, kind, ..)| kind == "friend.request-removed").unwrap();
+    assert_eq!((settled.0.as_str(), &settled.3), ("bob", &json!({"user_id": "alice"})));
+    assert_eq!(events.len(), 4);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -92,7 +103,9 @@ async fn asking_or_accepting_again_changes_nothing(pool: PgPool) {
     ask(&world, "alice", "bob").await;
     ask(&world, "bob", "alice").await;
     assert_eq!(world.get("alice", "/friendship/check/bob").await.body, accepted);
-    assert_eq!(world.outbox().await.len(), 2);
+    let told =
+        ["alice friend.accepted 2", "bob friend.request-removed 0", "bob friend.requested 0", "bob friend.accepted 2"];
+    assert_eq!(world.told().await, told);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -104,7 +117,8 @@ async fn asking_somebody_who_has_asked_accepts_at_once(pool: PgPool) {
     let friendship = world.get("bob", "/friendship/check/alice").await.body;
     assert_eq!(friendship["user_id1"], "alice");
     assert!(friendship["accepted_at"].is_string());
-    assert_eq!(world.outbox().await.len(), 2);
+    let accepted: Vec<_> = world.told().await.into_iter().filter(|told| told.contains("accepted")).collect();
+    assert_eq!(accepted, ["alice friend.accepted 2", "bob friend.accepted 2"]);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -152,8 +166,11 @@ async fn declining_removes_the_request_and_nothing_else(pool: PgPool) {
     world.delete("bob", "/friendship/requests/alice").await.is_success();
     assert_eq!(world.get("alice", "/friendship/check/bob").await.text, "null");
     world.delete("bob", "/friendship/requests/alice").await.is_problem(404);
-    world.befriend("alice", "bob").await;
-    world.delete("bob", "/friendship/requests/alice").await.is_problem(404);
+    assert_eq!(world.told().await, ["bob friend.request-removed 0", "bob friend.requested 0"]);
+    world.befriend("bob", "alice").await;
+    for (caller, other) in [("bob", "alice"), ("alice", "bob")] {
+        world.delete(caller, &format!("/friendship/requests/{other}")).await.is_problem(404);
+    }
     assert_eq!(world.get("alice", "/friendship/all").await.body[0]["user_id"], "bob");
 }
 
@@ -173,19 +190,22 @@ async fn unfriending_tells_both_and_can_be_repeated(pool: PgPool) {
         ("bob".to_owned(), kind, 3, json!({"user_id": "alice"})),
     ];
     assert_eq!(removed, told);
+    world.forget_events().await;
     world.post("bob", "/friendship/delete", pair).await.is_success();
-    assert_eq!(world.outbox().await.len(), 4);
+    assert_eq!(world.outbox().await, []);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn taking_back_a_request_is_told_to_nobody(pool: PgPool) {
+async fn taking_back_a_request_is_told_to_who_was_asked(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob"]).await;
     ask(&world, "alice", "bob").await;
     world.post("alice", "/friendship/delete", json!({"user_id1": "alice", "user_id2": "bob"})).await.is_success();
     assert_eq!(world.get("bob", "/friendship/requests").await.body, json!([]));
-    assert_eq!(world.outbox().await, []);
+    assert_eq!(world.told().await, ["bob friend.request-removed 0", "bob friend.requested 0"]);
     assert_eq!(world.social("bob", None).await.body["version"], 1);
+    // Nothing was declined, so asking again is in order.
+    ask(&world, "alice", "bob").await;
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -256,5 +276,6 @@ async fn one_friend_too_many_is_a_conflict_for_either_side(pool: PgPool) {
     world.post("carol", "/friendship/accept", json!({"user_id1": "bob"})).await.is_problem(409);
     world.post("carol", "/friendship/requests", json!({"user_id2": "bob"})).await.is_problem(409);
     assert_eq!(world.get("carol", "/friendship/all").await.body, json!([]));
-    assert_eq!(world.outbox().await.len(), 2);
+    let accepted: Vec<_> = world.told().await.into_iter().filter(|told| told.contains("accepted")).collect();
+    assert_eq!(accepted, ["alice friend.accepted 2", "bob friend.accepted 2"]);
 }

@@ -8,13 +8,19 @@
     reason = "a test that cannot go on has failed, wherever it stands"
 )]
 
+mod account;
+mod blocks;
+mod bounds;
 mod friendships;
 mod health;
 mod internal;
 mod outbox;
+mod people;
 mod process;
 mod races;
 mod requests;
+mod search;
+mod shares;
 mod tokens;
 mod users;
 mod world;

@@ -181,7 +181,7 @@ async fn a_new_friendship_reaches_the_edge_at_once_signed_and_in_the_agreed_form
         "id": events[0]["id"], "recipient": "alice", "kind": "friend.accepted", "version": 2,
         "payload": {"user": summary},
     });
-    assert_eq!((events.len(), &events[0]), (2, &expected));
+    assert_eq!((events.len(), &events[0]), (4, &expected));
     for event in events {
         let read: CoreEvent = serde_json::from_value(event.clone()).unwrap();
         assert_eq!(read.id.0.get_version_num(), 5);
@@ -203,7 +203,7 @@ async fn events_written_while_the_edge_is_away_arrive_later(pool: PgPool) {
     assert!(!is_empty(&world).await);
     receiver.listen().await;
     delivered(&world).await;
-    assert_eq!(receiver.events().len(), 2);
+    assert_eq!(receiver.events().len(), 4);
     relay.stop().await;
 }
 

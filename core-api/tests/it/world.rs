@@ -202,7 +202,18 @@ impl World {
         self.post(asked, "/friendship/accept", json!({"user_id1": asker})).await.is_success();
     }
 
-    /// The events that wait in the outbox, oldest first, as `(recipient, kind, version, payload)`.
+    /// The events that wait in the outbox in short, such as `alice friend.removed 3`, by recipient and version.
+    pub async fn told(&self) -> Vec<String> {
+        let events = self.outbox().await.into_iter();
+        events.map(|(recipient, kind, version, _)| format!("{recipient} {kind} {version}")).collect()
+    }
+
+    /// Forgets what waits in the outbox.
+    pub async fn forget_events(&self) {
+        sqlx::query("delete from outbox").execute(&self.pool).await.unwrap();
+    }
+
+    /// The events that wait in the outbox, by recipient and version, as `(recipient, kind, version, payload)`.
     pub async fn outbox(&self) -> Vec<(String, String, i64, Value)> {
         sqlx::query_as(
             "select recipient, kind, version, payload

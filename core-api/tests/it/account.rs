@@ -1,0 +1,168 @@
+//! The end of an account, and what is kept about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::world::World;
+
+/// Alice, who has done everything that leaves a row: friends, requests and declines both ways, a block, shares
+/// to all, to one and from others, read and unread.
+async fn busy(pool: PgPool) -> World {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob", "carol", "dave", "erin", "frank"]).await;
+    world.befriend("alice", "bob").await;
+    world.befriend("carol", "alice").await;
+    let ask = async |asker: &str, asked: &str| {
+        world.post(asker, "/friendship/requests", json!({"user_id2": asked})).await.is_success();
+    };
+    ask("alice", "dave").await;
+    ask("erin", "alice").await;
+    ask("frank", "alice").await;
+    world.delete("alice", "/friendship/requests/frank").await.is_success();
+    world.put("alice", "/friendship/blocks/frank", Value::Null).await.is_success();
+    ask("alice", "erin").await;
+    let profile = json!({
+        "first_name": "Alice", "last_name": "Uniquename", "description": "All about me", "share_mode": "default_all",
+        "domain_allow_array": ["example.com"], "domain_deny_array": [], "gender": "g", "school": "s", "work": "w",
+        "location": "l", "email_public": true, "gender_public": true, "school_public": true, "work_public": true,
+        "location_public": true, "dob": "2000-01-02", "dob_public": true,
+    });
+    assert_eq!(world.put("alice", "/users/me", profile).await.status, 200);
+    let page = |n: i32| json!({"url": format!("https://example.com/{n}"), "title": "t"});
+    let personal = |n: i32, to: &str| json!({"url": format!("https://example.com/{n}"), "title": "t", "sent_to": to});
+    for (sender, path, body) in [
+        ("alice", "/notifications/share", page(1)),
+        ("alice", "/notifications/share/personal", personal(2, "bob")),
+        ("bob", "/notifications/share", page(3)),
+        ("bob", "/notifications/share/personal", personal(4, "alice")),
+        ("carol", "/notifications/share", page(5)),
+    ] {
+        assert_eq!(world.post(sender, path, body).await.status, 200);
+    }
+    let received = world.get("alice", "/notifications/share").await.body;
+    let newest = json!([{"event_id": received[0]["event_id"]}]);
+    world.post("alice", "/notifications/share/read", newest).await.is_success();
+    world
+}
+
+/// Every table but the migrations' own.
+async fn tables(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select table_name::text from information_schema.tables
+        where table_schema = 'public' and table_type = 'BASE TABLE' and table_name <> '_sqlx_migrations'",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn nothing_is_left_of_a_deleted_account(pool: PgPool) {
+    let world = busy(pool.clone()).await;
+    world.forget_events().await;
+    let reply = world.delete("alice", "/users/me").await;
+    assert_eq!((reply.status, reply.text.as_str()), (204, ""));
+    // The events that say so name her until they are delivered, and then they are gone too.
+    world.forget_events().await;
+    for table in tables(&pool).await {
+        let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select t::text from {table} t")))
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        for row in rows {
+            for trace in ["alice", "Alice", "Uniquename"] {
+                assert!(!row.contains(trace), "{table}: {row}");
+            }
+        }
+    }
+    let recipients: i64 = sqlx::query_scalar(
+        "select count(*) from share_recipients r where not exists (select from shares s where s.event_id = r.event_id)",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(recipients, 0, "of shares that are gone");
+    world.get("alice", "/users/me").await.is_problem(404);
+    world.get("bob", "/users/id/alice").await.is_problem(404);
+    assert_eq!(world.get("bob", "/friendship/all").await.body, json!([]));
+    // What others sent to many remains theirs, with one reader less to wait for.
+    let sent = world.get("bob", "/notifications/share/sent").await.body;
+    assert_eq!((sent.as_array().unwrap().len(), &sent[0]["not_seen_count"]), (1, &json!(0)));
+    // And she may come back as somebody new.
+    world.register(&["alice"]).await;
+    assert_eq!(world.get("alice", "/friendship/all").await.body, json!([]));
+    assert_eq!(world.get("alice", "/users/me").await.body["description"], "");
+    world.delete("nobody", "/users/me").await.is_problem(404);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn friends_and_who_was_asked_hear_of_a_deletion_and_so_does_the_account(pool: PgPool) {
+    let world = busy(pool).await;
+    let version = world.social("bob", None).await.body["version"].as_i64().unwrap();
+    world.forget_events().await;
+    assert_eq!(world.delete("alice", "/users/me").await.status, 204);
+    let told = [
+        "alice user.deleted 0".to_owned(),
+        format!("bob friend.removed {}", version + 1),
+        format!("carol friend.removed {}", world.social("carol", None).await.body["version"]),
+        "dave friend.request-removed 0".to_owned(),
+        format!("erin friend.removed {}", world.social("erin", None).await.body["version"]),
+    ];
+    assert_eq!(world.told().await, told);
+    let of_alice = json!({"user_id": "alice"});
+    assert!(world.outbox().await.iter().skip(1).all(|(.., payload)| *payload == of_alice));
+    assert_eq!(world.social("bob", None).await.body["version"], version + 1);
+    world.social("alice", None).await.is_problem(404);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_export_holds_every_column(pool: PgPool) {
+    let world = busy(pool.clone()).await;
+    let export = world.get("alice", "/users/me/export").await.body;
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "select table_name::text, column_name::text from information_schema.columns c
+        where table_schema = 'public' and table_name = any($1)",
+    )
+    .bind(tables(&pool).await)
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let mut schema: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (table, column) in columns {
+        schema.entry(table).or_default().insert(column);
+    }
+    // Events wait for moments and tell only what is in the other tables.
+    schema.remove("outbox");
+    let parts = [
+        ("users", "user"),
+        ("friendships", "friendships"),
+        ("blocks", "blocks"),
+        ("declines", "declines"),
+        ("shares", "shares_sent"),
+        ("share_recipients", "shares_received"),
+    ];
+    assert_eq!(schema.len(), parts.len(), "a table that the export does not know: {:?}", schema.keys());
+    for (table, part) in parts {
+        let rows = export[part].as_array().cloned().unwrap_or_else(|| vec![export[part].clone()]);
+        assert!(!rows.is_empty(), "{part}");
+        for row in rows {
+            let held: BTreeSet<String> = row.as_object().unwrap().keys().cloned().collect();
+            assert!(schema[table].is_subset(&held), "{part} lacks {:?}", schema[table].difference(&held));
+        }
+    }
+    assert_eq!(export["user"]["email"], "alice@example.com");
+    assert_eq!(export["friendships"].as_array().unwrap().len(), 4);
+    assert_eq!(export["shares_sent"].as_array().unwrap().len(), 2);
+    let received = export["shares_received"].as_array().unwrap();
+    assert_eq!(received.len(), 3);
+    assert_eq!((&received[0]["sender_id"], &received[0]["url"]), (&json!("bob"), &json!("https://example.com/3")));
+    for at in [&export["user"]["created_at"], &export["friendships"][0]["requested_at"], &received[0]["sent_at"]] {
+        assert!(at.as_str().unwrap().ends_with('Z'), "{at}");
+    }
+    // What others hold is theirs.
+    let frank = world.get("frank", "/users/me/export").await.body;
+    assert_eq!((&frank["blocks"], &frank["declines"]), (&json!([]), &json!([])));
+    world.get("nobody", "/users/me/export").await.is_problem(404);
+}

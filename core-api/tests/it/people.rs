@@ -1,0 +1,98 @@
+//! Other users: profiles, their friends, and whom two have in common.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::world::World;
+
+fn ids(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|user| user["user_id"].as_str().unwrap()).collect()
+}
+
+/// Hub has the friends ann, bea and cid; alice is friends with ann and bea, and has asked cid.
+async fn circle(pool: PgPool) -> World {
+    let world = World::new(pool).await;
+    world.register(&["hub", "alice", "ann", "bea", "cid", "dan"]).await;
+    for (one, other) in [("hub", "ann"), ("bea", "hub"), ("hub", "cid"), ("alice", "ann"), ("bea", "alice")] {
+        world.befriend(one, other).await;
+    }
+    world.post("alice", "/friendship/requests", json!({"user_id2": "cid"})).await.is_success();
+    world
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn friends_of_somebody_come_by_name_with_the_callers_standing(pool: PgPool) {
+    let world = circle(pool).await;
+    let friends = world.get("alice", "/users/id/hub/friends").await.body;
+    assert_eq!(ids(&friends), ["ann", "bea", "cid"]);
+    let states: Vec<&Value> = friends.as_array().unwrap().iter().map(|user| &user["friendship_state"]).collect();
+    assert_eq!(states, [2, 2, 1]);
+    let expected = json!({
+        "user_id": "ann", "first_name": "Ann", "last_name": "Tester", "description": "",
+        "profile_image_uploaded_at": null, "profile_image_extension": null, "friendship_state": 2,
+        "mutual_friend_count": null,
+    });
+    assert_eq!(friends[0], expected);
+    // The caller among somebody's friends has no standing towards themselves.
+    assert_eq!(world.get("ann", "/users/id/hub/friends").await.body[0]["friendship_state"], Value::Null);
+    assert_eq!(ids(&world.get("alice", "/users/id/hub/friends?limit=1&offset=1").await.body), ["bea"]);
+    assert_eq!(world.get("alice", "/users/id/hub/friends?limit=0").await.body, json!([]));
+    assert_eq!(world.get("alice", "/users/id/dan/friends").await.body, json!([]));
+    world.get("alice", "/users/id/nobody/friends").await.is_problem(404);
+    world.get("nobody", "/users/id/hub/friends").await.is_problem(403);
+    world.get("nobody", "/users/id/dan/friends").await.is_problem(403);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn friends_in_common_are_listed_and_counted(pool: PgPool) {
+    let world = circle(pool).await;
+    let mutual = world.get("alice", "/users/id/hub/mutual-friends").await.body;
+    assert_eq!((ids(&mutual), &mutual[0]["friendship_state"]), (vec!["ann", "bea"], &json!(2)));
+    let count = |n: i64| json!({"count": n, "count_1": n});
+    for (path, expected) in [
+        ("hub/mutual-friends/count", 2),
+        ("hub/friends/count", 3),
+        ("dan/friends/count", 0),
+        ("dan/mutual-friends/count", 0),
+        ("alice/friends/count", 2),
+    ] {
+        assert_eq!(world.get("alice", &format!("/users/id/{path}")).await.body, count(expected), "{path}");
+    }
+    for path in ["mutual-friends", "mutual-friends/count", "friends/count"] {
+        world.get("alice", &format!("/users/id/nobody/{path}")).await.is_problem(404);
+    }
+    assert_eq!(world.get("alice", "/users/id/dan/mutual-friends").await.body, json!([]));
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn many_profiles_come_in_the_order_asked_for_without_the_unknown(pool: PgPool) {
+    let world = circle(pool).await;
+    let found = world.get("alice", "/users/ids/hub,nobody,cid,alice,hub").await.body;
+    assert_eq!(ids(&found), ["hub", "cid", "alice"]);
+    let standing: Vec<(&Value, &Value)> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| (&user["friendship_state"], &user["mutual_friend_count"]))
+        .collect();
+    assert_eq!(standing, [(&json!(0), &json!(2)), (&json!(1), &json!(0)), (&Value::Null, &Value::Null)]);
+    assert_eq!(found[0], world.get("alice", "/users/id/hub").await.body);
+    assert!(found[0].get("email").is_none());
+
+    let many = |n: usize| (0..n).map(|n| format!("u{n}")).collect::<Vec<_>>().join(",");
+    assert_eq!(world.get("alice", &format!("/users/ids/{}", many(100))).await.body, json!([]));
+    assert_eq!(world.get("alice", &format!("/users/ids/{}", many(101))).await.is_problem(400), ["ids"]);
+    for bad in ["hub,", ",", "hub,,cid", "a%20b", &"x".repeat(129)] {
+        assert_eq!(world.get("alice", &format!("/users/ids/{bad}")).await.is_problem(400), ["ids"], "{bad}");
+    }
+    world.get("nobody", "/users/ids/hub").await.is_problem(403);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn domains_to_warn_of_are_told(pool: PgPool) {
+    let world = World::new(pool).await;
+    let warnings = world.get("anyone", "/domains/share/warnings").await.body;
+    let domains: Vec<&String> = warnings.as_object().unwrap().keys().collect();
+    assert_eq!(domains, ["google.com", "messenger.com", "notion.so"]);
+    assert!(warnings.as_object().unwrap().values().all(|sentence| sentence.as_str().unwrap().ends_with('.')));
+}
