@@ -1,10 +1,14 @@
 //! The same changes at once, many times over: whatever the order, the end is one of the allowed ones.
 
-use axum::http::Method;
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+use futures_util::{FutureExt, future::join_all};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{Reply, World};
+use crate::world::{Reply, World, token};
 
 const ROUNDS: usize = 20;
 
@@ -104,4 +108,157 @@ async fn registering_twice_at_once_makes_one_account(pool: PgPool) {
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409]);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn the_last_ten_places_of_a_thousand_go_to_ten_of_fifty(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["hub"]).await;
+    sqlx::query(
+        "with friend as (
+            insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array)
+            select 'u' || n, n || '@example.com', 'Friend', n::text, '{}', '{}' from generate_series(1, 1040) n
+            returning user_id, last_name::int as n
+        )
+        insert into friendships (user_id1, user_id2, accepted_at)
+        select user_id, 'hub', case when n <= 990 then now() end from friend",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let accepts = (991..=1_040).map(|n| {
+        let world = &world;
+        async move { world.post("hub", "/friendship/accept", json!({"user_id1": format!("u{n}")})).await.status }
+    });
+    let statuses = join_all(accepts).await;
+    let accepted = statuses.iter().filter(|status| **status == 200).count();
+    let refused = statuses.iter().filter(|status| **status == 409).count();
+    assert_eq!((accepted, refused), (10, 40));
+    assert_eq!(count(&world, "select count(*) from friends where user_id = 'hub'").await, 1_000);
+    assert_eq!(count(&world, "select count(*) from outbox where kind = 'friend.accepted'").await, 20);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn fifty_shares_with_one_key_at_once_are_one(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob", "carol"]).await;
+    world.befriend("alice", "bob").await;
+    world.befriend("alice", "carol").await;
+    for round in 0..5 {
+        world.forget_events().await;
+        let body = json!({"url": "https://example.com/", "title": "Once"}).to_string();
+        let shares = (0..50).map(|_| {
+            let request = Request::post("/notifications/share")
+                .header("authorization", token("alice"))
+                .header("idempotency-key", format!("round {round}"));
+            world.send(request.body(Body::from(body.clone())).unwrap())
+        });
+        let replies = join_all(shares).await;
+        assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == replies[0].body));
+        assert_eq!(count(&world, "select count(*) from shares").await, round + 1);
+        assert_eq!(count(&world, "select count(*) from share_recipients").await, 2 * (round + 1));
+        assert_eq!(world.told().await, ["bob share.received 0", "carol share.received 0"]);
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn shares_at_once_stay_within_the_hours_bound(pool: PgPool) {
+    let world = World::with(pool, &["--shares-per-hour-max", "5"]).await;
+    world.register(&["alice"]).await;
+    let shares = (0..20).map(|n| {
+        let world = &world;
+        let body = json!({"url": format!("https://example.com/{n}"), "title": ""});
+        async move { world.post("alice", "/notifications/share", body).await.status }
+    });
+    let statuses = join_all(shares).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5);
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 15);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn reading_the_same_shares_at_once_counts_each_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob", "carol"]).await;
+    world.befriend("alice", "bob").await;
+    world.befriend("alice", "carol").await;
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        let body = json!({"url": format!("https://example.com/{n}"), "title": ""});
+        ids.push(json!({"event_id": world.post("alice", "/notifications/share", body).await.body}));
+    }
+    let reads = (0..20).map(|n| {
+        let world = &world;
+        // Every other caller names them in the opposite order.
+        let mut ids = ids.clone();
+        if n % 2 == 0 {
+            ids.reverse();
+        }
+        async move {
+            world.post(if n % 4 < 2 { "bob" } else { "carol" }, "/notifications/share/read", json!(ids)).await.status
+        }
+    });
+    assert_eq!(join_all(reads).await, [200; 20]);
+    assert_eq!(count(&world, "select count(*) from shares where not_seen_count <> 0").await, 0);
+    assert_eq!(count(&world, "select count(*) from outbox where kind = 'share.read'").await, 2);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn whatever_friends_write_to_an_account_while_it_is_deleted_nothing_of_it_stays(pool: PgPool) {
+    let world = World::with(pool, &["--shares-per-hour-max", "100000"]).await;
+    let friends: Vec<String> = (0..6).map(|n| format!("friend-{n}")).collect();
+    let strangers: Vec<String> = (0..6).map(|n| format!("stranger-{n}")).collect();
+    for user_id in friends.iter().chain(&strangers) {
+        world.register(&[user_id]).await;
+    }
+    for round in 0..ROUNDS {
+        world.register(&["victim"]).await;
+        for friend in &friends {
+            world.befriend(friend, "victim").await;
+        }
+        for stranger in &strangers[..3] {
+            world.post(stranger, "/friendship/requests", json!({"user_id2": "victim"})).await.is_success();
+        }
+        let page = json!({"url": "https://example.com/", "title": "t"});
+        let personal = json!({"url": "https://example.com/", "title": "t", "sent_to": "victim"});
+        let mut calls = Vec::new();
+        for friend in &friends {
+            calls.push((friend.as_str(), "/notifications/share", page.clone()));
+            calls.push((friend.as_str(), "/notifications/share/personal", personal.clone()));
+        }
+        calls.push(("friend-0", "/friendship/delete", json!({"user_id1": "friend-0", "user_id2": "victim"})));
+        for stranger in &strangers {
+            calls.push((stranger.as_str(), "/friendship/requests", json!({"user_id2": "victim"})));
+        }
+        for stranger in &strangers[..3] {
+            calls.push(("victim", "/friendship/accept", json!({"user_id1": stranger})));
+        }
+        calls.push(("victim", "/notifications/share", page));
+        let calls = calls.into_iter().map(|(user_id, path, body)| {
+            let world = &world;
+            async move { world.post(user_id, path, body).await.status }
+        });
+        // The deletion starts after some of them, another number in every round.
+        let mut calls: Vec<_> = calls.map(FutureExt::boxed_local).collect();
+        let delete = async { world.delete("victim", "/users/me").await.status };
+        calls.insert(round % calls.len(), delete.boxed_local());
+        let statuses = join_all(calls).await;
+        assert!(statuses.iter().all(|status| *status < 500), "{statuses:?}");
+        // It may have been too early to find an account quiet enough only if it says so, which 503 would.
+        assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+        let traces = "select (select count(*) from users where user_id = 'victim')
+            + (select count(*) from friendships where 'victim' in (user_id1, user_id2))
+            + (select count(*) from declines where 'victim' in (asker_id, decliner_id))
+            + (select count(*) from share_recipients where user_id = 'victim')
+            + (select count(*) from shares where sender_id = 'victim' or sent_to = 'victim')
+            + (select count(*) from share_recipients r
+                where not exists (select from shares s where s.event_id = r.event_id))";
+        assert_eq!(count(&world, traces).await, 0, "round {round}");
+        let counted_wrongly = "select count(*) from shares s where not_seen_count <> (
+            select count(*) from share_recipients r where r.event_id = s.event_id and r.seen_at is null)";
+        assert_eq!(count(&world, counted_wrongly).await, 0, "round {round}");
+        start_over(&world).await;
+        for what in ["delete from shares", "delete from share_recipients"] {
+            sqlx::query(what).execute(&world.pool).await.unwrap();
+        }
+    }
 }
