@@ -18,6 +18,8 @@ use shared::{
     limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, USER_IDS_LEN_MAX},
 };
 
+use utoipa::{IntoParams, ToSchema};
+
 use crate::error::{Error, Result};
 
 /// Most errors told about one body. A list can have thousands of bad entries, and nobody reads so many.
@@ -119,11 +121,14 @@ where
 }
 
 /// Which part of a list is asked for: `?limit&offset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// 0 to [`PAGE_ITEMS_MAX`]; `None` when the caller named none.
+    /// Most items to answer with. More than 100 is served as 100.
+    #[param(minimum = 0)]
     pub limit: Option<i64>,
     /// Items left out at the start.
+    #[param(minimum = 0, required = false)]
     pub offset: i64,
 }
 
@@ -157,7 +162,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 }
 
 /// `?is_read=true|false`: which received shares are asked for; `None`: all.
-pub struct IsRead(pub Option<bool>);
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, names("is_read"))]
+pub struct IsRead(
+    /// Which received shares are asked for: read ones or unread ones; left out: all.
+    pub Option<bool>,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for IsRead {
     type Rejection = Error;
@@ -168,7 +178,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IsRead {
 }
 
 /// `?exact`: whether the whole text must fit; so it must when the value is left out.
-pub struct Exact(pub bool);
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, names("exact"))]
+pub struct Exact(
+    /// Whether the whole text must fit.
+    #[param(required = false)]
+    pub bool,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for Exact {
     type Rejection = Error;
@@ -195,7 +211,13 @@ async fn pairs<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(Stri
 }
 
 /// What a client calls a request, so that repeating it does nothing: the `Idempotency-Key` header.
-pub struct IdempotencyKey(pub Option<String>);
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header, names("Idempotency-Key"))]
+pub struct IdempotencyKey(
+    /// What the client calls this request: 1 to 255 visible ASCII characters.
+    #[param(min_length = 1, max_length = 255, pattern = "^[!-~]+$", example = "a-key-of-my-own")]
+    pub Option<String>,
+);
 
 /// The header's name, which is the field's in errors about it.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -216,7 +238,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 /// Ids separated by commas, as paths hold them: 1 to 100.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, min_length = 1, examples("alice,bob"))]
 pub struct UserIds(pub Vec<UserId>);
 
 impl FromStr for UserIds {

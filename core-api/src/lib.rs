@@ -12,6 +12,7 @@ mod error;
 mod extract;
 pub mod metrics;
 mod observe;
+mod openapi;
 mod outbox;
 pub mod relay;
 mod routes;
@@ -20,23 +21,23 @@ mod user_rows;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{get, post, put},
-};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use shared::{limits::BODY_BYTES_MAX, token::Issuer};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::IdentityProvider,
     config::{Bounds, ServeConfig},
     error::Error,
     metrics::Metrics,
-    routes::{account, blocks, domains, friendships, health, internal, people, search, shares, users},
+    routes::{
+        account, blocks,
+        docs::{self, Written},
+        domains, friendships, health, internal, people, search, shares, users,
+    },
 };
 pub use serve::serve;
 
@@ -73,43 +74,56 @@ impl App {
     }
 }
 
-/// Every route of the core.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/ping", get(health::ping))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/users/me", get(users::me).post(users::register).put(users::update).delete(account::delete))
-        .route("/users/me/domain_array/{list}", put(users::update_domains))
-        .route("/users/me/export", get(account::export))
-        .route("/users/id/{id}", get(people::profile))
-        .route("/users/ids/{ids}", get(people::profiles_of))
-        .route("/users/id/{id}/friends", get(people::friends))
-        .route("/users/id/{id}/friends/count", get(people::friend_count))
-        .route("/users/id/{id}/mutual-friends", get(people::mutual_friends))
-        .route("/users/id/{id}/mutual-friends/count", get(people::mutual_friend_count))
-        .route("/users/search/name/{text}", get(search::by_name))
-        .route("/users/search/email/{text}", get(search::by_email))
-        .route("/friendship/check/{id}", get(friendships::check))
-        .route("/friendship/requests", get(friendships::incoming).post(friendships::ask))
-        .route("/friendship/requests/{id}", get(friendships::outgoing).delete(friendships::decline))
-        .route("/friendship/accept", post(friendships::accept))
-        .route("/friendship/delete", post(friendships::end))
-        .route("/friendship/all", get(friendships::all))
-        .route("/friendship/search/name/{text}", get(search::friends_by_name))
-        .route("/friendship/search/email/{text}", get(search::friends_by_email))
-        .route("/friendship/blocks", get(blocks::list))
-        .route("/friendship/blocks/{id}", put(blocks::block).delete(blocks::unblock))
-        .route("/notifications/share", get(shares::received).post(shares::broadcast))
-        .route("/notifications/share/personal", post(shares::personal))
-        .route("/notifications/share/sent", get(shares::sent))
-        .route("/notifications/share/read", post(shares::read))
-        .route("/domains/share/warnings", get(domains::warnings))
+/// Every route of the core. What is under `routes!` is in the public document too.
+///
+/// # Errors
+///
+/// When the document cannot be written.
+pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
+    let (public, mut document) = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(health::ping))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(docs::document))
+        .routes(routes!(docs::page))
+        .routes(routes!(users::me, users::register, users::update, account::delete))
+        .routes(routes!(users::update_domains))
+        .routes(routes!(account::export))
+        .routes(routes!(people::profile))
+        .routes(routes!(people::profiles_of))
+        .routes(routes!(people::friends))
+        .routes(routes!(people::friend_count))
+        .routes(routes!(people::mutual_friends))
+        .routes(routes!(people::mutual_friend_count))
+        .routes(routes!(search::by_name))
+        .routes(routes!(search::by_email))
+        .routes(routes!(friendships::check))
+        .routes(routes!(friendships::incoming, friendships::ask))
+        .routes(routes!(friendships::outgoing, friendships::decline))
+        .routes(routes!(friendships::accept))
+        .routes(routes!(friendships::end))
+        .routes(routes!(friendships::all))
+        .routes(routes!(search::friends_by_name))
+        .routes(routes!(search::friends_by_email))
+        .routes(routes!(blocks::list))
+        .routes(routes!(blocks::block, blocks::unblock))
+        .routes(routes!(shares::received, shares::broadcast))
+        .routes(routes!(shares::personal))
+        .routes(routes!(shares::sent))
+        .routes(routes!(shares::read))
+        .routes(routes!(domains::warnings))
+        .split_for_parts();
+    openapi::complete(&mut document);
+    let router = public
+        .route("/docs/", get(docs::page_itself))
+        .route("/docs/{*file}", get(docs::page_file))
         .route("/internal/users/{id}/social", get(internal::social))
         .fallback(async || Error::NotFound("There is nothing at this address."))
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        .layer(Extension(Written::new(&document)?))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
-        .with_state(app)
+        .with_state(app);
+    Ok(router)
 }

@@ -30,7 +30,7 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     let mut parts = JoinSet::new();
-    parts.spawn(answer(api, router(Arc::clone(&app)), stopped.clone()));
+    parts.spawn(answer(api, router(Arc::clone(&app))?, stopped.clone()));
     parts.spawn(answer(metrics_port, metrics::router(app), stopped.clone()));
     parts.spawn(async move {
         relay.run(stopped).await;

@@ -11,6 +11,16 @@ use crate::limits::USER_ID_CHARS_MAX;
 /// `google_1174…`. It names the user's object, so two spellings are two users.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\s,\x00-\x1f\x7f-\x9f]+$",
+        examples("google_117400000000000000000")
+    )
+)]
 pub struct UserId(String);
 
 /// Text that cannot be a user id.
@@ -76,6 +86,8 @@ pub struct EventId(pub Uuid);
 /// One share, to however many friends: the `event_id` of the REST contract. Version 7, so newer ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples("019aa4f0-7c00-7000-8000-000000000000")))]
 pub struct ShareId(pub Uuid);
 
 /// One live socket, drawn at random when it opens and kept in its attachment.

@@ -60,6 +60,8 @@ impl Page {
 /// it (`github.io`), which then stands for all of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 253, examples("example.com")))]
 pub struct Domain(String);
 
 /// Text that names no public site.

@@ -9,6 +9,7 @@ use crate::page::Domain;
 /// What happens to a domain that is on neither list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ShareMode {
     /// Only domains on the allow list are shown. How every user starts.
     #[default]

@@ -70,6 +70,26 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+#[cfg(feature = "openapi")]
+mod schema {
+    use utoipa::{
+        PartialSchema, ToSchema,
+        openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
+    };
+
+    impl PartialSchema for super::Timestamp {
+        fn schema() -> RefOr<Schema> {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            let text = text.format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).pattern(Some("Z$"));
+            let text =
+                text.description(Some("A moment as RFC 3339 writes it, in UTC with a literal Z, to the millisecond."));
+            text.examples(["2026-03-01T12:00:00.25Z"]).into()
+        }
+    }
+
+    impl ToSchema for super::Timestamp {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

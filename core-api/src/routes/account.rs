@@ -20,7 +20,15 @@ use crate::{
 /// How often a deletion starts over because a friend was won while it waited for the locks of the others.
 const ATTEMPTS: usize = 5;
 
-/// `DELETE /users/me`: everything about the caller goes. Friends' clients are told, and the caller's are closed.
+/// Deletes the caller's account and everything about it.
+///
+/// Friends' clients are told, and the caller's own connections closed.
+#[utoipa::path(
+    delete,
+    path = "/users/me",
+    tag = "users",
+    responses((status = 204, description = "Nothing is left."))
+)]
 pub async fn delete(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode> {
     for _ in 0..ATTEMPTS {
         let mut transaction = app.pool.begin().await?;
@@ -112,7 +120,15 @@ async fn erase(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserI
     outbox::commit(app, transaction, vec![outbox::passing(me.clone(), Change::UserDeleted {})]).await
 }
 
-/// `GET /users/me/export`: all data held about the caller, table by table, every column under its name.
+/// All data held about the caller.
+///
+/// Table by table, every column under its name.
+#[utoipa::path(
+    get,
+    path = "/users/me/export",
+    tag = "users",
+    responses((status = 200, description = "One document.", body = Object))
+)]
 pub async fn export(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Value>> {
     // Whole rows, so that a column that is added later is in it. What others hold about the caller is theirs:
     // who blocked or declined them is not told.

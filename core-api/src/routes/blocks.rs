@@ -21,7 +21,21 @@ use crate::{
     user_rows::SummaryRow,
 };
 
-/// `PUT /friendship/blocks/{id}`: blocks somebody. What there was between the two ends.
+/// Blocks somebody.
+///
+/// What there was between the two ends, and from then on they do not exist for each other. Blocking again changes
+/// nothing.
+#[utoipa::path(
+    put,
+    path = "/friendship/blocks/{id}",
+    tag = "friendships",
+    params(("id" = UserId, Path, description = "Whom to block.")),
+    responses(
+        (status = 200, description = "They are blocked.", body = Success),
+        (status = 400, description = "The id cannot be read, or is the caller's own."),
+        (status = 404, description = "There is no such user, as far as the caller can see.")
+    )
+)]
 pub async fn block(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -63,7 +77,16 @@ pub async fn block(
     Ok(SUCCESS)
 }
 
-/// `DELETE /friendship/blocks/{id}`: takes a block back; what it ended stays ended.
+/// Takes a block back.
+///
+/// What it ended stays ended. Without a block this changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/friendship/blocks/{id}",
+    tag = "friendships",
+    params(("id" = UserId, Path, description = "Who was blocked.")),
+    responses((status = 200, description = "They are not blocked by the caller.", body = Success))
+)]
 pub async fn unblock(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -82,7 +105,14 @@ pub async fn unblock(
     Ok(SUCCESS)
 }
 
-/// `GET /friendship/blocks`: whom the caller has blocked, by name.
+/// Whom the caller has blocked.
+#[utoipa::path(
+    get,
+    path = "/friendship/blocks",
+    tag = "friendships",
+    params(Paging),
+    responses((status = 200, description = "By name; 15 where no limit is named.", body = Vec<UserSummary>))
+)]
 pub async fn list(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,

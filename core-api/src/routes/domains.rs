@@ -6,8 +6,13 @@ use axum::Json;
 
 use crate::auth::Caller;
 
-/// `GET /domains/share/warnings`: domains that may give away something private when their pages are shared, and
-/// the sentence to warn with.
+/// Sites that may give away something private when they are shown to friends.
+#[utoipa::path(
+    get,
+    path = "/domains/share/warnings",
+    tag = "users",
+    responses((status = 200, description = "Of each such site, the sentence to warn with.", body = BTreeMap<String, String>))
+)]
 pub async fn warnings(_: Caller) -> Json<BTreeMap<&'static str, &'static str>> {
     Json(BTreeMap::from(WARNINGS))
 }

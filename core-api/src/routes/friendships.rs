@@ -16,6 +16,7 @@ use shared::{
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use crate::{
     App,
@@ -30,7 +31,14 @@ use crate::{
 
 const NOTHING_PENDING: Error = Error::NotFound("This user has not asked you.");
 
-/// `GET /friendship/check/{id}`: the friendship or request between the caller and somebody, whoever asked.
+/// The friendship or request between the caller and somebody.
+#[utoipa::path(
+    get,
+    path = "/friendship/check/{id}",
+    tag = "friendships",
+    params(("id" = UserId, Path, description = "Who it is with.")),
+    responses((status = 200, description = "It, whoever asked; null when there is none.", body = Option<Friendship>))
+)]
 pub async fn check(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -41,13 +49,29 @@ pub async fn check(
 }
 
 /// The body that names whom to ask.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 pub struct Ask {
     #[garde(skip)]
     user_id2: UserId,
 }
 
-/// `POST /friendship/requests`: asks somebody, or accepts when they have asked already.
+/// Asks somebody to be the caller's friend.
+///
+/// When they have asked already, this accepts. Asking again changes nothing. By default, a user has at most 100
+/// unanswered requests, asks at most 200 times a day, and waits 7 days before asking somebody again who declined.
+#[utoipa::path(
+    post,
+    path = "/friendship/requests",
+    tag = "friendships",
+    request_body = Ask,
+    responses(
+        (status = 200, description = "They are asked, or a friend.", body = Success),
+        (status = 400, description = "The body is not JSON, or names the caller."),
+        (status = 404, description = "There is no such user, as far as the caller can see."),
+        (status = 409, description = "One of the two has as many friends as a user can have, or the caller as many unanswered requests."),
+        (status = 429, description = "Asked too often today, or declined by this user lately.")
+    )
+)]
 pub async fn ask(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -142,7 +166,14 @@ async fn insert_request(
     })
 }
 
-/// `GET /friendship/requests`: who waits for the caller's answer, newest first.
+/// Who waits for the caller's answer.
+#[utoipa::path(
+    get,
+    path = "/friendship/requests",
+    tag = "friendships",
+    params(Paging),
+    responses((status = 200, description = "Newest first; 15 where no limit is named.", body = Vec<UserFriendRequest>))
+)]
 pub async fn incoming(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -175,7 +206,14 @@ pub async fn incoming(
     requests.collect::<Result<_>>().map(Json)
 }
 
-/// `GET /friendship/requests/{id}`: the caller's own request to somebody, while it is pending.
+/// The caller's own request to somebody.
+#[utoipa::path(
+    get,
+    path = "/friendship/requests/{id}",
+    tag = "friendships",
+    params(("id" = UserId, Path, description = "Who was asked.")),
+    responses((status = 200, description = "It, while it is pending; else null.", body = Option<Friendship>))
+)]
 pub async fn outgoing(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -186,7 +224,17 @@ pub async fn outgoing(
     Ok(Json(found.filter(|request| request.accepted_at.is_none() && request.user_id1 == me)))
 }
 
-/// `DELETE /friendship/requests/{id}`: declines somebody's request.
+/// Declines somebody's request.
+#[utoipa::path(
+    delete,
+    path = "/friendship/requests/{id}",
+    tag = "friendships",
+    params(("id" = UserId, Path, description = "Who asked.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Success),
+        (status = 404, description = "They have not asked the caller.")
+    )
+)]
 pub async fn decline(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -224,13 +272,26 @@ async fn keep_decline(connection: &mut PgConnection, asker: &UserId, decliner: &
 }
 
 /// The body that names whose request is accepted.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 pub struct Accept {
     #[garde(skip)]
     user_id1: UserId,
 }
 
-/// `POST /friendship/accept`.
+/// Accepts somebody's request.
+///
+/// Accepting again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/friendship/accept",
+    tag = "friendships",
+    request_body = Accept,
+    responses(
+        (status = 200, description = "They are friends.", body = Success),
+        (status = 404, description = "They have not asked the caller."),
+        (status = 409, description = "One of the two has as many friends as a user can have.")
+    )
+)]
 pub async fn accept(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -249,7 +310,7 @@ pub async fn accept(
 }
 
 /// The body that names a pair, in either order.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 pub struct Ended {
     #[garde(skip)]
     user_id1: UserId,
@@ -257,7 +318,18 @@ pub struct Ended {
     user_id2: UserId,
 }
 
-/// `POST /friendship/delete`: ends a friendship, or takes back or declines a request for one.
+/// Ends a friendship, or takes back or declines a request for one.
+#[utoipa::path(
+    post,
+    path = "/friendship/delete",
+    tag = "friendships",
+    request_body = Ended,
+    responses(
+        (status = 200, description = "There is none now.", body = Success),
+        (status = 400, description = "The body is not JSON, or names one user twice."),
+        (status = 403, description = "The caller is neither of the two, or not registered.")
+    )
+)]
 pub async fn end(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -336,7 +408,14 @@ pub async fn part(connection: &mut PgConnection, one: &UserId, other: &UserId) -
     }))
 }
 
-/// `GET /friendship/all`: all friends by name; only when the caller names a limit, a page of them.
+/// All friends of the caller, by name.
+#[utoipa::path(
+    get,
+    path = "/friendship/all",
+    tag = "friendships",
+    params(Paging),
+    responses((status = 200, description = "All of them where no limit is named.", body = Vec<UserSummary>))
+)]
 pub async fn all(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,

@@ -4,29 +4,57 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     App, database,
     error::{Error, Result},
 };
 
-/// The body of a healthy answer.
-#[derive(Serialize)]
+/// How this process is.
+#[derive(Serialize, ToSchema)]
 pub struct Status {
+    /// ok or ready.
+    #[schema(examples("ok"))]
     status: &'static str,
 }
 
-/// `GET /ping`.
+/// Whether anybody is there.
+#[utoipa::path(
+    get,
+    path = "/ping",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "Always pong.", body = str, example = "pong"))
+)]
 pub async fn ping() -> Json<&'static str> {
     Json("pong")
 }
 
-/// `GET /healthz`: the process is up. Asks nothing else, so that a database outage restarts nobody.
+/// Whether the process is up.
+///
+/// Asks nothing else, so that a database outage restarts nobody.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "It is.", body = Status))
+)]
 pub async fn healthz() -> Json<Status> {
     Json(Status { status: "ok" })
 }
 
-/// `GET /readyz`: PostgreSQL answers and has every migration of this binary.
+/// Whether requests can be served.
+///
+/// That is, whether PostgreSQL answers and has every migration of this program.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "They can.", body = Status))
+)]
 pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Status>> {
     if database::is_migrated(&app.pool).await? {
         Ok(Json(Status { status: "ready" }))

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod blocks;
+pub mod docs;
 pub mod domains;
 pub mod friendships;
 pub mod health;

@@ -20,7 +20,17 @@ use crate::{
     user_rows::{RelatedRow, SummaryRow},
 };
 
-/// `GET /users/id/{id}`: a profile as its owner lets others see it.
+/// A profile as its owner lets others see it.
+#[utoipa::path(
+    get,
+    path = "/users/id/{id}",
+    tag = "users",
+    params(("id" = UserId, Path, description = "Whose profile.")),
+    responses(
+        (status = 200, description = "What is not public is null.", body = UserPublic),
+        (status = 404, description = "There is no such user, as far as the caller can see.")
+    )
+)]
 pub async fn profile(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -37,7 +47,14 @@ pub async fn profile(
     }
 }
 
-/// `GET /users/ids/{id,id,…}`: profiles in the order asked for; who does not exist is left out.
+/// Several profiles at once.
+#[utoipa::path(
+    get,
+    path = "/users/ids/{ids}",
+    tag = "users",
+    params(("ids" = UserIds, Path, description = "Whose profiles: at most 100 ids, separated by commas.")),
+    responses((status = 200, description = "In the order asked for; who does not exist is left out.", body = Vec<UserPublic>))
+)]
 pub async fn profiles_of(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -141,7 +158,17 @@ async fn must_be_visible(app: &App, me: &UserId, other: &UserId) -> Result<()> {
     }
 }
 
-/// `GET /users/id/{id}/friends`: somebody's friends by name, each with the caller's own standing towards them.
+/// Somebody's friends.
+#[utoipa::path(
+    get,
+    path = "/users/id/{id}/friends",
+    tag = "users",
+    params(("id" = UserId, Path, description = "Whose friends."), Paging),
+    responses(
+        (status = 200, description = "By name, each with the caller's own standing towards them; 15 where no limit is named.", body = Vec<UserSummary>),
+        (status = 404, description = "There is no such user, as far as the caller can see.")
+    )
+)]
 pub async fn friends(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -179,7 +206,17 @@ pub async fn friends(
     rows.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
 }
 
-/// `GET /users/id/{id}/friends/count`.
+/// How many friends somebody has.
+#[utoipa::path(
+    get,
+    path = "/users/id/{id}/friends/count",
+    tag = "users",
+    params(("id" = UserId, Path, description = "Whose friends.")),
+    responses(
+        (status = 200, description = "The number.", body = Count),
+        (status = 404, description = "There is no such user, as far as the caller can see.")
+    )
+)]
 pub async fn friend_count(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -200,7 +237,17 @@ pub async fn friend_count(
     Ok(Json(Count::of(count)))
 }
 
-/// `GET /users/id/{id}/mutual-friends`: who is a friend of both, by name.
+/// Who is a friend of both somebody and the caller.
+#[utoipa::path(
+    get,
+    path = "/users/id/{id}/mutual-friends",
+    tag = "users",
+    params(("id" = UserId, Path, description = "With whom."), Paging),
+    responses(
+        (status = 200, description = "By name; 15 where no limit is named.", body = Vec<UserSummary>),
+        (status = 404, description = "There is no such user, as far as the caller can see.")
+    )
+)]
 pub async fn mutual_friends(
     State(app): State<Arc<App>>,
     Member(me): Member,
@@ -229,7 +276,17 @@ pub async fn mutual_friends(
     rows.into_iter().map(|row| row.summary(Some(FriendshipState::Accepted))).collect::<Result<_>>().map(Json)
 }
 
-/// `GET /users/id/{id}/mutual-friends/count`.
+/// How many friends somebody and the caller share.
+#[utoipa::path(
+    get,
+    path = "/users/id/{id}/mutual-friends/count",
+    tag = "users",
+    params(("id" = UserId, Path, description = "With whom.")),
+    responses(
+        (status = 200, description = "The number.", body = Count),
+        (status = 404, description = "There is no such user, as far as the caller can see.")
+    )
+)]
 pub async fn mutual_friend_count(
     State(app): State<Arc<App>>,
     Member(me): Member,

@@ -12,6 +12,8 @@ use shared::{
     limits::{SEARCH_CANDIDATES_MAX, SEARCH_CHARS_MAX, SHORT_PAGE_ITEMS_DEFAULT},
 };
 
+use utoipa::ToSchema;
+
 use crate::{
     App,
     auth::Caller,
@@ -24,7 +26,8 @@ use crate::{
 const INSIDE_CHARS_MIN: usize = 3;
 
 /// A text to search for: 1 to 100 characters, of which none has a meaning of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$", examples("alice"))]
 pub struct SearchText(String);
 
 /// Text that cannot be searched for.
@@ -78,7 +81,16 @@ impl SearchText {
     }
 }
 
-/// `GET /users/search/name/{text}`: by first and last name, among everybody.
+/// Finds users by first and last name.
+///
+/// Regardless of case. Texts shorter than 3 characters find others than acquaintances only at the beginning of a name.
+#[utoipa::path(
+    get,
+    path = "/users/search/name/{text}",
+    tag = "users",
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Paging),
+    responses((status = 200, description = "Friends before those with a request under way before others; then by mutual friends and by where the text stands. 15 where no limit is named.", body = Vec<UserSummary>))
+)]
 pub async fn by_name(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -99,7 +111,16 @@ pub async fn by_name(
     rank(&app, &caller, &text, By::Name, &candidates, paging).await
 }
 
-/// `GET /users/search/email/{text}`: by the whole address, or by a part of one that its owner made public.
+/// Finds users by e-mail address.
+///
+/// Regardless of case: by the whole address anyone, by a part of it those who made theirs public.
+#[utoipa::path(
+    get,
+    path = "/users/search/email/{text}",
+    tag = "users",
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Paging),
+    responses((status = 200, description = "In the order of a search by name.", body = Vec<UserSummary>))
+)]
 pub async fn by_email(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -189,7 +210,14 @@ async fn rank(
     caller.found(app, rows).await?.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
 }
 
-/// `GET /friendship/search/name/{text}`: friends by first and last name, in the order of their names.
+/// Finds friends by first and last name.
+#[utoipa::path(
+    get,
+    path = "/friendship/search/name/{text}",
+    tag = "friendships",
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Exact, Paging),
+    responses((status = 200, description = "By name; 10 where no limit is named.", body = Vec<UserSummary>))
+)]
 pub async fn friends_by_name(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -200,8 +228,16 @@ pub async fn friends_by_name(
     among_friends(&app, &caller, &text, By::Name, exact, paging).await
 }
 
-/// `GET /friendship/search/email/{text}`: friends by the whole address, or by a part of one that its owner made
-/// public.
+/// Finds friends by e-mail address.
+///
+/// By the whole address, or by a part of one that its owner made public.
+#[utoipa::path(
+    get,
+    path = "/friendship/search/email/{text}",
+    tag = "friendships",
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Exact, Paging),
+    responses((status = 200, description = "By name; 10 where no limit is named.", body = Vec<UserSummary>))
+)]
 pub async fn friends_by_email(
     State(app): State<Arc<App>>,
     caller: Caller,

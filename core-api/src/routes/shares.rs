@@ -20,6 +20,7 @@ use shared::{
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use url::Url;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -34,31 +35,50 @@ use crate::{
 };
 
 /// A page to send to all friends.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Broadcast {
     /// http(s), at most 2,048 characters.
     #[garde(custom(web_url))]
+    #[schema(max_length = 2048, examples("https://example.com/article"))]
     url: String,
     /// At most 300 characters.
     #[garde(custom(short_title))]
+    #[schema(max_length = 300, pattern = r"^[^\x00]*$", examples("An article"))]
     title: String,
 }
 
 /// A page to send to one friend.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Personal {
     /// http(s), at most 2,048 characters.
     #[garde(custom(web_url))]
+    #[schema(max_length = 2048, examples("https://example.com/article"))]
     url: String,
     /// At most 300 characters.
     #[garde(custom(short_title))]
+    #[schema(max_length = 300, pattern = r"^[^\x00]*$", examples("An article"))]
     title: String,
     /// The friend.
     #[garde(skip)]
     sent_to: UserId,
 }
 
-/// `POST /notifications/share`: sends a page to all friends.
+/// Sends a page to all friends.
+///
+/// By default at most 60 times an hour. The same `Idempotency-Key` and body within 24 hours gives the same id, and
+/// nothing is sent again.
+#[utoipa::path(
+    post,
+    path = "/notifications/share",
+    tag = "shares",
+    params(IdempotencyKey),
+    request_body = Broadcast,
+    responses(
+        (status = 200, description = "The id of what was sent.", body = ShareId),
+        (status = 400, description = "The body is not JSON, or the key cannot be read."),
+        (status = 429, description = "Sent too often within an hour.")
+    )
+)]
 pub async fn broadcast(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -68,7 +88,21 @@ pub async fn broadcast(
     send(&app, &caller.user_id, New { url, title, sent_to: None, key: key.0 }).await.map(Json)
 }
 
-/// `POST /notifications/share/personal`: sends a page to one friend.
+/// Sends a page to one friend.
+///
+/// The same `Idempotency-Key` and body within 24 hours gives the same id, and nothing is sent again.
+#[utoipa::path(
+    post,
+    path = "/notifications/share/personal",
+    tag = "shares",
+    params(IdempotencyKey),
+    request_body = Personal,
+    responses(
+        (status = 200, description = "The id of what was sent.", body = ShareId),
+        (status = 400, description = "The body is not JSON, or the key cannot be read."),
+        (status = 403, description = "The addressee is no friend of the caller, or the caller is not registered.")
+    )
+)]
 pub async fn personal(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -233,7 +267,14 @@ async fn write(
     Ok(())
 }
 
-/// `GET /notifications/share?is_read=`: pages that were sent to the caller, newest first.
+/// Pages that were sent to the caller.
+#[utoipa::path(
+    get,
+    path = "/notifications/share",
+    tag = "shares",
+    params(IsRead, Paging),
+    responses((status = 200, description = "Newest first; 100 where no limit is named.", body = Vec<ShareNotification>))
+)]
 pub async fn received(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -333,7 +374,14 @@ impl TryFrom<ReceivedRow> for ShareNotification {
     }
 }
 
-/// `GET /notifications/share/sent`: pages that the caller sent, newest first.
+/// Pages that the caller sent.
+#[utoipa::path(
+    get,
+    path = "/notifications/share/sent",
+    tag = "shares",
+    params(Paging),
+    responses((status = 200, description = "Newest first; 10 where no limit is named.", body = Vec<ShareNotificationSent>))
+)]
 pub async fn sent(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -369,20 +417,29 @@ pub async fn sent(
 }
 
 /// Names one share in a list.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Seen {
     #[garde(skip)]
     event_id: ShareId,
 }
 
-/// The body that marks shares as read.
-#[derive(Debug, Deserialize, Validate)]
+/// The body that marks shares as read: at most 1,000 of them.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(transparent)]
 #[garde(transparent)]
+#[schema(value_type = Vec<Seen>, max_items = 1000)]
 pub struct AllSeen(#[garde(length(max = SHARES_READ_LEN_MAX), dive)] Vec<Seen>);
 
-/// `POST /notifications/share/read`: marks shares as read. Only those that were sent to the caller and are not
-/// read yet; the rest of the list does nothing.
+/// Marks pages that were sent to the caller as read.
+///
+/// What was not sent to the caller, or is read already, stays as it is.
+#[utoipa::path(
+    post,
+    path = "/notifications/share/read",
+    tag = "shares",
+    request_body = AllSeen,
+    responses((status = 200, description = "They are read.", body = Success))
+)]
 pub async fn read(
     State(app): State<Arc<App>>,
     Member(me): Member,

@@ -15,6 +15,7 @@ use shared::{
 };
 use sqlx::{Postgres, Transaction};
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+use utoipa::ToSchema;
 
 use crate::{
     App,
@@ -30,19 +31,40 @@ use crate::{
 pub const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.");
 
 /// The body of a registration. Unlike the other texts, names are trimmed.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 pub struct NewUser {
+    /// 1 to 100 characters besides spaces around them.
     #[garde(custom(filled_name))]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$", examples("Alice"))]
     first_name: String,
+    /// At most 100 characters besides spaces around them; may be empty.
     #[garde(custom(name))]
+    #[schema(max_length = 100, pattern = r"^[^\x00]*$", examples("Liddell"))]
     last_name: String,
+    /// Date of birth, `YYYY-MM-DD`; empty means none.
     #[garde(custom(date))]
+    #[schema(format = Date, examples("1990-02-28"))]
     dob: Option<String>,
+    /// At most 1,000 characters.
     #[garde(custom(profile_text))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     gender: Option<String>,
 }
 
-/// `POST /users/me`: registers the caller under the id and e-mail address of the token.
+/// Registers the caller.
+///
+/// The id and the e-mail address are those of the token. The new account shows friends the sites on its allow list
+/// only, which starts with some well-known ones.
+#[utoipa::path(
+    post,
+    path = "/users/me",
+    tag = "users",
+    request_body = NewUser,
+    responses(
+        (status = 201, description = "The new account.", body = UserPrivate),
+        (status = 409, description = "The caller is registered, or the e-mail address belongs to another account.")
+    )
+)]
 pub async fn register(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -74,7 +96,16 @@ pub async fn register(
     Ok((StatusCode::CREATED, Json(user.private()?)))
 }
 
-/// `GET /users/me`.
+/// The caller's own account.
+#[utoipa::path(
+    get,
+    path = "/users/me",
+    tag = "users",
+    responses(
+        (status = 200, description = "All of it, unmasked.", body = UserPrivate),
+        (status = 404, description = "The caller is not registered yet.")
+    )
+)]
 pub async fn me(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<UserPrivate>> {
     let mut connection = app.pool.acquire().await?;
     let user = UserRow::load(&mut connection, &caller.user_id).await?.ok_or(NOT_REGISTERED)?;
@@ -83,27 +114,45 @@ pub async fn me(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<User
 
 /// The body of an update: everything is replaced, except that an absent `dob` or `dob_public` stays as it is,
 /// because published clients know neither.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 pub struct UserUpdate {
+    /// 1 to 100 characters besides spaces around them.
     #[garde(custom(filled_name))]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$", examples("Alice"))]
     first_name: String,
+    /// At most 100 characters besides spaces around them; may be empty.
     #[garde(custom(name))]
+    #[schema(max_length = 100, pattern = r"^[^\x00]*$", examples("Liddell"))]
     last_name: String,
+    /// At most 1,000 characters.
     #[garde(custom(profile_text))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     description: Option<String>,
     #[garde(skip)]
     share_mode: ShareMode,
+    /// At most 1,000 host names of public sites. Each is kept as its registrable domain.
     #[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))]
+    #[schema(value_type = Vec<Domain>, max_items = 1000)]
     domain_allow_array: Vec<String>,
+    /// At most 1,000 host names of public sites. Each is kept as its registrable domain.
     #[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))]
+    #[schema(value_type = Vec<Domain>, max_items = 1000)]
     domain_deny_array: Vec<String>,
+    /// At most 1,000 characters.
     #[garde(custom(profile_text))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     gender: Option<String>,
+    /// At most 1,000 characters.
     #[garde(custom(profile_text))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     school: Option<String>,
+    /// At most 1,000 characters.
     #[garde(custom(profile_text))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     work: Option<String>,
+    /// At most 1,000 characters.
     #[garde(custom(profile_text))]
+    #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     location: Option<String>,
     #[garde(skip)]
     email_public: bool,
@@ -115,15 +164,25 @@ pub struct UserUpdate {
     work_public: bool,
     #[garde(skip)]
     location_public: bool,
-    /// Outer `None`: not sent. Inner `None`: to be forgotten.
+    /// Date of birth, `YYYY-MM-DD`. Left out it stays as it is; null or empty removes it.
+    // Outer `None`: not sent. Inner `None`: to be forgotten.
     #[serde(default, deserialize_with = "present")]
     #[garde(inner(custom(date)))]
+    #[schema(value_type = Option<String>, format = Date, examples("1990-02-28"))]
     dob: Option<Option<String>>,
+    /// Left out it stays as it is.
     #[garde(skip)]
     dob_public: Option<bool>,
 }
 
-/// `PUT /users/me`.
+/// Replaces the caller's profile and share settings.
+#[utoipa::path(
+    put,
+    path = "/users/me",
+    tag = "users",
+    request_body = UserUpdate,
+    responses((status = 200, description = "The account after the change.", body = UserPrivate))
+)]
 pub async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -165,6 +224,8 @@ pub async fn update(
 }
 
 /// Which of the two lists a path means.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum DomainList {
     Allow,
     Deny,
@@ -182,13 +243,24 @@ impl FromStr for DomainList {
     }
 }
 
-/// The body that replaces a list.
-#[derive(Deserialize, Validate)]
+/// The body that replaces a list: at most 1,000 host names of public sites.
+#[derive(Deserialize, Validate, ToSchema)]
 #[serde(transparent)]
 #[garde(transparent)]
+#[schema(value_type = Vec<Domain>, max_items = 1000)]
 pub struct DomainEntries(#[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))] Vec<String>);
 
-/// `PUT /users/me/domain_array/{allow|deny}`.
+/// Replaces one of the caller's lists of sites.
+///
+/// Each entry is kept as its registrable domain: `docs.example.com` becomes `example.com`.
+#[utoipa::path(
+    put,
+    path = "/users/me/domain_array/{list}",
+    tag = "users",
+    params(("list" = DomainList, Path, description = "Which of the two lists.")),
+    request_body = DomainEntries,
+    responses((status = 200, description = "The account after the change.", body = UserPrivate))
+)]
 pub async fn update_domains(
     State(app): State<Arc<App>>,
     caller: Caller,

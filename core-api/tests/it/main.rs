@@ -14,6 +14,7 @@ mod bounds;
 mod friendships;
 mod health;
 mod internal;
+mod openapi;
 mod outbox;
 mod people;
 mod process;

@@ -138,7 +138,7 @@ impl World {
         arguments.extend(flags);
         let Command::Serve(config) = Cli::try_parse_from(arguments).unwrap().command else { panic!("not serve") };
         let app = App::new(&config, pool.clone()).unwrap();
-        let router = router(Arc::clone(&app));
+        let router = router(Arc::clone(&app)).unwrap();
         Self { pool, provider, config: *config, app, router }
     }
 
