@@ -36,6 +36,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
         let Claims { user_id, email, .. } = app.identity.verify(bearer(parts)?).await?;
         tracing::Span::current().record("user.id", user_id.as_str());
+        app.pace.called(&user_id)?;
         Ok(Self { user_id, email })
     }
 }

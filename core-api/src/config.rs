@@ -2,10 +2,13 @@
 //!
 //! Deliberately absent: files, and reading the environment anywhere else.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use shared::limits::{DECLINE_REST_DAYS, FRIENDS_MAX, REQUESTS_PENDING_MAX, REQUESTS_PER_DAY_MAX, SHARES_PER_HOUR_MAX};
+use shared::limits::{
+    CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, REQUESTS_PENDING_MAX, REQUESTS_PER_DAY_MAX,
+    SHARES_PER_HOUR_MAX,
+};
 use url::Url;
 
 /// The regional API over PostgreSQL: users, friendships and the events about them.
@@ -114,6 +117,10 @@ pub struct ServeConfig {
 /// How much one user may have and do.
 #[derive(Args, Clone, Copy)]
 pub struct Bounds {
+    /// Most REST requests of one user in a minute, at each instance
+    #[arg(long, env = "CALLS_PER_MINUTE_MAX", default_value_t = NonZeroU32::new(CALLS_PER_MINUTE_MAX).unwrap_or(NonZeroU32::MAX))]
+    pub calls_per_minute_max: NonZeroU32,
+
     /// Most friends a user may have
     #[arg(long, env = "FRIENDS_MAX", default_value_t = FRIENDS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub friends_max: u32,

@@ -14,6 +14,7 @@ pub mod metrics;
 mod observe;
 mod openapi;
 mod outbox;
+mod pace;
 pub mod relay;
 mod routes;
 mod serve;
@@ -33,6 +34,7 @@ use crate::{
     config::{Bounds, ServeConfig},
     error::Error,
     metrics::Metrics,
+    pace::Pace,
     routes::{
         account, blocks,
         docs::{self, Written},
@@ -50,6 +52,7 @@ pub struct App {
     outbox_written: Notify,
     service_token_secret: String,
     bounds: Bounds,
+    pace: Pace,
     request_time_max: Duration,
 }
 
@@ -69,6 +72,7 @@ impl App {
             outbox_written: Notify::new(),
             service_token_secret: config.service_token_secret.clone(),
             bounds: config.bounds,
+            pace: Pace::new(&config.bounds),
             request_time_max: config.request_time_max(),
         }))
     }

@@ -31,7 +31,8 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut parts = JoinSet::new();
     parts.spawn(answer(api, router(Arc::clone(&app))?, stopped.clone()));
-    parts.spawn(answer(metrics_port, metrics::router(app), stopped.clone()));
+    parts.spawn(answer(metrics_port, metrics::router(Arc::clone(&app)), stopped.clone()));
+    parts.spawn(tidy(app, stopped.clone()));
     parts.spawn(async move {
         relay.run(stopped).await;
         Ok(())
@@ -60,6 +61,16 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
         Err(_) => {
             tracing::warn!("stopped with requests under way");
             Ok(())
+        }
+    }
+}
+
+/// Gives back, every minute, what users who have gone quiet take up.
+async fn tidy(app: Arc<App>, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(60)) => app.pace.forget_the_idle(),
+            _ = stopped.changed() => return Ok(()),
         }
     }
 }

@@ -30,6 +30,10 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
 /// Default for the most friends a user may have; configuration of the core may change it.
 pub const FRIENDS_MAX: usize = 1_000;
 
+/// Default for the most REST requests of one user in a minute, at each instance of the core; configuration may
+/// change it. A client that shows everything there is makes about ten at its start.
+pub const CALLS_PER_MINUTE_MAX: u32 = 600;
+
 /// Default for the most requests of one user that wait for an answer; configuration of the core may change it.
 pub const REQUESTS_PENDING_MAX: u32 = 100;
 

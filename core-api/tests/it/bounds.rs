@@ -1,4 +1,4 @@
-//! How much one user may ask of others.
+//! How much one user may ask, of others and of the service.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -72,4 +72,16 @@ async fn who_declined_is_left_alone_for_a_week_and_may_ask_any_time(pool: PgPool
         .await
         .unwrap();
     ask(&world, "alice", "bob").await.is_success();
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn who_calls_too_fast_waits_and_others_do_not(pool: PgPool) {
+    let world = World::with(pool, &["--calls-per-minute-max", "5"]).await;
+    world.register(&["alice", "bob"]).await;
+    for _ in 0..4 {
+        assert_eq!(world.get("alice", "/users/me").await.status, 200);
+    }
+    let refused = world.get("alice", "/users/me").await;
+    assert!((1..=13).contains(&wait_s(&refused)));
+    assert_eq!(world.get("bob", "/users/me").await.status, 200);
 }
