@@ -13,6 +13,7 @@
 
 mod coming_and_going;
 mod connecting;
+mod events;
 mod frames;
 mod friends;
 mod outages;
