@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: anything the servers themselves need. What is here never runs outside development.
 
+pub mod bench;
 pub mod build;
 pub mod channel;
 pub mod check;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
+    bench::{self, Bench},
     build, check,
     dev::{self, Dev, Wishes},
     live::{self, Live},
@@ -53,6 +54,9 @@ enum Command {
     Check,
     /// Write the checked data of the core's SQL queries (.sqlx) anew.
     Queries,
+    /// Measure how fast the core answers.
+    #[command(subcommand)]
+    Bench(Bench),
     /// Build the worker into edge-worker/build.
     BuildEdge,
 }
@@ -89,6 +93,7 @@ async fn run(command: Command) -> Result<u8> {
         }
         Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
         Command::Queries => until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await,
+        Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::BuildEdge => until_interrupted(async { build::edge().await.map(|()| 0) }).await,
     }
 }

@@ -43,15 +43,22 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers.
-    pub async fn start(dir: &Path, port: &Port, durability: Durability, log: PathBuf) -> Result<Self> {
+    /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers. `settings`
+    /// are further ones, as `name=value`.
+    pub async fn start(
+        dir: &Path,
+        port: &Port,
+        durability: Durability,
+        settings: &[&str],
+        log: PathBuf,
+    ) -> Result<Self> {
         const STEP: &str = "Starting PostgreSQL";
         const ADVICE: &str = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of \
                               your own (15 or newer)";
-        Self::start_in(dir, port, durability, log).await.or_step_failed(STEP, ADVICE)
+        Self::start_in(dir, port, durability, settings, log).await.or_step_failed(STEP, ADVICE)
     }
 
-    async fn start_in(dir: &Path, port: &Port, durability: Durability, log: PathBuf) -> Result<Self> {
+    async fn start_in(dir: &Path, port: &Port, durability: Durability, further: &[&str], log: PathBuf) -> Result<Self> {
         project::make_dir(dir)?;
         let data = dir.join("data");
         let password_file = dir.join("password");
@@ -74,6 +81,7 @@ impl Postgres {
         if durability == Durability::None {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
         }
+        settings.extend(further.iter().copied().map(str::to_owned));
         let mut postgres = as_owner_of(&data, "postgres")?;
         postgres.arg("-D").arg(&data);
         for setting in settings {

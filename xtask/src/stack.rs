@@ -3,7 +3,11 @@
 //! Any number of stacks run side by side: each has its own ports, folder, database and secrets.
 //! Deliberately absent: what to do with a stack. The commands and the whole-stack tests decide that.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
@@ -64,7 +68,7 @@ impl Stack {
         }
         let (postgres, to_drop, database_url) = Self::start_database(&options, &ports).await?;
         let (oidc, issuer) = match &ports.oidc {
-            Some(port) => Self::start_oidc(&options, port).await.map(|(child, issuer)| (Some(child), issuer))?,
+            Some(port) => start_oidc(&options.dir, port).await.map(|(child, issuer)| (Some(child), issuer))?,
             None => (None, options.issuer.clone().context("no issuer is named")?),
         };
         let info = StackInfo {
@@ -109,26 +113,11 @@ impl Stack {
                 say("Starting PostgreSQL");
                 let port = ports.postgres.as_ref().context("no port is chosen")?;
                 let log = options.dir.join("logs/postgres.log");
-                let postgres = Postgres::start(&options.dir.join("postgres"), port, *durability, log).await?;
+                let postgres = Postgres::start(&options.dir.join("postgres"), port, *durability, &[], log).await?;
                 let url = postgres.url().to_owned();
                 Ok((Some(postgres), None, url))
             }
         }
-    }
-
-    async fn start_oidc(options: &StackOptions, port: &Port) -> Result<(Child, Issuer)> {
-        const STEP: &str = "Starting the OIDC provider";
-        const ADVICE: &str = "read its words above; `--reset` makes it a new key";
-        say(STEP);
-        let mut node = project::command(tools::node().await?);
-        node.arg(project::root().join("dev/oidc.mjs")).arg(port.number().to_string());
-        node.arg(options.dir.join("oidc-key.json")).arg(DEV_AUDIENCE);
-        let log = Output::Log(options.dir.join("logs/oidc.log"));
-        let mut child = Child::start("the OIDC provider", node, log).or_step_failed(STEP, ADVICE)?;
-        let jwks_url = format!("{}/jwks", port.url());
-        let patience = Duration::from_secs(30);
-        wait_until_ready(&jwks_url, &mut child, patience).await.or_step_failed(STEP, ADVICE)?;
-        Ok((child, Issuer { issuer: port.url(), jwks_url, audience: DEV_AUDIENCE.to_owned() }))
     }
 
     async fn migrate(&self) -> Result<()> {
@@ -290,6 +279,22 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+/// Starts the OIDC provider of development, whose key and log are kept in `dir`.
+pub(crate) async fn start_oidc(dir: &Path, port: &Port) -> Result<(Child, Issuer)> {
+    const STEP: &str = "Starting the OIDC provider";
+    const ADVICE: &str = "read its words above; `--reset` makes it a new key";
+    say(STEP);
+    let mut node = project::command(tools::node().await?);
+    node.arg(project::root().join("dev/oidc.mjs")).arg(port.number().to_string());
+    node.arg(dir.join("oidc-key.json")).arg(DEV_AUDIENCE);
+    let log = Output::Log(dir.join("logs/oidc.log"));
+    let mut child = Child::start("the OIDC provider", node, log).or_step_failed(STEP, ADVICE)?;
+    let jwks_url = format!("{}/jwks", port.url());
+    let patience = Duration::from_secs(30);
+    wait_until_ready(&jwks_url, &mut child, patience).await.or_step_failed(STEP, ADVICE)?;
+    Ok((child, Issuer { issuer: port.url(), jwks_url, audience: DEV_AUDIENCE.to_owned() }))
 }
 
 async fn obituary(child: &mut Option<Child>) -> Result<String> {

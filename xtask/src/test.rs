@@ -51,7 +51,7 @@ impl TestDatabase {
         project::take(&lock, "Waiting for another run to be done with the test database").await?;
         let port = Port::choose("PostgreSQL", 0, "")?;
         let log = dir.join("logs/postgres.log");
-        let postgres = Postgres::start(&dir.join("postgres"), &port, Durability::None, log).await?;
+        let postgres = Postgres::start(&dir.join("postgres"), &port, Durability::None, &[], log).await?;
         Ok(Self { url: postgres.url().to_owned(), own: Some((postgres, lock)) })
     }
 

@@ -1,0 +1,248 @@
+//! `cargo xtask bench`: how fast the core answers, beside how fast PostgreSQL could at most.
+//!
+//! Everything runs on this machine and shares its processors: the load generator, the core and PostgreSQL; and for
+//! the limit pgbench and PostgreSQL. So only figures of one run are worth comparing.
+
+mod calls;
+mod crowd;
+mod limit;
+mod load;
+mod plans;
+mod report;
+mod stage;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand, builder::PossibleValuesParser};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::{
+    bench::{
+        calls::{CALLS, Call, Sql},
+        crowd::Crowd,
+        limit::{Kept, Pgbench},
+        load::{Callers, Seen},
+        report::{Figures, Report, Round, TokenCheck},
+        stage::{Stage, stop_core},
+    },
+    project,
+    step::{StepFailed, say},
+    token::{self, TokenRequest},
+};
+
+/// Requests under way at once, and connections of pgbench.
+const CONNECTIONS: u32 = 32;
+
+/// How long the core answers before anything is counted.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Users who call.
+const CALLERS: u64 = 2_000;
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// The core's release build, call by call, beside pgbench with the same statements on the same data.
+    ///
+    /// Needs wrk and pgbench (`apt-get install wrk postgresql` on Debian). Keeps its data in .dev/bench.
+    Core(Core),
+}
+
+/// How to measure the core.
+#[derive(Debug, Args)]
+pub struct Core {
+    /// One million users and ten million friendships instead of ten thousand and half a million.
+    #[arg(long)]
+    large: bool,
+    /// Seconds of each measurement. Every call takes two of pgbench and two of the core.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Where to write the figures as JSON [default: .dev/bench/core-USERS.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only this call. Repeatable.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(CALLS.iter().map(|call| call.name)))]
+    only: Vec<String>,
+    /// Measure nothing; write how PostgreSQL carries out the statements to migrations/plans.
+    #[arg(long, conflicts_with_all = ["json", "only"])]
+    plans: bool,
+    /// Load the data anew.
+    #[arg(long)]
+    reset: bool,
+}
+
+/// Measures, prints the table and writes the JSON.
+pub async fn run(bench: Bench) -> Result<()> {
+    let Bench::Core(core) = bench;
+    let pgbench = Pgbench::find().await?;
+    load::ensure_wrk().await?;
+    let crowd = if core.large { crowd::LARGE } else { crowd::ORDINARY };
+    let stage = Stage::start(crowd, core.reset).await?;
+    let result = match core.plans {
+        true => plans::write(&stage.info().database_url, crowd).await,
+        false => Measurement { stage: &stage, pgbench, crowd, core: &core }.run().await,
+    };
+    stage.stop().await;
+    result
+}
+
+struct Measurement<'a> {
+    stage: &'a Stage,
+    pgbench: Pgbench,
+    crowd: Crowd,
+    core: &'a Core,
+}
+
+impl Measurement<'_> {
+    async fn run(&self) -> Result<()> {
+        const ROUNDS: usize = 2;
+        let all = Kept::all()?;
+        let callers = self.callers().await?;
+        let mut figures = Vec::new();
+        for call in
+            CALLS.iter().filter(|call| self.core.only.is_empty() || self.core.only.iter().any(|name| name == call.name))
+        {
+            say(&format!("{} {}", call.method, call.path));
+            let script = self.stage.file(&format!("{}.sql", call.name));
+            project::write_private(&script, &limit::script(call, &all, &callers)?)?;
+            let requests = self.stage.file("requests.txt");
+            project::write_private(&requests, &load::requests(call, &callers))?;
+            let mut rounds = Vec::new();
+            for _ in 0..ROUNDS {
+                let url = &self.stage.info().database_url;
+                let limit_per_s = self.pgbench.rate(url, &script, self.time()).await?;
+                say(&format!("  pgbench {limit_per_s:.0}/s"));
+                self.tidy(call).await?;
+                let seen = self.answers(call, &requests).await?;
+                say(&format!("  core    {:.0}/s, p99 {:.1} ms", seen.rate(), seen.p99_us as f64 / 1_000.0));
+                self.tidy(call).await?;
+                rounds.push(Round { limit_per_s, seen });
+            }
+            figures.push(Figures::of(call, rounds));
+        }
+        let token_check =
+            if self.core.only.is_empty() { Some(self.token_check(&figures, &callers).await?) } else { None };
+        let report = Report {
+            machine: stage::machine(),
+            users: self.crowd.users,
+            connections: CONNECTIONS,
+            seconds: self.core.seconds,
+            calls: figures,
+            token_check,
+        };
+        let default = || self.stage.file(&format!("core-{}.json", self.crowd.users));
+        let path = self.core.json.clone().unwrap_or_else(default);
+        std::fs::write(&path, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        println!("\n{}", report.table());
+        say(&format!("The same as JSON: {}", path.display()));
+        Ok(())
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.core.seconds)
+    }
+
+    async fn tidy(&self, call: &Call) -> Result<()> {
+        if call.writes { self.crowd.tidy(&self.stage.info().database_url).await } else { Ok(()) }
+    }
+
+    /// Signs in everybody who calls.
+    async fn callers(&self) -> Result<Callers> {
+        const AT_ONCE: usize = 8;
+        /// Longer than any run.
+        const LIFE_S: i64 = 7 * 86_400;
+        say(&format!("Signing in {CALLERS} users"));
+        let ids = Callers::ids(self.crowd, CALLERS);
+        let mint = |id: String| async move {
+            let request = TokenRequest { expires_in_s: LIFE_S, ..TokenRequest::new(id) };
+            token::mint(self.stage.info(), &request).await
+        };
+        let tokens = stream::iter(ids).map(mint).buffered(AT_ONCE).try_collect().await?;
+        Ok(Callers { crowd: self.crowd, count: CALLERS, tokens })
+    }
+
+    /// Lets a new core answer the requests of a file.
+    async fn answers(&self, call: &Call, requests: &std::path::Path) -> Result<Seen> {
+        let before = self.transactions().await?;
+        let core = self.stage.start_core().await?;
+        let url = &self.stage.info().core_url;
+        let warm_up = load::send(url, requests, WARM_UP).await;
+        let seen = load::send(url, requests, self.time()).await;
+        stop_core(core).await;
+        let (warm_up, seen) = (warm_up?, seen?);
+        let failed = seen.refused + seen.broken + warm_up.refused + warm_up.broken;
+        if failed > 0 {
+            let why = format!("{failed} of {} requests did not succeed", seen.requests + warm_up.requests);
+            let advice = format!("read {}", self.stage.file("logs/core.log").display());
+            bail!(StepFailed::new("Measuring the core", why, advice));
+        }
+        // Its connections have gone, and with that PostgreSQL has counted what they did.
+        let ran = (self.transactions().await? - before) as f64 / (seen.requests + warm_up.requests) as f64;
+        let listed = transactions(call.sql) as f64;
+        if (ran / listed - 1.0).abs() > 0.1 {
+            let why = format!("the core ran {ran:.2} transactions a request, and the list names {listed}");
+            let advice = "list what the core asks of the database in xtask/src/bench/calls.rs, or else the limit is \
+                          that of something else";
+            bail!(StepFailed::new("Comparing the core with its limit", why, advice));
+        }
+        Ok(seen)
+    }
+
+    /// Transactions that were ever committed on the data.
+    async fn transactions(&self) -> Result<i64> {
+        let mut connection = PgConnection::connect(&self.stage.info().database_url).await?;
+        let count = sqlx::query_scalar("select xact_commit from pg_stat_database where datname = current_database()");
+        let count = count.fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(count)
+    }
+
+    /// What checking a token costs: answers without any SQL, refused right before the check and right after it.
+    async fn token_check(&self, figures: &[Figures], callers: &Callers) -> Result<TokenCheck> {
+        say("The check of a token");
+        // No user id is that long, which is found out after the token was checked.
+        let path = format!("/users/id/{}", "x".repeat(200));
+        let lines = |token: &dyn Fn(&str) -> String| {
+            let lines: Vec<String> =
+                callers.tokens.iter().map(|of| format!("GET\t{path}\t{}\t\n", token(of))).collect();
+            lines.concat()
+        };
+        let mut rates = [0.0, 0.0];
+        let files = [lines(&|token| token.to_owned()), lines(&|_| "none".to_owned())];
+        let core = self.stage.start_core().await?;
+        for (rate, text) in rates.iter_mut().zip(files) {
+            let requests = self.stage.file("requests.txt");
+            project::write_private(&requests, &text)?;
+            load::send(&self.stage.info().core_url, &requests, WARM_UP).await?;
+            let seen = load::send(&self.stage.info().core_url, &requests, self.time()).await?;
+            anyhow::ensure!(seen.refused == seen.requests, "an answer was no refusal");
+            say(&format!("  core    {:.0}/s", seen.rate()));
+            *rate = seen.rate();
+        }
+        stop_core(core).await;
+        let [checked_per_s, unchecked_per_s] = rates;
+        let check_s = 1.0 / checked_per_s - 1.0 / unchecked_per_s;
+        let me = figures.iter().find(|figures| figures.name == "me");
+        let share_of_request = me.map(|me| check_s * me.requests_per_s);
+        Ok(TokenCheck { checked_per_s, unchecked_per_s, check_us: check_s * 1e6, share_of_request })
+    }
+}
+
+/// Transactions that these statements make: a statement by itself is one too.
+fn transactions(sql: &[Sql]) -> usize {
+    let (mut count, mut inside) = (0, false);
+    for part in sql {
+        match part {
+            Sql::Begin => inside = true,
+            Sql::Commit => {
+                inside = false;
+                count += 1;
+            }
+            Sql::Query(_) => count += usize::from(!inside),
+        }
+    }
+    count
+}

@@ -1,0 +1,70 @@
+//! How PostgreSQL carries out the core's hot statements, kept beside the migrations.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::{
+    bench::{
+        calls::{CALLS, Sql},
+        crowd::{Crowd, user_id},
+        limit::Kept,
+    },
+    project,
+    step::say,
+};
+
+/// Writes `migrations/plans/NAME.txt` for every call.
+pub async fn write(url: &str, crowd: Crowd) -> Result<()> {
+    let all = Kept::all()?;
+    let dir = project::root().join("migrations/plans");
+    project::make_dir(&dir)?;
+    for call in CALLS {
+        let mut text = format!(
+            "{} {}, on {} users: each statement as the core prepares it, and how PostgreSQL carries it out when it \
+             no longer looks at the parameters.\n",
+            call.method, call.path, crowd.users
+        );
+        let mut connection = PgConnection::connect(url).await?;
+        let mut transaction = connection.begin().await?;
+        run("set local plan_cache_mode = force_generic_plan", &mut transaction).await?;
+        for (place, part) in call.sql.iter().enumerate() {
+            let Sql::Query(query) = part else { continue };
+            let kept = Kept::find(&all, query)?;
+            let values: Vec<String> = query.values.iter().map(|value| example(value, crowd)).collect();
+            let name = format!("statement_{place}");
+            run(&format!("prepare {name} as {}", kept.query), &mut transaction).await?;
+            let explain = format!("explain (analyze, buffers) execute {name}({})", kept.arguments(&values)?);
+            // The first run reads what is not in memory yet.
+            run(&explain, &mut transaction).await?;
+            let plan: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *transaction).await.context("no plan")?;
+            let _ = write!(text, "\n{}\n\n{}\n", kept.query, plan.join("\n"));
+        }
+        transaction.rollback().await?;
+        connection.close().await?;
+        let path = dir.join(format!("{}.txt", call.name));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        say(&format!("  {}", path.display()));
+    }
+    Ok(())
+}
+
+async fn run(sql: &str, connection: &mut PgConnection) -> Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await.with_context(|| sql.to_owned())?;
+    Ok(())
+}
+
+/// A value in place of pgbench's variables.
+fn example(value: &str, crowd: Crowd) -> String {
+    let quoted = |n: u64| format!("'{}'", user_id(n));
+    let middle = crowd.users / 2;
+    value
+        .replace(":me", &quoted(middle))
+        .replace(":other", &quoted(middle + 1))
+        .replace(":name", "'garcia'")
+        .replace(":default", "15")
+        .replace(":many", "100")
+        .replace(":none", "0")
+}
