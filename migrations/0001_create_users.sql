@@ -1,9 +1,10 @@
 -- Everybody who registered, one row each.
 --
--- The id is the identity provider's user name: opaque text, so TEXT and not UUID. The share settings live
+-- The id is the identity provider's user name: opaque text, so TEXT and not UUID, and everywhere compared by its
+-- bytes: no locale of a database has a say in the order of ids, nor slows an index down. The share settings live
 -- here because they change rarely and are read together with the version that the edge compares.
 create table users (
-    user_id text constraint users_pkey primary key,
+    user_id text collate "C" constraint users_pkey primary key,
     -- As the identity provider has it; unique without regard to case, see below.
     email text not null,
     first_name text not null,

@@ -4,8 +4,8 @@
 -- everything else is decided under row locks on both users.
 create table friendships (
     -- Who asked.
-    user_id1 text not null references users (user_id) on delete cascade,
-    user_id2 text not null references users (user_id) on delete cascade,
+    user_id1 text collate "C" not null references users (user_id) on delete cascade,
+    user_id2 text collate "C" not null references users (user_id) on delete cascade,
     requested_at timestamptz not null default now(),
     -- Null while pending.
     accepted_at timestamptz,

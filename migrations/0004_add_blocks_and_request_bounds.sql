@@ -2,8 +2,8 @@
 --
 -- A block is one row of the one who blocks, so that two who block each other can each take back their own.
 create table blocks (
-    blocker_id text not null references users (user_id) on delete cascade,
-    blocked_id text not null references users (user_id) on delete cascade,
+    blocker_id text collate "C" not null references users (user_id) on delete cascade,
+    blocked_id text collate "C" not null references users (user_id) on delete cascade,
     blocked_at timestamptz not null default now(),
     constraint blocks_pkey primary key (blocker_id, blocked_id),
     constraint blocks_of_two check (blocker_id <> blocked_id)
@@ -14,8 +14,8 @@ create index blocks_from_blocked on blocks (blocked_id, blocker_id);
 
 -- Who was declined and when, so that nobody is asked again and again. A newer decline replaces the older.
 create table declines (
-    asker_id text not null references users (user_id) on delete cascade,
-    decliner_id text not null references users (user_id) on delete cascade,
+    asker_id text collate "C" not null references users (user_id) on delete cascade,
+    decliner_id text collate "C" not null references users (user_id) on delete cascade,
     declined_at timestamptz not null default now(),
     constraint declines_pkey primary key (asker_id, decliner_id)
 );

@@ -7,12 +7,12 @@
 create table shares (
     -- Version 7, from the same clock as sent_at: by id is by time.
     event_id uuid constraint shares_pkey primary key,
-    sender_id text not null references users (user_id) on delete cascade,
+    sender_id text collate "C" not null references users (user_id) on delete cascade,
     sent_at timestamptz not null,
     url text not null,
     title text not null,
     -- The addressee of a personal share; null: it went to all friends.
-    sent_to text references users (user_id) on delete cascade,
+    sent_to text collate "C" references users (user_id) on delete cascade,
     -- Recipients who have not read it. Kept, because counting them for a page of shares to a thousand friends
     -- each would read thousands of rows.
     not_seen_count integer not null,
@@ -30,7 +30,7 @@ create index shares_sent_to on shares (sent_to) where sent_to is not null;
 
 create table share_recipients (
     event_id uuid not null,
-    user_id text not null,
+    user_id text collate "C" not null,
     -- Null until read.
     seen_at timestamptz,
     -- In this order new rows lie side by side at the index's end.

@@ -62,8 +62,8 @@ pub const USER_IDS_LEN_MAX: usize = 100;
 /// Longest text to search for, in characters.
 pub const SEARCH_CHARS_MAX: usize = 100;
 
-/// Most users, acquaintances aside, that a search looks at. Counting mutual friends is what a search costs.
-pub const SEARCH_CANDIDATES_MAX: i64 = 60;
+/// Most users, acquaintances aside, that a search ranks: what it costs grows with them.
+pub const SEARCH_CANDIDATES_MAX: i64 = 200;
 
 /// Received shares on a page when the caller names no limit.
 pub const SHARES_PAGE_ITEMS_DEFAULT: u32 = 100;

@@ -115,7 +115,11 @@ async fn erase(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserI
     )
     .execute(&mut *transaction)
     .await?;
-    // With the account go, by their foreign keys, friendships, blocks, declines and shares.
+    // While the account is there still, so that its friends' circles close.
+    sqlx::query!("delete from friendships where user_id1 = $1 or user_id2 = $1", me.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    // With the account go, by their foreign keys, blocks, declines and shares.
     sqlx::query!("delete from users where user_id = $1", me.as_str()).execute(&mut *transaction).await?;
     outbox::commit(app, transaction, vec![outbox::passing(me.clone(), Change::UserDeleted {})]).await
 }
@@ -135,6 +139,7 @@ pub async fn export(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<
     let document = sqlx::query_scalar!(
         r#"select jsonb_build_object(
             'user', to_jsonb(u),
+            'circle', (select to_jsonb(c) from circles c where c.user_id = u.user_id),
             'friendships', (
                 select coalesce(jsonb_agg(to_jsonb(f) order by f.requested_at), '[]') from (
                     select * from friendships where user_id1 = u.user_id

@@ -84,7 +84,8 @@ struct ProfileRow {
     location: Option<String>,
     /// Null: there is neither a friendship nor a request.
     accepted: Option<bool>,
-    mutual_friend_count: i64,
+    /// Null for a caller without an account.
+    mutual_friend_count: Option<i64>,
     caller_is_member: bool,
 }
 
@@ -101,9 +102,9 @@ async fn profiles(app: &App, me: &UserId, ids: &[String]) -> Result<Vec<ProfileR
                 where least(user_id1, user_id2) = least(u.user_id, $2)
                     and greatest(user_id1, user_id2) = greatest(u.user_id, $2)
             ) as accepted,
-            (select count(*) from friends mine join friends theirs using (friend_id)
+            (select icount(mine.friends & theirs.friends)::bigint from circles mine, circles theirs
                 where mine.user_id = $2 and theirs.user_id = u.user_id
-            ) as "mutual_friend_count!",
+            ) as "mutual_friend_count",
             exists (select from users me where me.user_id = $2) as "caller_is_member!"
         from users u
         where u.user_id = any($1) and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = u.user_id)"#,
@@ -125,7 +126,7 @@ impl ProfileRow {
         };
         let other = summary.user_id != me.as_str();
         let mut summary = summary.summary(other.then(|| FriendshipState::of(self.accepted)))?;
-        summary.mutual_friend_count = other.then_some(self.mutual_friend_count);
+        summary.mutual_friend_count = self.mutual_friend_count.filter(|_| other);
         Ok(UserPublic {
             summary,
             dob: self.dob.map(|date| date.to_string()),
@@ -293,14 +294,15 @@ pub async fn mutual_friend_count(
     Path(user_id): Path<UserId>,
 ) -> Result<Json<Count>> {
     let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from friends mine join friends theirs using (friend_id)
+        r#"select icount(mine.friends & theirs.friends)::bigint as "count!" from circles mine, circles theirs
         where mine.user_id = $2 and theirs.user_id = $1
             and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)"#,
         user_id.as_str(),
         me.as_str()
     )
-    .fetch_one(&app.pool)
-    .await?;
+    .fetch_optional(&app.pool)
+    .await?
+    .unwrap_or_default();
     if count == 0 {
         must_be_visible(&app, &me, &user_id).await?;
     }

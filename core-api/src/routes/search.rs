@@ -1,8 +1,7 @@
 //! Finding users by what they are called or by their e-mail address: `/users/search/…`, `/friendship/search/…`.
 //!
-//! A search among everybody has two steps. The first collects candidates: every acquaintance who matches, and a
-//! bounded number of others, from an index. The second ranks them. So a search costs the same whether a text
-//! fits ten users or a million.
+//! A search among everybody takes a bounded number of users from an index, besides every acquaintance who matches,
+//! and ranks those. So it costs the same whether a text fits ten users or a million.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -75,10 +74,99 @@ impl SearchText {
         format!("%{}%", self.escaped())
     }
 
+    fn is_short(&self) -> bool {
+        self.0.chars().count() < INSIDE_CHARS_MIN
+    }
+
     /// From an index, how this text is found among everybody: inside, or, too short for that, at the beginning.
     fn findable(&self) -> String {
-        if self.0.chars().count() < INSIDE_CHARS_MIN { self.prefix() } else { self.inside() }
+        if self.is_short() { self.prefix() } else { self.inside() }
     }
+}
+
+/// The query behind both searches. `$text` is what is searched, `$open` whether a part of it finds its owner; the
+/// whole of it finds anybody. An index has `$text` where `$open`, and one has all of it.
+///
+/// Kept apart in it is what matches (`matching`), so that the bound on its number is not a reason to look for it
+/// in the whole table. Acquaintances are looked through one by one only when others may have crowded them out, or
+/// when a short text is looked for inside their names too.
+macro_rules! ranked {
+    ($text:literal, $open:literal, $caller:expr, $search:expr, $paging:expr) => {
+        sqlx::query_as!(
+            RelatedRow,
+            r#"with matching as materialized (
+                select user_id, first_name, last_name, description, profile_image_uploaded_at,
+                    profile_image_extension, "#
+                + $text
+                + r#" as text
+                from users where "#
+                + $open
+                + " and "
+                + $text
+                + r#" like lower($2)
+            ),
+            other as materialized (
+                (select * from matching limit $3)
+                union all
+                select user_id, first_name, last_name, description, profile_image_uploaded_at,
+                    profile_image_extension, "#
+                + $text
+                + r#" as text
+                from users where not "#
+                + $open
+                + " and "
+                + $text
+                + r#" = lower($4)
+            ),
+            acquaintance as materialized (
+                select user_id2 as user_id, accepted_at is not null as accepted from friendships where user_id1 = $1
+                union all
+                select user_id1, accepted_at is not null from friendships where user_id2 = $1
+            ),
+            known as materialized (
+                select user_id, first_name, last_name, description, profile_image_uploaded_at,
+                    profile_image_extension, "#
+                + $text
+                + r#" as text
+                from acquaintance join users using (user_id)
+                where ($5 or (select count(*) from other) >= $3)
+                    and "#
+                + $open
+                + " and "
+                + $text
+                + r#" like lower($6)
+            ),
+            found as (
+                select * from other
+                union
+                select * from known
+            )
+            select f.user_id as "user_id!", f.first_name as "first_name!", f.last_name as "last_name!",
+                f.description as "description!", f.profile_image_uploaded_at, f.profile_image_extension, a.accepted,
+                icount(theirs.friends & (select mine.friends from circles mine where mine.user_id = $1))::bigint
+                    as mutual_friend_count
+            from found f join circles theirs on theirs.user_id = f.user_id
+                left join acquaintance a on a.user_id = f.user_id
+            where f.user_id <> $1
+                and exists (select from users me where me.user_id = $1)
+                and not exists (select from hidden h where h.user_id = $1 and h.hidden_id = f.user_id)
+            order by case when a.accepted then 2 when not a.accepted then 1 else 0 end desc,
+                mutual_friend_count desc,
+                case when f.text like lower($7) then 3 when f.text like lower($8) then 2 else 1 end desc,
+                f.user_id desc
+            limit $9 offset $10"#,
+            $caller.user_id.as_str(),
+            $search.findable(),
+            SEARCH_CANDIDATES_MAX,
+            $search.0,
+            $search.is_short(),
+            $search.inside(),
+            $search.prefix(),
+            $search.suffix(),
+            $paging.limit_or_default(),
+            $paging.offset
+        )
+    };
 }
 
 /// Finds users by first and last name.
@@ -97,18 +185,8 @@ pub async fn by_name(
     Path(text): Path<SearchText>,
     paging: Paging,
 ) -> Result<Json<Vec<UserSummary>>> {
-    // Kept apart, so that the bound on the number is not a reason to look through the whole table for it.
-    let candidates = sqlx::query_scalar!(
-        r#"with matching as materialized (
-            select user_id from users where lower(first_name || ' ' || last_name) like lower($1)
-        )
-        select user_id from matching limit $2"#,
-        text.findable(),
-        SEARCH_CANDIDATES_MAX
-    )
-    .fetch_all(&app.pool)
-    .await?;
-    rank(&app, &caller, &text, By::Name, &candidates, paging).await
+    let rows = ranked!("lower(first_name || ' ' || last_name)", "true", &caller, &text, paging);
+    found(&app, &caller, rows.fetch_all(&app.pool).await?).await
 }
 
 /// Finds users by e-mail address.
@@ -127,87 +205,18 @@ pub async fn by_email(
     Path(text): Path<SearchText>,
     paging: Paging,
 ) -> Result<Json<Vec<UserSummary>>> {
-    let candidates = sqlx::query_scalar!(
-        r#"with matching as materialized (
-            select user_id from users where email_public and lower(email) like lower($1)
-        )
-        select user_id as "user_id!" from users where lower(email) = lower($3)
-        union
-        (select user_id from matching limit $2)"#,
-        text.findable(),
-        SEARCH_CANDIDATES_MAX,
-        text.0
-    )
-    .fetch_all(&app.pool)
-    .await?;
-    rank(&app, &caller, &text, By::Email, &candidates, paging).await
+    let rows = ranked!("lower(email)", "email_public", &caller, &text, paging);
+    found(&app, &caller, rows.fetch_all(&app.pool).await?).await
+}
+
+async fn found(app: &App, caller: &Caller, rows: Vec<RelatedRow>) -> Result<Json<Vec<UserSummary>>> {
+    caller.found(app, rows).await?.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Name,
     Email,
-}
-
-/// Ranks candidates together with all acquaintances who match: friends before those with a request under way
-/// before others, then by mutual friends, by where the text stands, and by id.
-async fn rank(
-    app: &App,
-    caller: &Caller,
-    text: &SearchText,
-    by: By,
-    candidates: &[String],
-    paging: Paging,
-) -> Result<Json<Vec<UserSummary>>> {
-    let rows = sqlx::query_as!(
-        RelatedRow,
-        r#"with acquaintance as materialized (
-            select user_id2 as user_id, accepted_at is not null as accepted from friendships where user_id1 = $1
-            union all
-            select user_id1, accepted_at is not null from friendships where user_id2 = $1
-        ),
-        candidate as (
-            select unnest($2::text[]) as user_id
-            union
-            select user_id from acquaintance
-        ),
-        found as (
-            select u.*, case when $3 then lower(u.email) else lower(u.first_name || ' ' || u.last_name) end as text
-            from candidate c join users u using (user_id)
-        ),
-        matching as materialized (
-            select f.*, a.accepted,
-                case when text like lower($5) then 3 when text like lower($6) then 2 else 1 end as match
-            from found f left join acquaintance a using (user_id)
-            where text like lower($4) and (not $3 or f.email_public or text = lower($7))
-                and f.user_id <> $1
-                and exists (select from users me where me.user_id = $1)
-                and not exists (select from hidden h where h.user_id = $1 and h.hidden_id = f.user_id)
-        )
-        select m.user_id as "user_id!", m.first_name as "first_name!", m.last_name as "last_name!",
-            m.description as "description!", m.profile_image_uploaded_at, m.profile_image_extension, m.accepted,
-            mutual.count as mutual_friend_count
-        from matching m
-        cross join lateral (
-            select count(*) from friends theirs join acquaintance mine on mine.user_id = theirs.friend_id
-            where theirs.user_id = m.user_id and mine.accepted
-        ) mutual
-        order by case when m.accepted then 2 when not m.accepted then 1 else 0 end desc, mutual.count desc,
-            m.match desc, m.user_id desc
-        limit $8 offset $9"#,
-        caller.user_id.as_str(),
-        candidates,
-        by == By::Email,
-        text.inside(),
-        text.prefix(),
-        text.suffix(),
-        text.0,
-        paging.limit_or_default(),
-        paging.offset
-    )
-    .fetch_all(&app.pool)
-    .await?;
-    caller.found(app, rows).await?.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
 }
 
 /// Finds friends by first and last name.

@@ -137,6 +137,7 @@ async fn an_export_holds_every_column(pool: PgPool) {
     schema.remove("outbox");
     let parts = [
         ("users", "user"),
+        ("circles", "circle"),
         ("friendships", "friendships"),
         ("blocks", "blocks"),
         ("declines", "declines"),

@@ -96,3 +96,41 @@ async fn domains_to_warn_of_are_told(pool: PgPool) {
     assert_eq!(domains, ["google.com", "messenger.com", "notion.so"]);
     assert!(warnings.as_object().unwrap().values().all(|sentence| sentence.as_str().unwrap().ends_with('.')));
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn friends_in_common_are_counted_right_through_every_change(pool: PgPool) {
+    let world = World::with(pool, &["--decline-rest-days", "0"]).await;
+    let names: Vec<String> = (0..6).map(|n| format!("u{n}")).collect();
+    for name in &names {
+        world.register(&[name]).await;
+    }
+    // A fixed walk through all pairs, at each of which something happens that changes who is whose friend.
+    for step in 0..60_usize {
+        let (one, other) = (&names[step % 6], &names[(step * step + 1 + step / 6) % 6]);
+        if one == other {
+            continue;
+        }
+        match step % 5 {
+            0..3 => world.befriend(one, other).await,
+            3 => {
+                let pair = json!({"user_id1": one, "user_id2": other});
+                world.post(one, "/friendship/delete", pair).await.is_success();
+            }
+            _ => {
+                assert_eq!(world.delete(one, "/users/me").await.status, 204);
+                world.register(&[one]).await;
+            }
+        }
+        let wrong: i64 = sqlx::query_scalar(
+            "select count(*) from circles c where friends <> coalesce((
+                select sort(array_agg(o.number)) from friends f join circles o on o.user_id = f.friend_id
+                where f.user_id = c.user_id), '{}')",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        assert_eq!(wrong, 0, "after step {step}");
+    }
+    let friendships: i64 = sqlx::query_scalar("select count(*) from friends").fetch_one(&world.pool).await.unwrap();
+    assert!(friendships > 0);
+}
