@@ -6,8 +6,8 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use shared::limits::{
-    CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, REQUESTS_PENDING_MAX, REQUESTS_PER_DAY_MAX,
-    SHARES_PER_HOUR_MAX,
+    CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, PROFILE_IMAGE_URL_S, REQUESTS_PENDING_MAX,
+    REQUESTS_PER_DAY_MAX, SHARES_PER_HOUR_MAX,
 };
 use url::Url;
 
@@ -97,6 +97,9 @@ pub struct ServeConfig {
     #[command(flatten)]
     pub bounds: Bounds,
 
+    #[command(flatten)]
+    pub image_store: ImageStoreConfig,
+
     /// Longest time for one request, in milliseconds; after it the answer is 503
     #[arg(long, env = "REQUEST_MS_MAX", default_value_t = 8_000)]
     pub request_ms_max: u64,
@@ -112,6 +115,42 @@ pub struct ServeConfig {
     /// Longest time for requests and deliveries under way to end at shutdown, in milliseconds
     #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000)]
     pub shutdown_ms_max: u64,
+}
+
+/// Where profile images are kept. The names are those that AWS's own tools read, and ECS sets some of them.
+#[derive(Args, Clone)]
+pub struct ImageStoreConfig {
+    /// S3 bucket of the profile images; without one, calls about them are answered 503
+    #[arg(long, env = "PROFILE_IMAGES_BUCKET", value_parser = non_empty)]
+    pub profile_images_bucket: Option<String>,
+
+    /// How long the URL of an image works, in seconds
+    #[arg(long, env = "PROFILE_IMAGE_URL_S", default_value_t = PROFILE_IMAGE_URL_S, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub profile_image_url_s: u64,
+
+    /// Region of the bucket
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    pub aws_region: String,
+
+    /// Another store that speaks S3's language, as scheme://host:port
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    pub aws_endpoint_url: Option<Url>,
+
+    /// Key id to sign with; without one, the task's role on ECS or the machine's on EC2
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", requires = "aws_secret_access_key")]
+    pub aws_access_key_id: Option<String>,
+
+    /// The key
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true, requires = "aws_access_key_id")]
+    pub aws_secret_access_key: Option<String>,
+
+    /// The session of a key that is lent
+    #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true)]
+    pub aws_session_token: Option<String>,
+
+    /// Where ECS tells the credentials of the task's role
+    #[arg(long, env = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", hide_env_values = true)]
+    pub aws_container_credentials_relative_uri: Option<String>,
 }
 
 /// How much one user may have and do.

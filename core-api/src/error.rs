@@ -31,8 +31,14 @@ pub enum Error {
     TooMany { detail: &'static str, retry_after_s: u64 },
     /// 413: over [`shared::limits::BODY_BYTES_MAX`].
     TooLarge,
+    /// 414: over [`shared::limits::ADDRESS_BYTES_MAX`].
+    AddressTooLong,
+    /// 431: over [`shared::limits::HEADERS_BYTES_MAX`].
+    HeadersTooLarge,
     /// 422: well-formed, but the content is not acceptable.
     Invalid(Vec<FieldError>),
+    /// 503: this core was given nowhere to keep profile images.
+    NoImageStore,
     /// 503: something this service needs is away; the text is for the log alone.
     Unavailable(String),
     /// 500: our fault; the text is for the log alone.
@@ -64,8 +70,10 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::AddressTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoImageStore | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -77,6 +85,9 @@ impl Error {
             Self::Forbidden(detail) | Self::NotFound(detail) | Self::Conflict(detail) => detail,
             Self::MethodNotAllowed => "This address does not take that method.",
             Self::TooLarge => "The body is larger than 64 KiB.",
+            Self::AddressTooLong => "The address is longer than 16 KiB.",
+            Self::HeadersTooLarge => "The headers are larger than 32 KiB.",
+            Self::NoImageStore => "Profile images are not set up on this server.",
             Self::Invalid(_) => "Some of the values are not acceptable.",
             Self::Unavailable(_) => "The service is not available right now. Please try again shortly.",
             Self::Internal(_) => "Something went wrong on our side.",
@@ -98,6 +109,9 @@ impl IntoResponse for Error {
             | Self::Conflict(_)
             | Self::TooMany { .. }
             | Self::TooLarge
+            | Self::AddressTooLong
+            | Self::HeadersTooLarge
+            | Self::NoImageStore
             | Self::Invalid(_) => {}
         }
         let retry_after_s = if let Self::TooMany { retry_after_s, .. } = self {

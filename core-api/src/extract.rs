@@ -15,12 +15,15 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use shared::{
     api::FieldError,
     ids::UserId,
-    limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, USER_IDS_LEN_MAX},
+    limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PAGE_OFFSET_MAX, USER_IDS_LEN_MAX},
 };
 
 use utoipa::{IntoParams, ToSchema};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    image_store::ImageExtension,
+};
 
 /// Most errors told about one body. A list can have thousands of bad entries, and nobody reads so many.
 const FIELD_ERRORS_MAX: usize = 20;
@@ -148,16 +151,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let pairs = pairs(parts, state).await?;
-        let mut paging = Self { limit: None, offset: 0 };
-        for (name, text) in &pairs {
-            match name.as_str() {
-                "limit" => paging.limit = Some(natural(name, text)?.min(i64::from(PAGE_ITEMS_MAX))),
-                "offset" => paging.offset = natural(name, text)?,
-                _ => {}
-            }
-        }
-        Ok(paging)
+        let natural = async |parts: &mut Parts, name: &'static str, max: i64| {
+            let text = value(parts, state, name).await?;
+            text.map(|text| natural(name, &text).map(|number| number.min(max))).transpose()
+        };
+        Ok(Self {
+            limit: natural(parts, "limit", i64::from(PAGE_ITEMS_MAX)).await?,
+            offset: natural(parts, "offset", PAGE_OFFSET_MAX).await?.unwrap_or(0),
+        })
     }
 }
 
@@ -196,8 +197,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Exact {
 
 /// A yes or no of the query; present without a value it is a yes.
 async fn flag<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) -> Result<Option<bool>> {
-    let pairs = pairs(parts, state).await?;
-    let Some((_, text)) = pairs.iter().rfind(|(key, _)| key == name) else { return Ok(None) };
+    let Some(text) = value(parts, state, name).await? else { return Ok(None) };
     match text.to_ascii_lowercase().as_str() {
         "" | "true" | "1" => Ok(Some(true)),
         "false" | "0" => Ok(Some(false)),
@@ -205,9 +205,53 @@ async fn flag<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) 
     }
 }
 
-async fn pairs<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, String)>> {
-    let pairs = Query::from_request_parts(parts, state).await;
-    pairs.map(|Query(pairs)| pairs).map_err(|_| Error::malformed_field("query", "cannot be read"))
+/// The value of one field of the query. Others are nobody's business, for clients may add what they like.
+async fn value<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) -> Result<Option<String>> {
+    let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+    let Query(pairs) = pairs.map_err(|_| Error::malformed_field("query", "cannot be read"))?;
+    let mut values = pairs.into_iter().filter(|(key, _)| key == name).map(|(_, text)| text);
+    let first = values.next();
+    // Of two nobody can say which is meant.
+    if values.next().is_some() { Err(Error::malformed_field(name, "is given more than once")) } else { Ok(first) }
+}
+
+/// `?image_ext=png`: a kind of image.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, names("image_ext"))]
+pub struct ImageExt(
+    /// The extension of the image's file.
+    pub ImageExtension,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for ImageExt {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        const NAME: &str = "image_ext";
+        let text = value(parts, state, NAME).await?.ok_or_else(|| Error::invalid_field(NAME, "is missing"))?;
+        text.parse().map(Self).map_err(|message: &str| Error::invalid_field(NAME, message))
+    }
+}
+
+/// `?image_ext_arr=png,gif`: kinds of images, as many as the ids they belong to.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, names("image_ext_arr"))]
+pub struct ImageExts(
+    /// The extensions of the images' files, separated by commas: one for each id.
+    #[param(value_type = String, example = "png,gif")]
+    pub Vec<ImageExtension>,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for ImageExts {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        const NAME: &str = "image_ext_arr";
+        let text = value(parts, state, NAME).await?.ok_or_else(|| Error::invalid_field(NAME, "is missing"))?;
+        // One more than there can be ids is enough to see that there are too many.
+        let extensions: Result<_, &str> = text.split(',').take(USER_IDS_LEN_MAX + 1).map(str::parse).collect();
+        extensions.map(Self).map_err(|message| Error::invalid_field(NAME, message))
+    }
 }
 
 /// What a client calls a request, so that repeating it does nothing: the `Idempotency-Key` header.
@@ -253,6 +297,109 @@ impl FromStr for UserIds {
 }
 
 fn natural(field: &str, text: &str) -> Result<i64> {
-    let number: i64 = text.parse().map_err(|_| Error::malformed_field(field, "is not a whole number"))?;
-    if number < 0 { Err(Error::malformed_field(field, "must not be negative")) } else { Ok(number) }
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Error::malformed_field(field, "is not a whole number"));
+    }
+    if negative {
+        return Err(Error::malformed_field(field, "must not be negative"));
+    }
+    // More digits than there is room for mean more than any bound.
+    Ok(digits.parse().unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Uri;
+    use futures_util::FutureExt;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What an extractor makes of this query; `None` for text that is no address at all.
+    fn read<T: FromRequestParts<(), Rejection = Error>>(query: &str) -> Option<Result<T>> {
+        let uri: Uri = format!("/?{query}").parse().ok()?;
+        let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
+        Some(T::from_request_parts(&mut parts, &()).now_or_never().expect("nothing to wait for"))
+    }
+
+    fn field<T>(name: &str, value: &str) -> Result<T>
+    where
+        T: FromRequestParts<(), Rejection = Error>,
+    {
+        read(&format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_query_says_it_is_read_within_bounds_or_refused_by_name(query in "(\\PC|[a-z_=&%0-9,+-]){0,60}") {
+            if let Some(Ok(Paging { limit, offset })) = read(&query) {
+                prop_assert!(limit.is_none_or(|limit| (0..=i64::from(PAGE_ITEMS_MAX)).contains(&limit)));
+                prop_assert!((0..=PAGE_OFFSET_MAX).contains(&offset));
+            }
+            let malformed = |error: Error| matches!(error, Error::Malformed { .. });
+            prop_assert!(read::<Paging>(&query).and_then(Result::err).is_none_or(malformed));
+            prop_assert!(read::<IsRead>(&query).and_then(Result::err).is_none_or(malformed));
+            let refused = |error: Error| matches!(error, Error::Malformed { .. } | Error::Invalid(_));
+            prop_assert!(read::<ImageExt>(&query).and_then(Result::err).is_none_or(refused));
+            prop_assert!(read::<ImageExts>(&query).and_then(Result::err).is_none_or(refused));
+        }
+
+        #[test]
+        fn a_limit_of_any_size_is_a_number_and_nothing_else_is(text in "-?[0-9]{1,40}|.{0,5}") {
+            let number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
+            prop_assert_eq!(field::<Paging>("limit", &text).is_ok(), number);
+            prop_assert_eq!(field::<Paging>("offset", &text).is_ok(), number);
+        }
+
+        #[test]
+        fn lists_in_an_address_are_read_in_order_or_refused(ids in prop::collection::vec("[^, ]{0,3}", 1..130)) {
+            let expected: Result<Vec<UserId>, _> = ids.iter().map(|id| id.parse()).collect();
+            match ids.join(",").parse::<UserIds>() {
+                Ok(UserIds(read)) => prop_assert_eq!(Ok(read), expected),
+                Err(_) => prop_assert!(expected.is_err() || ids.len() > USER_IDS_LEN_MAX),
+            }
+        }
+
+        #[test]
+        fn lists_of_images_are_read_in_order_or_refused(names in prop::collection::vec("png|gif|jpg", 1..130), odd in ".{0,4}") {
+            let read = field::<ImageExts>("image_ext_arr", &names.join(",")).unwrap();
+            let read: Vec<_> = read.0.into_iter().map(ImageExtension::as_str).collect();
+            prop_assert_eq!(&read[..], &names[..names.len().min(USER_IDS_LEN_MAX + 1)]);
+            let known = odd.parse::<ImageExtension>().is_ok();
+            prop_assert_eq!(field::<ImageExts>("image_ext_arr", &format!("png,{odd}")).is_ok(), known);
+        }
+
+        #[test]
+        fn a_key_is_taken_as_it_is_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(value) = axum::http::HeaderValue::from_bytes(&bytes) {
+                let request = Request::builder().header(IDEMPOTENCY_KEY, value).body(()).unwrap();
+                let mut parts = request.into_parts().0;
+                let read = IdempotencyKey::from_request_parts(&mut parts, &());
+                if let Ok(IdempotencyKey(key)) = read.now_or_never().expect("nothing to wait for") {
+                    let key = key.unwrap();
+                    prop_assert!((1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()));
+                    prop_assert_eq!(key.as_bytes(), &bytes[..]);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_wrong_with_a_body_is_told_without_repeating_it(secret in "[a-z]{12}", digits in "[0-9]{12}") {
+            #[derive(Debug, serde::Deserialize)]
+            #[expect(dead_code, reason = "read by nobody but the parser")]
+            struct Known {
+                number: u8,
+                mode: shared::share_policy::ShareMode,
+            }
+            let shapes = ["\"SECRET\"", "[\"SECRET\"]", "{\"number\": \"SECRET\"}", "{\"number\": DIGITS}",
+                "{\"number\": 1, \"mode\": \"SECRET\"}", "{\"SECRET\": 1}", "SECRET", "{\"number\": 1, \"mode\": [\"SECRET\"]}"];
+            for shape in shapes {
+                let body = shape.replace("SECRET", &secret).replace("DIGITS", &digits);
+                let told = format!("{:?}", parse_json::<Known>(body.as_bytes()).unwrap_err());
+                prop_assert!(!told.contains(&secret) && !told.contains(&digits), "{}", told);
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ pub mod database;
 mod default_domains;
 mod error;
 mod extract;
+mod image_store;
 pub mod metrics;
 mod observe;
 mod openapi;
@@ -33,12 +34,13 @@ use crate::{
     auth::IdentityProvider,
     config::{Bounds, ServeConfig},
     error::Error,
+    image_store::ImageStore,
     metrics::Metrics,
     pace::Pace,
     routes::{
         account, blocks,
         docs::{self, Written},
-        domains, friendships, health, internal, people, search, shares, users,
+        domains, friendships, health, images, internal, people, search, shares, users,
     },
 };
 pub use serve::serve;
@@ -53,6 +55,7 @@ pub struct App {
     service_token_secret: String,
     bounds: Bounds,
     pace: Pace,
+    image_store: ImageStore,
     request_time_max: Duration,
 }
 
@@ -61,7 +64,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When the TLS library cannot be set up.
+    /// When the TLS library cannot be set up, or the configuration contradicts itself.
     pub fn new(config: &ServeConfig, pool: PgPool) -> anyhow::Result<Arc<Self>> {
         let issuer = Issuer { issuer: config.oidc_issuer.clone(), audience: config.oidc_audience.clone() };
         let http = reqwest::Client::builder().timeout(Duration::from_millis(config.oidc_fetch_ms_max)).build()?;
@@ -73,6 +76,7 @@ impl App {
             service_token_secret: config.service_token_secret.clone(),
             bounds: config.bounds,
             pace: Pace::new(&config.bounds),
+            image_store: ImageStore::new(&config.image_store)?,
             request_time_max: config.request_time_max(),
         }))
     }
@@ -93,8 +97,12 @@ pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
         .routes(routes!(users::me, users::register, users::update, account::delete))
         .routes(routes!(users::update_domains))
         .routes(routes!(account::export))
+        .routes(routes!(images::upload_url))
+        .routes(routes!(images::remove))
         .routes(routes!(people::profile))
+        .routes(routes!(images::url))
         .routes(routes!(people::profiles_of))
+        .routes(routes!(images::urls))
         .routes(routes!(people::friends))
         .routes(routes!(people::friend_count))
         .routes(routes!(people::mutual_friends))

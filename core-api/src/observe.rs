@@ -1,4 +1,4 @@
-//! Around every request: its id, its deadline, its log line and its metrics.
+//! Around every request: its id, its deadline, its size, its log line and its metrics.
 //!
 //! Deliberately absent: paths, queries and bodies. What is logged is the pattern of the route that matched.
 
@@ -10,7 +10,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use shared::{internal::REQUEST_ID_HEADER, limits::REQUEST_ID_CHARS_MAX};
+use shared::{
+    internal::REQUEST_ID_HEADER,
+    limits::{ADDRESS_BYTES_MAX, HEADERS_BYTES_MAX, REQUEST_ID_CHARS_MAX},
+};
 use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
@@ -35,8 +38,13 @@ pub async fn observe(
         user.id = Empty
     );
     let served = async {
-        let served = tokio::time::timeout(app.request_time_max, next.run(request)).await;
-        let response = served.unwrap_or_else(|_| Error::Unavailable("request timed out".to_owned()).into_response());
+        let response = match oversize(&request) {
+            Some(error) => error.into_response(),
+            None => {
+                let served = tokio::time::timeout(app.request_time_max, next.run(request)).await;
+                served.unwrap_or_else(|_| Error::Unavailable("request timed out".to_owned()).into_response())
+            }
+        };
         let (status, took) = (response.status().as_u16(), started.elapsed());
         app.metrics.answered(method, route, status, took);
         tracing::info!(http.status = status, duration_ms = took.as_secs_f64() * 1_000.0, "answered");
@@ -45,6 +53,17 @@ pub async fn observe(
     let mut response = served.instrument(span).await;
     response.headers_mut().insert(REQUEST_ID_HEADER, id);
     response
+}
+
+/// What is too large about a request, its body aside.
+fn oversize(request: &Request) -> Option<Error> {
+    let address_bytes = request.uri().path_and_query().map_or(0, |address| address.as_str().len());
+    let headers_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if address_bytes > ADDRESS_BYTES_MAX {
+        Some(Error::AddressTooLong)
+    } else {
+        (headers_bytes > HEADERS_BYTES_MAX).then_some(Error::HeadersTooLarge)
+    }
 }
 
 /// The answer when a handler panics. Where, the panic hook has logged; what, is nobody's business.

@@ -97,12 +97,26 @@ pub struct SocketId(pub Uuid);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn ids_keep_their_spelling() {
         for text in ["google_1174", "0a1b2c3d-0000-4000-8000-000000000000", "Ünï", &"x".repeat(128)] {
             assert_eq!(text.parse::<UserId>().map(String::from), Ok(text.to_owned()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_kept_as_it_is_and_can_stand_in_a_list_or_is_refused(text in "\\PC{0,140}|.{0,4}") {
+            if let Ok(id) = text.parse::<UserId>() {
+                prop_assert_eq!(id.as_str(), &text);
+                prop_assert!((1..=USER_ID_CHARS_MAX).contains(&text.chars().count()) && !text.contains(','));
+                let json = serde_json::to_string(&id).unwrap();
+                prop_assert_eq!(serde_json::from_str::<UserId>(&json).unwrap(), id);
+            }
         }
     }
 

@@ -21,6 +21,18 @@ pub const FRAME_BYTES_MAX: usize = 8 * 1_024;
 /// Largest REST request body, in bytes, at the edge and at the core alike.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 
+/// Longest address of a request, path and query together, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 16 * 1_024;
+
+/// Largest sum of a request's header names and values, in bytes.
+pub const HEADERS_BYTES_MAX: usize = 32 * 1_024;
+
+/// Most items of a list that are left out at its start; a larger offset is served as this.
+pub const PAGE_OFFSET_MAX: i64 = 1_000_000_000;
+
+/// Default for how long the URL of a profile image works, in seconds; configuration of the core may change it.
+pub const PROFILE_IMAGE_URL_S: u64 = 3_600;
+
 /// Longest value of `x-request-id` taken over from a caller, in characters; a longer one is replaced.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 

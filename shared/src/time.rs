@@ -92,6 +92,8 @@ mod schema {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -100,6 +102,17 @@ mod tests {
         assert_eq!(text, r#""2026-03-01T12:00:00.25Z""#);
         let whole: Timestamp = serde_json::from_str(r#""2026-03-01T14:00:00+02:00""#).unwrap();
         assert_eq!(whole.to_string(), "2026-03-01T12:00:00Z");
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_is_read_as_it_is_written(unix_ms in any::<i64>(), text in "[0-9TZ:.+-]{0,30}") {
+            let moment = Timestamp::from_unix_ms(unix_ms);
+            let json = serde_json::to_string(&moment).unwrap();
+            prop_assert!(json.ends_with("Z\""));
+            prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+            let _ = serde_json::from_str::<Timestamp>(&format!("\"{text}\""));
+        }
     }
 
     #[test]

@@ -236,6 +236,8 @@ pub mod service {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: i64 = 1_772_366_400_000;
@@ -249,6 +251,39 @@ mod tests {
         assert_eq!(bearer("Bearer a.b.c"), "a.b.c");
         assert_eq!(bearer("bearer a.b.c"), "a.b.c");
         assert_eq!(bearer("a.b.c"), "a.b.c");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_as_a_token_is_refused_without_panic(text in "\\PC{0,60}|[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
+            let text = bearer(&text);
+            prop_assert!(key_id(text).is_err());
+            let issuer = Issuer { issuer: "i".to_owned(), audience: "a".to_owned() };
+            prop_assert!(verify(text, &DecodingKey::from_secret(b"x"), &issuer, at(0)).is_err());
+            prop_assert!(service::verify("secret", text, at(0)).is_err());
+        }
+
+        #[test]
+        fn a_header_that_is_no_token_s_names_no_key(header in "\\PC{0,60}|\\{(\"(alg|kid|typ)\":\"?(RS256|HS256|none|x)\"?,?){0,3}\\}") {
+            let token = format!("{}.e30.x", base64url(header.as_bytes()));
+            if let Ok(id) = key_id(&token) {
+                let header: serde_json::Value = serde_json::from_str(&header).unwrap();
+                prop_assert_eq!((&header["alg"], &header["kid"]), (&"RS256".into(), &id.into()));
+            }
+        }
+
+        #[test]
+        fn a_key_set_is_read_without_panic(text in "\\PC{0,80}|\\{\"keys\":\\[(\\{\"(kty|kid|n|e|use)\":\"(RSA|AQAB|sig|a)\"\\},?){0,3}\\]\\}") {
+            let _ = Keys::parse(text.as_bytes());
+        }
+    }
+
+    fn base64url(bytes: &[u8]) -> String {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| usize::from(byte >> bit & 1)));
+        let bits: Vec<usize> = bits.collect();
+        let six = |bits: &[usize]| (0..6).fold(0, |sum, n| sum * 2 + bits.get(n).copied().unwrap_or(0));
+        bits.chunks(6).map(|bits| char::from(ALPHABET[six(bits)])).collect()
     }
 
     #[test]

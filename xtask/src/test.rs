@@ -1,13 +1,10 @@
 //! `cargo xtask test`: everything that can be tested, with the one PostgreSQL and the one shared stack it needs.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs::File, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
+use tokio::process::Command;
 
 use crate::{
     build,
@@ -23,6 +20,9 @@ use crate::{
 
 /// Names the `stack.json` of the stack that tests share.
 pub const STACK: &str = "PAGENOW_TEST_STACK";
+
+/// Names the program of the S3 server that tests of profile images start.
+pub const S3_SERVER: &str = "PAGENOW_S3_SERVER";
 
 /// The presence time-out of the shared stack, short enough for a test to wait out.
 pub const TIMEOUT: Duration = Duration::from_secs(4);
@@ -79,10 +79,14 @@ pub async fn run(args: &[String]) -> Result<Option<i32>> {
         prepared = prepare(args.is_empty()) => prepared?,
         () = wishes.next() => return Ok(None),
     };
-    let Prepared { nextest, database, stack } = prepared;
+    let Prepared { nextest, s3_server, database, stack } = prepared;
     let stack_file = test_dir().join("stack.json");
     project::write_private(&stack_file, &serde_json::to_string_pretty(stack.info())?)?;
-    let code = run_tests(nextest, args, &database, &stack_file, &mut wishes).await;
+    let mut cargo = project::command(nextest);
+    cargo.args(["nextest", "run", "--workspace"]).args(of_the_workspace(args)).env("SQLX_OFFLINE", "true");
+    cargo.env("DATABASE_URL", database.url()).env(STACK, &stack_file).env(S3_SERVER, s3_server);
+    cargo.env(build::BUILT, "1");
+    let code = run_tests(cargo, &mut wishes).await;
     project::remove(&stack_file)?;
     stack.stop().await?;
     database.stop().await;
@@ -91,6 +95,7 @@ pub async fn run(args: &[String]) -> Result<Option<i32>> {
 
 struct Prepared {
     nextest: PathBuf,
+    s3_server: PathBuf,
     database: TestDatabase,
     stack: Stack,
 }
@@ -98,6 +103,7 @@ struct Prepared {
 async fn prepare(doc_tests: bool) -> Result<Prepared> {
     tools::ensure_npm_packages().await?;
     let nextest = nextest().await?;
+    let s3_server = tools::s3_server().ensure().await?;
     let database = TestDatabase::start().await?;
     build_all().await?;
     // A filter is for the runner's tests alone.
@@ -116,19 +122,10 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     };
     let options = options.var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis()).var("PRESENCE_GRACE_MS", GRACE.as_millis());
     let stack = Stack::start_built(options).await?;
-    Ok(Prepared { nextest, database, stack })
+    Ok(Prepared { nextest, s3_server, database, stack })
 }
 
-async fn run_tests(
-    nextest: PathBuf,
-    args: &[String],
-    database: &TestDatabase,
-    stack: &Path,
-    wishes: &mut Wishes,
-) -> Result<Option<i32>> {
-    let mut cargo = project::command(nextest);
-    cargo.args(["nextest", "run", "--workspace"]).args(of_the_workspace(args)).env("SQLX_OFFLINE", "true");
-    cargo.env("DATABASE_URL", database.url()).env(STACK, stack).env(build::BUILT, "1");
+async fn run_tests(cargo: Command, wishes: &mut Wishes) -> Result<Option<i32>> {
     let mut runner = Child::start("the tests", cargo, Output::Shown)?;
     let status = tokio::select! {
         status = runner.wait() => Some(status?),

@@ -19,32 +19,40 @@ pub struct CargoTool {
     krate: &'static str,
     program: &'static str,
     version: String,
+    /// Those it is not built with by itself.
+    features: &'static [&'static str],
     why: &'static str,
 }
 
 /// Builds the worker: crate to WASM to an ES module.
 pub fn worker_build() -> CargoTool {
     let why = "which builds the worker";
-    CargoTool { krate: "worker-build", program: "worker-build", version: "0.8.7".to_owned(), why }
+    CargoTool { krate: "worker-build", program: "worker-build", version: "0.8.7".to_owned(), features: &[], why }
 }
 
 /// Generates the worker's JavaScript side. It must be of the very version the worker is compiled against.
 pub fn wasm_bindgen() -> Result<CargoTool> {
     let version = locked_version("wasm-bindgen")?;
     let why = "which joins the worker's WASM to JavaScript";
-    Ok(CargoTool { krate: "wasm-bindgen-cli", program: "wasm-bindgen", version, why })
+    Ok(CargoTool { krate: "wasm-bindgen-cli", program: "wasm-bindgen", version, features: &[], why })
 }
 
 /// Runs the tests.
 pub fn nextest() -> CargoTool {
     let why = "which runs the tests";
-    CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148".to_owned(), why }
+    CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148".to_owned(), features: &[], why }
+}
+
+/// A store that speaks S3's language, for the tests of profile images.
+pub fn s3_server() -> CargoTool {
+    let why = "which keeps images in tests";
+    CargoTool { krate: "s3s-fs", program: "s3s-fs", version: "0.14.1".to_owned(), features: &["binary"], why }
 }
 
 /// Checks licences, sources and advisories of the dependencies.
 pub fn cargo_deny() -> CargoTool {
     let why = "which checks the dependencies";
-    CargoTool { krate: "cargo-deny", program: "cargo-deny", version: "0.20.2".to_owned(), why }
+    CargoTool { krate: "cargo-deny", program: "cargo-deny", version: "0.20.2".to_owned(), features: &[], why }
 }
 
 impl CargoTool {
@@ -74,6 +82,9 @@ impl CargoTool {
         // One folder for all tools, so that what they share is compiled once. Neither optimised nor with debug
         // information they are here in half the time, and fast enough.
         cargo.arg("--target-dir").arg(tools.join("build")).args(["--debug", "--config", "profile.dev.debug=false"]);
+        for feature in self.features {
+            cargo.args(["--features", feature]);
+        }
         if locked {
             cargo.arg("--locked");
         }

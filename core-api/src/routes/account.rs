@@ -30,6 +30,8 @@ const ATTEMPTS: usize = 5;
     responses((status = 204, description = "Nothing is left."))
 )]
 pub async fn delete(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode> {
+    // First, because nobody could ask for this again once the account is gone.
+    app.image_store.remove(&caller.user_id).await?;
     for _ in 0..ATTEMPTS {
         let mut transaction = app.pool.begin().await?;
         if let Some(friends) = lock_with_friends(&mut transaction, &caller.user_id).await? {

@@ -6,6 +6,7 @@ pub mod docs;
 pub mod domains;
 pub mod friendships;
 pub mod health;
+pub mod images;
 pub mod internal;
 pub mod people;
 pub mod search;

@@ -140,7 +140,11 @@ impl ProfileRow {
 
 /// Why a query about somebody found nothing: 403 when the caller has no account, 404 when the other one does not
 /// exist for them.
-async fn must_be_visible(app: &App, me: &UserId, other: &UserId) -> Result<()> {
+///
+/// # Errors
+///
+/// Those two, and when the database does not answer.
+pub async fn must_be_visible(app: &App, me: &UserId, other: &UserId) -> Result<()> {
     let row = sqlx::query!(
         r#"select exists (select from users where user_id = $1) as "member!",
             exists (

@@ -11,8 +11,10 @@
 mod account;
 mod blocks;
 mod bounds;
+mod bucket;
 mod friendships;
 mod health;
+mod images;
 mod internal;
 mod openapi;
 mod outbox;

@@ -87,3 +87,56 @@ async fn every_answer_names_its_request(pool: PgPool) {
     }
     assert_eq!(id("/ping", Some(&long[..128])).await.as_bytes(), &long[..128]);
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_address_has_at_most_16_kib_and_headers_32(pool: PgPool) {
+    let world = World::new(pool).await;
+    let address = |length: usize| format!("/ping?{}", "x".repeat(length - 6));
+    assert_eq!(world.get("alice", &address(16_384)).await.status, 200);
+    for path in [address(16_385), format!("/users/id/{}", "x".repeat(16_384))] {
+        let reply = world.get("alice", &path).await;
+        reply.is_problem(414);
+        assert!(reply.headers.contains_key("x-request-id"));
+    }
+    let with_header = async |length: usize| {
+        let request = Request::get("/ping").header("name", "x".repeat(length - 4));
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    assert_eq!(with_header(32_768).await.status, 200);
+    with_header(32_769).await.is_problem(431);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_query_is_read_where_it_makes_sense_and_refused_by_name_where_not(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    let paths =
+        ["/friendship/requests", "/users/id/alice/friends", "/friendship/search/name/a", "/notifications/share"];
+    for path in paths {
+        for query in ["limit=0", "limit=1000000&offset=99999999999999999999", "cache=1&cache=2", "", "%ff=%00"] {
+            assert_eq!(
+                world.get("alice", &format!("{path}?{query}")).await.body,
+                serde_json::json!([]),
+                "{path}?{query}"
+            );
+        }
+        for (query, field) in [
+            ("limit=ten", "limit"),
+            ("limit=", "limit"),
+            ("limit=-1", "limit"),
+            ("offset=-1", "offset"),
+            ("offset=1.5", "offset"),
+            ("limit=1&limit=1", "limit"),
+            ("offset=1&limit=1&offset=2", "offset"),
+        ] {
+            assert_eq!(world.get("alice", &format!("{path}?{query}")).await.is_problem(400), [field], "{path}?{query}");
+        }
+    }
+    for (path, field) in [
+        ("/friendship/search/name/a?exact=maybe", "exact"),
+        ("/friendship/search/name/a?exact=1&exact=1", "exact"),
+        ("/notifications/share?is_read=2", "is_read"),
+    ] {
+        assert_eq!(world.get("alice", path).await.is_problem(400), [field], "{path}");
+    }
+}

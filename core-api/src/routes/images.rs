@@ -1,0 +1,136 @@
+//! Profile images: URLs to put them into the store and to get them from there.
+//!
+//! Published clients ask for a URL and then upload, and tell nobody when they have; so asking is what counts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json, extract::State};
+use shared::{api::Success, ids::UserId};
+
+use crate::{
+    App,
+    auth::{Caller, Member},
+    error::{Error, Result},
+    extract::{ImageExt, ImageExts, Path, UserIds},
+    image_store::ImageExtension,
+    routes::{SUCCESS, people::must_be_visible, users::NOT_REGISTERED},
+    user_rows::stored_id,
+};
+
+/// A URL to upload the caller's profile image to.
+///
+/// For a `PUT` within an hour. From now on others see that there is such an image, and since when.
+#[utoipa::path(
+    get,
+    path = "/users/me/profile-image-upload-url",
+    tag = "users",
+    params(ImageExt),
+    responses((status = 200, description = "The URL.", body = String), (status = 422, description = "No such kind."))
+)]
+pub async fn upload_url(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    ImageExt(extension): ImageExt,
+) -> Result<Json<String>> {
+    let url = app.image_store.upload_url(&caller.user_id, extension).await?;
+    let announced = sqlx::query!(
+        "update users set profile_image_extension = $2, profile_image_uploaded_at = clock_timestamp()
+        where user_id = $1",
+        caller.user_id.as_str(),
+        extension.as_str()
+    )
+    .execute(&app.pool)
+    .await?;
+    if announced.rows_affected() == 0 { Err(NOT_REGISTERED) } else { Ok(Json(url)) }
+}
+
+/// Removes the caller's profile image.
+#[utoipa::path(
+    delete,
+    path = "/users/me/profile-image",
+    tag = "users",
+    responses((status = 200, description = "There is none now.", body = Success))
+)]
+pub async fn remove(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Success>> {
+    // The image before the mention of it: when only the first is done, the caller is told and asks again.
+    app.image_store.require()?;
+    app.image_store.remove(&caller.user_id).await?;
+    let removed = sqlx::query!(
+        "update users set profile_image_extension = null, profile_image_uploaded_at = null where user_id = $1",
+        caller.user_id.as_str()
+    )
+    .execute(&app.pool)
+    .await?;
+    if removed.rows_affected() == 0 { Err(NOT_REGISTERED) } else { Ok(SUCCESS) }
+}
+
+/// A URL to get somebody's profile image from.
+///
+/// It works for an hour, and finds nothing where there is no image of this kind.
+#[utoipa::path(
+    get,
+    path = "/users/id/{id}/profile-image-url",
+    tag = "users",
+    params(("id" = UserId, Path, description = "Whose image."), ImageExt),
+    responses(
+        (status = 200, description = "The URL.", body = String),
+        (status = 404, description = "There is no such user, as far as the caller can see."),
+        (status = 422, description = "No such kind.")
+    )
+)]
+pub async fn url(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+    ImageExt(extension): ImageExt,
+) -> Result<Json<String>> {
+    must_be_visible(&app, &caller.user_id, &user_id).await?;
+    app.image_store.url(&user_id, extension).await.map(Json)
+}
+
+/// URLs to get several profile images from.
+///
+/// They work for an hour, and find nothing where there is no image of this kind.
+#[utoipa::path(
+    get,
+    path = "/users/ids/{ids}/profile-image-url",
+    tag = "users",
+    params(
+        ("ids" = UserIds, Path, description = "Whose images: at most 100 ids, separated by commas."),
+        ImageExts
+    ),
+    responses(
+        (status = 200, description = "Of each user the URL; who does not exist is left out.",
+            body = BTreeMap<String, String>),
+        (status = 400, description = "A parameter cannot be read, or there are not as many kinds as ids."),
+        (status = 422, description = "No such kind.")
+    )
+)]
+pub async fn urls(
+    State(app): State<Arc<App>>,
+    Member(me): Member,
+    Path(UserIds(ids)): Path<UserIds>,
+    ImageExts(extensions): ImageExts,
+) -> Result<Json<BTreeMap<UserId, String>>> {
+    if ids.len() != extensions.len() {
+        return Err(Error::malformed_field("image_ext_arr", "has not as many entries as there are ids"));
+    }
+    let texts: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
+    let visible = sqlx::query_scalar!(
+        "select user_id from users u where user_id = any($1)
+            and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = u.user_id)",
+        &texts,
+        me.as_str()
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    let wanted: BTreeMap<UserId, ImageExtension> = ids.into_iter().zip(extensions).collect();
+    let mut urls = BTreeMap::new();
+    for user_id in visible {
+        let user_id = stored_id(user_id)?;
+        if let Some(extension) = wanted.get(&user_id) {
+            urls.insert(user_id.clone(), app.image_store.url(&user_id, *extension).await?);
+        }
+    }
+    Ok(Json(urls))
+}

@@ -1,0 +1,80 @@
+//! A real store that speaks S3's language and checks signatures, as a process of each test's own.
+
+use std::{path::PathBuf, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+const ACCESS_KEY: &str = "AKIATEST";
+const SECRET_KEY: &str = "the secret of the store";
+
+/// The program; `cargo xtask test` installs it and says where it is.
+const PROGRAM: &str = "PAGENOW_S3_SERVER";
+
+/// A running store with one empty bucket. Dropping it ends it and removes its folder.
+pub struct Bucket {
+    _server: Child,
+    folder: PathBuf,
+    pub url: String,
+}
+
+impl Bucket {
+    pub async fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("core-api-images-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(folder.join("images")).unwrap();
+        let program = std::env::var(PROGRAM).unwrap_or_else(|_| panic!("{PROGRAM} names no S3 server"));
+        let mut server = Command::new(program);
+        server.args(["--host", "127.0.0.1", "--port", "0", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]);
+        server.arg(&folder).env("RUST_LOG", "info").stdout(Stdio::piped()).kill_on_drop(true);
+        let mut server = server.spawn().unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            if let Some((_, url)) = line.split_once("server is running at ") {
+                break url.split([',', ' ']).next().unwrap().to_owned();
+            }
+        };
+        // Somebody must read what it goes on to say.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { _server: server, folder, url }
+    }
+
+    /// The flags of `serve` by which a core uses it.
+    pub fn flags(&self) -> Vec<&str> {
+        flags(&self.url, SECRET_KEY).to_vec()
+    }
+
+    /// The flags of somebody who has another secret.
+    pub fn flags_with_another_secret(&self) -> Vec<&str> {
+        flags(&self.url, "another secret").to_vec()
+    }
+
+    /// The names of the objects there are.
+    pub fn objects(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.folder.join("images/profile-images")) else { return Vec::new() };
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn flags<'a>(url: &'a str, secret: &'a str) -> [&'a str; 8] {
+    [
+        "--profile-images-bucket=images",
+        "--aws-endpoint-url",
+        url,
+        "--aws-access-key-id",
+        ACCESS_KEY,
+        "--aws-secret-access-key",
+        secret,
+        "--aws-region=eu-west-1",
+    ]
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,189 @@
+//! Profile images, put into a real store and got from there by the URLs that the core signs.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Client;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::{
+    bucket::Bucket,
+    world::{World, until},
+};
+
+const UPLOAD: &str = "/users/me/profile-image-upload-url?image_ext=png";
+const BOBS: &str = "/users/id/bob/profile-image-url?image_ext=png";
+
+/// A core over the bucket, with these users.
+async fn world(pool: PgPool, bucket: &Bucket, user_ids: &[&str]) -> World {
+    let world = World::with(pool, &bucket.flags()).await;
+    world.register(user_ids).await;
+    world
+}
+
+async fn signed(world: &World, user_id: &str, path: &str) -> String {
+    let reply = world.get(user_id, path).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply.body.as_str().unwrap().to_owned()
+}
+
+async fn put(url: &str, bytes: &'static [u8]) -> u16 {
+    Client::new().put(url).body(bytes).send().await.unwrap().status().as_u16()
+}
+
+async fn get(url: &str) -> (u16, Vec<u8>) {
+    let response = Client::new().get(url).send().await.unwrap();
+    (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_one_user_uploads_another_downloads(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let odd = "a/../b?c#d%25&é~";
+    let world = world(pool, &bucket, &["alice", odd]).await;
+    let before = world.get("alice", "/users/me").await.body;
+    assert_eq!(
+        (&before["profile_image_extension"], &before["profile_image_uploaded_at"]),
+        (&json!(null), &json!(null))
+    );
+    for user_id in ["alice", odd] {
+        let picture = user_id.to_owned().into_bytes().leak();
+        assert_eq!(put(&signed(&world, user_id, UPLOAD).await, picture).await, 200, "{user_id}");
+        let seen = format!("/users/id/{}", utf8_percent_encode(user_id, NON_ALPHANUMERIC));
+        let url = signed(&world, "alice", &format!("{seen}/profile-image-url?image_ext=png")).await;
+        assert_eq!(get(&url).await, (200, picture.to_vec()), "{user_id}");
+        let profile = world.get("alice", &seen).await.body;
+        assert_eq!(profile["profile_image_extension"], "png");
+        assert!(profile["profile_image_uploaded_at"].as_str().unwrap().ends_with('Z'));
+    }
+    assert_eq!(bucket.objects().len(), 2);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_url_is_good_for_one_call_on_one_image_by_the_right_secret(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let forger = World::with(pool.clone(), &bucket.flags_with_another_secret()).await;
+    let world = world(pool, &bucket, &["alice", "bob"]).await;
+    let upload = signed(&world, "bob", UPLOAD).await;
+    assert_eq!(put(&upload, b"bob").await, 200);
+    let url = signed(&world, "alice", BOBS).await;
+    assert_eq!(get(&url).await.0, 200);
+    assert_eq!(put(&url, b"not bob").await, 403);
+    assert_eq!(get(&upload).await.0, 403);
+    assert_eq!(put(&upload.replace("bob.png", "alice.png"), b"not alice").await, 403);
+    assert_eq!(get(&url.replace("Expires=3600", "Expires=7200")).await.0, 403);
+    assert_eq!(get(&signed(&forger, "alice", BOBS).await).await.0, 403);
+    assert_eq!(get(url.split('?').next().unwrap()).await.0, 403);
+    assert_eq!(get(&url).await, (200, b"bob".to_vec()));
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_url_expires(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let flags = [bucket.flags(), vec!["--profile-image-url-s", "2"]].concat();
+    let world = World::with(pool, &flags).await;
+    world.register(&["bob"]).await;
+    let upload = signed(&world, "bob", UPLOAD).await;
+    assert_eq!(put(&upload, b"bob").await, 200);
+    until("the URL has expired", async || put(&upload, b"bob").await == 403).await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn several_images_are_asked_for_at_once(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = world(pool, &bucket, &["alice", "bob"]).await;
+    let reply = world.get("alice", "/users/ids/bob,nobody,alice/profile-image-url?image_ext_arr=png,gif,webp").await;
+    let urls = reply.body.as_object().unwrap();
+    assert_eq!(urls.keys().collect::<Vec<_>>(), ["alice", "bob"]);
+    assert!(urls["alice"].as_str().unwrap().contains("/profile-images/alice.webp?"));
+    assert!(urls["bob"].as_str().unwrap().contains("/profile-images/bob.png?"));
+
+    let many = |ids: usize, extensions: usize| {
+        let (ids, extensions) = (vec!["bob"; ids].join(","), vec!["png"; extensions].join(","));
+        format!("/users/ids/{ids}/profile-image-url?image_ext_arr={extensions}")
+    };
+    assert_eq!(world.get("alice", &many(100, 100)).await.status, 200);
+    for (ids, extensions, field) in [(2, 1, "image_ext_arr"), (1, 2, "image_ext_arr"), (101, 101, "ids")] {
+        assert_eq!(world.get("alice", &many(ids, extensions)).await.is_problem(400), [field]);
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn only_five_kinds_of_images_are_taken(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = world(pool, &bucket, &["bob"]).await;
+    let upload = "/users/me/profile-image-upload-url";
+    for extension in ["png", "jpg", "jpeg", "webp", "gif"] {
+        signed(&world, "bob", &format!("{upload}?image_ext={extension}")).await;
+        assert_eq!(world.get("bob", "/users/me").await.body["profile_image_extension"], extension);
+    }
+    for query in ["?image_ext=svg", "?image_ext=PNG", "?image_ext=", "?image_ext=png%00", "?other=png", ""] {
+        let other = format!("/users/id/bob/profile-image-url{query}");
+        assert_eq!(world.get("bob", &format!("{upload}{query}")).await.is_problem(422), ["image_ext"], "{query}");
+        assert_eq!(world.get("bob", &other).await.is_problem(422), ["image_ext"], "{query}");
+    }
+    let several = "/users/ids/bob,bob/profile-image-url?image_ext_arr=png,";
+    assert_eq!(world.get("bob", several).await.is_problem(422), ["image_ext_arr"]);
+    let twice = format!("{upload}?image_ext=png&image_ext=gif");
+    assert_eq!(world.get("bob", &twice).await.is_problem(400), ["image_ext"]);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn of_a_user_who_does_not_exist_for_the_caller_there_is_no_url(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = world(pool, &bucket, &["alice", "bob", "carol"]).await;
+    world.put("bob", "/friendship/blocks/alice", Value::Null).await.is_success();
+    world.put("alice", "/friendship/blocks/carol", Value::Null).await.is_success();
+    for other in ["bob", "carol", "nobody"] {
+        let path = format!("/users/id/{other}/profile-image-url?image_ext=png");
+        world.get("alice", &path).await.is_problem(404);
+    }
+    let several = "/users/ids/bob,carol,nobody/profile-image-url?image_ext_arr=png,png,png";
+    assert_eq!(world.get("alice", several).await.body, json!({}));
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_removed_image_is_gone_and_so_are_those_of_a_deleted_account(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = world(pool, &bucket, &["alice", "bob"]).await;
+    for user_id in ["alice", "bob"] {
+        for extension in ["png", "webp"] {
+            let upload = format!("/users/me/profile-image-upload-url?image_ext={extension}");
+            assert_eq!(put(&signed(&world, user_id, &upload).await, b"a picture").await, 200);
+        }
+    }
+    world.delete("bob", "/users/me/profile-image").await.is_success();
+    assert_eq!(bucket.objects(), ["alice.png", "alice.webp"]);
+    let bob = world.get("bob", "/users/me").await.body;
+    assert_eq!((&bob["profile_image_extension"], &bob["profile_image_uploaded_at"]), (&json!(null), &json!(null)));
+    // There is nothing any more, which is what was asked for.
+    world.delete("bob", "/users/me/profile-image").await.is_success();
+    assert_eq!(world.delete("alice", "/users/me").await.status, 204);
+    assert_eq!(bucket.objects(), [""; 0]);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn without_a_store_the_answer_says_so_and_accounts_can_be_deleted(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    let several = "/users/ids/alice/profile-image-url?image_ext_arr=png";
+    for path in [UPLOAD, "/users/id/alice/profile-image-url?image_ext=png", several] {
+        let reply = world.get("alice", path).await;
+        reply.is_problem(503);
+        assert!(reply.body["detail"].as_str().unwrap().contains("not set up"), "{}", reply.text);
+        assert!(reply.headers.contains_key("retry-after"));
+    }
+    world.delete("alice", "/users/me/profile-image").await.is_problem(503);
+    assert_eq!(world.get("alice", "/users/me").await.body["profile_image_extension"], json!(null));
+    assert_eq!(world.delete("alice", "/users/me").await.status, 204);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_image_that_could_not_be_removed_is_still_told_of(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = world(pool, &bucket, &["bob"]).await;
+    signed(&world, "bob", UPLOAD).await;
+    drop(bucket);
+    world.delete("bob", "/users/me/profile-image").await.is_problem(503);
+    world.delete("bob", "/users/me").await.is_problem(503);
+    assert_eq!(world.get("bob", "/users/me").await.body["profile_image_extension"], "png");
+}
