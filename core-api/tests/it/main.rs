@@ -19,6 +19,7 @@ mod internal;
 mod openapi;
 mod outbox;
 mod people;
+mod permissions;
 mod process;
 mod races;
 mod requests;
