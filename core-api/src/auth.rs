@@ -9,9 +9,13 @@ use axum::{
     http::{header::AUTHORIZATION, request::Parts},
 };
 use jsonwebtoken::DecodingKey;
+use quick_cache::sync::Cache;
 use reqwest::Url;
+use sha2::{Digest as _, Sha256};
 use shared::{
     ids::UserId,
+    limits::TOKEN_BYTES_MAX,
+    time::Timestamp,
     token::{self, Claims, Issuer, KeyCache, Keys, Lookup},
 };
 use tokio::sync::Mutex;
@@ -107,11 +111,37 @@ pub struct IdentityProvider {
     keys: Arc<std::sync::RwLock<KnownKeys>>,
 }
 
-#[derive(Default)]
+/// Most tokens whose claims are remembered, about 300 bytes each.
+const TOKENS_REMEMBERED_MAX: usize = 20_000;
+
+/// What tokens say that were found good, by the hash of the whole token: checking a signature costs more than most
+/// requests do otherwise. The tokens themselves are not kept.
+type Remembered = Cache<[u8; 32], Claims>;
+
 struct KnownKeys {
     cache: KeyCache,
+    /// Found good with these keys, and forgotten with them: whoever is still checking with the old ones
+    /// remembers it where nobody looks any more.
+    remembered: Arc<Remembered>,
     /// The last fetch failed: a key that is not here may exist all the same.
     provider_away: bool,
+}
+
+impl Default for KnownKeys {
+    fn default() -> Self {
+        Self { cache: KeyCache::default(), remembered: Self::nothing(), provider_away: false }
+    }
+}
+
+impl KnownKeys {
+    fn nothing() -> Arc<Remembered> {
+        Arc::new(Cache::new(TOKENS_REMEMBERED_MAX))
+    }
+
+    fn store(&mut self, keys: Keys, now: Timestamp) {
+        self.cache.store(keys, now);
+        self.remembered = Self::nothing();
+    }
 }
 
 impl IdentityProvider {
@@ -121,12 +151,29 @@ impl IdentityProvider {
     }
 
     async fn verify(&self, token: &str) -> Result<Claims> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Error::Unauthorized);
+        }
+        let hash = Sha256::digest(token).into();
+        if let Some(claims) = self.remembered(&hash) {
+            return Ok(claims);
+        }
         let key_id = token::key_id(token).map_err(|_| Error::Unauthorized)?;
-        let key = self.key(&key_id).await?;
-        token::verify(token, &key, &self.issuer, now()).map_err(|_| Error::Unauthorized)
+        let (key, remembered) = self.key(&key_id).await?;
+        let claims = token::verify(token, &key, &self.issuer, now()).map_err(|_| Error::Unauthorized)?;
+        remembered.insert(hash, claims.clone());
+        Ok(claims)
     }
 
-    async fn key(&self, key_id: &str) -> Result<DecodingKey> {
+    /// What a token says that was found good before: as long as it has not expired, and the keys need not be fetched
+    /// anew.
+    fn remembered(&self, hash: &[u8; 32]) -> Option<Claims> {
+        let now = now();
+        let known = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.remembered.get(hash).filter(|claims| now < claims.expires_at && known.cache.is_fresh(now))
+    }
+
+    async fn key(&self, key_id: &str) -> Result<(DecodingKey, Arc<Remembered>)> {
         if let Some(known) = self.known(key_id) {
             return known;
         }
@@ -146,7 +193,7 @@ impl IdentityProvider {
             known.cache.fetching(started);
             known.provider_away = fetched.is_err();
             match fetched {
-                Ok(fetched) => known.cache.store(fetched, started),
+                Ok(fetched) => known.store(fetched, started),
                 Err(cause) => tracing::warn!(cause, "the signing keys could not be fetched"),
             }
         });
@@ -156,10 +203,10 @@ impl IdentityProvider {
     }
 
     /// What can be said without asking the provider; `None`: it has to be asked.
-    fn known(&self, key_id: &str) -> Option<Result<DecodingKey>> {
+    fn known(&self, key_id: &str) -> Option<Result<(DecodingKey, Arc<Remembered>)>> {
         let known = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match known.cache.look_up(key_id, now()) {
-            Lookup::Key(key) => Some(Ok(key)),
+            Lookup::Key(key) => Some(Ok((key, Arc::clone(&known.remembered)))),
             Lookup::Fetch => None,
             Lookup::Unknown if known.provider_away => {
                 Some(Err(Error::Unavailable("no signing keys: the identity provider is away".to_owned())))

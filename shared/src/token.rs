@@ -157,12 +157,17 @@ impl KeyCache {
     /// Finds a key. One that is old is still served while the provider may not be asked again.
     pub fn look_up(&self, key_id: &str, now: Timestamp) -> Lookup {
         let may_fetch = self.tried_at.is_none_or(|at| now >= at.plus_ms(JWKS_REFETCH_MS_MIN));
-        let fresh = self.fetched_at.is_some_and(|at| now < at.plus_ms(JWKS_AGE_MS_MAX));
+        let fresh = self.is_fresh(now);
         match self.keys.0.get(key_id) {
             Some(key) if fresh || !may_fetch => Lookup::Key(key.clone()),
             _ if may_fetch => Lookup::Fetch,
             _ => Lookup::Unknown,
         }
+    }
+
+    /// Whether the keys are so new that they need not be fetched again.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.fetched_at.is_some_and(|at| now < at.plus_ms(JWKS_AGE_MS_MAX))
     }
 
     /// Whether no key was ever stored: then nothing can be said of any token.
