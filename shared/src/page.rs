@@ -91,8 +91,16 @@ impl Domain {
         if text.chars().count() > DOMAIN_CHARS_MAX {
             return Err(BadDomain);
         }
-        let Ok(Host::Domain(host)) = Host::parse(text.trim()) else { return Err(BadDomain) };
-        Self::of_host(&host).or_else(|| Self::of_private_suffix(&host)).ok_or(BadDomain)
+        let text = text.trim();
+        if is_plain(text) {
+            return Self::of_entry(text);
+        }
+        let Ok(Host::Domain(host)) = Host::parse(text) else { return Err(BadDomain) };
+        Self::of_entry(&host)
+    }
+
+    fn of_entry(host: &str) -> Result<Self, BadDomain> {
+        Self::of_host(host).or_else(|| Self::of_private_suffix(host)).ok_or(BadDomain)
     }
 
     fn of_private_suffix(host: &str) -> Option<Self> {
@@ -113,6 +121,15 @@ impl Domain {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a host name reads as it is written: in lower-case ASCII, neither encoded nor an address. Nearly all are,
+/// and a reader of lists is spared most of its time.
+fn is_plain(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    host.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        && last.starts_with(|c: char| c.is_ascii_lowercase())
+        && !host.contains("xn--")
 }
 
 impl TryFrom<String> for Domain {
@@ -221,6 +238,13 @@ mod tests {
         fn any_text_is_read_without_panic_and_reading_twice_changes_nothing(url in ".*", title in ".*") {
             if let Ok(Some(page)) = Page::parse(&url, &title) {
                 prop_assert_eq!(Page::parse(&page.url, &page.title), Ok(Some(page)));
+            }
+        }
+
+        #[test]
+        fn plain_host_names_are_what_the_url_standard_makes_of_them(text in "[a-z0-9.-]{0,12}(\\.|)(com|co|xn--|0x1|1|)\\.?") {
+            if is_plain(&text) {
+                prop_assert_eq!(Host::parse(&text), Ok(Host::Domain(text)));
             }
         }
 
