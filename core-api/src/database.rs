@@ -6,7 +6,7 @@ use std::{str::FromStr, time::Duration};
 
 use anyhow::Context;
 use sqlx::{
-    ConnectOptions, PgPool,
+    ConnectOptions, Connection as _, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -18,6 +18,10 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// Lifetime of a connection: old ones go, so that load spreads anew after a failover.
 const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
+
+/// Rest after which a connection is tested before it is used. One used more lately would have to be tested between
+/// every two statements, and whatever breaks in between is an answer of 503 all the same.
+const REST_UNTESTED: Duration = Duration::from_secs(1);
 
 /// A pool that connects when first used, so that the server can start while the database is away.
 ///
@@ -37,6 +41,15 @@ pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
         .max_connections(config.database_connections_max)
         .acquire_timeout(Duration::from_millis(config.database_acquire_ms_max))
         .max_lifetime(CONNECTION_LIFE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for > REST_UNTESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         // A statement of its own, because connection poolers refuse it as a start-up parameter.
         .after_connect(move |connection, _| {
             Box::pin(async move {
