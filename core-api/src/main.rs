@@ -8,6 +8,10 @@ use core_api::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// Answering is mostly making texts of rows and JSON of texts, which is where allocators differ.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
