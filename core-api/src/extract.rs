@@ -18,7 +18,10 @@ use shared::{
     limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PAGE_OFFSET_MAX, USER_IDS_LEN_MAX},
 };
 
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{ObjectBuilder, Type},
+};
 
 use crate::{
     error::{Error, Result},
@@ -128,11 +131,16 @@ where
 #[into_params(parameter_in = Query)]
 pub struct Paging {
     /// Most items to answer with. More than 100 is served as 100.
-    #[param(minimum = 0)]
+    #[param(schema_with = natural_number)]
     pub limit: Option<i64>,
     /// Items left out at the start.
-    #[param(minimum = 0, required = false)]
+    #[param(schema_with = natural_number, required = false)]
     pub offset: i64,
+}
+
+/// For the document: with no upper end, because whatever is too large is served as the largest there is.
+fn natural_number() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0))
 }
 
 impl Paging {

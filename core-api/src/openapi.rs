@@ -12,6 +12,11 @@ use utoipa::{
     },
 };
 
+use crate::{
+    extract::UserIds,
+    image_store::ImageExtension,
+    routes::{search::SearchText, users::DomainList},
+};
 use shared::{
     api::{FieldError, PROBLEM_JSON, Problem},
     internal::REQUEST_ID_HEADER,
@@ -29,7 +34,8 @@ Errors are RFC 9457 problems. Moments are RFC 3339 in UTC with a literal `Z`; da
 #[derive(OpenApi)]
 #[openapi(
     info(title = "PageNow", description = DESCRIPTION),
-    components(schemas(Problem, FieldError)),
+    // What only parameters use is not collected by itself.
+    components(schemas(Problem, FieldError, DomainList, ImageExtension, SearchText, UserIds)),
     tags(
         (name = "users", description = "Accounts, profiles and profile images"),
         (name = "friendships", description = "Friends, requests for friendship, and blocks"),

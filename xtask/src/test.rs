@@ -24,6 +24,9 @@ pub const STACK: &str = "PAGENOW_TEST_STACK";
 /// Names the program of the S3 server that tests of profile images start.
 pub const S3_SERVER: &str = "PAGENOW_S3_SERVER";
 
+/// Names the program that holds the core against its document.
+pub const SCHEMATHESIS: &str = "PAGENOW_SCHEMATHESIS";
+
 /// The presence time-out of the shared stack, short enough for a test to wait out.
 pub const TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -79,13 +82,13 @@ pub async fn run(args: &[String]) -> Result<Option<i32>> {
         prepared = prepare(args.is_empty()) => prepared?,
         () = wishes.next() => return Ok(None),
     };
-    let Prepared { nextest, s3_server, database, stack } = prepared;
+    let Prepared { nextest, s3_server, schemathesis, database, stack } = prepared;
     let stack_file = test_dir().join("stack.json");
     project::write_private(&stack_file, &serde_json::to_string_pretty(stack.info())?)?;
     let mut cargo = project::command(nextest);
     cargo.args(["nextest", "run", "--workspace"]).args(of_the_workspace(args)).env("SQLX_OFFLINE", "true");
     cargo.env("DATABASE_URL", database.url()).env(STACK, &stack_file).env(S3_SERVER, s3_server);
-    cargo.env(build::BUILT, "1");
+    cargo.env(SCHEMATHESIS, schemathesis).env(build::BUILT, "1");
     let code = run_tests(cargo, &mut wishes).await;
     project::remove(&stack_file)?;
     stack.stop().await?;
@@ -96,6 +99,7 @@ pub async fn run(args: &[String]) -> Result<Option<i32>> {
 struct Prepared {
     nextest: PathBuf,
     s3_server: PathBuf,
+    schemathesis: PathBuf,
     database: TestDatabase,
     stack: Stack,
 }
@@ -104,6 +108,7 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     tools::ensure_npm_packages().await?;
     let nextest = nextest().await?;
     let s3_server = tools::s3_server().ensure().await?;
+    let schemathesis = tools::schemathesis().await?;
     let database = TestDatabase::start().await?;
     build_all().await?;
     // A filter is for the runner's tests alone.
@@ -122,7 +127,7 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     };
     let options = options.var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis()).var("PRESENCE_GRACE_MS", GRACE.as_millis());
     let stack = Stack::start_built(options).await?;
-    Ok(Prepared { nextest, s3_server, database, stack })
+    Ok(Prepared { nextest, s3_server, schemathesis, database, stack })
 }
 
 async fn run_tests(cargo: Command, wishes: &mut Wishes) -> Result<Option<i32>> {

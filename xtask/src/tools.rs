@@ -1,5 +1,5 @@
-//! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's into
-//! `target/tools`. Nothing goes outside the checkout.
+//! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's and
+//! Python's into `target/tools`. Nothing goes outside the checkout.
 //!
 //! Deliberately absent: what the toolchain file brings (Rust, rustfmt, clippy).
 
@@ -90,6 +90,39 @@ impl CargoTool {
         }
         cargo
     }
+}
+
+/// Holds the running core against its document: programs from PyPI, in a folder of their own.
+pub async fn schemathesis() -> Result<PathBuf> {
+    const STEP: &str = "Looking for Python 3.10 or newer";
+    const ADVICE: &str = "install Python 3.10 or newer with its venv module (https://python.org; on Debian the package \
+                          python3-venv), then run the command again";
+    let folder = project::target_dir().join("tools/schemathesis");
+    let program = folder.join("bin/schemathesis");
+    let wanted = project::root().join("dev/schemathesis.txt");
+    let wanted_text = fs::read_to_string(&wanted).with_context(|| format!("cannot read {}", wanted.display()))?;
+    let installed = folder.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == wanted_text) {
+        return Ok(program);
+    }
+    let mut python = project::command("python3");
+    python.args(["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))"]);
+    step::read(python).await.or_step_failed(STEP, ADVICE)?;
+    project::remove(&folder)?;
+    let mut python = project::command("python3");
+    python.args(["-m", "venv"]).arg(&folder);
+    let about = "Making a folder for Python packages (seconds, once)";
+    Step { name: "python-venv", about, advice: ADVICE }.run(python).await?;
+    let mut pip = project::command(folder.join("bin/pip"));
+    pip.args(["install", "--no-input", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
+    let step = Step {
+        name: "schemathesis",
+        about: "Installing schemathesis, which holds the core against its document (seconds, once)",
+        advice: "see whether PyPI can be reached, then run the command again",
+    };
+    step.run(pip).await?;
+    fs::write(&installed, wanted_text).with_context(|| format!("cannot write {}", installed.display()))?;
+    Ok(program)
 }
 
 /// The version of a crate in the lock file.

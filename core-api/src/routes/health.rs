@@ -25,7 +25,7 @@ pub struct Status {
     path = "/ping",
     tag = "service",
     security(()),
-    responses((status = 200, description = "Always pong.", body = str, example = "pong"))
+    responses((status = 200, description = "Always pong.", body = String, content_type = "application/json", example = json!("pong")))
 )]
 pub async fn ping() -> Json<&'static str> {
     Json("pong")

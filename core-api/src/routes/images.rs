@@ -25,7 +25,7 @@ use crate::{
     path = "/users/me/profile-image-upload-url",
     tag = "users",
     params(ImageExt),
-    responses((status = 200, description = "The URL.", body = String), (status = 422, description = "No such kind."))
+    responses((status = 200, description = "The URL.", body = String, content_type = "application/json"), (status = 422, description = "No such kind."))
 )]
 pub async fn upload_url(
     State(app): State<Arc<App>>,
@@ -73,7 +73,7 @@ pub async fn remove(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<
     tag = "users",
     params(("id" = UserId, Path, description = "Whose image."), ImageExt),
     responses(
-        (status = 200, description = "The URL.", body = String),
+        (status = 200, description = "The URL.", body = String, content_type = "application/json"),
         (status = 404, description = "There is no such user, as far as the caller can see."),
         (status = 422, description = "No such kind.")
     )

@@ -43,7 +43,7 @@ pub struct NewUser {
     last_name: String,
     /// Date of birth, `YYYY-MM-DD`; empty means none.
     #[garde(custom(date))]
-    #[schema(format = Date, examples("1990-02-28"))]
+    #[schema(pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
     dob: Option<String>,
     /// At most 1,000 characters.
     #[garde(custom(profile_text))]
@@ -168,7 +168,7 @@ pub struct UserUpdate {
     // Outer `None`: not sent. Inner `None`: to be forgotten.
     #[serde(default, deserialize_with = "present")]
     #[garde(inner(custom(date)))]
-    #[schema(value_type = Option<String>, format = Date, examples("1990-02-28"))]
+    #[schema(value_type = Option<String>, pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
     dob: Option<Option<String>>,
     /// Left out it stays as it is.
     #[garde(skip)]

@@ -46,6 +46,13 @@ impl Bucket {
         flags(&self.url, SECRET_KEY).to_vec()
     }
 
+    /// The same for the program, by its environment.
+    pub fn configure(&self, mut core: Command) -> Command {
+        core.envs([("PROFILE_IMAGES_BUCKET", "images"), ("AWS_ENDPOINT_URL", &self.url)]);
+        core.envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]);
+        core
+    }
+
     /// The flags of somebody who has another secret.
     pub fn flags_with_another_secret(&self) -> Vec<&str> {
         flags(&self.url, "another secret").to_vec()

@@ -12,6 +12,7 @@ mod account;
 mod blocks;
 mod bounds;
 mod bucket;
+mod conformance;
 mod friendships;
 mod health;
 mod images;

@@ -75,6 +75,18 @@ async fn every_operation_says_what_it_does_and_every_error_is_a_problem(pool: Pg
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn whatever_the_document_refers_to_is_in_it(pool: PgPool) {
+    let document = document(&World::new(pool).await).await;
+    let text = document.to_string();
+    let references: BTreeSet<&str> =
+        text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(references.contains("/components/schemas/UserId"));
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference} is missing");
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn the_page_of_the_document_needs_nothing_from_elsewhere(pool: PgPool) {
     let world = World::new(pool).await;
     let get = async |path: &str| without_token(&world, Method::GET, path).await;

@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
 };
 
 use crate::world::{AUDIENCE, EVENT_SECRET, ISSUER, Provider, SERVICE_SECRET, database_url, token};
 
 /// The program, with nothing of this environment but what it needs.
-fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
+pub fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
     let jwks_url = format!("http://{}/jwks", provider.address);
     let mut command = Command::new(env!("CARGO_BIN_EXE_core-api"));
     command.arg(what).env_clear().kill_on_drop(true).stdout(Stdio::piped());
@@ -31,21 +32,30 @@ fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
 }
 
 /// The server under way, and its log.
-struct Server {
+pub struct Server {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    url: String,
+    /// Read all the time: a server whose log nobody reads stops when the pipe is full.
+    log: JoinHandle<String>,
+    pub url: String,
     metrics_url: String,
 }
 
 impl Server {
-    async fn start(mut command: Command) -> Self {
+    pub async fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
         assert_eq!(line["message"], "listening");
         let url = |field: &str| format!("http://{}", line[field].as_str().unwrap());
-        Self { child, lines, url: url("http.address"), metrics_url: url("metrics.address") }
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            log
+        });
+        Self { child, log, url: url("http.address"), metrics_url: url("metrics.address") }
     }
 
     async fn status(&self, method: reqwest::Method, path: &str, body: Value) -> u16 {
@@ -55,14 +65,10 @@ impl Server {
     }
 
     /// Asks it to stop as an orchestrator does. Gives the rest of its log.
-    async fn stop(mut self) -> String {
+    pub async fn stop(mut self) -> String {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-        let mut log = String::new();
-        while let Some(line) = self.lines.next_line().await.unwrap() {
-            log.push_str(&line);
-            log.push('\n');
-        }
+        let log = self.log.await.unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.unwrap().unwrap();
         assert!(ended.success(), "{ended}");
         log
