@@ -51,7 +51,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] when nothing was found and the caller has no account.
+    /// 403 when nothing was found and the caller has no account.
     pub async fn found<T>(&self, app: &App, rows: Vec<T>) -> Result<Vec<T>> {
         if rows.is_empty() {
             require_account(app, &self.user_id).await?;

@@ -97,7 +97,7 @@ async fn a_page_for_all_reaches_every_friend_and_nobody_else(pool: PgPool) {
 async fn a_personal_page_reaches_one_friend(pool: PgPool) {
     let world = circle(pool, &[]).await;
     let id = share(&world, "alice", to("carol")).await;
-    assert_eq!(ids(&world, "carol", "/notifications/share").await, [id.clone()]);
+    assert_eq!(ids(&world, "carol", "/notifications/share").await, std::slice::from_ref(&id));
     assert_eq!(ids(&world, "bob", "/notifications/share").await, [] as [Value; 0]);
     let sent = world.get("alice", "/notifications/share/sent").await.body;
     let addressee = (&sent[0]["sent_to"], &sent[0]["first_name"], &sent[0]["last_name"], &sent[0]["not_seen_count"]);

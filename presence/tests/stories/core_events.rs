@@ -191,7 +191,7 @@ fn requests_and_shares_are_passed_on_to_every_socket_of_their_recipient() {
         let event = town.passing_event("alice", change);
         town.deliver([event.clone(), event]);
         for socket in [first, second] {
-            assert_eq!(town.seen(socket), [told.clone()], "once");
+            assert_eq!(town.seen(socket), std::slice::from_ref(&told), "once");
         }
     }
     assert_eq!(town.seen(bob), []);
