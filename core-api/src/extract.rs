@@ -341,7 +341,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_query_says_it_is_read_within_bounds_or_refused_by_name(query in "(\\PC|[a-z_=&%0-9,+-]){0,60}") {
+        fn whatever_a_query_says_it_is_read_within_bounds_or_refused_by_name(query in "(\\PC|[a-z_=&%0-9,+-]){0,60}|((limit|offset|is_read|image_ext)=[0-9tf-]{0,12}&?){0,3}") {
             if let Some(Ok(Paging { limit, offset })) = read(&query) {
                 prop_assert!(limit.is_none_or(|limit| (0..=i64::from(PAGE_ITEMS_MAX)).contains(&limit)));
                 prop_assert!((0..=PAGE_OFFSET_MAX).contains(&offset));
@@ -355,19 +355,23 @@ mod tests {
         }
 
         #[test]
-        fn a_limit_of_any_size_is_a_number_and_nothing_else_is(text in "-?[0-9]{1,40}|.{0,5}") {
+        fn a_number_of_any_size_is_served_up_to_its_bound_and_nothing_else_is_one(text in "-?[0-9]{1,40}|.{0,5}") {
             let number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
-            prop_assert_eq!(field::<Paging>("limit", &text).is_ok(), number);
-            prop_assert_eq!(field::<Paging>("offset", &text).is_ok(), number);
+            let served = |max: i64| number.then(|| text.parse().unwrap_or(i64::MAX).min(max));
+            let (limit, offset) = (field::<Paging>("limit", &text), field::<Paging>("offset", &text));
+            prop_assert_eq!(limit.ok().and_then(|paging| paging.limit), served(PAGE_ITEMS_MAX.into()));
+            prop_assert_eq!(offset.ok().map(|paging| paging.offset), served(PAGE_OFFSET_MAX));
         }
 
         #[test]
-        fn lists_in_an_address_are_read_in_order_or_refused(ids in prop::collection::vec("[^, ]{0,3}", 1..130)) {
+        fn lists_in_an_address_are_read_in_order_or_refused(ids in prop::collection::vec("[!-+.-~é]{1,3}", 1..130), odd in ".{0,2}") {
             let expected: Result<Vec<UserId>, _> = ids.iter().map(|id| id.parse()).collect();
             match ids.join(",").parse::<UserIds>() {
                 Ok(UserIds(read)) => prop_assert_eq!(Ok(read), expected),
                 Err(_) => prop_assert!(expected.is_err() || ids.len() > USER_IDS_LEN_MAX),
             }
+            let one = odd.split(',').all(|id| id.parse::<UserId>().is_ok());
+            prop_assert_eq!(format!("a,{odd}").parse::<UserIds>().is_ok(), one);
         }
 
         #[test]
