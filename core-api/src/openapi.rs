@@ -150,30 +150,30 @@ fn body_schema(body: &RefOr<utoipa::openapi::request_body::RequestBody>) -> Opti
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "of all there is in a schema, this concerns objects alone")]
 fn require_nullable(schema: &mut RefOr<Schema>) {
-    match schema {
-        RefOr::T(Schema::Object(object)) => {
-            for (name, property) in &object.properties {
-                if is_nullable(property) && !object.required.contains(name) {
-                    object.required.push(name.clone());
-                }
+    if let RefOr::T(Schema::Object(object)) = schema {
+        for (name, property) in &object.properties {
+            if is_nullable(property) && !object.required.contains(name) {
+                object.required.push(name.clone());
             }
         }
-        RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(require_nullable),
-        _ => {}
+    } else if let RefOr::T(Schema::AllOf(all)) = schema {
+        all.items.iter_mut().for_each(require_nullable);
     }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "what is of no type of its own is not null")]
 fn is_nullable(schema: &RefOr<Schema>) -> bool {
-    let null = |kind: &SchemaType| match kind {
+    if let RefOr::T(Schema::OneOf(one)) = schema {
+        return one.items.iter().any(is_nullable);
+    }
+    let kind = match schema {
+        RefOr::T(Schema::Object(object)) => Some(&object.schema_type),
+        RefOr::T(Schema::Array(array)) => Some(&array.schema_type),
+        RefOr::T(_) | RefOr::Ref(_) => None,
+    };
+    kind.is_some_and(|kind| match kind {
         SchemaType::Type(kind) => *kind == Type::Null,
         SchemaType::Array(kinds) => kinds.contains(&Type::Null),
         SchemaType::AnyValue => false,
-    };
-    match schema {
-        RefOr::T(Schema::Object(object)) => null(&object.schema_type),
-        RefOr::T(Schema::Array(array)) => null(&array.schema_type),
-        RefOr::T(Schema::OneOf(one)) => one.items.iter().any(is_nullable),
-        _ => false,
-    }
+    })
 }
