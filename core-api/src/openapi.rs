@@ -148,7 +148,6 @@ fn body_schema(body: &RefOr<utoipa::openapi::request_body::RequestBody>) -> Opti
     reference.ref_location.rsplit('/').next().map(str::to_owned)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "of all there is in a schema, this concerns objects alone")]
 fn require_nullable(schema: &mut RefOr<Schema>) {
     if let RefOr::T(Schema::Object(object)) = schema {
         for (name, property) in &object.properties {
@@ -161,7 +160,6 @@ fn require_nullable(schema: &mut RefOr<Schema>) {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what is of no type of its own is not null")]
 fn is_nullable(schema: &RefOr<Schema>) -> bool {
     if let RefOr::T(Schema::OneOf(one)) = schema {
         return one.items.iter().any(is_nullable);
