@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
+use shared::limits::SEARCH_CANDIDATES_MAX;
 
 use crate::{
     bench::{
@@ -168,6 +169,7 @@ pub fn script(call: &Call, all: &[Kept], callers: &Callers) -> Result<String> {
         format!("\\set place random(1, {})", NAMES.len()),
         "\\set default 15".to_owned(),
         "\\set many 100".to_owned(),
+        format!("\\set candidates {SEARCH_CANDIDATES_MAX}"),
         "\\set none 0".to_owned(),
     ];
     // Variables of pgbench are numbers.
@@ -176,6 +178,9 @@ pub fn script(call: &Call, all: &[Kept], callers: &Callers) -> Result<String> {
         lines.push(match part {
             Sql::Begin => "begin;".to_owned(),
             Sql::Commit => "commit;".to_owned(),
+            Sql::DrawShare => "select uuidv7() as event_id, uuidv7(interval '-1 hour') as hour_ago, \
+                               clock_timestamp() as sent_at \\gset"
+                .to_owned(),
             Sql::Query(query) => {
                 let values: Vec<_> = query.values.iter().map(|value| value.replace(":name", &name)).collect();
                 format!("{};", Kept::find(all, query)?.with(&values)?)

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
+use shared::limits::SEARCH_CANDIDATES_MAX;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
@@ -64,6 +65,10 @@ fn example(value: &str, crowd: Crowd) -> String {
         .replace(":me", &quoted(middle))
         .replace(":other", &quoted(middle + 1))
         .replace(":name", "'garcia'")
+        .replace(":event_id", "'01a20106-1eee-759f-8453-926a96e927d4'")
+        .replace(":hour_ago", "'01a200cf-305e-7000-8000-000000000000'")
+        .replace(":sent_at", "'2026-11-22 12:00:00Z'")
+        .replace(":candidates", &SEARCH_CANDIDATES_MAX.to_string())
         .replace(":default", "15")
         .replace(":many", "100")
         .replace(":none", "0")

@@ -119,7 +119,7 @@ impl Stage {
         core.env("EVENT_SIGNING_SECRET", &self.secrets.event_signing_secret);
         core.env("SERVICE_TOKEN_SECRET", &self.secrets.service_token_secret);
         // What keeps single users from doing this.
-        core.env("SHARES_PER_HOUR_MAX", "1000000000");
+        core.env("SHARES_PER_HOUR_MAX", "1000000000").env("CALLS_PER_MINUTE_MAX", "1000000000");
         core
     }
 
