@@ -21,6 +21,7 @@ mod openapi;
 mod outbox;
 mod people;
 mod permissions;
+mod plans;
 mod process;
 mod races;
 mod requests;
