@@ -231,3 +231,59 @@ async fn fetch(http: reqwest::Client, url: Url) -> Result<Keys, String> {
     }
     Keys::parse(&body).map_err(|_| "the answer is no key set".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::limits::JWKS_AGE_MS_MAX;
+
+    use super::*;
+
+    const HASH: [u8; 32] = [1; 32];
+
+    fn provider() -> IdentityProvider {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let issuer = Issuer { issuer: "https://issuer.example".to_owned(), audience: "the-client".to_owned() };
+        IdentityProvider::new(issuer, Url::parse("http://127.0.0.1:9/").unwrap(), reqwest::Client::new())
+    }
+
+    fn claims(lives_ms: i64) -> Claims {
+        let user_id = UserId::try_from("alice".to_owned()).unwrap();
+        Claims { user_id, email: None, expires_at: now().plus_ms(lives_ms) }
+    }
+
+    #[test]
+    fn claims_are_remembered_only_until_the_token_expires() {
+        let provider = provider();
+        let mut known = provider.keys.write().unwrap();
+        known.store(Keys::default(), now());
+        known.remembered.insert(HASH, claims(60_000));
+        known.remembered.insert([2; 32], claims(0));
+        drop(known);
+        assert!(provider.remembered(&HASH).is_some());
+        assert_eq!(provider.remembered(&[2; 32]), None);
+        assert_eq!(provider.remembered(&[3; 32]), None);
+    }
+
+    #[test]
+    fn new_keys_forget_all_claims_also_those_of_a_check_under_way() {
+        let provider = provider();
+        provider.keys.write().unwrap().store(Keys::default(), now());
+        let under_way = Arc::clone(&provider.keys.read().unwrap().remembered);
+        under_way.insert(HASH, claims(60_000));
+        assert!(provider.remembered(&HASH).is_some());
+        provider.keys.write().unwrap().store(Keys::default(), now());
+        under_way.insert(HASH, claims(60_000));
+        assert_eq!(provider.remembered(&HASH), None);
+    }
+
+    #[test]
+    fn nothing_is_remembered_once_the_keys_are_due_to_be_fetched() {
+        let provider = provider();
+        let mut known = provider.keys.write().unwrap();
+        known.store(Keys::default(), now().plus_ms(-JWKS_AGE_MS_MAX));
+        known.remembered.insert(HASH, claims(60_000));
+        drop(known);
+        assert_eq!(provider.remembered(&HASH), None);
+    }
+}

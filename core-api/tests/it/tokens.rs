@@ -7,7 +7,7 @@ use rsa::pkcs1::EncodeRsaPublicKey;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{KEY, OTHER_KEY, Reply, World, claims, token};
+use crate::world::{KEY, OTHER_KEY, Reply, World, claims, token, until};
 
 async fn with_token(world: &World, authorization: &str) -> Reply {
     let request = Request::get("/users/me").header("authorization", authorization);
@@ -72,6 +72,16 @@ async fn every_kind_of_bad_token_is_answered_401(pool: PgPool) {
         assert_eq!(reply.headers["www-authenticate"], "Bearer", "{what}");
     }
     world.send(Request::get("/users/me").body(Body::empty()).unwrap()).await.is_problem(401);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_token_that_was_taken_is_refused_once_it_has_expired(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    // Whole seconds: with one, it might have gone before it was used.
+    let token = with_claim("exp", json!(time::OffsetDateTime::now_utc().unix_timestamp() + 2));
+    assert_eq!(with_token(&world, &token).await.status, 200);
+    until("the token is refused", async || with_token(&world, &token).await.status == 401).await;
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
