@@ -13,7 +13,8 @@ use crate::saved::{Attachment, SavedState};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A client connected. Its user is registered: a [`Event::SocialLoaded`] came before, now or once.
-    SocketOpened { socket: SocketId },
+    /// `expires_at`: when the token is no longer good that it opened with.
+    SocketOpened { socket: SocketId, expires_at: Timestamp },
     /// A client said something other than the heartbeat bytes that the runtime answers by itself.
     FrameReceived { socket: SocketId, frame: Frame },
     /// A socket is gone, whoever closed it.
@@ -33,7 +34,10 @@ pub enum Event {
     /// `GET /presence`, or `GET /presence/{id}` when `friend` is given. Exactly one [`Effect::Reply`]
     /// comes back, though perhaps after later events.
     Read { read: ReadId, friend: Option<UserId> },
-    /// The alarm fired. `heard` is when each socket's last heartbeat was answered by the runtime.
+    /// What came of an [`Effect::CheckToken`].
+    TokenChecked { socket: SocketId, outcome: TokenOutcome },
+    /// The moment of [`crate::UserPresence::next_wake`] or of [`crate::UserPresence::next_tick`] has come, or
+    /// any other. `heard` is when each socket's last heartbeat was answered by the runtime.
     Woken { heard: Vec<(SocketId, Timestamp)> },
 }
 
@@ -45,6 +49,18 @@ pub enum Frame {
     Binary {
         bytes: usize,
     },
+}
+
+/// Whether a token extends a socket's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOutcome {
+    /// It is a good one of this user's.
+    Good {
+        expires_at: Timestamp,
+    },
+    Refused,
+    /// The keys to check it with cannot be had now.
+    Unknown,
 }
 
 /// Names one pending `GET`, so that its reply finds it.
@@ -64,6 +80,8 @@ pub enum Effect {
     AnswerPeer(PeerAnswer),
     /// Tell the core what it need not send again.
     AnswerCore(EventsTaken),
+    /// See whether this token is a good one of this user's, and report with [`Event::TokenChecked`].
+    CheckToken { socket: SocketId, token: String },
     /// Fetch [`Social`] from the core, unless it still has this version.
     LoadSocial { known_version: Option<u64> },
     /// Answer a pending `GET`.

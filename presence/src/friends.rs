@@ -1,27 +1,28 @@
-//! What this user and their friends tell each other, and who counts as a friend.
+//! What is known of friends, and what they know of this user.
 
 use std::collections::BTreeSet;
 
 use shared::{
     ids::UserId,
-    internal::{Change, CoreEvent, EventsTaken, PeerAnswer, PeerMessage, PeerSay, Presence, Social},
-    limits::{EVENT_IDS_REMEMBERED, SOCIAL_RETRY_MS},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
+    limits::PEER_LATE_MS,
     time::Timestamp,
-    wire::{CloseCode, ServerMessage},
+    wire::ServerMessage,
 };
 
 use crate::{
-    event::{Effect, Save},
-    saved::Saved,
+    event::Effect,
     user::{UserPresence, update_of},
 };
 
-/// What is known of a friend. One who is in the audience but has no view is online, showing who knows what.
+/// What is known of a friend. One whom clients see online, but who has no view, shows who knows what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     /// Of the change that made it so: what is not newer is dropped.
     pub seq: u64,
     pub state: ViewState,
+    /// The friend tells of every change since. One who does not is asked before anybody sees it again.
+    pub kept_up: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,263 +34,131 @@ pub(crate) enum ViewState {
 impl UserPresence {
     /// A friend's object speaks. Nothing is taken from, or told to, anyone who is not on the list.
     pub(crate) fn peer_spoke(&mut self, message: PeerMessage) {
-        let PeerMessage { from, seq, say } = message;
         let answer = if self.social.is_none() {
             // Never been here, so there is nothing to tell, not even who the friends are.
-            PeerAnswer::Offline { seq: self.seq, last_seen_at: None }
-        } else if !self.is_friend(&from) {
+            PeerAnswer::Offline { seq: self.seq, last_seen_at: None, wants: Wants::Nothing }
+        } else if !self.friends.contains(&message.from) {
             PeerAnswer::NotFriends
         } else {
-            self.friend_spoke(from, seq, say)
+            self.friend_spoke(message)
         };
         self.effects.push(Effect::AnswerPeer(answer));
     }
 
-    fn friend_spoke(&mut self, from: UserId, seq: u64, say: PeerSay) -> PeerAnswer {
-        match say {
-            PeerSay::Peek => return self.own_answer(),
-            // Only the online keep an audience and views; the offline ask when they want to know.
-            PeerSay::Hello { .. } | PeerSay::Presence { .. } | PeerSay::Bye { .. } if !self.is_online() => {
-                return self.own_answer();
-            }
-            PeerSay::Hello { presence } => {
-                self.learn_online(from, seq, presence);
-                return self.own_answer();
-            }
-            PeerSay::Presence { presence } => self.learn_online(from, seq, presence),
-            PeerSay::Bye { last_seen_at } => self.learn_offline(from, seq, Some(last_seen_at)),
+    fn friend_spoke(&mut self, message: PeerMessage) -> PeerAnswer {
+        let PeerMessage { from, seq, sent_at, wants, say } = message;
+        // Only those who are here keep an audience and views; the others ask when they want to know.
+        if !self.is_here() {
+            return self.own_answer();
         }
-        PeerAnswer::Taken
+        if let Some(call) = self.calling.get_mut(&from) {
+            call.heard = true;
+        }
+        self.note_wants(&from, wants, true);
+        // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
+        if !self.views.contains_key(&from) && sent_at.plus_ms(PEER_LATE_MS) < self.restored_at {
+            self.ask(&BTreeSet::from([from.clone()]));
+        } else {
+            match say.clone() {
+                PeerSay::Hello { presence } | PeerSay::Presence { presence } => {
+                    self.learn_online(&from, seq, presence);
+                }
+                PeerSay::Bye { last_seen_at } => {
+                    if self.learn_offline(&from, seq, Some(last_seen_at)) && wants == Wants::Nothing {
+                        self.note_wants(&from, wants, false);
+                        self.asking.remove(&from);
+                        self.stop_waiting_for(&from);
+                        self.due.insert(from.clone());
+                    }
+                }
+                PeerSay::Peek => {}
+            }
+        }
+        let answer = match say {
+            PeerSay::Hello { .. } | PeerSay::Peek => self.own_answer(),
+            PeerSay::Presence { .. } | PeerSay::Bye { .. } => PeerAnswer::Taken { wants: self.wants() },
+        };
+        if self.wants() < Wants::Pages
+            && let Some(view) = self.views.get_mut(&from)
+        {
+            view.kept_up = matches!(view.state, ViewState::Offline { .. });
+        }
+        answer
     }
 
     fn own_answer(&self) -> PeerAnswer {
-        if self.is_online() {
-            PeerAnswer::Online { seq: self.seq, presence: self.presence() }
+        let (seq, wants) = (self.seq, self.wants());
+        if self.visible {
+            PeerAnswer::Online { seq, presence: self.presence(), wants }
         } else {
-            PeerAnswer::Offline { seq: self.seq, last_seen_at: self.last_seen_at() }
+            PeerAnswer::Offline { seq, last_seen_at: self.last_seen_at, wants }
         }
     }
 
-    /// What came of a call. An answer may be overtaken by a later message of the same friend's.
-    pub(crate) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer) {
-        self.asking.remove(&peer);
-        if !self.is_friend(&peer) {
+    /// A friend wants to hear this. `only_raise`: they may have said that they want more since.
+    pub(crate) fn note_wants(&mut self, friend: &UserId, wants: Wants, only_raise: bool) {
+        if !self.is_here() {
             return;
         }
-        match answer {
-            PeerAnswer::Taken => {}
-            PeerAnswer::Online { seq, presence } => self.learn_online(peer, seq, presence),
-            PeerAnswer::Offline { seq, last_seen_at } => self.learn_offline(peer, seq, last_seen_at),
-            PeerAnswer::NotFriends => {
-                self.forget(&peer);
-                self.load_social();
-            }
+        let before = self.audience.get(friend).copied().unwrap_or(Wants::Nothing);
+        let after = if only_raise { before.max(wants) } else { wants };
+        if after == Wants::Nothing {
+            self.audience.remove(friend);
+            // Nobody is there; whoever comes asks.
+            self.telling.remove(friend);
+        } else if after != before {
+            self.audience.insert(friend.clone(), after);
         }
+        self.note |= after != before;
     }
 
-    fn learn_online(&mut self, friend: UserId, seq: u64, presence: Presence) {
-        if self.is_news(&friend, seq) {
-            let sockets = self.ready_sockets();
-            self.send(sockets, update_of(&friend, seq, &presence));
-            self.views.insert(friend.clone(), View { seq, state: ViewState::Online(presence) });
+    /// A friend is online, showing this. Clients who watch hear of a change; the others, that the friend came.
+    pub(crate) fn learn_online(&mut self, friend: &UserId, seq: u64, presence: Presence) {
+        let kept_up = self.wants() == Wants::Pages;
+        match self.views.get_mut(friend) {
+            Some(view) if seq < view.seq => return,
+            Some(view) if seq == view.seq => return view.kept_up |= kept_up,
+            Some(_) | None => {}
         }
-        let online = matches!(self.views.get(&friend), Some(View { state: ViewState::Online(_), .. }));
-        if online && self.is_online() && self.audience.insert(friend) {
-            self.save_state = true;
-        }
+        let comes = self.is_here() && self.seen.insert(friend.clone());
+        self.note |= comes;
+        let to = if comes { self.ready_sockets() } else { self.watching_sockets() };
+        self.send(to, update_of(friend, seq, &presence));
+        self.views.insert(friend.clone(), View { seq, state: ViewState::Online(presence), kept_up });
     }
 
-    fn learn_offline(&mut self, friend: UserId, seq: u64, last_seen_at: Option<Timestamp>) {
-        if !self.is_news(&friend, seq) {
-            return;
+    /// A friend is offline, unless something newer is known.
+    pub(crate) fn learn_offline(&mut self, friend: &UserId, seq: u64, last_seen_at: Option<Timestamp>) -> bool {
+        if self.views.get(friend).is_some_and(|view| seq <= view.seq) {
+            return false;
         }
-        self.show_offline(&friend, last_seen_at);
-        self.views.insert(friend, View { seq, state: ViewState::Offline { last_seen_at } });
-    }
-
-    fn is_news(&self, friend: &UserId, seq: u64) -> bool {
-        self.views.get(friend).is_none_or(|view| seq > view.seq)
-    }
-
-    /// Takes a friend out of the audience and, if this user's clients see them online, off the screen.
-    fn show_offline(&mut self, friend: &UserId, last_seen_at: Option<Timestamp>) {
-        let heard = self.audience.remove(friend);
-        let seen = matches!(self.views.get(friend), Some(View { state: ViewState::Online(_), .. }));
-        self.save_state |= heard;
-        if heard || seen {
-            let sockets = self.ready_sockets();
-            self.send(sockets, ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at });
+        if self.seen.remove(friend) {
+            self.note = true;
+            let message = ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at };
+            self.send(self.ready_sockets(), message);
         }
+        let state = ViewState::Offline { last_seen_at };
+        self.views.insert(friend.clone(), View { seq, state, kept_up: true });
+        true
     }
 
-    /// Somebody is a friend no longer: they go off the screen, and nothing of them is kept.
-    fn forget(&mut self, friend: &UserId) {
-        self.show_offline(friend, None);
+    /// Somebody is a friend no longer, as it seems: they go off the screen, whether they were seen there or not, and
+    /// nothing of them is kept.
+    pub(crate) fn forget(&mut self, friend: &UserId) {
+        self.note |= self.audience.remove(friend).is_some() | self.seen.remove(friend);
         self.views.remove(friend);
+        self.telling.remove(friend);
         self.asking.remove(friend);
+        self.failed.remove(friend);
+        self.stop_waiting_for(friend);
+        self.send(self.ready_sockets(), ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at: None });
     }
 
-    /// Asks the friends of whom nothing is known yet, and says who has been asked and not answered.
+    /// Asks the friends of whom too little is known, and says who they are.
     pub(crate) fn ask_unknown_friends(&mut self) -> BTreeSet<UserId> {
-        let unknown: BTreeSet<UserId> = self.friends().filter(|id| !self.views.contains_key(*id)).cloned().collect();
+        let known = |id: &UserId| self.views.get(id).is_some_and(|view| view.kept_up);
+        let unknown: BTreeSet<UserId> = self.friends.iter().filter(|id| !known(id)).cloned().collect();
         self.ask(&unknown);
         unknown
     }
-
-    pub(crate) fn ask(&mut self, friends: &BTreeSet<UserId>) {
-        let peers: Vec<UserId> = friends.difference(&self.asking).cloned().collect();
-        self.asking.extend(peers.iter().cloned());
-        // Who is online says so whenever they ask: it mends what the friend may have missed.
-        let say = if self.is_online() { PeerSay::Hello { presence: self.presence() } } else { PeerSay::Peek };
-        self.call(peers, say);
-    }
-
-    pub(crate) fn is_friend(&self, id: &UserId) -> bool {
-        self.friends().any(|friend| friend == id)
-    }
-
-    fn friends(&self) -> impl Iterator<Item = &UserId> {
-        self.social.iter().flat_map(|social| &social.friends).map(|friend| &friend.user_id)
-    }
-
-    pub(crate) fn load_social(&mut self) {
-        self.load_at = None;
-        // A gap means that what is kept is old, whatever version it says.
-        let known_version = self.social_version();
-        self.effects.push(Effect::LoadSocial { known_version });
-    }
-
-    /// The core was away: while somebody watches and the list is known to be old, ask again.
-    pub(crate) fn social_failed(&mut self, now: Timestamp) {
-        if self.is_online() && self.behind.is_some() {
-            self.load_at = Some(now.plus_ms(SOCIAL_RETRY_MS));
-        }
-    }
-
-    /// The core's answer. One that was overtaken by an event is dropped.
-    pub(crate) fn social_loaded(&mut self, social: Social, now: Timestamp) {
-        if self.social_version().is_some_and(|version| social.version < version) {
-            return;
-        }
-        if self.behind.is_some_and(|version| version <= social.version) {
-            self.behind = None;
-        }
-        self.adopt(social, now);
-    }
-
-    /// Takes over friends and settings, and lets everybody concerned see the difference.
-    fn adopt(&mut self, social: Social, now: Timestamp) {
-        let before: BTreeSet<UserId> = self.friends().cloned().collect();
-        if self.social.as_ref() != Some(&social) {
-            self.effects.push(Effect::Save(Save::Social(social.clone())));
-        }
-        self.social = Some(social);
-        let after: BTreeSet<UserId> = self.friends().cloned().collect();
-        for lost in before.difference(&after) {
-            self.forget(lost);
-        }
-        self.settle(now);
-        if self.is_online() {
-            self.ask(&after.difference(&before).cloned().collect());
-        }
-    }
-
-    /// Changes the core reports. They come at least once and in any order.
-    pub(crate) fn core_reported(&mut self, mut events: Vec<CoreEvent>, now: Timestamp) {
-        let taken = events.iter().map(|event| event.id).collect();
-        events.retain(|event| !self.event_ids.contains(&event.id));
-        events.sort_by_key(|event| event.version);
-        if !events.is_empty() {
-            self.event_ids.extend(events.iter().map(|event| event.id));
-            let old = self.event_ids.len().saturating_sub(EVENT_IDS_REMEMBERED);
-            self.event_ids.drain(..old);
-        }
-        for event in events {
-            self.change_reported(event.version, event.change, now);
-        }
-        if self.social.is_some() {
-            self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
-        }
-        self.effects.push(Effect::AnswerCore(EventsTaken { taken }));
-    }
-
-    fn change_reported(&mut self, version: u64, change: Change, now: Timestamp) {
-        // Nothing is kept of this user yet: the first connection asks the core for all of it.
-        let Some(mut social) = self.social.clone() else { return };
-        if change == (Change::UserDeleted {}) {
-            return self.account_deleted(now);
-        }
-        if version > social.version {
-            let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);
-            let newest = self.behind.is_none_or(|v| v < version);
-            match &change {
-                Change::FriendAccepted { user } if next => {
-                    social.friends.retain(|friend| friend.user_id != user.user_id);
-                    social.friends.push(user.clone().into());
-                }
-                // With a change missing in between, this friendship may have ended again already.
-                Change::FriendAccepted { .. } => {}
-                // To take away is right even too early.
-                Change::FriendRemoved { user_id } => social.friends.retain(|friend| friend.user_id != *user_id),
-                Change::SettingsUpdated { share } if next || newest => social.share = share.clone(),
-                Change::SettingsUpdated { .. } => {}
-                // Clients alone keep these; the last is dealt with above.
-                Change::FriendRequested { .. }
-                | Change::FriendRequestRemoved { .. }
-                | Change::ShareReceived { .. }
-                | Change::ShareRead { .. }
-                | Change::UserDeleted {} => {}
-            }
-            if next {
-                social.version = version;
-                self.behind = None;
-            } else {
-                self.behind = self.behind.max(Some(version));
-            }
-            self.adopt(social, now);
-            if self.behind.is_some() {
-                self.load_social();
-            }
-        }
-        if let Some(message) = message_of(change) {
-            let sockets = self.ready_sockets();
-            self.send(sockets, message);
-        }
-    }
-
-    /// The user is no more: friends see them leave, and nothing of them stays. Who comes back under the same id
-    /// is somebody new.
-    fn account_deleted(&mut self, now: Timestamp) {
-        for socket in std::mem::take(&mut self.sockets).into_keys() {
-            self.effects.push(Effect::Close { socket, code: CloseCode::AccountGone });
-        }
-        if self.is_online() {
-            self.go_offline(now, now);
-        }
-        let effects = std::mem::take(&mut self.effects);
-        let readers = std::mem::take(&mut self.readers);
-        *self = Self::restore(self.me.clone(), self.times, Saved::default(), Vec::new(), now);
-        self.effects = effects;
-        self.readers = readers;
-        self.effects.push(Effect::Forget);
-    }
-}
-
-/// What the sockets are told of a change; nothing when they are closed with it.
-fn message_of(change: Change) -> Option<ServerMessage> {
-    let message = match change {
-        Change::FriendRequested { user } => ServerMessage::FriendRequest { user },
-        Change::FriendRequestRemoved { user_id } => ServerMessage::FriendRequestRemoved { user_id },
-        Change::FriendAccepted { user } => ServerMessage::FriendAccepted { user },
-        Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
-        Change::SettingsUpdated { share } => ServerMessage::SettingsUpdated {
-            share_mode: share.mode,
-            domain_allow_array: share.allow.into_iter().collect(),
-            domain_deny_array: share.deny.into_iter().collect(),
-        },
-        Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
-        Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },
-        Change::UserDeleted {} => return None,
-    };
-    Some(message)
 }

@@ -8,12 +8,17 @@
 //! the fact that memory may vanish between two events. What must survive that goes out as
 //! [`Effect::Save`] and [`Effect::Attach`] and comes back through [`UserPresence::restore`].
 
+mod calls;
+mod core_events;
 mod event;
+mod frames;
 mod friends;
+mod pace;
 mod reading;
 mod saved;
 mod user;
 
-pub use event::{Effect, Event, Frame, ReadId, Reply, Save};
-pub use saved::{Attachment, Leaving, Report, Saved, SavedState};
+pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome};
+pub use pace::Lately;
+pub use saved::{Attachment, Leaving, Note, Report, Roll, Saved, SavedState};
 pub use user::{Times, UserPresence};

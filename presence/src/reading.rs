@@ -23,10 +23,16 @@ pub(crate) enum Reader {
 }
 
 impl Reader {
-    fn waits_for(&self) -> &BTreeSet<UserId> {
+    pub fn waits_for(&self) -> &BTreeSet<UserId> {
         match self {
             Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for,
         }
+    }
+
+    pub fn stop_waiting_for(&mut self, friend: &UserId) {
+        match self {
+            Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for.remove(friend),
+        };
     }
 }
 
@@ -36,10 +42,10 @@ impl UserPresence {
         let waits_for = match &friend {
             None => self.ask_unknown_friends(),
             Some(id) if *id == self.me => BTreeSet::new(),
-            Some(id) if !self.is_friend(id) => {
+            Some(id) if !self.friends.contains(id) => {
                 return self.effects.push(Effect::Reply { read, reply: Reply::NotFriends });
             }
-            Some(id) if self.views.contains_key(id) => BTreeSet::new(),
+            Some(id) if self.views.get(id).is_some_and(|view| view.kept_up) => BTreeSet::new(),
             Some(id) => {
                 let one = BTreeSet::from([id.clone()]);
                 self.ask(&one);
@@ -51,14 +57,15 @@ impl UserPresence {
 
     /// Serves whoever waits for nobody any more.
     pub(crate) fn serve_readers(&mut self) {
-        let (waiting, served) = std::mem::take(&mut self.readers)
-            .into_iter()
-            .partition(|reader| !reader.waits_for().is_disjoint(&self.asking));
+        let (waiting, served) =
+            std::mem::take(&mut self.readers).into_iter().partition(|reader| !reader.waits_for().is_empty());
         self.readers = waiting;
         for reader in served {
             match reader {
                 Reader::Socket { socket, .. } => {
-                    if self.make_ready(socket) {
+                    if let Some(open) = self.sockets.get_mut(&socket) {
+                        open.ready = true;
+                        self.newly_ready.insert(socket);
                         let snapshot = self.snapshot();
                         self.send(vec![socket], ServerMessage::PresenceSnapshot(snapshot));
                     }
@@ -68,7 +75,7 @@ impl UserPresence {
                     self.effects.push(Effect::Reply { read, reply });
                 }
                 Reader::Get { read, friend: Some(id), .. } => {
-                    let reply = if id == self.me || self.is_friend(&id) {
+                    let reply = if id == self.me || self.friends.contains(&id) {
                         Reply::One(self.shown(&id).page)
                     } else {
                         Reply::NotFriends
@@ -78,7 +85,7 @@ impl UserPresence {
             }
         }
         // Friends do not tell the offline what changes, so what they were told is not kept.
-        if !self.is_online() && self.readers.is_empty() {
+        if !self.is_here() && self.readers.is_empty() {
             self.views.clear();
         }
     }
@@ -98,7 +105,7 @@ impl UserPresence {
     fn shown(&self, id: &UserId) -> Shown {
         let offline = |last_seen_at| ViewState::Offline { last_seen_at };
         let state = if *id == self.me {
-            if self.is_online() { ViewState::Online(self.presence()) } else { offline(self.last_seen_at()) }
+            if self.visible { ViewState::Online(self.presence()) } else { offline(self.last_seen_at) }
         } else {
             self.views.get(id).map_or_else(|| offline(None), |View { state, .. }| state.clone())
         };

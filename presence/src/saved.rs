@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
-    internal::Social,
-    limits::{RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP},
+    internal::{Social, Wants},
+    limits::{LOST_MEMORY_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP},
     page::Page,
     time::Timestamp,
 };
 
 use crate::{
     event::Effect,
+    pace::{Lately, Pace},
     user::{Shown, Socket, Status, Times, UserPresence},
 };
 
@@ -27,18 +28,21 @@ pub struct Saved {
     pub event_ids: Vec<EventId>,
 }
 
-/// What changes when the user or a friend comes or goes, and never with a page.
+/// What changes when the user comes or goes, and never with a page or a friend.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SavedState {
-    /// Whether friends were told that the user is online.
+    /// Whether friends may believe that the user is online.
     pub online: bool,
+    /// Whether the user wants to appear offline.
+    pub invisible: bool,
     /// The newest visible change when this was saved; attachments may know newer ones.
     pub seq: u64,
-    /// Of an offline user who ever was online.
+    /// Of a user who ever was seen to leave.
     pub last_seen_at: Option<Timestamp>,
-    /// Friends who were online too.
-    pub audience: BTreeSet<UserId>,
-    /// Set from the last socket's closing until a socket opens or the grace is over.
+    /// The highest version heard of that is missing in the kept friends and settings.
+    pub behind: Option<u64>,
+    /// Set from the last socket's closing until a socket opens, or until all who are to hear of it have heard that the
+    /// user left.
     pub leaving: Option<Leaving>,
 }
 
@@ -52,23 +56,53 @@ pub struct Leaving {
     /// What friends see meanwhile.
     pub front: Option<Page>,
     pub latest: Option<Page>,
+    /// The friends who see it.
+    pub audience: BTreeSet<UserId>,
 }
 
-/// What each socket carries through hibernation.
+/// What each socket carries through hibernation. What it does not carry of the user, another one does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub socket: SocketId,
+    pub opened_at: Timestamp,
+    pub expires_at: Timestamp,
     pub heard_at: Timestamp,
     /// Whether its snapshot was sent.
     pub ready: bool,
+    pub watching: bool,
     pub idle_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Lately::is_empty")]
+    pub bad: Lately,
     /// The page its client reported last, with the order of that report among all of the user's sockets.
     /// `None` when it has not reported yet.
     pub report: Option<Report>,
-    /// The user's newest visible change when this was written, and what it left behind.
+    pub note: Note,
+}
+
+/// What a socket carries for the user as a whole. Of several, the one with the greatest `order` counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    pub order: u64,
+    /// A moment of activity, at most [`shared::limits::ACTIVE_NOTE_MS`] before the last.
+    pub active_at: Timestamp,
+    /// The user's newest visible change, when it was, and what it left behind.
     pub seq: u64,
     pub at: Timestamp,
     pub latest: Option<Page>,
+    /// Whether friends see the user.
+    pub visible: bool,
+    /// Not all who are to know of that change do, or a newer one waits for its turn.
+    pub untold: bool,
+    pub roll: Roll,
+}
+
+/// Who of the friends is there. Each friend is a digit, in the order of their ids: what they want to hear (0 nothing,
+/// 1 coming and going, 2 everything), and 3 more when clients see them online.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roll {
+    /// The social version that the list of friends is of.
+    pub version: u64,
+    pub digits: String,
 }
 
 /// A page a client reported.
@@ -84,87 +118,229 @@ impl UserPresence {
     /// The user as they were when memory was lost: from storage and from the sockets that are still open.
     pub fn restore(me: UserId, times: Times, saved: Saved, attachments: Vec<Attachment>, now: Timestamp) -> Self {
         let Saved { state, social, event_ids } = saved;
-        let newest = attachments.iter().max_by_key(|attachment| attachment.seq).cloned();
-        let seq = newest.as_ref().map_or(state.seq, |attachment| attachment.seq.max(state.seq));
-        let sockets: BTreeMap<_, _> = attachments
-            .into_iter()
-            .map(|a| {
-                let Attachment { heard_at, ready, idle_since, report, .. } = a;
-                (a.socket, Socket { heard_at, ready, idle_since, report })
-            })
-            .collect();
-        let grace_ms = times.grace_ms.min(RESTART_GRACE_MS_MAX);
+        let note = attachments.iter().map(|attachment| &attachment.note).max_by_key(|note| note.order).cloned();
+        let friends: BTreeSet<UserId> =
+            social.iter().flat_map(|social| &social.friends).map(|friend| friend.user_id.clone()).collect();
         let mut user = Self {
             me,
             times,
+            restored_at: now,
             social,
-            behind: None,
+            friends,
+            behind: state.behind,
             load_at: None,
             event_ids: event_ids.into(),
-            status: Status::Offline { last_seen_at: state.last_seen_at },
-            seq,
-            shown: Shown { at: now, page: None, latest: None, idle_since: None },
+            sockets: attachments.into_iter().map(Socket::carried).collect(),
+            status: Status::Away,
+            invisible: state.invisible,
+            visible: false,
+            last_seen_at: state.last_seen_at,
+            seq: state.seq,
+            leapt: false,
+            shown: Shown::nothing(now),
             order: 0,
             front: None,
-            audience: state.audience,
+            pace: Pace::default(),
+            held: false,
+            audience: BTreeMap::new(),
+            seen: BTreeSet::new(),
             views: BTreeMap::new(),
+            telling: BTreeSet::new(),
             asking: BTreeSet::new(),
+            calling: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            due: BTreeSet::new(),
             readers: Vec::new(),
             effects: Vec::new(),
             save_state: false,
-            sockets,
+            saved: state.clone(),
+            touched: BTreeSet::new(),
+            note: false,
+            noted: 0,
+            active_at: Timestamp::from_unix_ms(0),
+            newly_ready: BTreeSet::new(),
         };
-        match (state.online, newest, state.leaving) {
-            (false, None, _) => {}
-            (_, Some(newest), _) => {
-                user.status = Status::Online;
-                user.shown.at = newest.at;
-                user.shown.latest = newest.latest;
-                user.bring_to_front();
+        match (note, state.leaving) {
+            (Some(note), _) => user.restore_here(note, now),
+            (None, Some(leaving)) => user.restore_leaving(leaving, now),
+            (None, None) if state.online && state.invisible => {
+                // The user vanished, and not all friends have heard it.
+                user.leap(now);
+                user.telling = user.friends.clone();
+                user.due = user.friends.clone();
             }
-            (true, None, Some(leaving)) => {
-                user.status = Status::Leaving { at: leaving.at, since: leaving.since, restarted: false };
-                user.shown.latest = leaving.latest;
-                user.front = leaving.front;
-            }
-            (true, None, None) => {
+            (None, None) if state.online => {
                 // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
-                user.grow_seq(now);
-                user.seq = user.seq.saturating_add(RESTART_SEQ_STEP);
+                user.leap(now);
+                let grace_ms = times.grace_ms.min(RESTART_GRACE_MS_MAX);
                 user.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: true };
+                user.visible = true;
+                user.audience = user.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
             }
+            (None, None) => {}
         }
-        // What was shown follows from what was in front and the rules, neither of which changed meanwhile.
-        user.shown.page = user.visible_page();
-        user.shown.idle_since = user.idle_since();
         user
     }
 
-    /// Lets the socket carry what it must, once per event.
-    pub(crate) fn attach(&mut self, socket: SocketId) {
-        let Some(open) = self.sockets.get(&socket) else { return };
-        let Socket { heard_at, ready, idle_since, report } = open.clone();
+    fn restore_here(&mut self, note: Note, now: Timestamp) {
+        self.status = Status::Here;
+        self.visible = note.visible;
+        self.seq = self.seq.max(note.seq);
+        self.noted = note.order;
+        self.active_at = note.active_at;
+        self.bring_to_front();
+        // Storage and sockets may have been given different things when memory was lost in between.
+        self.save_state = true;
+        self.held = self.visible == self.invisible;
+        self.load_at = self.behind.map(|_| now);
+        match self.read_roll(&note.roll) {
+            Some((audience, seen)) => (self.audience, self.seen) = (audience, seen),
+            // Too many is only dear.
+            None => {
+                self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
+                self.seen = self.friends.clone();
+            }
+        }
+        if self.visible {
+            // What was shown follows from what is in front and the rules, neither of which changed since. It does not
+            // when a change was waiting; then what is shown now is new.
+            let latest = note.latest;
+            self.shown = Shown { at: note.at, page: self.visible_page(), latest, idle_since: self.idle_since() };
+        }
+        if note.untold {
+            self.grow_seq(now);
+            self.shown.at = now;
+            self.note = true;
+        }
+        // Nobody sleeps in the midst of something: what was under way may never have been done.
+        if note.untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
+            self.tell(Wants::Comings);
+            self.ask(&self.audience.keys().cloned().collect());
+        }
+        for socket in self.sockets.iter().filter(|(_, open)| !open.ready).map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.show_all(socket);
+        }
+    }
+
+    fn restore_leaving(&mut self, leaving: Leaving, now: Timestamp) {
+        let Leaving { at, since, front, latest, audience } = leaving;
+        self.status = Status::Leaving { at, since, restarted: false };
+        self.visible = true;
+        self.front = front;
+        self.shown = Shown { at: since, page: self.visible_page(), latest, idle_since: None };
+        self.audience = audience.into_iter().map(|id| (id, Wants::Pages)).collect();
+        self.audience.retain(|id, _| self.friends.contains(id));
+        if at <= now {
+            // Friends may have been told that the user left, by a clock ahead of this one.
+            self.leap(now);
+        }
+    }
+
+    /// Makes sure that no change has been told of that is newer than the next.
+    fn leap(&mut self, now: Timestamp) {
+        self.grow_seq(now);
+        self.seq = self.seq.saturating_add(RESTART_SEQ_STEP);
+        self.leapt = true;
+    }
+
+    /// What a socket is to carry. `with_ready`: or else its snapshot is on the way.
+    pub(crate) fn attachment(&mut self, socket: SocketId, with_ready: bool, now: Timestamp) -> Option<Effect> {
+        if !self.sockets.contains_key(&socket) {
+            return None;
+        }
+        self.noted = self.noted.saturating_add(1);
+        self.active_at = now;
+        let note = self.note();
+        let Socket { opened_at, expires_at, heard_at, ready, watching, idle_since, report, bad, .. } =
+            self.sockets.get(&socket)?.clone();
+        let ready = ready && with_ready;
+        let attachment =
+            Attachment { socket, opened_at, expires_at, heard_at, ready, watching, idle_since, bad, report, note };
+        Some(Effect::Attach { socket, attachment })
+    }
+
+    fn note(&self) -> Note {
         let Shown { at, latest, .. } = self.shown.clone();
-        let attachment = Attachment { socket, heard_at, ready, idle_since, report, seq: self.seq, at, latest };
-        // Within one event only the last one counts.
-        self.effects.retain(|effect| !matches!(effect, Effect::Attach { socket: of, .. } if *of == socket));
-        self.effects.push(Effect::Attach { socket, attachment });
+        Note {
+            order: self.noted,
+            active_at: self.active_at,
+            seq: self.seq,
+            at,
+            latest,
+            visible: self.visible,
+            untold: self.held || !self.failed.is_empty(),
+            roll: self.roll(),
+        }
+    }
+
+    fn roll(&self) -> Roll {
+        let digit = |id: &UserId| {
+            // Who could not be told or asked is taken for one who is there: then both are tried again.
+            let owed = self.failed.contains_key(id).then_some(&Wants::Comings);
+            let wants = match self.audience.get(id).or(owed) {
+                None | Some(Wants::Nothing) => 0,
+                Some(Wants::Comings) => 1,
+                Some(Wants::Pages) => 2,
+            };
+            char::from(b'0' + wants + if self.seen.contains(id) { 3 } else { 0 })
+        };
+        Roll { version: self.social_version().unwrap_or_default(), digits: self.friends.iter().map(digit).collect() }
+    }
+
+    /// `None`: the list of friends is another one by now.
+    fn read_roll(&self, roll: &Roll) -> Option<(BTreeMap<UserId, Wants>, BTreeSet<UserId>)> {
+        if Some(roll.version) != self.social_version() || roll.digits.len() != self.friends.len() {
+            return None;
+        }
+        let (mut audience, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        for (id, digit) in self.friends.iter().zip(roll.digits.bytes()) {
+            let number = digit.checked_sub(b'0')?;
+            match number % 3 {
+                1 => drop(audience.insert(id.clone(), Wants::Comings)),
+                2 => drop(audience.insert(id.clone(), Wants::Pages)),
+                _ => {}
+            }
+            if number >= 3 {
+                seen.insert(id.clone());
+            }
+        }
+        Some((audience, seen))
     }
 
     /// What storage is to hold.
     pub(crate) fn saved_state(&self) -> SavedState {
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
-                Some(Leaving { at, since, front: self.front.clone(), latest: self.shown.latest.clone() })
+                let (front, latest) = (self.front.clone(), self.shown.latest.clone());
+                let audience = self.audience.keys().chain(&self.telling).cloned().collect();
+                Some(Leaving { at, since, front, latest, audience })
             }
-            Status::Leaving { restarted: true, .. } | Status::Online | Status::Offline { .. } => None,
+            // Until somebody comes or the grace is over, what storage says is still so.
+            Status::Leaving { restarted: true, .. } => return self.saved.clone(),
+            // Until all have heard it, memory may be lost and the rest be forgotten.
+            Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() => return self.saved.clone(),
+            Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
+                let audience = self.telling.clone();
+                Leaving { at, since: at, front: None, latest: None, audience }
+            }),
+            Status::Away | Status::Here => None,
         };
         SavedState {
-            online: self.is_online(),
+            online: self.visible || leaving.is_some() || !self.telling.is_empty(),
+            invisible: self.invisible,
             seq: self.seq,
-            last_seen_at: self.last_seen_at(),
-            audience: self.audience.clone(),
+            last_seen_at: self.last_seen_at,
+            behind: self.behind,
             leaving,
         }
+    }
+}
+
+impl Socket {
+    fn carried(attachment: Attachment) -> (SocketId, Self) {
+        let Attachment { socket, opened_at, expires_at, heard_at, ready, watching, idle_since, bad, report, note: _ } =
+            attachment;
+        let frames = Lately::default();
+        (socket, Self { opened_at, expires_at, heard_at, ready, watching, idle_since, report, frames, bad })
     }
 }

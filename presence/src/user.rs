@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::{
     ids::{EventId, SocketId, UserId},
-    internal::{PeerMessage, PeerSay, Presence, Social},
-    limits::{FRAME_BYTES_MAX, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS},
+    internal::{PeerSay, Presence, Social, Wants},
+    limits::{ACTIVE_NOTE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SOCKETS_MAX},
     page::Page,
     time::Timestamp,
-    wire::{ClientMessage, CloseCode, ErrorCode, PageView, PresenceUpdate, ServerMessage},
+    wire::{CloseCode, PageView, PresenceUpdate, ServerMessage},
 };
 
 use crate::{
-    event::{Effect, Event, Frame, Save},
+    calls::{Call, Failure},
+    event::{Effect, Event, Save},
     friends::View,
+    pace::{Lately, Pace},
     reading::Reader,
-    saved::Report,
+    saved::{Report, SavedState},
 };
 
 /// The times that configuration may change, in milliseconds.
@@ -38,9 +40,13 @@ impl Default for Times {
 pub struct UserPresence {
     pub(crate) me: UserId,
     pub(crate) times: Times,
+    /// When memory began.
+    pub(crate) restored_at: Timestamp,
 
     /// Friends and settings as the core last told them. `None`: never asked.
     pub(crate) social: Option<Social>,
+    /// The friends among them.
+    pub(crate) friends: BTreeSet<UserId>,
     /// The highest version heard of that could not be applied for want of one before it.
     pub(crate) behind: Option<u64>,
     /// When to ask the core again after it was away.
@@ -49,46 +55,84 @@ pub struct UserPresence {
 
     pub(crate) sockets: BTreeMap<SocketId, Socket>,
     pub(crate) status: Status,
+    /// The user wants to appear offline.
+    pub(crate) invisible: bool,
+    /// Friends are told that the user is online.
+    pub(crate) visible: bool,
+    /// When friends last saw the user; frozen until they are seen to leave once more.
+    pub(crate) last_seen_at: Option<Timestamp>,
     /// The newest visible change. At least the time in milliseconds, so that it grows even when the memory
     /// of it was lost.
     pub(crate) seq: u64,
-    /// What friends see while online.
+    /// It is ahead of the clock by much, which storage does not know.
+    pub(crate) leapt: bool,
+    /// What friends see while the user is visible.
     pub(crate) shown: Shown,
     /// The order of the newest report.
     pub(crate) order: u64,
     /// The page in front, before the owner's rules.
     pub(crate) front: Option<Page>,
+    pub(crate) pace: Pace,
+    /// A change waits for its turn.
+    pub(crate) held: bool,
 
-    /// Friends who are online, as far as known: to them a change goes.
-    pub(crate) audience: BTreeSet<UserId>,
+    /// Friends who are there, as far as known, and what they want to hear.
+    pub(crate) audience: BTreeMap<UserId, Wants>,
+    /// Friends whom this user's clients see online.
+    pub(crate) seen: BTreeSet<UserId>,
     /// What is known of friends since memory began.
     pub(crate) views: BTreeMap<UserId, View>,
-    /// Friends whose answer is awaited.
+    /// Friends who have yet to take in the newest visible change.
+    pub(crate) telling: BTreeSet<UserId>,
+    /// Friends who have yet to say how they appear.
     pub(crate) asking: BTreeSet<UserId>,
-    /// Who waits for those answers.
+    /// Calls under way: one per friend at most.
+    pub(crate) calling: BTreeMap<UserId, Call>,
+    /// Friends whom the last call did not reach.
+    pub(crate) failed: BTreeMap<UserId, Failure>,
+    /// Friends whom it may be time to call.
+    pub(crate) due: BTreeSet<UserId>,
+    /// Who waits for answers.
     pub(crate) readers: Vec<Reader>,
 
     /// What to do, gathered while an event is handled.
     pub(crate) effects: Vec<Effect>,
     pub(crate) save_state: bool,
+    /// The state that storage holds.
+    pub(crate) saved: SavedState,
+    /// Sockets that are to carry what is new.
+    pub(crate) touched: BTreeSet<SocketId>,
+    /// What any socket must carry for the user has changed.
+    pub(crate) note: bool,
+    /// How often sockets were given something to carry.
+    pub(crate) noted: u64,
+    /// The last moment of activity that a socket carries.
+    pub(crate) active_at: Timestamp,
+    /// Sockets that got their snapshot in this event.
+    pub(crate) newly_ready: BTreeSet<SocketId>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Socket {
+    pub opened_at: Timestamp,
+    pub expires_at: Timestamp,
     pub heard_at: Timestamp,
     pub ready: bool,
+    pub watching: bool,
     pub idle_since: Option<Timestamp>,
     pub report: Option<Report>,
+    /// Messages but heartbeats. Lost with memory: nothing was said for longer than their window then.
+    pub frames: Lately,
+    pub bad: Lately,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    Offline {
-        last_seen_at: Option<Timestamp>,
-    },
-    Online,
-    /// Online without a socket until the grace is over. `restarted`: the sockets were lost together with
-    /// the memory of what they showed, and a wake-up ends the grace.
+    /// Without sockets.
+    Away,
+    Here,
+    /// Without a socket until the grace is over. `restarted`: the sockets were lost together with the memory of
+    /// what they showed, and a wake-up ends the grace.
     Leaving {
         at: Timestamp,
         since: Timestamp,
@@ -96,7 +140,7 @@ pub(crate) enum Status {
     },
 }
 
-/// What friends see of an online user, after the owner's rules.
+/// What friends see of a visible user, after the owner's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub at: Timestamp,
@@ -105,22 +149,36 @@ pub(crate) struct Shown {
     pub idle_since: Option<Timestamp>,
 }
 
+impl Shown {
+    pub fn nothing(at: Timestamp) -> Self {
+        Self { at, page: None, latest: None, idle_since: None }
+    }
+}
+
+/// Whether a visible change may wait for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Bursts are held back to their newest.
+    Paced,
+    /// The user hides something.
+    Urgent,
+}
+
 impl UserPresence {
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
-            Event::SocketOpened { socket } => self.socket_opened(socket, now),
+            Event::SocketOpened { socket, expires_at } => self.socket_opened(socket, expires_at, now),
             Event::FrameReceived { socket, frame } => self.frame_received(socket, frame, now),
+            Event::TokenChecked { socket, outcome } => self.token_checked(socket, outcome, now),
             Event::SocketClosed { socket } => {
                 if let Some(gone) = self.sockets.remove(&socket) {
-                    self.socket_gone(gone, now);
+                    self.socket_gone(gone, self.times.grace_ms, now);
                 }
             }
             Event::PeerSpoke { message } => self.peer_spoke(message),
             Event::PeerAnswered { peer, answer } => self.peer_answered(peer, answer),
-            Event::PeerFailed { peer } => {
-                self.asking.remove(&peer);
-            }
+            Event::PeerFailed { peer } => self.peer_failed(peer, now),
             Event::SocialLoaded { social } => self.social_loaded(social, now),
             Event::SocialFailed => self.social_failed(now),
             Event::CoreReported { events } => self.core_reported(events, now),
@@ -128,22 +186,26 @@ impl UserPresence {
             Event::Woken { heard } => self.woken(&heard, now),
         }
         self.serve_readers();
-        if std::mem::take(&mut self.save_state) {
-            // First, so that nobody is told what could be forgotten.
-            self.effects.insert(0, Effect::Save(Save::State(self.saved_state())));
-        }
-        std::mem::take(&mut self.effects)
+        self.make_calls(now);
+        self.finish(now)
     }
 
-    /// When this user wants [`Event::Woken`] at the latest; `None` when nothing is pending.
+    /// When this user wants [`Event::Woken`] at the latest, whatever becomes of memory; `None` when nothing is
+    /// pending.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let leaving = match self.status {
             Status::Leaving { at, .. } => Some(at),
-            Status::Online | Status::Offline { .. } => None,
+            Status::Here | Status::Away => None,
         };
-        let silent = self.sockets.values().map(|socket| socket.heard_at).min();
-        let silent = silent.map(|heard_at| heard_at.plus_ms(self.times.timeout_ms));
-        [leaving, silent, self.load_at].into_iter().flatten().min()
+        let ends = self.sockets.values().map(|socket| socket.expires_at.min(self.silent_at(socket)));
+        let retry = self.failed.values().map(|failure| failure.retry_at);
+        leaving.into_iter().chain(ends).chain(retry).chain(self.load_at).min()
+    }
+
+    /// When this user wants [`Event::Woken`] too, as long as memory lasts: within [`shared::limits::CHANGE_EVERY_MS`].
+    /// What it is for is made up for after a loss of memory.
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        self.held.then(|| self.pace.next())
     }
 
     /// The version of the core's answer that is kept, if any is.
@@ -151,96 +213,109 @@ impl UserPresence {
         self.social.as_ref().map(|social| social.version)
     }
 
-    /// Whether friends see this user online.
-    pub fn is_online(&self) -> bool {
-        !matches!(self.status, Status::Offline { .. })
+    /// Whether the user has sockets, or had until a moment ago.
+    pub fn is_here(&self) -> bool {
+        self.status != Status::Away
     }
 
-    fn socket_opened(&mut self, socket: SocketId, now: Timestamp) {
-        let mut opened = Socket { heard_at: now, ready: false, idle_since: None, report: None };
-        match self.status {
-            Status::Online => {}
-            // Until its client reports, the socket stands for those that friends believe to be there.
-            Status::Leaving { restarted: false, .. } => {
-                opened.report = Some(Report { order: self.order, page: self.front.clone() });
-                self.save_state = true;
-            }
-            // Friends may see a page that nobody remembers: what is true now is newer.
-            Status::Offline { .. } | Status::Leaving { restarted: true, .. } => {
-                self.save_state = true;
-                self.grow_seq(now);
-                self.shown.at = now;
-                // Every friend is to hear of it, even one whose presence is known or being asked for.
-                self.views.clear();
-                self.asking.clear();
+    /// Puts what must outlive memory first, so that nobody is told what could be forgotten.
+    fn finish(&mut self, now: Timestamp) -> Vec<Effect> {
+        if self.active_at.plus_ms(ACTIVE_NOTE_MS) <= now {
+            self.note = true;
+        }
+        if std::mem::take(&mut self.note) {
+            // Without sockets, storage carries it.
+            self.save_state = true;
+            self.touched.extend(self.newest_socket());
+        }
+        let mut effects = Vec::new();
+        if std::mem::take(&mut self.save_state) {
+            let state = self.saved_state();
+            // While sockets are open, they carry the newest change. Only one that is ahead of the clock could not be
+            // told from the time when they are lost.
+            let seq = if self.leapt { state.seq } else { self.saved.seq };
+            if (SavedState { seq, ..state.clone() }) != self.saved {
+                self.leapt = false;
+                self.saved = state.clone();
+                effects.push(Effect::Save(Save::State(state)));
             }
         }
+        let newly_ready = std::mem::take(&mut self.newly_ready);
+        for socket in std::mem::take(&mut self.touched) {
+            effects.extend(self.attachment(socket, !newly_ready.contains(&socket), now));
+        }
+        effects.append(&mut self.effects);
+        // A snapshot that was sent and forgotten comes again; one that was not sent would be missing.
+        for socket in newly_ready {
+            effects.extend(self.attachment(socket, true, now));
+        }
+        effects
+    }
+
+    fn socket_opened(&mut self, socket: SocketId, expires_at: Timestamp, now: Timestamp) {
+        let mut report = None;
+        match self.status {
+            Status::Here => {}
+            // Until its client reports, the socket stands for those that friends believe to be there.
+            Status::Leaving { restarted: false, .. } => {
+                report = Some(Report { order: self.order, page: self.front.clone() });
+            }
+            // Friends may see a page that nobody remembers: what is true now is newer.
+            Status::Leaving { restarted: true, .. } => {
+                self.grow_seq(now);
+                self.shown = Shown::nothing(now);
+            }
+            Status::Away => {
+                // Every friend is to hear of it, even one who was asked a moment ago. Who has yet to hear of the user's
+                // going hears of their coming instead.
+                self.views.clear();
+            }
+        }
+        let opened = Socket {
+            opened_at: now,
+            expires_at,
+            heard_at: now,
+            ready: false,
+            watching: true,
+            idle_since: None,
+            report,
+            frames: Lately::default(),
+            bad: Lately::default(),
+        };
         self.sockets.insert(socket, opened);
-        self.status = Status::Online;
-        self.settle(now);
-        self.attach(socket);
+        self.status = Status::Here;
+        self.save_state = true;
+        self.touched.insert(socket);
+        if self.sockets.len() > SOCKETS_MAX {
+            let oldest = self.sockets.iter().min_by_key(|(id, open)| (**id == socket, open.opened_at));
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.close(oldest, CloseCode::TooManySockets, now);
+            }
+        }
+        self.settle(Haste::Paced, now);
+        self.show_all(socket);
+    }
+
+    /// Gives a socket its snapshot as soon as all is known that it takes.
+    pub(crate) fn show_all(&mut self, socket: SocketId) {
         let waits_for = self.ask_unknown_friends();
         self.readers.push(Reader::Socket { socket, waits_for });
     }
 
-    fn frame_received(&mut self, socket: SocketId, frame: Frame, now: Timestamp) {
-        let Some(open) = self.sockets.get_mut(&socket) else { return };
-        open.heard_at = now;
-        let bytes = match &frame {
-            Frame::Text(text) => text.len(),
-            Frame::Binary { bytes } => *bytes,
-        };
-        if bytes > FRAME_BYTES_MAX {
-            return self.close(socket, CloseCode::TooBig, now);
-        }
-        let message = match &frame {
-            Frame::Text(text) => serde_json::from_str(text).ok(),
-            Frame::Binary { .. } => None,
-        };
-        match message {
-            Some(ClientMessage::Heartbeat) => self.send(vec![socket], ServerMessage::Heartbeat),
-            Some(ClientMessage::UpdatePresence { url, title }) => self.page_reported(socket, &url, &title, now),
-            Some(ClientMessage::SetIdle { idle }) => self.idle_reported(socket, idle, now),
-            None => self.refuse(socket, "not a message of the live channel"),
-        }
-        self.attach(socket);
-    }
-
-    fn page_reported(&mut self, socket: SocketId, url: &str, title: &str, now: Timestamp) {
-        let Ok(page) = Page::parse(url, title) else {
-            return self.refuse(socket, "url: at most 2,048 characters");
-        };
-        self.order = self.order.saturating_add(1);
-        let order = self.order;
-        if let Some(socket) = self.sockets.get_mut(&socket) {
-            socket.report = Some(Report { order, page });
-        }
-        self.bring_to_front();
-        self.settle(now);
-    }
-
-    fn idle_reported(&mut self, socket: SocketId, idle: bool, now: Timestamp) {
-        if let Some(socket) = self.sockets.get_mut(&socket) {
-            socket.idle_since = idle.then(|| socket.idle_since.unwrap_or(now));
-        }
-        self.settle(now);
-    }
-
-    fn refuse(&mut self, socket: SocketId, why: &str) {
-        self.send(vec![socket], ServerMessage::Error { code: ErrorCode::BadMessage, detail: why.to_owned() });
-    }
-
-    fn close(&mut self, socket: SocketId, code: CloseCode, now: Timestamp) {
+    pub(crate) fn close(&mut self, socket: SocketId, code: CloseCode, now: Timestamp) {
         if let Some(gone) = self.sockets.remove(&socket) {
             self.effects.push(Effect::Close { socket, code });
-            self.socket_gone(gone, now);
+            self.socket_gone(gone, self.times.grace_ms, now);
         }
     }
 
-    fn socket_gone(&mut self, gone: Socket, now: Timestamp) {
+    pub(crate) fn socket_gone(&mut self, gone: Socket, grace_ms: i64, now: Timestamp) {
         let Some(newest) = self.newest_socket() else {
-            let at = now.plus_ms(self.times.grace_ms);
-            self.status = Status::Leaving { at, since: now, restarted: false };
+            // Nobody sees an invisible user leave.
+            if !self.visible {
+                return self.go_offline(now, now);
+            }
+            self.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: false };
             self.save_state = true;
             return;
         };
@@ -250,9 +325,9 @@ impl UserPresence {
             socket.report = socket.report.take().or(gone.report);
         }
         self.bring_to_front();
-        self.settle(now);
         // What only the closed one carried must outlive it.
-        self.attach(newest);
+        self.note = true;
+        self.settle(Haste::Paced, now);
     }
 
     /// The socket that reported last; of those that never did, any.
@@ -261,47 +336,72 @@ impl UserPresence {
         self.sockets.iter().max_by_key(|(_, socket)| order(socket)).map(|(id, _)| *id)
     }
 
+    fn silent_at(&self, socket: &Socket) -> Timestamp {
+        socket.heard_at.plus_ms(self.times.timeout_ms)
+    }
+
     fn woken(&mut self, heard: &[(SocketId, Timestamp)], now: Timestamp) {
         for (socket, heard_at) in heard {
             if let Some(socket) = self.sockets.get_mut(socket) {
                 socket.heard_at = socket.heard_at.max(*heard_at);
             }
         }
-        let last_heard_at = self.sockets.values().map(|socket| socket.heard_at).max();
-        let silent: Vec<SocketId> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.heard_at.plus_ms(self.times.timeout_ms) <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        match (self.status, last_heard_at) {
-            // Silent for longer than any grace.
-            (Status::Online, Some(last_heard_at)) if silent.len() == self.sockets.len() => {
-                self.sockets.clear();
-                let code = CloseCode::Silent;
-                self.effects.extend(silent.into_iter().map(|socket| Effect::Close { socket, code }));
-                self.go_offline(last_heard_at, now);
-            }
-            (Status::Leaving { at, since, restarted }, _) if restarted || at <= now => self.go_offline(since, now),
-            (Status::Online | Status::Leaving { .. } | Status::Offline { .. }, _) => {
-                for socket in silent {
-                    self.close(socket, CloseCode::Silent, now);
-                }
-            }
+        self.close_ended(now);
+        if let Status::Leaving { at, since, restarted } = self.status
+            && (restarted || at <= now)
+        {
+            self.go_offline(since, now);
         }
         if self.load_at.is_some_and(|at| at <= now) {
             self.load_social();
         }
+        self.due.extend(self.failed.iter().filter(|(_, failure)| failure.retry_at <= now).map(|(id, _)| id.clone()));
+        if self.held {
+            self.settle(Haste::Paced, now);
+        }
     }
 
+    /// Closes the sockets that are silent and those whose tokens are over.
+    fn close_ended(&mut self, now: Timestamp) {
+        let last_heard_at = self.sockets.values().map(|socket| socket.heard_at).max();
+        let silent: Vec<SocketId> =
+            self.sockets.iter().filter(|(_, socket)| self.silent_at(socket) <= now).map(|(id, _)| *id).collect();
+        if let Some(last_heard_at) = last_heard_at.filter(|_| silent.len() == self.sockets.len()) {
+            // Silent for longer than any grace.
+            self.sockets.clear();
+            let code = CloseCode::Silent;
+            self.effects.extend(silent.into_iter().map(|socket| Effect::Close { socket, code }));
+            return self.go_offline(last_heard_at, now);
+        }
+        for socket in silent {
+            self.close(socket, CloseCode::Silent, now);
+        }
+        let over: Vec<SocketId> =
+            self.sockets.iter().filter(|(_, socket)| socket.expires_at <= now).map(|(id, _)| *id).collect();
+        for socket in over {
+            self.close(socket, CloseCode::TokenExpired, now);
+        }
+    }
+
+    /// The user is away from now on. Friends who see them are told; storage calls them leaving until all have heard.
     pub(crate) fn go_offline(&mut self, last_seen_at: Timestamp, now: Timestamp) {
-        self.grow_seq(now);
-        self.status = Status::Offline { last_seen_at: Some(last_seen_at) };
+        self.status = Status::Away;
+        let audience = std::mem::take(&mut self.audience);
+        if self.visible {
+            self.grow_seq(now);
+            self.visible = false;
+            self.last_seen_at = Some(last_seen_at);
+            self.telling.extend(audience.into_keys());
+            self.due.extend(self.telling.iter().cloned());
+        }
         self.front = None;
-        self.shown = Shown { at: now, page: None, latest: None, idle_since: None };
-        let peers: Vec<UserId> = std::mem::take(&mut self.audience).into_iter().collect();
-        self.call(peers, PeerSay::Bye { last_seen_at });
+        self.held = false;
+        self.shown = Shown::nothing(now);
         self.views.clear();
+        self.seen.clear();
+        let readers = &self.readers;
+        self.asking.retain(|friend| readers.iter().any(|reader| reader.waits_for().contains(friend)));
+        self.failed.retain(|friend, _| self.telling.contains(friend));
         self.load_at = None;
         self.save_state = true;
     }
@@ -315,41 +415,62 @@ impl UserPresence {
         }
     }
 
-    /// The page in front, if the owner's rules let friends see it. The one place that decides.
-    pub(crate) fn visible_page(&self) -> Option<Page> {
-        let share = &self.social.as_ref()?.share;
-        self.front.clone().filter(|page| share.shows(&page.domain))
+    /// Whether the owner's rules let friends see the page. The one place that decides.
+    fn may_be_seen(&self, page: &Page) -> bool {
+        self.social.as_ref().is_some_and(|social| social.share.shows(&page.domain))
     }
 
-    /// The user is idle when all their sockets are, since the last of them was.
+    /// The page in front, if friends may see it.
+    pub(crate) fn visible_page(&self) -> Option<Page> {
+        self.front.clone().filter(|page| self.may_be_seen(page))
+    }
+
+    /// The user is idle when all their sockets are, since the last of them was. Without sockets they are as they were.
     pub(crate) fn idle_since(&self) -> Option<Timestamp> {
+        if self.sockets.is_empty() {
+            return self.shown.idle_since;
+        }
         let since: Option<Vec<Timestamp>> = self.sockets.values().map(|socket| socket.idle_since).collect();
         since?.into_iter().max()
     }
 
     /// Judges anew what friends may see, and tells them and the user's own sockets if it changed.
-    pub(crate) fn settle(&mut self, now: Timestamp) {
-        if !self.is_online() {
+    pub(crate) fn settle(&mut self, haste: Haste, now: Timestamp) {
+        let visible = self.is_here() && !self.invisible;
+        self.held = false;
+        let (was_visible, before) = (self.visible, &self.shown);
+        if !visible && !was_visible {
             return;
         }
         let page = self.visible_page();
-        let allowed = |page: &Page| self.social.as_ref().is_some_and(|social| social.share.shows(&page.domain));
-        let latest = page.clone().or_else(|| self.shown.latest.clone().filter(allowed));
+        let kept = before.latest.clone().filter(|page| was_visible && self.may_be_seen(page));
+        let latest = page.clone().or(kept);
         let idle_since = self.idle_since();
-        let before = &self.shown;
-        if (&page, &latest, idle_since) == (&before.page, &before.latest, before.idle_since) {
+        let same = (&page, &latest, idle_since) == (&before.page, &before.latest, before.idle_since);
+        if visible == was_visible && same {
+            return;
+        }
+        // To hide never waits, though it counts.
+        if !self.pace.take(now) && haste == Haste::Paced && visible {
+            self.held = true;
+            self.note = true;
             return;
         }
         self.grow_seq(now);
-        self.shown = Shown { at: now, page, latest, idle_since };
-        match self.newest_socket() {
-            Some(socket) => self.attach(socket),
-            None => self.save_state = true,
+        self.note = true;
+        self.visible = visible;
+        if visible {
+            self.shown = Shown { at: now, page, latest, idle_since };
+            let to = if was_visible { self.watching_sockets() } else { self.ready_sockets() };
+            self.send(to, update_of(&self.me, self.seq, &self.presence()));
+        } else {
+            self.shown = Shown::nothing(now);
+            self.last_seen_at = Some(now);
+            let message = ServerMessage::PresenceTimeout { user_id: self.me.clone(), last_seen_at: Some(now) };
+            self.send(self.ready_sockets(), message);
         }
-        let sockets = self.ready_sockets();
-        self.send(sockets, update_of(&self.me, self.seq, &self.presence()));
-        let peers: Vec<UserId> = self.audience.iter().cloned().collect();
-        self.call(peers, PeerSay::Presence { presence: self.presence() });
+        self.save_state |= visible != was_visible;
+        self.tell(if visible == was_visible { Wants::Pages } else { Wants::Comings });
     }
 
     pub(crate) fn grow_seq(&mut self, now: Timestamp) {
@@ -357,17 +478,28 @@ impl UserPresence {
         self.seq = now_ms.max(self.seq.saturating_add(1));
     }
 
-    /// What friends see of this user while online.
+    /// What friends see of this user while visible.
     pub(crate) fn presence(&self) -> Presence {
         let Shown { at, page, latest, idle_since } = self.shown.clone();
         Presence { at, page, latest, idle_since }
     }
 
-    /// When an offline user was last there.
-    pub(crate) fn last_seen_at(&self) -> Option<Timestamp> {
-        match self.status {
-            Status::Offline { last_seen_at } => last_seen_at,
-            Status::Online | Status::Leaving { .. } => None,
+    /// How friends are told of what they see; nothing when they never saw anything.
+    pub(crate) fn news(&self) -> Option<PeerSay> {
+        if self.visible {
+            return Some(PeerSay::Presence { presence: self.presence() });
+        }
+        self.last_seen_at.map(|last_seen_at| PeerSay::Bye { last_seen_at })
+    }
+
+    /// What this user wants to hear of friends.
+    pub(crate) fn wants(&self) -> Wants {
+        if !self.is_here() {
+            Wants::Nothing
+        } else if self.sockets.values().any(|socket| socket.watching) {
+            Wants::Pages
+        } else {
+            Wants::Comings
         }
     }
 
@@ -376,24 +508,14 @@ impl UserPresence {
         self.sockets.iter().filter(|(_, socket)| socket.ready).map(|(id, _)| *id).collect()
     }
 
-    /// Marks a socket as having its snapshot; false when it is gone.
-    pub(crate) fn make_ready(&mut self, socket: SocketId) -> bool {
-        let Some(open) = self.sockets.get_mut(&socket) else { return false };
-        open.ready = true;
-        self.attach(socket);
-        true
+    /// Those of them that want page changes.
+    pub(crate) fn watching_sockets(&self) -> Vec<SocketId> {
+        self.sockets.iter().filter(|(_, socket)| socket.ready && socket.watching).map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn send(&mut self, sockets: Vec<SocketId>, message: ServerMessage) {
         if !sockets.is_empty() {
             self.effects.push(Effect::Send { sockets, message });
-        }
-    }
-
-    pub(crate) fn call(&mut self, peers: Vec<UserId>, say: PeerSay) {
-        if !peers.is_empty() {
-            let message = PeerMessage { from: self.me.clone(), seq: self.seq, say };
-            self.effects.push(Effect::CallPeers { peers, message });
         }
     }
 }

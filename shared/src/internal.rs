@@ -87,19 +87,36 @@ pub struct PeerMessage {
     pub from: UserId,
     /// The sender's newest visible change. A receiver drops what is not newer than what it has.
     pub seq: u64,
+    /// By the sender's clock. A receiver that lost its memory since does not know what came after.
+    pub sent_at: Timestamp,
+    /// What the sender wants to hear from the receiver, which may raise what was noted before and never lowers it:
+    /// messages overtake each other, and to hear too much is only dear.
+    pub wants: Wants,
     #[serde(flatten)]
     pub say: PeerSay,
+}
+
+/// What of a friend's somebody wants to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wants {
+    /// Nobody is there.
+    Nothing,
+    /// Coming and going: none of their sockets watches.
+    Comings,
+    /// Every change.
+    Pages,
 }
 
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum PeerSay {
-    /// I came online; the answer carries your presence.
+    /// I am online; the answer carries your presence.
     Hello { presence: Presence },
-    /// I turned to another page, or from it.
+    /// I turned to another page, or from it, or came online.
     Presence { presence: Presence },
-    /// I went offline.
+    /// I appear offline from now on.
     Bye { last_seen_at: Timestamp },
     /// Only asking.
     Peek,
@@ -109,12 +126,12 @@ pub enum PeerSay {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum PeerAnswer {
-    /// Taken, and this is how I appear.
-    Online { seq: u64, presence: Presence },
-    /// Nobody here; leave me out until I say hello. `last_seen_at` is null for somebody who never was.
-    Offline { seq: u64, last_seen_at: Option<Timestamp> },
+    /// Taken, and this is how I appear. `wants`, here and below: all that I want to hear, until I say more.
+    Online { seq: u64, presence: Presence, wants: Wants },
+    /// Taken, and this is how I appear. `last_seen_at` is null for somebody who was never seen.
+    Offline { seq: u64, last_seen_at: Option<Timestamp>, wants: Wants },
     /// Taken; nothing to tell.
-    Taken,
+    Taken { wants: Wants },
     /// You are not on my list: fetch yours anew.
     NotFriends,
 }

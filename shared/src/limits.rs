@@ -18,6 +18,31 @@ pub const DOMAIN_LIST_LEN_MAX: usize = 1_000;
 /// Largest frame a client may send on the live channel, in bytes; a larger one closes the socket (1009).
 pub const FRAME_BYTES_MAX: usize = 8 * 1_024;
 
+/// Most sockets one user has open at once; one more closes the oldest (4409).
+pub const SOCKETS_MAX: usize = 10;
+
+/// Length of the window in which messages on a socket are counted, in milliseconds.
+pub const FRAMES_WINDOW_MS: i64 = 10_000;
+
+/// Most messages on one socket in a window, heartbeats aside; more are answered with an error.
+pub const FRAMES_PER_WINDOW_MAX: usize = 30;
+
+/// This many in a window, heartbeats aside, close the socket (4429).
+pub const FRAMES_PER_WINDOW_CLOSE: usize = 60;
+
+/// This many messages that are none, within [`BAD_MESSAGES_WINDOW_MS`], close the socket (4400).
+pub const BAD_MESSAGES_MAX: usize = 10;
+
+/// Length of the window in which bad messages on a socket are counted, in milliseconds.
+pub const BAD_MESSAGES_WINDOW_MS: i64 = 60_000;
+
+/// Most visible changes of one user that friends are told of at once; from then on one every
+/// [`CHANGE_EVERY_MS`], always the newest.
+pub const CHANGES_AT_ONCE: i64 = 10;
+
+/// Time between visible changes that keep coming, in milliseconds.
+pub const CHANGE_EVERY_MS: i64 = 1_000;
+
 /// Largest REST request body, in bytes, at the edge and at the core alike.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 
@@ -121,6 +146,25 @@ pub const PEER_CALLS_AT_ONCE: usize = 64;
 
 /// Time after which a call to another object counts as failed, in milliseconds.
 pub const PEER_CALL_MS_MAX: u32 = 2_000;
+
+/// Wait before a failed call to another object is repeated, in milliseconds. It doubles each time.
+pub const PEER_RETRY_MS_MIN: i64 = 1_000;
+
+/// Longest wait before it is repeated once more, in milliseconds.
+pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
+
+/// A message that was on its way for longer than this when the receiver's memory began is not believed: newer ones
+/// may have come before. In milliseconds; more than two hosts' clocks differ by, less than [`PEER_CALL_MS_MAX`].
+pub const PEER_LATE_MS: i64 = 1_000;
+
+/// How far the last activity that an object's sockets carry lies behind at most, in milliseconds: carrying it costs
+/// something at every event.
+pub const ACTIVE_NOTE_MS: i64 = 5_000;
+
+/// An object whose memory begins again within this time of its last noted activity did not sleep, but was lost in the
+/// midst of something: the runtime lets objects sleep after 10 s of quiet. In milliseconds, more than
+/// [`ACTIVE_NOTE_MS`] and [`PEER_CALL_MS_MAX`] together.
+pub const LOST_MEMORY_MS: i64 = 9_000;
 
 /// Time after which a call from the edge to the core counts as failed, in milliseconds.
 pub const CORE_CALL_MS_MAX: u32 = 10_000;

@@ -36,6 +36,14 @@ pub enum ClientMessage {
     },
     /// Whether nobody is at this device. The user is idle when all their sockets are.
     SetIdle { idle: bool },
+    /// To appear offline to everyone while still seeing friends. Kept until changed, across reconnects.
+    SetVisibility { invisible: bool },
+    /// Whether this socket wants page changes, besides coming, going and events. Watching again brings a snapshot.
+    Watch { watching: bool },
+    /// A fresh token of the same user's, which extends the socket's life.
+    Authenticate { token: String },
+    /// Leaving on purpose: without the grace.
+    Goodbye,
 }
 
 /// What the server sends.
@@ -87,7 +95,12 @@ pub enum ServerMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorCode {
+    /// It is none of [`ClientMessage`], or holds what none may.
     BadMessage,
+    /// The client sends faster than [`crate::limits::FRAMES_PER_WINDOW_MAX`]. What it last said still counts.
+    RateLimited,
+    /// It could not be dealt with now; the same may work later.
+    Unavailable,
 }
 
 /// Somebody came online or turned to another page.
@@ -162,21 +175,36 @@ impl From<Option<&Page>> for PageView {
 /// Why the server closes a socket: the code of the close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
+    /// The client said goodbye.
+    Done,
     /// A frame over [`crate::limits::FRAME_BYTES_MAX`].
     TooBig,
+    /// [`crate::limits::BAD_MESSAGES_MAX`] messages in a minute that were none.
+    BadMessages,
+    /// The token's life is over, and no fresh one came.
+    TokenExpired,
     /// The account is gone.
     AccountGone,
     /// No heartbeat for the time-out.
     Silent,
+    /// The oldest makes room for more than [`crate::limits::SOCKETS_MAX`].
+    TooManySockets,
+    /// The client went on sending too fast.
+    TooFast,
 }
 
 impl CloseCode {
     /// The number on the wire.
     pub fn number(self) -> u16 {
         match self {
+            Self::Done => 1000,
             Self::TooBig => 1009,
+            Self::BadMessages => 4400,
+            Self::TokenExpired => 4401,
             Self::AccountGone => 4403,
             Self::Silent => 4408,
+            Self::TooManySockets => 4409,
+            Self::TooFast => 4429,
         }
     }
 }

@@ -7,7 +7,7 @@ use presence::Reply;
 use proptest::prelude::*;
 use shared::{ids::SocketId, share_policy::ShareMode, wire::ServerMessage};
 
-use crate::town::{GRACE_MS, Town};
+use crate::town::{GRACE_MS, Town, id};
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 const PAGES: [&str; 4] =
@@ -19,7 +19,12 @@ enum Step {
     Disconnect(usize),
     Visit(usize, usize),
     Idle(usize, bool),
+    Watch(usize, bool),
+    Vanish(usize, bool),
+    Goodbye(usize),
+    Unreachable(usize, bool),
     Hibernate(usize),
+    Evict(usize),
     Redeploy(usize),
     Pass { ms: i64 },
     Befriend(usize, usize),
@@ -36,7 +41,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => who.clone().prop_map(Step::Disconnect),
         6 => (who.clone(), 0..PAGES.len()).prop_map(|(who, page)| Step::Visit(who, page)),
         1 => (who.clone(), any::<bool>()).prop_map(|(who, idle)| Step::Idle(who, idle)),
-        2 => who.clone().prop_map(Step::Hibernate),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, watching)| Step::Watch(who, watching)),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, invisible)| Step::Vanish(who, invisible)),
+        1 => who.clone().prop_map(Step::Goodbye),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, away)| Step::Unreachable(who, away)),
+        1 => who.clone().prop_map(Step::Hibernate),
+        1 => who.clone().prop_map(Step::Evict),
         1 => who.clone().prop_map(Step::Redeploy),
         3 => (1..GRACE_MS * 2).prop_map(|ms| Step::Pass { ms }),
         1 => pair.clone().prop_map(|(a, b)| Step::Befriend(a, b)),
@@ -51,6 +61,7 @@ struct World {
     town: Town,
     sockets: BTreeMap<usize, Vec<SocketId>>,
     friends: Vec<(usize, usize)>,
+    invisible: [bool; 3],
     /// The newest `seq` each socket saw of each user.
     seqs: BTreeMap<(SocketId, String), u64>,
 }
@@ -58,7 +69,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let town = Town::new(&NAMES, &[("alice", "bob")]);
-        Self { town, sockets: BTreeMap::new(), friends: vec![(0, 1)], seqs: BTreeMap::new() }
+        Self { town, sockets: BTreeMap::new(), friends: vec![(0, 1)], invisible: [false; 3], seqs: BTreeMap::new() }
     }
 
     fn are_friends(&self, a: usize, b: usize) -> bool {
@@ -87,7 +98,26 @@ impl World {
                     self.town.say(socket, &format!(r#"{{"action":"set-idle","idle":{idle}}}"#));
                 }
             }
+            Step::Watch(who, watching) => {
+                if let Some(socket) = last(self, who) {
+                    self.town.say(socket, &format!(r#"{{"action":"watch","watching":{watching}}}"#));
+                }
+            }
+            Step::Vanish(who, invisible) => {
+                if let Some(socket) = last(self, who) {
+                    self.town.say(socket, &format!(r#"{{"action":"set-visibility","invisible":{invisible}}}"#));
+                    self.invisible[who] = invisible;
+                }
+            }
+            Step::Goodbye(who) => {
+                if let Some(socket) = self.sockets.get_mut(&who).and_then(Vec::pop) {
+                    self.town.say(socket, r#"{"action":"goodbye"}"#);
+                }
+            }
+            Step::Unreachable(who, true) => drop(self.town.unreachable.insert(id(NAMES[who]))),
+            Step::Unreachable(who, false) => drop(self.town.unreachable.remove(&id(NAMES[who]))),
             Step::Hibernate(who) => self.town.hibernate(NAMES[who]),
+            Step::Evict(who) => self.town.evict(NAMES[who]),
             Step::Redeploy(who) => {
                 self.town.redeploy(NAMES[who]);
                 self.sockets.remove(&who);
@@ -156,9 +186,15 @@ proptest! {
             world.take(step);
             world.check();
         }
-        // It becomes quiet: whoever left is gone.
-        world.take(Step::Pass { ms: GRACE_MS * 2 });
-        world.check();
+        // It becomes quiet: whoever left is gone, and all that failed is tried again.
+        world.town.unreachable.clear();
+        for name in NAMES {
+            world.town.alarm(name);
+        }
+        for _ in 0..20 {
+            world.take(Step::Pass { ms: GRACE_MS * 2 });
+            world.check();
+        }
         for (who, name) in NAMES.into_iter().enumerate() {
             let has_socket = world.sockets.get(&who).is_some_and(|sockets| !sockets.is_empty());
             // After a deployment the alarm that was set before it finds no socket.
@@ -166,7 +202,8 @@ proptest! {
                 world.town.alarm(name);
             }
             let own = world.page(who, who);
-            prop_assert_eq!(matches!(own, Reply::One(Some(_))), has_socket, "{} is online by their sockets", name);
+            let online = has_socket && !world.invisible[who];
+            prop_assert_eq!(matches!(own, Reply::One(Some(_))), online, "{} is online by their sockets", name);
             for (reader, reads) in NAMES.into_iter().enumerate() {
                 if world.are_friends(reader, who) {
                     prop_assert_eq!(world.page(reader, who), own.clone(), "what {} sees of {}", reads, name);

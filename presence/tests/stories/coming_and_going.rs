@@ -72,7 +72,7 @@ fn nobody_notices_a_reconnect_within_the_grace_even_if_memory_was_lost_meanwhile
     town.visit(alice, "https://example.com/a");
     town.seen(bob);
     town.disconnect(alice);
-    town.hibernate("alice");
+    town.evict("alice");
     town.pass_ms(GRACE_MS - 1);
     let alice = town.connect("alice");
     town.visit(alice, "https://example.com/a");

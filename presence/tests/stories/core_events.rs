@@ -5,7 +5,7 @@ use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
     ids::ShareId,
-    internal::{Change, PeerAnswer, PeerMessage, PeerSay},
+    internal::{Change, PeerAnswer, PeerSay, Wants},
     share_policy::ShareMode,
     wire::{CloseCode, PageView, ServerMessage},
 };
@@ -215,6 +215,6 @@ fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
     // Nor does a repeat bring anything back.
     town.deliver([event]);
     assert_eq!(town.saved("alice"), Saved::default());
-    let peek = PeerMessage { from: id("bob"), seq: 1, say: PeerSay::Peek };
-    assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None });
+    let peek = town.message("bob", 1, PeerSay::Peek);
+    assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Wants::Nothing });
 }

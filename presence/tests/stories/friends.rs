@@ -3,7 +3,7 @@
 
 use presence::Reply;
 use shared::{
-    internal::{PeerAnswer, PeerMessage, PeerSay, Presence},
+    internal::{PeerAnswer, PeerSay, Presence, Wants},
     wire::ServerMessage,
 };
 
@@ -23,7 +23,7 @@ fn a_stranger_gets_nothing_and_learns_nothing() {
     town.visit(alice, "https://example.com/");
     assert_eq!(town.seen(eve), []);
     let say = PeerSay::Hello { presence: presence(&town, "https://example.com/eve") };
-    let message = PeerMessage { from: id("eve"), seq: 9, say };
+    let message = town.message("eve", 9, say);
     town.seen(alice);
     assert_eq!(town.speak("alice", message), PeerAnswer::NotFriends);
     assert_eq!(town.seen(alice), []);
@@ -33,8 +33,8 @@ fn a_stranger_gets_nothing_and_learns_nothing() {
 #[test]
 fn someone_who_never_was_here_tells_nothing_to_anybody() {
     let mut town = Town::new(&["alice"], &[]);
-    let message = PeerMessage { from: id("eve"), seq: 1, say: PeerSay::Peek };
-    assert_eq!(town.speak("alice", message), PeerAnswer::Offline { seq: 0, last_seen_at: None });
+    let message = town.message("eve", 1, PeerSay::Peek);
+    assert_eq!(town.speak("alice", message), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Wants::Nothing });
     assert_eq!(town.saves, 0);
 }
 
@@ -58,17 +58,20 @@ fn an_older_state_never_follows_a_newer_one() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = town.connect("bob");
     town.seen(bob);
-    let say = |say, seq| PeerMessage { from: id("alice"), seq, say };
+    let speak = |town: &mut Town, say, seq| {
+        let message = town.message("alice", seq, say);
+        town.speak("bob", message);
+    };
     let at = |url: &str| PeerSay::Presence { presence: presence(&Town::new(&[], &[]), url) };
-    town.speak("bob", say(at("https://example.com/2"), 2));
+    speak(&mut town, at("https://example.com/2"), 2);
     town.seen(bob);
-    town.speak("bob", say(at("https://example.com/1"), 1));
-    town.speak("bob", say(at("https://example.com/2"), 2));
+    speak(&mut town, at("https://example.com/1"), 1);
+    speak(&mut town, at("https://example.com/2"), 2);
     assert_eq!(town.seen(bob), []);
     let left = town.now;
-    town.speak("bob", say(PeerSay::Bye { last_seen_at: left }, 3));
+    speak(&mut town, PeerSay::Bye { last_seen_at: left }, 3);
     assert_eq!(town.seen(bob), [ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(left) }]);
-    town.speak("bob", say(at("https://example.com/2"), 2));
+    speak(&mut town, at("https://example.com/2"), 2);
     assert_eq!(town.seen(bob), [], "a late update must not raise the dead");
 }
 

@@ -10,9 +10,13 @@
 )]
 
 mod any_order;
+mod bounds;
 mod coming_and_going;
 mod core_events;
 mod friends;
 mod memory_loss;
 mod pages;
+mod retries;
 mod town;
+mod visibility;
+mod watching;

@@ -66,7 +66,7 @@ fn a_grace_goes_on_after_memory_was_lost() {
     town.seen(bob);
     town.disconnect(alice);
     town.pass_ms(GRACE_MS - 5_000);
-    town.hibernate("alice");
+    town.evict("alice");
     town.alarm("alice");
     assert_eq!(town.seen(bob), [], "the grace is not over");
     town.pass_ms(5_000);

@@ -53,6 +53,7 @@ fn a_hidden_page_leaves_the_last_shown_one_and_nothing_of_itself() {
     for hidden in
         ["https://secret.org/x", "", "http://10.0.0.1/", "http://localhost/", "view-source:https://example.com/"]
     {
+        town.pass_ms(2_000);
         town.visit(alice, "https://example.com/shown");
         town.seen(bob);
         town.visit(alice, hidden);

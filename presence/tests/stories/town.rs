@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Times, UserPresence};
+use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Times, TokenOutcome, UserPresence};
 use shared::{
     api::{UserInfo, UserSummary},
     ids::{EventId, SocketId, UserId},
-    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, Social},
+    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Social, Wants},
     page::Domain,
     share_policy::{ShareMode, SharePolicy},
     time::Timestamp,
@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 pub const TIMEOUT_MS: i64 = 180_000;
 pub const GRACE_MS: i64 = 15_000;
+/// How long nothing happens to an object before it sleeps.
+pub const SLEEP_MS: i64 = 10_000;
+/// How long a token is good.
+pub const TOKEN_MS: i64 = 3_600_000;
 
 pub struct Town {
     pub now: Timestamp,
@@ -100,7 +104,10 @@ impl Town {
     pub fn pass_ms(&mut self, ms: i64) {
         let until = self.now.plus_ms(ms);
         loop {
-            let due = self.users.iter().filter_map(|(id, user)| Some((user.next_wake()?, id.clone())));
+            let due = self
+                .users
+                .iter()
+                .flat_map(|(id, user)| user.next_wake().into_iter().chain(user.next_tick()).map(|at| (at, id.clone())));
             let Some((at, who)) = due.min().filter(|(at, _)| *at <= until) else { break };
             self.now = self.now.max(at);
             self.wake(&who);
@@ -123,7 +130,7 @@ impl Town {
         self.next_id += 1;
         let socket = SocketId(Uuid::from_u128(self.next_id));
         let who = id(name);
-        if !self.user(&who).is_online() && !self.core_is_away {
+        if !self.user(&who).is_here() && !self.core_is_away {
             self.core_calls += 1;
             let social = self.socials.get(&who).cloned().unwrap();
             if self.user(&who).social_version() != Some(social.version) {
@@ -131,7 +138,8 @@ impl Town {
             }
         }
         self.inboxes.insert(socket, Vec::new());
-        self.happen(&who, Event::SocketOpened { socket });
+        let expires_at = self.now.plus_ms(TOKEN_MS);
+        self.happen(&who, Event::SocketOpened { socket, expires_at });
         socket
     }
 
@@ -219,8 +227,14 @@ impl Town {
         }
     }
 
-    /// Memory is gone, storage and sockets are not: hibernation, or a move.
+    /// Nothing happens for a while, and memory goes; storage and sockets stay.
     pub fn hibernate(&mut self, name: &str) {
+        self.pass_ms(SLEEP_MS);
+        self.evict(name);
+    }
+
+    /// Memory goes in the midst of something; storage and sockets stay.
+    pub fn evict(&mut self, name: &str) {
         self.users.remove(&id(name));
     }
 
@@ -254,6 +268,11 @@ impl Town {
     /// What is in storage for somebody.
     pub fn saved(&self, name: &str) -> Saved {
         self.saved.get(&id(name)).cloned().unwrap_or_default()
+    }
+
+    /// What somebody's object says now to a friend's.
+    pub fn message(&self, from: &str, seq: u64, say: PeerSay) -> PeerMessage {
+        PeerMessage { from: id(from), seq, sent_at: self.now, wants: Wants::Pages, say }
     }
 
     /// A peer's words reach an object, and this is the answer.
@@ -319,6 +338,14 @@ impl Town {
                 Effect::AnswerCore(taken) => {
                     assert!(!taken.taken.is_empty(), "whatever was handed over is taken");
                     continue;
+                }
+                Effect::CheckToken { socket, token } => {
+                    let outcome = match token.as_str() {
+                        "good" => TokenOutcome::Good { expires_at: now.plus_ms(TOKEN_MS) },
+                        "unknown" => TokenOutcome::Unknown,
+                        _ => TokenOutcome::Refused,
+                    };
+                    vec![Event::TokenChecked { socket, outcome }]
                 }
                 Effect::LoadSocial { .. } if self.core_is_away => vec![Event::SocialFailed],
                 Effect::LoadSocial { known_version } => {

@@ -1,0 +1,162 @@
+//! Speaking to friends' objects: whom to tell and whom to ask, one call to each at a time, and again after a while
+//! when it fails.
+//!
+//! Nothing is queued: a call says what is true when it is made. A friend who is called already, or was not reached,
+//! stays among those to be told or asked until they have taken it in.
+
+use std::collections::BTreeSet;
+
+use shared::{
+    ids::UserId,
+    internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
+    limits::{PEER_RETRY_MS_MAX, PEER_RETRY_MS_MIN},
+    time::Timestamp,
+};
+
+use crate::{event::Effect, user::UserPresence};
+
+/// A call under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The change it tells of; `None` when it only asks.
+    tells: Option<u64>,
+    wants: Wants,
+    /// The friend spoke meanwhile, so that the answer may be older than what they said.
+    pub heard: bool,
+}
+
+/// Calls that did not reach a friend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// How many, one after the other.
+    times: u32,
+    pub retry_at: Timestamp,
+}
+
+impl UserPresence {
+    /// Whoever wants to hear at least this much is to take in what changed.
+    pub(crate) fn tell(&mut self, at_least: Wants) {
+        if self.news().is_none() {
+            return;
+        }
+        let concerned = self.audience.iter().filter(|(_, wants)| **wants >= at_least).map(|(id, _)| id);
+        self.telling.extend(concerned.cloned());
+        self.due.extend(self.telling.iter().cloned());
+    }
+
+    /// Asks these friends how they appear. Somebody waits for it: a friend who was not reached is tried at once.
+    pub(crate) fn ask(&mut self, friends: &BTreeSet<UserId>) {
+        for friend in friends {
+            self.failed.remove(friend);
+        }
+        self.asking.extend(friends.iter().cloned());
+        self.due.extend(friends.iter().cloned());
+    }
+
+    /// Calls whom it is time to call: all who are to hear the same in one effect.
+    pub(crate) fn make_calls(&mut self, now: Timestamp) {
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
+        for friend in std::mem::take(&mut self.due) {
+            let later = self.failed.get(&friend).is_some_and(|failure| failure.retry_at > now);
+            if later || self.calling.contains_key(&friend) {
+                continue;
+            }
+            let tells = self.telling.contains(&friend);
+            // Who is visible says so whenever they ask; who is not says that first, and asks then.
+            if self.asking.contains(&friend) && (self.visible || !tells) {
+                asked.push(friend);
+            } else if tells {
+                told.push(friend);
+            } else {
+                // They left meanwhile, or said themselves what they were to be asked.
+                self.failed.remove(&friend);
+            }
+        }
+        if self.visible {
+            self.call(asked, |user| Some(PeerSay::Hello { presence: user.presence() }), now);
+        } else {
+            self.call(asked, |_| Some(PeerSay::Peek), now);
+        }
+        self.call(told, Self::news, now);
+    }
+
+    fn call(&mut self, peers: Vec<UserId>, say: impl FnOnce(&Self) -> Option<PeerSay>, now: Timestamp) {
+        if peers.is_empty() {
+            return;
+        }
+        let Some(say) = say(self) else { return };
+        let wants = self.wants();
+        let tells = (say != PeerSay::Peek).then_some(self.seq);
+        self.calling.extend(peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: false })));
+        let message = PeerMessage { from: self.me.clone(), seq: self.seq, sent_at: now, wants, say };
+        self.effects.push(Effect::CallPeers { peers, message });
+    }
+
+    /// What came of a call. An answer may be overtaken by a later message of the same friend's.
+    pub(crate) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer) {
+        let Some(call) = self.calling.remove(&peer) else { return };
+        self.failed.remove(&peer);
+        if !self.friends.contains(&peer) {
+            return;
+        }
+        if call.tells == Some(self.seq) {
+            self.telling.remove(&peer);
+        }
+        match answer {
+            PeerAnswer::Taken { wants } => self.note_wants(&peer, wants, call.heard),
+            PeerAnswer::Online { seq, presence, wants } => {
+                self.note_wants(&peer, wants, call.heard);
+                self.answered(&peer, call.wants);
+                self.learn_online(&peer, seq, presence);
+            }
+            PeerAnswer::Offline { seq, last_seen_at, wants } => {
+                self.note_wants(&peer, wants, call.heard);
+                self.answered(&peer, call.wants);
+                self.learn_offline(&peer, seq, last_seen_at);
+            }
+            PeerAnswer::NotFriends => {
+                self.forget(&peer);
+                self.load_social();
+            }
+        }
+        if self.telling.contains(&peer) || self.asking.contains(&peer) {
+            self.due.insert(peer);
+        } else if self.telling.is_empty() && !self.visible {
+            // All who were to hear that the user left, or vanished, have heard it.
+            self.save_state = true;
+        }
+    }
+
+    /// A friend said how they appear. Unless they still believe that this user wants to hear less.
+    fn answered(&mut self, peer: &UserId, told_wants: Wants) {
+        if told_wants >= self.wants() {
+            self.asking.remove(peer);
+            self.stop_waiting_for(peer);
+        }
+    }
+
+    /// A friend was not reached: those who wait for their answer do without.
+    pub(crate) fn peer_failed(&mut self, peer: UserId, now: Timestamp) {
+        if self.calling.remove(&peer).is_none() {
+            return;
+        }
+        self.stop_waiting_for(&peer);
+        if !self.is_here() {
+            self.asking.remove(&peer);
+        }
+        if !self.telling.contains(&peer) && !self.asking.contains(&peer) {
+            return;
+        }
+        let times = self.failed.get(&peer).map_or(0, |failure| failure.times);
+        let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
+        let failure = Failure { times: times.saturating_add(1), retry_at: now.plus_ms(wait_ms) };
+        self.failed.insert(peer, failure);
+        self.note = true;
+    }
+
+    pub(crate) fn stop_waiting_for(&mut self, friend: &UserId) {
+        for reader in &mut self.readers {
+            reader.stop_waiting_for(friend);
+        }
+    }
+}

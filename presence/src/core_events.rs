@@ -1,0 +1,167 @@
+//! What the core says: who the friends are, the user's settings, and what happened to either.
+
+use shared::{
+    internal::{Change, CoreEvent, EventsTaken, Social},
+    limits::{EVENT_IDS_REMEMBERED, SOCIAL_RETRY_MS},
+    time::Timestamp,
+    wire::{CloseCode, ServerMessage},
+};
+
+use crate::{
+    event::{Effect, Save},
+    saved::Saved,
+    user::{Haste, UserPresence},
+};
+
+impl UserPresence {
+    pub(crate) fn load_social(&mut self) {
+        self.load_at = None;
+        // A gap means that what is kept is old, whatever version it says.
+        let known_version = self.social_version();
+        self.effects.push(Effect::LoadSocial { known_version });
+    }
+
+    /// The core was away: while somebody watches and the list is known to be old, ask again.
+    pub(crate) fn social_failed(&mut self, now: Timestamp) {
+        if self.is_here() && self.behind.is_some() {
+            self.load_at = Some(now.plus_ms(SOCIAL_RETRY_MS));
+        }
+    }
+
+    /// The core's answer. One that was overtaken by an event is dropped.
+    pub(crate) fn social_loaded(&mut self, social: Social, now: Timestamp) {
+        if self.social_version().is_some_and(|version| social.version < version) {
+            return;
+        }
+        if self.behind.is_some_and(|version| version <= social.version) {
+            self.behind = None;
+            self.save_state = true;
+        }
+        self.adopt(social, now);
+    }
+
+    /// Takes over friends and settings, and lets everybody concerned see the difference.
+    fn adopt(&mut self, social: Social, now: Timestamp) {
+        if self.social.as_ref() != Some(&social) {
+            self.effects.push(Effect::Save(Save::Social(social.clone())));
+        }
+        let friends = social.friends.iter().map(|friend| friend.user_id.clone()).collect();
+        let before = std::mem::replace(&mut self.friends, friends);
+        self.social = Some(social);
+        for lost in before.difference(&self.friends.clone()) {
+            self.forget(lost);
+        }
+        self.settle(Haste::Urgent, now);
+        if self.is_here() {
+            self.ask(&self.friends.difference(&before).cloned().collect());
+        }
+        // What sockets carry about friends goes by their order in the list.
+        self.note |= before != self.friends;
+    }
+
+    /// Changes the core reports. They come at least once and in any order.
+    pub(crate) fn core_reported(&mut self, mut events: Vec<CoreEvent>, now: Timestamp) {
+        let taken = events.iter().map(|event| event.id).collect();
+        events.retain(|event| !self.event_ids.contains(&event.id));
+        events.sort_by_key(|event| event.version);
+        if !events.is_empty() {
+            self.event_ids.extend(events.iter().map(|event| event.id));
+            let old = self.event_ids.len().saturating_sub(EVENT_IDS_REMEMBERED);
+            self.event_ids.drain(..old);
+        }
+        for event in events {
+            self.change_reported(event.version, event.change, now);
+        }
+        if self.social.is_some() {
+            self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
+        }
+        self.effects.push(Effect::AnswerCore(EventsTaken { taken }));
+    }
+
+    fn change_reported(&mut self, version: u64, change: Change, now: Timestamp) {
+        // Nothing is kept of this user yet: the first connection asks the core for all of it.
+        let Some(mut social) = self.social.clone() else { return };
+        if change == (Change::UserDeleted {}) {
+            return self.account_deleted(now);
+        }
+        if let Change::FriendRemoved { user_id } = &change
+            && !self.friends.contains(user_id)
+        {
+            // An object may be lost after it kept a change and before it showed it.
+            self.forget(user_id);
+        }
+        if version > social.version {
+            let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);
+            let newest = self.behind.is_none_or(|v| v < version);
+            match &change {
+                Change::FriendAccepted { user } if next => {
+                    social.friends.retain(|friend| friend.user_id != user.user_id);
+                    social.friends.push(user.clone().into());
+                }
+                // With a change missing in between, this friendship may have ended again already.
+                Change::FriendAccepted { .. } => {}
+                // To take away is right even too early.
+                Change::FriendRemoved { user_id } => social.friends.retain(|friend| friend.user_id != *user_id),
+                Change::SettingsUpdated { share } if next || newest => social.share = share.clone(),
+                Change::SettingsUpdated { .. } => {}
+                // Clients alone keep these; the last is dealt with above.
+                Change::FriendRequested { .. }
+                | Change::FriendRequestRemoved { .. }
+                | Change::ShareReceived { .. }
+                | Change::ShareRead { .. }
+                | Change::UserDeleted {} => {}
+            }
+            if next {
+                social.version = version;
+                self.behind = None;
+            } else {
+                self.behind = self.behind.max(Some(version));
+            }
+            self.save_state = true;
+            self.adopt(social, now);
+            if self.behind.is_some() {
+                self.load_social();
+            }
+        }
+        if let Some(message) = message_of(change) {
+            self.send(self.sockets.keys().copied().collect(), message);
+        }
+    }
+
+    /// The user is no more: friends see them leave, and nothing of them stays. Who comes back under the same id
+    /// is somebody new.
+    fn account_deleted(&mut self, now: Timestamp) {
+        for socket in std::mem::take(&mut self.sockets).into_keys() {
+            self.effects.push(Effect::Close { socket, code: CloseCode::AccountGone });
+        }
+        if self.is_here() {
+            self.go_offline(now, now);
+        }
+        self.make_calls(now);
+        let effects = std::mem::take(&mut self.effects);
+        let readers = std::mem::take(&mut self.readers);
+        *self = Self::restore(self.me.clone(), self.times, Saved::default(), Vec::new(), now);
+        self.effects = effects;
+        self.readers = readers;
+        self.effects.push(Effect::Forget);
+    }
+}
+
+/// What the sockets are told of a change; nothing when they are closed with it.
+fn message_of(change: Change) -> Option<ServerMessage> {
+    let message = match change {
+        Change::FriendRequested { user } => ServerMessage::FriendRequest { user },
+        Change::FriendRequestRemoved { user_id } => ServerMessage::FriendRequestRemoved { user_id },
+        Change::FriendAccepted { user } => ServerMessage::FriendAccepted { user },
+        Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
+        Change::SettingsUpdated { share } => ServerMessage::SettingsUpdated {
+            share_mode: share.mode,
+            domain_allow_array: share.allow.into_iter().collect(),
+            domain_deny_array: share.deny.into_iter().collect(),
+        },
+        Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
+        Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },
+        Change::UserDeleted {} => return None,
+    };
+    Some(message)
+}

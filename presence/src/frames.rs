@@ -1,0 +1,131 @@
+//! What a user's clients say.
+
+use shared::{
+    ids::SocketId,
+    limits::{
+        BAD_MESSAGES_MAX, BAD_MESSAGES_WINDOW_MS, FRAME_BYTES_MAX, FRAMES_PER_WINDOW_CLOSE, FRAMES_PER_WINDOW_MAX,
+        FRAMES_WINDOW_MS,
+    },
+    page::Page,
+    time::Timestamp,
+    wire::{ClientMessage, CloseCode, ErrorCode, ServerMessage},
+};
+
+use crate::{
+    event::{Effect, Frame, TokenOutcome},
+    saved::Report,
+    user::{Haste, Socket, UserPresence},
+};
+
+impl UserPresence {
+    pub(crate) fn frame_received(&mut self, socket: SocketId, frame: Frame, now: Timestamp) {
+        let Some(open) = self.sockets.get_mut(&socket) else { return };
+        open.heard_at = now;
+        self.touched.insert(socket);
+        let bytes = match &frame {
+            Frame::Text(text) => text.len(),
+            Frame::Binary { bytes } => *bytes,
+        };
+        if bytes > FRAME_BYTES_MAX {
+            return self.close(socket, CloseCode::TooBig, now);
+        }
+        let message = match &frame {
+            Frame::Text(text) => serde_json::from_str(text).ok(),
+            Frame::Binary { .. } => None,
+        };
+        if message == Some(ClientMessage::Heartbeat) {
+            return self.send(vec![socket], ServerMessage::Heartbeat);
+        }
+        let frames = open.frames.count(now, FRAMES_WINDOW_MS);
+        if frames >= FRAMES_PER_WINDOW_CLOSE {
+            return self.close(socket, CloseCode::TooFast, now);
+        }
+        if frames > FRAMES_PER_WINDOW_MAX {
+            self.complain(socket, ErrorCode::RateLimited, "at most 30 messages in 10 seconds");
+        }
+        match message {
+            Some(ClientMessage::UpdatePresence { url, title }) => self.page_reported(socket, &url, &title, now),
+            Some(ClientMessage::SetIdle { idle }) => self.idle_reported(socket, idle, now),
+            Some(ClientMessage::SetVisibility { invisible }) => self.visibility_set(invisible, now),
+            Some(ClientMessage::Watch { watching }) => self.watch_set(socket, watching),
+            Some(ClientMessage::Authenticate { token }) => self.effects.push(Effect::CheckToken { socket, token }),
+            Some(ClientMessage::Goodbye) => self.goodbye(socket, now),
+            Some(ClientMessage::Heartbeat) | None => self.refuse(socket, "not a message of the live channel", now),
+        }
+    }
+
+    fn page_reported(&mut self, socket: SocketId, url: &str, title: &str, now: Timestamp) {
+        let Ok(page) = Page::parse(url, title) else {
+            return self.refuse(socket, "url: at most 2,048 characters", now);
+        };
+        self.order = self.order.saturating_add(1);
+        let order = self.order;
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.report = Some(Report { order, page });
+        }
+        self.bring_to_front();
+        self.settle(Haste::Paced, now);
+    }
+
+    fn idle_reported(&mut self, socket: SocketId, idle: bool, now: Timestamp) {
+        let Some(open) = self.sockets.get_mut(&socket) else { return };
+        let came_back = !idle && open.idle_since.is_some();
+        open.idle_since = idle.then(|| open.idle_since.unwrap_or(now));
+        // Where somebody is again, their page is in front.
+        if came_back && let Some(report) = &mut open.report {
+            self.order = self.order.saturating_add(1);
+            report.order = self.order;
+            self.bring_to_front();
+        }
+        self.settle(Haste::Paced, now);
+    }
+
+    fn visibility_set(&mut self, invisible: bool, now: Timestamp) {
+        self.save_state |= self.invisible != invisible;
+        self.invisible = invisible;
+        self.settle(Haste::Paced, now);
+    }
+
+    fn watch_set(&mut self, socket: SocketId, watching: bool) {
+        let Some(open) = self.sockets.get_mut(&socket) else { return };
+        let was_watching = std::mem::replace(&mut open.watching, watching);
+        if watching && !was_watching {
+            // What is known of online friends is old: until the snapshot, nothing that could contradict it.
+            open.ready = false;
+            self.show_all(socket);
+        }
+    }
+
+    fn goodbye(&mut self, socket: SocketId, now: Timestamp) {
+        let Some(gone) = self.sockets.remove(&socket) else { return };
+        self.effects.push(Effect::Close { socket, code: CloseCode::Done });
+        // Who comes and goes too often leaves like anybody else, and friends see less of it.
+        let grace_ms = if self.sockets.is_empty() && self.pace.take(now) { 0 } else { self.times.grace_ms };
+        self.socket_gone(gone, grace_ms, now);
+    }
+
+    pub(crate) fn token_checked(&mut self, socket: SocketId, outcome: TokenOutcome, now: Timestamp) {
+        let Some(open) = self.sockets.get_mut(&socket) else { return };
+        match outcome {
+            TokenOutcome::Good { expires_at } => {
+                open.expires_at = expires_at;
+                self.touched.insert(socket);
+            }
+            TokenOutcome::Refused => self.refuse(socket, "token: not a good one of this user's", now),
+            TokenOutcome::Unknown => self.complain(socket, ErrorCode::Unavailable, "token: cannot be checked now"),
+        }
+    }
+
+    fn refuse(&mut self, socket: SocketId, why: &str, now: Timestamp) {
+        self.complain(socket, ErrorCode::BadMessage, why);
+        self.touched.insert(socket);
+        let bad = |open: &mut Socket| open.bad.count(now, BAD_MESSAGES_WINDOW_MS);
+        if self.sockets.get_mut(&socket).map(bad) >= Some(BAD_MESSAGES_MAX) {
+            self.close(socket, CloseCode::BadMessages, now);
+        }
+    }
+
+    fn complain(&mut self, socket: SocketId, code: ErrorCode, detail: &str) {
+        self.send(vec![socket], ServerMessage::Error { code, detail: detail.to_owned() });
+    }
+}

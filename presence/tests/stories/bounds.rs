@@ -1,0 +1,244 @@
+//! How much a client may do, and for how long: bursts, bad messages, sockets, tokens; and leaving on purpose.
+
+use shared::wire::{CloseCode, ErrorCode, ServerMessage};
+
+use crate::town::{GRACE_MS, TOKEN_MS, Town, id};
+
+fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.pass_ms(20_000);
+    town.seen(alice);
+    town.seen(bob);
+    (town, alice, bob)
+}
+
+fn urls(messages: &[ServerMessage]) -> Vec<String> {
+    let url = |message: &ServerMessage| match message {
+        ServerMessage::UpdatePresence(update) => update.url.clone(),
+        other => panic!("an update, not {other:?}"),
+    };
+    messages.iter().map(url).collect()
+}
+
+#[test]
+fn a_burst_shows_ten_changes_at_once_then_one_a_second_and_always_the_newest() {
+    let (mut town, alice, bob) = two();
+    let (calls, saves) = (town.calls.len(), town.saves);
+    for n in 0..25 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    let seen = town.seen(bob);
+    assert_eq!(urls(&seen), (0..10).map(|n| format!("https://example.com/{n}")).collect::<Vec<_>>());
+    town.pass_ms(999);
+    assert_eq!(town.seen(bob), []);
+    town.pass_ms(1);
+    assert_eq!(urls(&town.seen(bob)), ["https://example.com/24"]);
+    town.visit(alice, "https://example.com/last");
+    town.pass_ms(1_000);
+    assert_eq!(urls(&town.seen(bob)), ["https://example.com/last"]);
+    town.pass_ms(30_000);
+    assert_eq!(town.seen(bob), []);
+    assert_eq!((town.calls.len(), town.saves), (calls + 12, saves));
+}
+
+#[test]
+fn what_waited_when_memory_was_lost_is_told_by_the_next_event() {
+    let (mut town, alice, bob) = two();
+    for n in 0..15 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    let before = town.seen(bob).len();
+    assert_eq!(before, 10);
+    town.evict("alice");
+    town.alarm("alice");
+    town.pass_ms(1_000);
+    assert_eq!(urls(&town.seen(bob)).last().unwrap(), "https://example.com/14");
+}
+
+#[test]
+fn a_change_that_was_undone_before_its_turn_is_not_told() {
+    let (mut town, alice, bob) = two();
+    for n in 0..10 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    town.seen(bob);
+    town.visit(alice, "https://example.com/other");
+    town.visit(alice, "https://example.com/9");
+    town.pass_ms(10_000);
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn too_many_messages_are_complained_of_but_the_newest_still_counts_and_going_on_closes() {
+    let (mut town, alice, bob) = two();
+    for n in 0..30 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    let is_complaint =
+        |message: &ServerMessage| matches!(message, ServerMessage::Error { code: ErrorCode::RateLimited, .. });
+    assert!(!town.seen(alice).iter().any(is_complaint));
+    town.visit(alice, "https://example.com/newest");
+    assert!(town.seen(alice).iter().any(is_complaint));
+    town.pass_ms(9_999);
+    assert_eq!(urls(&town.seen(bob)).last().unwrap(), "https://example.com/newest");
+    // The window is over.
+    town.pass_ms(1);
+    town.visit(alice, "https://example.com/calm");
+    assert!(!town.seen(alice).iter().any(is_complaint));
+
+    for _ in 0..59 {
+        assert_eq!(town.closed.get(&alice), None);
+        town.visit(alice, "https://example.com/fast");
+    }
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::TooFast));
+}
+
+#[test]
+fn heartbeats_are_no_messages_to_count() {
+    let (mut town, alice, _) = two();
+    for _ in 0..100 {
+        town.say(alice, r#"{"action": "heartbeat"}"#);
+    }
+    assert_eq!(town.seen(alice), vec![ServerMessage::Heartbeat; 100]);
+}
+
+#[test]
+fn the_tenth_bad_message_in_a_minute_closes_the_socket_even_over_losses_of_memory() {
+    let (mut town, alice, _) = two();
+    let is_refusal =
+        |message: &ServerMessage| matches!(message, ServerMessage::Error { code: ErrorCode::BadMessage, .. });
+    for _ in 0..9 {
+        town.say(alice, r#"{"action":"dance"}"#);
+        assert!(matches!(town.seen(alice).as_slice(), [only] if is_refusal(only)));
+        town.pass_ms(1_000);
+    }
+    town.hibernate("alice");
+    assert_eq!(town.closed.get(&alice), None);
+    town.say(alice, "{}");
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::BadMessages));
+}
+
+#[test]
+fn nine_bad_messages_a_minute_are_borne() {
+    let (mut town, alice, _) = two();
+    for _ in 0..4 {
+        for _ in 0..9 {
+            town.say(alice, "[]");
+        }
+        town.heartbeat(alice);
+        town.pass_ms(60_000);
+    }
+    assert_eq!(town.closed.get(&alice), None);
+}
+
+#[test]
+fn one_socket_more_than_ten_closes_the_oldest_and_friends_notice_nothing() {
+    let (mut town, alice, bob) = two();
+    let mut sockets = vec![alice];
+    for _ in 0..9 {
+        town.pass_ms(1);
+        sockets.push(town.connect("alice"));
+    }
+    assert!(town.closed.is_empty());
+    for closed in 0..2 {
+        town.pass_ms(1);
+        let newest = town.connect("alice");
+        assert_eq!(town.closed.len(), closed + 1);
+        assert_eq!(town.closed.get(&sockets[closed]), Some(&CloseCode::TooManySockets));
+        assert_eq!(town.closed.get(&newest), None);
+    }
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn a_socket_ends_with_its_token_unless_a_fresh_one_comes() {
+    let (mut town, alice, bob) = two();
+    let second = town.connect("alice");
+    let live = |town: &mut Town, ms: i64| {
+        for _ in 0..ms / 60_000 {
+            for socket in [alice, second, bob] {
+                town.heartbeat(socket);
+            }
+            town.pass_ms(60_000);
+        }
+    };
+    live(&mut town, TOKEN_MS / 2);
+    town.say(second, r#"{"action":"authenticate","token":"good"}"#);
+    town.seen(second);
+    live(&mut town, TOKEN_MS / 2);
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::TokenExpired));
+    assert_eq!(town.closed.get(&second), None);
+    live(&mut town, TOKEN_MS / 2);
+    assert_eq!(town.closed.get(&second), Some(&CloseCode::TokenExpired));
+}
+
+#[test]
+fn a_fresh_token_survives_hibernation() {
+    let mut town = Town::new(&["alice"], &[]);
+    let alice = town.connect("alice");
+    town.pass_ms(60_000);
+    town.say(alice, r#"{"action":"authenticate","token":"good"}"#);
+    town.hibernate("alice");
+    for _ in 0..TOKEN_MS / 60_000 - 1 {
+        town.heartbeat(alice);
+        town.alarm("alice");
+        town.pass_ms(60_000);
+    }
+    assert_eq!(town.closed.get(&alice), None);
+}
+
+#[test]
+fn a_token_that_is_not_good_is_refused_and_one_that_cannot_be_checked_may_come_again() {
+    let (mut town, alice, _) = two();
+    for (token, code) in [("bad", ErrorCode::BadMessage), ("unknown", ErrorCode::Unavailable)] {
+        town.say(alice, &format!(r#"{{"action":"authenticate","token":"{token}"}}"#));
+        let seen = town.seen(alice);
+        assert!(matches!(seen.as_slice(), [ServerMessage::Error { code: got, .. }] if *got == code), "{seen:?}");
+        assert!(!format!("{seen:?}").contains(&format!("\"{token}\"")));
+    }
+    for _ in 0..20 {
+        town.say(alice, r#"{"action":"authenticate","token":"unknown"}"#);
+        town.pass_ms(1_000);
+    }
+    assert_eq!(town.closed.get(&alice), None, "only bad ones count");
+}
+
+#[test]
+fn a_goodbye_is_seen_at_once() {
+    let (mut town, alice, bob) = two();
+    let left_at = town.now;
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(0);
+    let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(left_at) };
+    assert_eq!(town.seen(bob), [gone]);
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::Done));
+}
+
+#[test]
+fn a_goodbye_from_one_of_two_devices_leaves_the_other() {
+    let (mut town, alice, bob) = two();
+    let second = town.connect("alice");
+    town.visit(second, "https://example.com/second");
+    town.visit(alice, "https://example.com/first");
+    town.seen(bob);
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(GRACE_MS);
+    assert_eq!(urls(&town.seen(bob)), ["https://example.com/second"]);
+}
+
+#[test]
+fn who_comes_and_says_goodbye_all_the_time_is_seen_to_no_more_often_than_pages_change() {
+    let (mut town, alice, bob) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(0);
+    for _ in 0..50 {
+        let socket = town.connect("alice");
+        town.say(socket, r#"{"action":"goodbye"}"#);
+        town.pass_ms(0);
+    }
+    assert!(town.seen(bob).len() <= 12);
+    town.pass_ms(GRACE_MS);
+    assert!(matches!(town.seen(bob).last(), Some(ServerMessage::PresenceTimeout { .. }) | None));
+    assert_eq!(town.read("bob", Some("alice")), presence::Reply::One(None));
+}

@@ -1,0 +1,121 @@
+//! Rule 8: what could not be delivered is tried again, until the friend has the newest state or is away.
+
+use presence::Reply;
+use shared::{
+    internal::{PeerSay, Presence},
+    wire::ServerMessage,
+};
+
+use crate::town::{Town, id};
+
+fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(alice);
+    town.seen(bob);
+    (town, alice, bob)
+}
+
+#[test]
+fn a_friend_who_was_not_reached_gets_the_newest_page_later_and_only_that() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.visit(alice, "https://example.com/2");
+    town.pass_ms(2_000);
+    town.unreachable.clear();
+    town.pass_ms(2_000);
+    assert_eq!(town.update(bob).url, "https://example.com/2");
+    let calls = town.calls.len();
+    town.pass_ms(20_000);
+    assert_eq!(town.calls.len(), calls);
+}
+
+#[test]
+fn retries_become_rare_and_end_with_the_hour() {
+    let (mut town, alice, _bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    let calls = town.calls.len();
+    for _ in 0..10 {
+        town.heartbeat(alice);
+        town.pass_ms(60_000);
+    }
+    let made = town.calls.len() - calls;
+    assert!((8..=10).contains(&made), "1, 2, 4 … 256 s make nine in ten minutes, not {made}");
+}
+
+#[test]
+fn a_farewell_is_repeated_until_it_is_heard_whatever_is_lost_meanwhile() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(5_000);
+    town.evict("alice");
+    town.alarm("alice");
+    assert_eq!(town.seen(bob), []);
+    town.unreachable.clear();
+    town.pass_ms(60_000);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    let (calls, saves) = (town.calls.len(), town.saves);
+    town.heartbeat(bob);
+    town.alarm("alice");
+    town.pass_ms(100_000);
+    assert_eq!((town.calls.len(), town.saves), (calls, saves), "then it is over");
+}
+
+#[test]
+fn a_friend_whose_presence_could_not_be_had_is_asked_again() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.visit(bob, "https://example.com/bob");
+    town.unreachable.insert(id("bob"));
+    let alice = town.connect("alice");
+    assert_eq!(town.snapshot(alice).presence_arr[0].page, None);
+    town.unreachable.clear();
+    town.pass_ms(1_000);
+    assert_eq!(town.update(alice).url, "https://example.com/bob");
+    town.visit(bob, "https://example.com/bob2");
+    assert_eq!(town.update(alice).url, "https://example.com/bob2");
+}
+
+#[test]
+fn an_object_that_lost_its_memory_in_the_midst_of_something_makes_sure_that_all_is_told() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.evict("alice");
+    town.unreachable.clear();
+    town.alarm("alice");
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+}
+
+#[test]
+fn a_friend_who_was_not_reached_is_not_forgotten_in_sleep() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    for _ in 0..5 {
+        town.pass_ms(4_000);
+    }
+    town.hibernate("alice");
+    town.unreachable.clear();
+    town.alarm("alice");
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+}
+
+#[test]
+fn a_message_older_than_the_receivers_memory_is_not_believed_but_asked_about() {
+    let (mut town, alice, bob) = two();
+    let page = |url: &str| shared::page::Page::parse(url, "").unwrap();
+    let presence = Presence { at: town.now, page: page("https://example.com/old"), latest: None, idle_since: None };
+    let late = town.message("alice", u64::MAX / 2, PeerSay::Presence { presence });
+    town.visit(alice, "https://example.com/new");
+    town.seen(bob);
+    town.hibernate("bob");
+    town.speak("bob", late);
+    let seen = town.seen(bob);
+    assert!(!format!("{seen:?}").contains("old"), "{seen:?}");
+    let Reply::One(Some(page)) = town.read("bob", Some("alice")) else { panic!("a page") };
+    assert_eq!(page.url, "https://example.com/new");
+}

@@ -1,0 +1,125 @@
+//! Who does not watch is not told of pages, and costs nothing while pages change.
+
+use shared::{ids::SocketId, wire::ServerMessage};
+
+use crate::town::Town;
+
+const AWAY: &str = r#"{"action":"watch","watching":false}"#;
+const WATCH: &str = r#"{"action":"watch","watching":true}"#;
+
+fn two() -> (Town, SocketId, SocketId) {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(alice);
+    town.seen(bob);
+    (town, alice, bob)
+}
+
+#[test]
+fn a_user_who_stops_watching_tells_nobody_and_is_left_out_after_one_more_page() {
+    let (mut town, alice, bob) = two();
+    let calls = town.calls.len();
+    town.say(bob, AWAY);
+    assert_eq!(town.calls.len(), calls);
+    town.visit(alice, "https://example.com/1");
+    assert_eq!(town.calls.len(), calls + 1);
+    for n in 2..8 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    assert_eq!(town.calls.len(), calls + 1);
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn being_left_out_outlives_hibernation() {
+    let (mut town, alice, bob) = two();
+    town.say(bob, AWAY);
+    town.visit(alice, "https://example.com/1");
+    town.hibernate("alice");
+    town.hibernate("bob");
+    let (calls, saves) = (town.calls.len(), town.saves);
+    town.visit(alice, "https://example.com/2");
+    assert_eq!((town.calls.len(), town.saves), (calls, saves));
+}
+
+#[test]
+fn watching_again_brings_a_fresh_snapshot_and_then_every_page() {
+    let (mut town, alice, bob) = two();
+    town.say(bob, AWAY);
+    for n in 1..4 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    town.say(bob, WATCH);
+    let snapshot = town.snapshot(bob);
+    assert_eq!(snapshot.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/3");
+    town.visit(alice, "https://example.com/4");
+    assert_eq!(town.update(bob).url, "https://example.com/4");
+    town.say(bob, WATCH);
+    assert_eq!(town.seen(bob), [], "it watches already");
+}
+
+#[test]
+fn watching_again_asks_only_friends_who_left_the_user_out() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, bob, _carol) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
+    town.say(alice, AWAY);
+    town.visit(bob, "https://example.com/bob");
+    let calls = town.calls.len();
+    town.seen(alice);
+    town.say(alice, WATCH);
+    assert_eq!(town.calls.len(), calls + 1);
+    town.snapshot(alice);
+}
+
+#[test]
+fn who_does_not_watch_still_sees_friends_come_and_go() {
+    let (mut town, alice, bob) = two();
+    town.say(bob, AWAY);
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(0);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    let alice = town.connect("alice");
+    assert_eq!(town.update(bob).url, "");
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn of_two_sockets_only_the_one_that_watches_gets_pages() {
+    let (mut town, alice, bob) = two();
+    let second = town.connect("bob");
+    town.seen(second);
+    town.say(bob, AWAY);
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.seen(bob), []);
+    assert_eq!(town.update(second).url, "https://example.com/");
+    town.visit(second, "https://example.com/own");
+    assert_eq!(town.seen(bob), []);
+    assert_eq!(town.update(second).url, "https://example.com/own");
+}
+
+#[test]
+fn one_who_comes_online_is_told_nothing_more_than_who_watches() {
+    let (mut town, alice, bob) = two();
+    town.say(bob, AWAY);
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(0);
+    let alice = town.connect("alice");
+    let calls = town.calls.len();
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.calls.len(), calls, "bob said with his answer that he does not watch");
+}
+
+#[test]
+fn nobody_watches_during_the_grace() {
+    let (mut town, alice, bob) = two();
+    town.disconnect(bob);
+    for n in 1..4 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    let calls = town.calls.len();
+    town.visit(alice, "https://example.com/4");
+    assert_eq!(town.calls.len(), calls);
+    let bob = town.connect("bob");
+    assert_eq!(town.snapshot(bob).presence_arr[0].page.as_ref().unwrap().url, "https://example.com/4");
+}
