@@ -10,7 +10,7 @@ use shared::{
 };
 use worker::{Delay, Headers, Method, Request, Response};
 
-use crate::{Call, answer, clock};
+use crate::{Call, answer, clock, config::Config};
 
 /// Longest wait for the provider's keys, in milliseconds.
 const JWKS_FETCH_MS_MAX: u32 = 3_000;
@@ -49,9 +49,14 @@ impl Refusal {
 /// The verified caller of a request.
 pub async fn caller(call: &Call, request: &Request) -> Result<Claims, Refusal> {
     let token = token_of(request).ok_or(Refusal::Unauthorized)?;
-    let key_id = token::key_id(&token).map_err(|_| Refusal::Unauthorized)?;
-    let key = key(call, &key_id).await?;
-    token::verify(&token, &key, &call.config.issuer, clock::now()).map_err(|_: TokenError| Refusal::Unauthorized)
+    check(&token, &call.config, Some(&call.id)).await
+}
+
+/// Whom a token is of. `request_id` is for the log, where there is one.
+pub async fn check(token: &str, config: &Config, request_id: Option<&str>) -> Result<Claims, Refusal> {
+    let key_id = token::key_id(token).map_err(|_| Refusal::Unauthorized)?;
+    let key = key(config, request_id, &key_id).await?;
+    token::verify(token, &key, &config.issuer, clock::now()).map_err(|_: TokenError| Refusal::Unauthorized)
 }
 
 /// The token: as the published extension sends it, in the query; in the header; or, from browsers that
@@ -79,34 +84,34 @@ fn subprotocols(headers: &Headers) -> impl Iterator<Item = String> {
     header.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>().into_iter()
 }
 
-async fn key(call: &Call, key_id: &str) -> Result<Key, Refusal> {
+async fn key(config: &Config, request_id: Option<&str>, key_id: &str) -> Result<Key, Refusal> {
     loop {
         let now = clock::now();
         let fetching = FETCHING_UNTIL.with_borrow(|until| until.is_some_and(|until| now < until));
         match KEYS.with_borrow(|keys| keys.look_up(key_id, now)) {
             Lookup::Key(key) => return Ok(key),
             Lookup::Fetch | Lookup::Unknown if fetching => Delay::from(Duration::from_millis(JWKS_POLL_MS)).await,
-            Lookup::Fetch => fetch_keys(call, now).await,
+            Lookup::Fetch => fetch_keys(config, request_id, now).await,
             Lookup::Unknown if KEYS.with_borrow(KeyCache::is_empty) => return Err(Refusal::NoKeys),
             Lookup::Unknown => return Err(Refusal::Unauthorized),
         }
     }
 }
 
-async fn fetch_keys(call: &Call, now: Timestamp) {
+async fn fetch_keys(config: &Config, request_id: Option<&str>, now: Timestamp) {
     KEYS.with_borrow_mut(|keys| keys.fetching(now));
     FETCHING_UNTIL.set(Some(now.plus_ms(i64::from(JWKS_FETCH_MS_MAX).min(JWKS_REFETCH_MS_MIN))));
-    match Request::new(&call.config.jwks_url, Method::Get) {
+    match Request::new(&config.jwks_url, Method::Get) {
         Ok(request) => match fetched(request).await {
             Some(keys) => KEYS.with_borrow_mut(|cache| cache.store(keys, now)),
             None => worker::console_warn!(
                 "{}",
-                serde_json::json!({ "level": "warn", "request.id": call.id, "message": "the signing keys could not be fetched" })
+                serde_json::json!({ "level": "warn", "request.id": request_id, "message": "the signing keys could not be fetched" })
             ),
         },
         Err(error) => worker::console_error!(
             "{}",
-            serde_json::json!({ "level": "error", "request.id": call.id, "error": answer::kind_of(&error) })
+            serde_json::json!({ "level": "error", "request.id": request_id, "error": answer::kind_of(&error) })
         ),
     }
     FETCHING_UNTIL.set(None);

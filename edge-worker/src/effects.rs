@@ -7,11 +7,15 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    time::Duration,
 };
 
 use futures_channel::oneshot;
-use futures_util::StreamExt;
-use presence::{Attachment, Effect, Event, ReadId, Reply, UserPresence};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{LocalBoxFuture, Shared},
+};
+use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
 use shared::{
     ids::{SocketId, UserId},
     internal::{EventsTaken, PeerAnswer, PeerMessage},
@@ -21,11 +25,17 @@ use shared::{
 };
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{
-    Env, ScheduledTime, State, WebSocket, js_sys,
+    Delay, Env, ScheduledTime, State, WebSocket, js_sys,
     worker_sys::{WebSocketRequestResponsePair, web_sys},
 };
 
-use crate::{answer, clock, config::Config, core_client, peers, storage};
+use crate::{
+    answer,
+    auth::{self, Refusal},
+    clock,
+    config::Config,
+    core_client, peers, storage,
+};
 
 #[wasm_bindgen]
 extern "C" {
@@ -45,6 +55,8 @@ pub struct Shell {
     engine: RefCell<UserPresence>,
     sockets: RefCell<BTreeMap<SocketId, WebSocket>>,
     alarm: Cell<Alarm>,
+    /// A timer runs for the engine's next tick.
+    ticking: Cell<bool>,
     reads: RefCell<BTreeMap<ReadId, oneshot::Sender<Reply>>>,
     next_read: Cell<u64>,
 }
@@ -63,6 +75,8 @@ enum Alarm {
 pub struct Outcome {
     pub peer_answer: Option<PeerAnswer>,
     pub events_taken: Option<EventsTaken>,
+    /// Each ends when all has been heard that comes of one effect's calls to peers.
+    pub calls: Vec<Shared<LocalBoxFuture<'static, ()>>>,
 }
 
 impl Shell {
@@ -92,6 +106,7 @@ impl Shell {
             engine: RefCell::new(engine),
             sockets: RefCell::new(sockets),
             alarm: Cell::new(Alarm::Unknown),
+            ticking: Cell::new(false),
             reads: RefCell::default(),
             next_read: Cell::new(0),
         })
@@ -110,9 +125,10 @@ impl Shell {
                         let _ = ws.close::<&str>(Some(code.number()), None);
                     }
                 }
-                Effect::CallPeers { peers, message } => self.call_peers(peers, message),
+                Effect::CallPeers { peers, message } => outcome.calls.push(self.call_peers(peers, &message)),
                 Effect::AnswerPeer(answer) => outcome.peer_answer = Some(answer),
                 Effect::AnswerCore(taken) => outcome.events_taken = Some(taken),
+                Effect::CheckToken { socket, token } => self.check_token(socket, token),
                 Effect::LoadSocial { known_version } => self.load_social(known_version),
                 Effect::Reply { read, reply } => {
                     if let Some(waiting) = self.reads.borrow_mut().remove(&read) {
@@ -130,12 +146,19 @@ impl Shell {
             }
         }
         self.arm();
+        self.tick();
         outcome
     }
 
-    /// Whether friends see this user online.
-    pub fn is_online(&self) -> bool {
-        self.engine.borrow().is_online()
+    /// Lets the engine see to what its time has come for.
+    pub fn wake(self: &Rc<Self>) -> Outcome {
+        let heard = self.last_heartbeats();
+        self.handle(Event::Woken { heard })
+    }
+
+    /// Whether the user has sockets, or had until a moment ago.
+    pub fn is_here(&self) -> bool {
+        self.engine.borrow().is_here()
     }
 
     /// The version of the friends and settings that are kept.
@@ -224,16 +247,31 @@ impl Shell {
         });
     }
 
-    fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: PeerMessage) {
+    fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: &PeerMessage) -> Shared<LocalBoxFuture<'static, ()>> {
         let shell = Rc::clone(self);
-        let mut answers = Box::pin(peers::call(&self.env, peers, &message));
-        self.state.wait_until(async move {
+        let mut answers = Box::pin(peers::call(&self.env, peers, message));
+        let calls = async move {
             while let Some((peer, answer)) = answers.next().await {
                 shell.handle(match answer {
                     Some(answer) => Event::PeerAnswered { peer, answer },
                     None => Event::PeerFailed { peer },
                 });
             }
+        };
+        let calls = calls.boxed_local().shared();
+        self.state.wait_until(calls.clone());
+        calls
+    }
+
+    fn check_token(self: &Rc<Self>, socket: SocketId, token: String) {
+        let shell = Rc::clone(self);
+        self.state.wait_until(async move {
+            let outcome = match auth::check(&token, &shell.config, None).await {
+                Ok(claims) if claims.user_id == shell.me => TokenOutcome::Good { expires_at: claims.expires_at },
+                Ok(_) | Err(Refusal::Unauthorized) => TokenOutcome::Refused,
+                Err(Refusal::NoKeys) => TokenOutcome::Unknown,
+            };
+            shell.handle(Event::TokenChecked { socket, outcome });
         });
     }
 
@@ -249,6 +287,21 @@ impl Shell {
                     shell.handle(Event::SocialFailed);
                 }
             }
+        });
+    }
+
+    /// Runs a timer for what cannot wait for the alarm, which would cost a row. One at a time.
+    fn tick(self: &Rc<Self>) {
+        let Some(at) = self.engine.borrow().next_tick() else { return };
+        if self.ticking.replace(true) {
+            return;
+        }
+        let shell = Rc::clone(self);
+        let wait_ms = at.unix_ms().saturating_sub(clock::now().unix_ms());
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())).await;
+            shell.ticking.set(false);
+            shell.wake();
         });
     }
 

@@ -145,6 +145,7 @@ impl Call {
         let mut inner = Request::new("https://object/live", Method::Get)?;
         let headers = inner.headers_mut()?;
         headers.set("upgrade", "websocket")?;
+        headers.set(user_object::EXPIRES_AT_HEADER, &claims.expires_at.unix_ms().to_string())?;
         if auth::names_subprotocol(request.headers())? {
             headers.set("sec-websocket-protocol", shared::wire::SUBPROTOCOL)?;
         }

@@ -5,11 +5,13 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use presence::{Event, Frame, Reply};
 use shared::{
     ids::{SocketId, UserId},
     internal::{CoreEvent, PeerMessage},
     limits::SOCIAL_REFRESH_MS_MAX,
+    time::Timestamp,
     wire::SUBPROTOCOL,
 };
 use uuid::Uuid;
@@ -24,6 +26,9 @@ use crate::{
     core_client,
     effects::Shell,
 };
+
+/// Until when the token is good that the worker has checked, in milliseconds since 1970: on its way to the object.
+pub const EXPIRES_AT_HEADER: &str = "x-token-expires-at";
 
 /// The class behind `entry.mjs`.
 #[durable_object]
@@ -76,8 +81,8 @@ impl DurableObject for UserObject {
     async fn alarm(&self) -> worker::Result<Response> {
         let shell = self.shell()?;
         shell.alarm_fired();
-        let heard = shell.last_heartbeats();
-        shell.handle(Event::Woken { heard });
+        // The runtime repeats an alarm that did not end well, so it ends with the calls that came of it.
+        join_all(shell.wake().calls).await;
         Response::empty()
     }
 
@@ -119,13 +124,17 @@ impl DurableObject for UserObject {
 /// A client connects. The core is asked when the user comes online, and then only if it answers soon: with
 /// the core away, what is cached serves.
 async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    if let Some(refusal) = know_social(shell, !shell.is_online()).await? {
+    if let Some(refusal) = know_social(shell, !shell.is_here()).await? {
         return Ok(refusal);
     }
+    let header = request.headers().get(EXPIRES_AT_HEADER)?;
+    let Some(expires_at) = header.and_then(|text| text.parse().ok()).map(Timestamp::from_unix_ms) else {
+        return Err(Error::RustError("nobody vouches for this client".to_owned()));
+    };
     let socket = SocketId(Uuid::new_v4());
     let WebSocketPair { client, server } = WebSocketPair::new()?;
     shell.accept(socket, &server);
-    shell.handle(Event::SocketOpened { socket });
+    shell.handle(Event::SocketOpened { socket, expires_at });
     let mut response = Response::from_websocket(client)?;
     if request.headers().has("sec-websocket-protocol")? {
         response.headers_mut().set("sec-websocket-protocol", SUBPROTOCOL)?;

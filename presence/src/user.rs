@@ -264,6 +264,7 @@ impl UserPresence {
             Status::Leaving { restarted: true, .. } => {
                 self.grow_seq(now);
                 self.shown = Shown::nothing(now);
+                self.tell(Wants::Comings);
             }
             Status::Away => {
                 // Every friend is to hear of it, even one who was asked a moment ago. Who has yet to hear of the user's

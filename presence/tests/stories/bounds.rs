@@ -14,9 +14,9 @@ fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
 }
 
 fn urls(messages: &[ServerMessage]) -> Vec<String> {
-    let url = |message: &ServerMessage| match message {
-        ServerMessage::UpdatePresence(update) => update.url.clone(),
-        other => panic!("an update, not {other:?}"),
+    let url = |message: &ServerMessage| {
+        let ServerMessage::UpdatePresence(update) = message else { panic!("an update, not {message:?}") };
+        update.url.clone()
     };
     messages.iter().map(url).collect()
 }
@@ -141,13 +141,14 @@ fn one_socket_more_than_ten_closes_the_oldest_and_friends_notice_nothing() {
         sockets.push(town.connect("alice"));
     }
     assert!(town.closed.is_empty());
-    for closed in 0..2 {
+    for oldest in &sockets[..2] {
         town.pass_ms(1);
+        assert_eq!(town.closed.get(oldest), None);
         let newest = town.connect("alice");
-        assert_eq!(town.closed.len(), closed + 1);
-        assert_eq!(town.closed.get(&sockets[closed]), Some(&CloseCode::TooManySockets));
+        assert_eq!(town.closed.get(oldest), Some(&CloseCode::TooManySockets));
         assert_eq!(town.closed.get(&newest), None);
     }
+    assert_eq!(town.closed.len(), 2);
     assert_eq!(town.seen(bob), []);
 }
 

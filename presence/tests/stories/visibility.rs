@@ -26,7 +26,7 @@ fn vanishing_looks_like_leaving_and_what_follows_is_seen_by_nobody() {
     let vanished_at = town.now;
     town.say(alice, INVISIBLE);
     let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(vanished_at) };
-    assert_eq!(town.seen(bob), [gone.clone()]);
+    assert_eq!(town.seen(bob), std::slice::from_ref(&gone));
     assert_eq!(town.seen(alice), [gone], "the user's own devices show what friends see");
     town.pass_ms(60_000);
     town.visit(alice, "https://example.com/secret");
