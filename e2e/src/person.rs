@@ -5,6 +5,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use shared::{
     ids::UserId,
+    internal::ObjectCounts,
     share_policy::ShareMode,
     wire::{PageView, PresenceSnapshot},
 };
@@ -99,6 +100,12 @@ impl Person {
     /// The status of `GET /presence/{id}`.
     pub async fn may_see(&self, other: &UserId) -> Result<StatusCode> {
         Ok(self.request(Method::GET, &format!("/presence/{other}")).send().await?.status())
+    }
+
+    /// What the person's object has done so far. Asking wakes nothing.
+    pub async fn counts(&self) -> Result<ObjectCounts> {
+        let answer = self.site.request(Method::GET, &format!("/internal/counts/{}", self.id)).send().await?;
+        Ok(answer.error_for_status()?.json().await?)
     }
 
     /// Connects, as browsers do, and takes the snapshot.

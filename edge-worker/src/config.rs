@@ -26,6 +26,8 @@ pub struct Config {
     /// Whether the runtime answers heartbeats. `false`: every one wakes the object, for a runtime whose
     /// record of when it answered cannot be trusted.
     pub auto_heartbeat: bool,
+    /// Whether objects count what they do, and tell whoever asks. Not in production.
+    pub counts: bool,
     /// Any of them may have signed a batch of events: two during a rotation.
     pub event_signers: Vec<Webhook>,
     pub service_token_secret: String,
@@ -83,6 +85,11 @@ impl Config {
                 Ok("auto") | Err(_) => true,
                 Ok("wake") => false,
                 Ok(_) => return Err(BadConfig("HEARTBEAT_MODE")),
+            },
+            counts: match text("COUNT_WORK").as_deref() {
+                Ok("true") => true,
+                Ok("false") | Err(_) => false,
+                Ok(_) => return Err(BadConfig("COUNT_WORK")),
             },
             event_signers: signers.map_err(|_| BadConfig("EVENT_SIGNING_SECRETS"))?,
             service_token_secret: text("SERVICE_TOKEN_SECRET")?,

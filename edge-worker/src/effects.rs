@@ -18,7 +18,7 @@ use futures_util::{
 use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
 use shared::{
     ids::{SocketId, UserId},
-    internal::{EventsTaken, PeerAnswer, PeerMessage},
+    internal::{EventsTaken, ObjectCounts, PeerAnswer, PeerMessage},
     limits::CORE_CALL_MS_MAX,
     time::Timestamp,
     wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE, ServerMessage},
@@ -34,7 +34,7 @@ use crate::{
     auth::{self, Refusal},
     clock,
     config::Config,
-    core_client, peers, storage,
+    core_client, counts, peers, storage,
 };
 
 #[wasm_bindgen]
@@ -97,6 +97,7 @@ impl Shell {
             }
         }
         let saved = storage::load(&state);
+        counts::count(&config, &me, |counts| counts.starts += 1);
         let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
         Some(Self {
             me,
@@ -137,6 +138,7 @@ impl Shell {
                     }
                 }
                 Effect::Save(save) => {
+                    self.count(|counts| counts.rows += 1);
                     if let Err(error) = storage::save(&self.state, &save) {
                         log_error("storage", &error);
                     }
@@ -156,6 +158,11 @@ impl Shell {
         self.handle(Event::Woken { heard })
     }
 
+    /// Counts something, if anything is counted.
+    pub fn count(&self, add: impl FnOnce(&mut ObjectCounts)) {
+        counts::count(&self.config, &self.me, add);
+    }
+
     /// Whether the user has sockets, or had until a moment ago.
     pub fn is_here(&self) -> bool {
         self.engine.borrow().is_here()
@@ -168,6 +175,7 @@ impl Shell {
 
     /// Asks the core about this user.
     pub async fn ask_core(&self, known_version: Option<u64>, ms_max: u32) -> core_client::Answer {
+        self.count(|counts| counts.core_calls += 1);
         core_client::social(&self.env, &self.config, &self.me, known_version, ms_max).await
     }
 
@@ -248,6 +256,8 @@ impl Shell {
     }
 
     fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: &PeerMessage) -> Shared<LocalBoxFuture<'static, ()>> {
+        let calls = u64::try_from(peers.len()).unwrap_or(u64::MAX);
+        self.count(|counts| counts.peer_calls = counts.peer_calls.saturating_add(calls));
         let shell = Rc::clone(self);
         let mut answers = Box::pin(peers::call(&self.env, peers, message));
         let calls = async move {
@@ -323,6 +333,7 @@ impl Shell {
                 return shell.alarm.set(Alarm::At(at));
             }
             shell.alarm.set(Alarm::At(wake));
+            shell.count(|counts| counts.rows += 1);
             let date = js_sys::Date::new(&JsValue::from_f64(wake.unix_ms() as f64));
             if let Err(error) = storage.set_alarm(ScheduledTime::new(date)).await {
                 shell.alarm.set(Alarm::Unknown);

@@ -9,6 +9,7 @@ mod auth;
 mod clock;
 mod config;
 mod core_client;
+mod counts;
 mod effects;
 mod events;
 mod peers;
@@ -80,6 +81,10 @@ enum Route {
     },
     /// `POST /internal/events`, from the core.
     Events,
+    /// `GET /internal/counts/{id}`, where objects count what they do.
+    Counts {
+        id: String,
+    },
     /// What stays inside, however it is asked for.
     Internal,
     /// Everything else is the core's.
@@ -100,6 +105,7 @@ impl Route {
             (Method::Get, ["presence"]) => Self::Presence { friend: None },
             (Method::Get, ["presence", friend]) => Self::Presence { friend: Some((*friend).to_owned()) },
             (Method::Post, ["internal", "events"]) => Self::Events,
+            (Method::Get, ["internal", "counts", id]) => Self::Counts { id: (*id).to_owned() },
             (_, ["internal", ..]) => Self::Internal,
             _ => Self::Core,
         }
@@ -113,6 +119,7 @@ impl Route {
             Self::Live => "live",
             Self::Presence { .. } => "presence",
             Self::Events => "events",
+            Self::Counts { .. } => "counts",
             Self::Internal => "internal",
             Self::Core => "core",
         }
@@ -127,6 +134,10 @@ impl Call {
             Route::Live => self.live(&request).await,
             Route::Presence { friend } => self.presence(friend.as_deref(), &request).await,
             Route::Events => events::take(self, request).await,
+            Route::Counts { id } => match id.parse() {
+                Ok(id) if self.config.counts => Response::from_json(&counts::of(&id)),
+                _ => problem(404, "Not Found", "there is nothing here"),
+            },
             Route::Internal => problem(404, "Not Found", "there is nothing here"),
             Route::Core => proxy::pass_on(self, request).await,
         }

@@ -46,6 +46,7 @@ impl UserObject {
     /// When the message is none this version knows.
     pub fn peer(&self, message: &str) -> Result<String, JsError> {
         let shell = self.shell().map_err(|error| JsError::new(&error.to_string()))?;
+        shell.count(|counts| counts.requests += 1);
         let message: PeerMessage = serde_json::from_str(message)?;
         let Some(answer) = shell.handle(Event::PeerSpoke { message }).peer_answer else {
             return Err(JsError::new("no answer"));
@@ -65,6 +66,7 @@ impl DurableObject for UserObject {
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let shell = self.shell()?;
+        shell.count(|counts| counts.requests += 1);
         match (request.method(), request.path().as_str()) {
             (Method::Get, "/live") => live(shell, &request).await,
             (Method::Get, "/presence") => presence(shell, &request).await,
@@ -80,6 +82,7 @@ impl DurableObject for UserObject {
 
     async fn alarm(&self) -> worker::Result<Response> {
         let shell = self.shell()?;
+        shell.count(|counts| counts.alarms += 1);
         shell.alarm_fired();
         // The runtime repeats an alarm that did not end well, so it ends with the calls that came of it.
         join_all(shell.wake().calls).await;
@@ -88,6 +91,7 @@ impl DurableObject for UserObject {
 
     async fn websocket_message(&self, ws: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
         let shell = self.shell()?;
+        shell.count(|counts| counts.frames += 1);
         let Some(socket) = shell.socket_of(&ws) else { return Ok(()) };
         let frame = match message {
             WebSocketIncomingMessage::String(text) => Frame::Text(text),
@@ -99,6 +103,7 @@ impl DurableObject for UserObject {
 
     async fn websocket_close(&self, ws: WebSocket, code: usize, _reason: String, _clean: bool) -> worker::Result<()> {
         let shell = self.shell()?;
+        shell.count(|counts| counts.closes += 1);
         if let Some(socket) = shell.socket_of(&ws) {
             shell.forget_socket(socket);
             shell.handle(Event::SocketClosed { socket });
@@ -113,6 +118,7 @@ impl DurableObject for UserObject {
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
         let shell = self.shell()?;
+        shell.count(|counts| counts.closes += 1);
         if let Some(socket) = shell.socket_of(&ws) {
             shell.forget_socket(socket);
             shell.handle(Event::SocketClosed { socket });

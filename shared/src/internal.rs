@@ -81,6 +81,28 @@ pub struct EventsTaken {
     pub taken: Vec<EventId>,
 }
 
+/// What a user's object did since its worker started, for tests and measurements: `GET /internal/counts/{id}`, where
+/// configuration has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectCounts {
+    /// Requests from the worker and calls of friends' objects.
+    pub requests: u64,
+    /// Frames that woke it; the heartbeats that the runtime answers are none.
+    pub frames: u64,
+    /// Sockets that closed or broke.
+    pub closes: u64,
+    /// Times that its alarm fired.
+    pub alarms: u64,
+    /// Times that its memory began anew.
+    pub starts: u64,
+    /// Calls it made to friends' objects.
+    pub peer_calls: u64,
+    /// Calls it made to the core.
+    pub core_calls: u64,
+    /// Rows it wrote: documents, and settings of its alarm.
+    pub rows: u64,
+}
+
 /// What one user's object says to a friend's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerMessage {

@@ -124,8 +124,10 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
         issuer: None,
         vars: Vec::new(),
         watch: false,
-    };
-    let options = options.var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis()).var("PRESENCE_GRACE_MS", GRACE.as_millis());
+    }
+    .var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis())
+    .var("PRESENCE_GRACE_MS", GRACE.as_millis())
+    .var("COUNT_WORK", true);
     let stack = Stack::start_built(options).await?;
     Ok(Prepared { nextest, s3_server, schemathesis, database, stack })
 }

@@ -20,4 +20,6 @@ mod outages;
 mod pages;
 mod privacy;
 mod rest;
+mod rules;
+mod thrift;
 mod tokens;
