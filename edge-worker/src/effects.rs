@@ -16,6 +16,7 @@ use futures_util::{
     future::{LocalBoxFuture, Shared},
 };
 use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
+use serde_bytes::ByteBuf;
 use shared::{
     ids::{SocketId, UserId},
     internal::{EventsTaken, ObjectCounts, PeerAnswer, PeerMessage},
@@ -237,8 +238,9 @@ impl Shell {
 
     fn attach(&self, socket: SocketId, attachment: &Attachment) {
         if let Some(ws) = self.sockets.borrow().get(&socket) {
-            let text = serde_json::to_string(attachment).unwrap_or_default();
-            if let Err(error) = ws.serialize_attachment(text) {
+            // As bytes: of a text with a character beyond Latin-1 the runtime would keep two for each.
+            let json = ByteBuf::from(serde_json::to_vec(attachment).unwrap_or_default());
+            if let Err(error) = ws.serialize_attachment(json) {
                 log_error("attachment", &error);
             }
         }
@@ -344,8 +346,8 @@ impl Shell {
 }
 
 fn attachment_of(ws: &WebSocket) -> Option<Attachment> {
-    let text: String = ws.deserialize_attachment().ok()??;
-    serde_json::from_str(&text).ok()
+    let json: ByteBuf = ws.deserialize_attachment().ok()??;
+    serde_json::from_slice(&json).ok()
 }
 
 fn log_error(what: &str, error: &worker::Error) {

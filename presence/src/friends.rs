@@ -51,6 +51,7 @@ impl UserPresence {
         if !self.is_here() {
             return self.own_answer();
         }
+        let asks = matches!(say, PeerSay::Hello { .. } | PeerSay::Peek);
         if let Some(call) = self.calling.get_mut(&from) {
             call.heard = true;
         }
@@ -59,7 +60,7 @@ impl UserPresence {
         if !self.views.contains_key(&from) && sent_at.plus_ms(PEER_LATE_MS) < self.restored_at {
             self.ask(&BTreeSet::from([from.clone()]));
         } else {
-            match say.clone() {
+            match say {
                 PeerSay::Hello { presence } | PeerSay::Presence { presence } => {
                     self.learn_online(&from, seq, presence);
                 }
@@ -74,10 +75,7 @@ impl UserPresence {
                 PeerSay::Peek => {}
             }
         }
-        let answer = match say {
-            PeerSay::Hello { .. } | PeerSay::Peek => self.own_answer(),
-            PeerSay::Presence { .. } | PeerSay::Bye { .. } => PeerAnswer::Taken { wants: self.wants() },
-        };
+        let answer = if asks { self.own_answer() } else { PeerAnswer::Taken { wants: self.wants() } };
         if self.wants() < Wants::Pages
             && let Some(view) = self.views.get_mut(&from)
         {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{Social, Wants},
-    limits::{LOST_MEMORY_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP},
+    limits::{LOST_MEMORY_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX},
     page::Page,
     time::Timestamp,
 };
@@ -102,6 +102,7 @@ pub struct Note {
 pub struct Roll {
     /// The social version that the list of friends is of.
     pub version: u64,
+    /// Empty for more friends than [`ROLL_LEN_MAX`]: then all are taken to be there.
     pub digits: String,
 }
 
@@ -274,6 +275,10 @@ impl UserPresence {
     }
 
     fn roll(&self) -> Roll {
+        let version = self.social_version().unwrap_or_default();
+        if self.friends.len() > ROLL_LEN_MAX {
+            return Roll { version, digits: String::new() };
+        }
         let digit = |id: &UserId| {
             // Who could not be told or asked is taken for one who is there: then both are tried again.
             let owed = self.failed.contains_key(id).then_some(&Wants::Comings);
@@ -284,7 +289,7 @@ impl UserPresence {
             };
             char::from(b'0' + wants + if self.seen.contains(id) { 3 } else { 0 })
         };
-        Roll { version: self.social_version().unwrap_or_default(), digits: self.friends.iter().map(digit).collect() }
+        Roll { version, digits: self.friends.iter().map(digit).collect() }
     }
 
     /// `None`: the list of friends is another one by now.

@@ -157,6 +157,10 @@ pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
 /// may have come before. In milliseconds; more than two hosts' clocks differ by, less than [`PEER_CALL_MS_MAX`].
 pub const PEER_LATE_MS: i64 = 1_000;
 
+/// Most friends of whom a socket carries who is there. The runtime lets a socket carry 16,384 bytes: with two pages of
+/// the longest kind there is room for these.
+pub const ROLL_LEN_MAX: usize = 4_000;
+
 /// How far the last activity that an object's sockets carry lies behind at most, in milliseconds: carrying it costs
 /// something at every event.
 pub const ACTIVE_NOTE_MS: i64 = 5_000;
