@@ -39,9 +39,11 @@ impl UserPresence {
         if self.news().is_none() {
             return;
         }
-        let concerned = self.audience.iter().filter(|(_, wants)| **wants >= at_least).map(|(id, _)| id);
-        self.telling.extend(concerned.cloned());
-        self.due.extend(self.telling.iter().cloned());
+        for (friend, _) in self.audience.iter().filter(|(_, wants)| **wants >= at_least) {
+            let concerned = self.telling.entry(friend.clone()).or_insert(at_least);
+            *concerned = at_least.min(*concerned);
+        }
+        self.due.extend(self.telling.keys().cloned());
     }
 
     /// Asks these friends how they appear. Somebody waits for it: a friend who was not reached is tried at once.
@@ -61,7 +63,7 @@ impl UserPresence {
             if later || self.calling.contains_key(&friend) {
                 continue;
             }
-            let tells = self.telling.contains(&friend);
+            let tells = self.telling.contains_key(&friend);
             // Who is visible says so whenever they ask; who is not says that first, and asks then.
             if self.asking.contains(&friend) && (self.visible || !tells) {
                 asked.push(friend);
@@ -101,6 +103,11 @@ impl UserPresence {
         }
         if call.tells == Some(self.seq) {
             self.telling.remove(&peer);
+        } else if call.tells >= Some(self.came_or_left)
+            && let Some(concerned) = self.telling.get_mut(&peer)
+        {
+            // They know that the user is there: what came since are pages.
+            *concerned = Wants::Pages;
         }
         match answer {
             PeerAnswer::Taken { wants } => self.note_wants(&peer, wants, call.heard),
@@ -119,7 +126,7 @@ impl UserPresence {
                 self.load_social();
             }
         }
-        if self.telling.contains(&peer) || self.asking.contains(&peer) {
+        if self.telling.contains_key(&peer) || self.asking.contains(&peer) {
             self.due.insert(peer);
         } else if self.telling.is_empty() && !self.visible {
             // All who were to hear that the user left, or vanished, have heard it.
@@ -144,7 +151,7 @@ impl UserPresence {
         if !self.is_here() {
             self.asking.remove(&peer);
         }
-        if !self.telling.contains(&peer) && !self.asking.contains(&peer) {
+        if !self.telling.contains_key(&peer) && !self.asking.contains(&peer) {
             return;
         }
         let times = self.failed.get(&peer).map_or(0, |failure| failure.times);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use shared::{
     ids::UserId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
-    limits::PEER_LATE_MS,
     time::Timestamp,
     wire::ServerMessage,
 };
@@ -57,7 +56,7 @@ impl UserPresence {
         }
         self.note_wants(&from, wants, true);
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
-        if !self.views.contains_key(&from) && sent_at.plus_ms(PEER_LATE_MS) < self.restored_at {
+        if !self.views.contains_key(&from) && sent_at < self.believes_from {
             self.ask(&BTreeSet::from([from.clone()]));
         } else {
             match say {
@@ -100,10 +99,12 @@ impl UserPresence {
         }
         let before = self.audience.get(friend).copied().unwrap_or(Wants::Nothing);
         let after = if only_raise { before.max(wants) } else { wants };
+        if self.telling.get(friend).is_some_and(|concerned| *concerned > after) {
+            // Whoever comes, or watches again, asks.
+            self.telling.remove(friend);
+        }
         if after == Wants::Nothing {
             self.audience.remove(friend);
-            // Nobody is there; whoever comes asks.
-            self.telling.remove(friend);
         } else if after != before {
             self.audience.insert(friend.clone(), after);
         }

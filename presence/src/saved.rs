@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{Social, Wants},
-    limits::{LOST_MEMORY_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX},
+    limits::{LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX},
     page::Page,
     time::Timestamp,
 };
@@ -56,6 +56,8 @@ pub struct Leaving {
     /// What friends see meanwhile.
     pub front: Option<Page>,
     pub latest: Option<Page>,
+    pub shown_at: Timestamp,
+    pub idle_since: Option<Timestamp>,
     /// The friends who see it.
     pub audience: BTreeSet<UserId>,
 }
@@ -125,7 +127,8 @@ impl UserPresence {
         let mut user = Self {
             me,
             times,
-            restored_at: now,
+            // What came by the way has slept longer than any message is on its way, but for those that failed.
+            believes_from: now.plus_ms(-PEER_LATE_MS),
             social,
             friends,
             behind: state.behind,
@@ -137,6 +140,7 @@ impl UserPresence {
             visible: false,
             last_seen_at: state.last_seen_at,
             seq: state.seq,
+            came_or_left: 0,
             leapt: false,
             shown: Shown::nothing(now),
             order: 0,
@@ -146,7 +150,7 @@ impl UserPresence {
             audience: BTreeMap::new(),
             seen: BTreeSet::new(),
             views: BTreeMap::new(),
-            telling: BTreeSet::new(),
+            telling: BTreeMap::new(),
             asking: BTreeSet::new(),
             calling: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -167,7 +171,7 @@ impl UserPresence {
             (None, None) if state.online && state.invisible => {
                 // The user vanished, and not all friends have heard it.
                 user.leap(now);
-                user.telling = user.friends.clone();
+                user.telling = user.friends.iter().map(|id| (id.clone(), Wants::Comings)).collect();
                 user.due = user.friends.clone();
             }
             (None, None) if state.online => {
@@ -215,6 +219,8 @@ impl UserPresence {
         }
         // Nobody sleeps in the midst of something: what was under way may never have been done.
         if note.untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
+            // Nor is anything believed that was on its way then, by whatever clock.
+            self.believes_from = now.plus_ms(PEER_LATE_MS);
             self.tell(Wants::Comings);
             self.ask(&self.audience.keys().cloned().collect());
         }
@@ -224,11 +230,11 @@ impl UserPresence {
     }
 
     fn restore_leaving(&mut self, leaving: Leaving, now: Timestamp) {
-        let Leaving { at, since, front, latest, audience } = leaving;
+        let Leaving { at, since, front, latest, shown_at, idle_since, audience } = leaving;
         self.status = Status::Leaving { at, since, restarted: false };
         self.visible = true;
         self.front = front;
-        self.shown = Shown { at: since, page: self.visible_page(), latest, idle_since: None };
+        self.shown = Shown { at: shown_at, page: self.visible_page(), latest, idle_since };
         self.audience = audience.into_iter().map(|id| (id, Wants::Pages)).collect();
         self.audience.retain(|id, _| self.friends.contains(id));
         if at <= now {
@@ -317,16 +323,17 @@ impl UserPresence {
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
                 let (front, latest) = (self.front.clone(), self.shown.latest.clone());
-                let audience = self.audience.keys().chain(&self.telling).cloned().collect();
-                Some(Leaving { at, since, front, latest, audience })
+                let audience = self.audience.keys().chain(self.telling.keys()).cloned().collect();
+                let Shown { at: shown_at, idle_since, .. } = self.shown;
+                Some(Leaving { at, since, front, latest, shown_at, idle_since, audience })
             }
             // Until somebody comes or the grace is over, what storage says is still so.
             Status::Leaving { restarted: true, .. } => return self.saved.clone(),
             // Until all have heard it, memory may be lost and the rest be forgotten.
             Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() => return self.saved.clone(),
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
-                let audience = self.telling.clone();
-                Leaving { at, since: at, front: None, latest: None, audience }
+                let audience = self.telling.keys().cloned().collect();
+                Leaving { at, since: at, front: None, latest: None, shown_at: at, idle_since: None, audience }
             }),
             Status::Away | Status::Here => None,
         };

@@ -40,8 +40,8 @@ impl Default for Times {
 pub struct UserPresence {
     pub(crate) me: UserId,
     pub(crate) times: Times,
-    /// When memory began.
-    pub(crate) restored_at: Timestamp,
+    /// What was said before this may have been followed by what was forgotten since.
+    pub(crate) believes_from: Timestamp,
 
     /// Friends and settings as the core last told them. `None`: never asked.
     pub(crate) social: Option<Social>,
@@ -64,6 +64,8 @@ pub struct UserPresence {
     /// The newest visible change. At least the time in milliseconds, so that it grows even when the memory
     /// of it was lost.
     pub(crate) seq: u64,
+    /// The change by which the user last came or left.
+    pub(crate) came_or_left: u64,
     /// It is ahead of the clock by much, which storage does not know.
     pub(crate) leapt: bool,
     /// What friends see while the user is visible.
@@ -82,8 +84,9 @@ pub struct UserPresence {
     pub(crate) seen: BTreeSet<UserId>,
     /// What is known of friends since memory began.
     pub(crate) views: BTreeMap<UserId, View>,
-    /// Friends who have yet to take in the newest visible change.
-    pub(crate) telling: BTreeSet<UserId>,
+    /// Friends who have yet to take in the newest visible change; and whom it concerns, those who want to hear at least
+    /// this much.
+    pub(crate) telling: BTreeMap<UserId, Wants>,
     /// Friends who have yet to say how they appear.
     pub(crate) asking: BTreeSet<UserId>,
     /// Calls under way: one per friend at most.
@@ -198,7 +201,8 @@ impl UserPresence {
             Status::Here | Status::Away => None,
         };
         let ends = self.sockets.values().map(|socket| socket.expires_at.min(self.silent_at(socket)));
-        let retry = self.failed.values().map(|failure| failure.retry_at);
+        let idle = |friend: &UserId| !self.calling.contains_key(friend);
+        let retry = self.failed.iter().filter(|(id, _)| idle(id)).map(|(_, failure)| failure.retry_at);
         leaving.into_iter().chain(ends).chain(retry).chain(self.load_at).min()
     }
 
@@ -343,8 +347,12 @@ impl UserPresence {
 
     fn woken(&mut self, heard: &[(SocketId, Timestamp)], now: Timestamp) {
         for (socket, heard_at) in heard {
-            if let Some(socket) = self.sockets.get_mut(socket) {
-                socket.heard_at = socket.heard_at.max(*heard_at);
+            if let Some(open) = self.sockets.get_mut(socket)
+                && open.heard_at < *heard_at
+            {
+                open.heard_at = *heard_at;
+                // Or else sleep would bring back what was heard before, and an alarm for it.
+                self.touched.insert(*socket);
             }
         }
         self.close_ended(now);
@@ -392,8 +400,9 @@ impl UserPresence {
             self.grow_seq(now);
             self.visible = false;
             self.last_seen_at = Some(last_seen_at);
-            self.telling.extend(audience.into_keys());
-            self.due.extend(self.telling.iter().cloned());
+            self.came_or_left = self.seq;
+            self.telling.extend(audience.into_keys().map(|friend| (friend, Wants::Comings)));
+            self.due.extend(self.telling.keys().cloned());
         }
         self.front = None;
         self.held = false;
@@ -402,7 +411,7 @@ impl UserPresence {
         self.seen.clear();
         let readers = &self.readers;
         self.asking.retain(|friend| readers.iter().any(|reader| reader.waits_for().contains(friend)));
-        self.failed.retain(|friend, _| self.telling.contains(friend));
+        self.failed.retain(|friend, _| self.telling.contains_key(friend));
         self.load_at = None;
         self.save_state = true;
     }
@@ -470,7 +479,10 @@ impl UserPresence {
             let message = ServerMessage::PresenceTimeout { user_id: self.me.clone(), last_seen_at: Some(now) };
             self.send(self.ready_sockets(), message);
         }
-        self.save_state |= visible != was_visible;
+        if visible != was_visible {
+            self.came_or_left = self.seq;
+            self.save_state = true;
+        }
         self.tell(if visible == was_visible { Wants::Pages } else { Wants::Comings });
     }
 
