@@ -21,8 +21,8 @@ pub(crate) struct Call {
     /// The change it tells of; `None` when it only asks.
     tells: Option<u64>,
     wants: Wants,
-    /// The friend spoke meanwhile, so that the answer may be older than what they said.
-    pub heard: bool,
+    /// What the friend said meanwhile that they want: the answer may be older.
+    pub heard: Wants,
 }
 
 /// Calls that did not reach a friend.
@@ -36,14 +36,10 @@ pub(crate) struct Failure {
 impl UserPresence {
     /// Whoever wants to hear at least this much is to take in what changed.
     pub(crate) fn tell(&mut self, at_least: Wants) {
-        if self.news().is_none() {
-            return;
+        let concerned = self.audience.iter().filter(|(_, wants)| **wants >= at_least);
+        for friend in concerned.map(|(friend, _)| friend.clone()).collect::<Vec<_>>() {
+            self.owe(at_least, &friend);
         }
-        for (friend, _) in self.audience.iter().filter(|(_, wants)| **wants >= at_least) {
-            let concerned = self.telling.entry(friend.clone()).or_insert(at_least);
-            *concerned = at_least.min(*concerned);
-        }
-        self.due.extend(self.telling.keys().cloned());
     }
 
     /// Asks these friends how they appear. Somebody waits for it: a friend who was not reached is tried at once.
@@ -89,7 +85,7 @@ impl UserPresence {
         let Some(say) = say(self) else { return };
         let wants = self.wants();
         let tells = (say != PeerSay::Peek).then_some(self.seq);
-        self.calling.extend(peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: false })));
+        self.calling.extend(peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: Wants::Nothing })));
         let message = PeerMessage { from: self.me.clone(), seq: self.seq, sent_at: now, wants, say };
         self.effects.push(Effect::CallPeers { peers, message });
     }
@@ -110,14 +106,14 @@ impl UserPresence {
             *concerned = Wants::Pages;
         }
         match answer {
-            PeerAnswer::Taken { wants } => self.note_wants(&peer, wants, call.heard),
+            PeerAnswer::Taken { wants } => self.note_wants(&peer, wants.max(call.heard)),
             PeerAnswer::Online { seq, presence, wants } => {
-                self.note_wants(&peer, wants, call.heard);
+                self.note_wants(&peer, wants.max(call.heard));
                 self.answered(&peer, call.wants);
                 self.learn_online(&peer, seq, presence);
             }
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
-                self.note_wants(&peer, wants, call.heard);
+                self.note_wants(&peer, wants.max(call.heard));
                 self.answered(&peer, call.wants);
                 self.learn_offline(&peer, seq, last_seen_at);
             }
@@ -126,12 +122,33 @@ impl UserPresence {
                 self.load_social();
             }
         }
+        if let Some(told) = call.tells {
+            self.owe_since(told, &peer);
+        }
         if self.telling.contains_key(&peer) || self.asking.contains(&peer) {
             self.due.insert(peer);
         } else if self.telling.is_empty() && !self.visible {
             // All who were to hear that the user left, or vanished, have heard it.
             self.save_state = true;
         }
+    }
+
+    /// A friend knows of the changes up to this one. Who was not there yet when later ones were told is owed them.
+    fn owe_since(&mut self, known: u64, friend: &UserId) {
+        let concerned = if known < self.came_or_left { Wants::Comings } else { Wants::Pages };
+        if known < self.seq && self.audience.get(friend) >= Some(&concerned) {
+            self.owe(concerned, friend);
+        }
+    }
+
+    /// This friend is to take in the newest change, if they want to hear at least this much.
+    pub(crate) fn owe(&mut self, at_least: Wants, friend: &UserId) {
+        if self.news().is_none() {
+            return;
+        }
+        let concerned = self.telling.entry(friend.clone()).or_insert(at_least);
+        *concerned = at_least.min(*concerned);
+        self.due.insert(friend.clone());
     }
 
     /// A friend said how they appear. Unless they still believe that this user wants to hear less.

@@ -52,9 +52,14 @@ impl UserPresence {
         }
         let asks = matches!(say, PeerSay::Hello { .. } | PeerSay::Peek);
         if let Some(call) = self.calling.get_mut(&from) {
-            call.heard = true;
+            call.heard = call.heard.max(wants);
         }
-        self.note_wants(&from, wants, true);
+        let before = self.audience.get(&from).copied().unwrap_or(Wants::Nothing);
+        self.note_wants(&from, before.max(wants));
+        if before < wants && !asks {
+            // They take for granted that they are told all of it, and were not.
+            self.owe(if before == Wants::Nothing { Wants::Comings } else { Wants::Pages }, &from);
+        }
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
         if !self.views.contains_key(&from) && sent_at < self.believes_from {
             self.ask(&BTreeSet::from([from.clone()]));
@@ -65,7 +70,7 @@ impl UserPresence {
                 }
                 PeerSay::Bye { last_seen_at } => {
                     if self.learn_offline(&from, seq, Some(last_seen_at)) && wants == Wants::Nothing {
-                        self.note_wants(&from, wants, false);
+                        self.note_wants(&from, wants);
                         self.asking.remove(&from);
                         self.stop_waiting_for(&from);
                         self.due.insert(from.clone());
@@ -92,13 +97,12 @@ impl UserPresence {
         }
     }
 
-    /// A friend wants to hear this. `only_raise`: they may have said that they want more since.
-    pub(crate) fn note_wants(&mut self, friend: &UserId, wants: Wants, only_raise: bool) {
+    /// A friend wants to hear this.
+    pub(crate) fn note_wants(&mut self, friend: &UserId, after: Wants) {
         if !self.is_here() {
             return;
         }
         let before = self.audience.get(friend).copied().unwrap_or(Wants::Nothing);
-        let after = if only_raise { before.max(wants) } else { wants };
         if self.telling.get(friend).is_some_and(|concerned| *concerned > after) {
             // Whoever comes, or watches again, asks.
             self.telling.remove(friend);
