@@ -123,7 +123,7 @@ impl UserPresence {
             Some(view) if seq == view.seq => return view.kept_up |= kept_up,
             Some(_) | None => {}
         }
-        let comes = self.is_here() && self.seen.insert(friend.clone());
+        let comes = self.is_here() && (self.seen.insert(friend.clone()) | self.missed.remove(friend));
         self.note |= comes;
         let to = if comes { self.ready_sockets() } else { self.watching_sockets() };
         self.send(to, update_of(friend, seq, &presence));
@@ -135,6 +135,7 @@ impl UserPresence {
         if self.views.get(friend).is_some_and(|view| seq <= view.seq) {
             return false;
         }
+        self.missed.remove(friend);
         if self.seen.remove(friend) {
             self.note = true;
             let message = ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at };
@@ -150,6 +151,7 @@ impl UserPresence {
     pub(crate) fn forget(&mut self, friend: &UserId) {
         self.note |= self.audience.remove(friend).is_some() | self.seen.remove(friend);
         self.views.remove(friend);
+        self.missed.remove(friend);
         self.telling.remove(friend);
         self.asking.remove(friend);
         self.failed.remove(friend);

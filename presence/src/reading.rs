@@ -66,6 +66,8 @@ impl UserPresence {
                     if let Some(open) = self.sockets.get_mut(&socket) {
                         open.ready = true;
                         self.newly_ready.insert(socket);
+                        let unknown = self.seen.iter().filter(|friend| !self.views.contains_key(*friend));
+                        self.missed.extend(unknown.cloned());
                         let snapshot = self.snapshot();
                         self.send(vec![socket], ServerMessage::PresenceSnapshot(snapshot));
                     }

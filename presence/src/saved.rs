@@ -99,7 +99,7 @@ pub struct Note {
 }
 
 /// Who of the friends is there. Each friend is a digit, in the order of their ids: what they want to hear (0 nothing,
-/// 1 coming and going, 2 everything), and 3 more when clients see them online.
+/// 1 coming and going, 2 everything), and 3 more when clients see them online, 6 when some of them do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
     /// The social version that the list of friends is of.
@@ -149,6 +149,7 @@ impl UserPresence {
             held: false,
             audience: BTreeMap::new(),
             seen: BTreeSet::new(),
+            missed: BTreeSet::new(),
             views: BTreeMap::new(),
             telling: BTreeMap::new(),
             asking: BTreeSet::new(),
@@ -199,9 +200,10 @@ impl UserPresence {
         self.held = self.visible == self.invisible;
         self.load_at = self.behind.map(|_| now);
         match self.read_roll(&note.roll) {
-            Some((audience, seen)) => (self.audience, self.seen) = (audience, seen),
+            Some((audience, seen, missed)) => (self.audience, self.seen, self.missed) = (audience, seen, missed),
             // Too many is only dear.
             None => {
+                self.missed = self.friends.clone();
                 self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
                 self.seen = self.friends.clone();
             }
@@ -293,17 +295,23 @@ impl UserPresence {
                 Some(Wants::Comings) => 1,
                 Some(Wants::Pages) => 2,
             };
-            char::from(b'0' + wants + if self.seen.contains(id) { 3 } else { 0 })
+            let seen = match (self.seen.contains(id), self.missed.contains(id)) {
+                (false, _) => 0,
+                (true, false) => 3,
+                (true, true) => 6,
+            };
+            char::from(b'0' + wants + seen)
         };
         Roll { version, digits: self.friends.iter().map(digit).collect() }
     }
 
     /// `None`: the list of friends is another one by now.
-    fn read_roll(&self, roll: &Roll) -> Option<(BTreeMap<UserId, Wants>, BTreeSet<UserId>)> {
+    #[expect(clippy::type_complexity, reason = "who wants what, who is seen, who is seen by some")]
+    fn read_roll(&self, roll: &Roll) -> Option<(BTreeMap<UserId, Wants>, BTreeSet<UserId>, BTreeSet<UserId>)> {
         if Some(roll.version) != self.social_version() || roll.digits.len() != self.friends.len() {
             return None;
         }
-        let (mut audience, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        let (mut audience, mut seen, mut missed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         for (id, digit) in self.friends.iter().zip(roll.digits.bytes()) {
             let number = digit.checked_sub(b'0')?;
             match number % 3 {
@@ -314,8 +322,11 @@ impl UserPresence {
             if number >= 3 {
                 seen.insert(id.clone());
             }
+            if number >= 6 {
+                missed.insert(id.clone());
+            }
         }
-        Some((audience, seen))
+        Some((audience, seen, missed))
     }
 
     /// What storage is to hold.

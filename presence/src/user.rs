@@ -82,6 +82,8 @@ pub struct UserPresence {
     pub(crate) audience: BTreeMap<UserId, Wants>,
     /// Friends whom this user's clients see online.
     pub(crate) seen: BTreeSet<UserId>,
+    /// Those of them whom a client sees offline, for want of their answer when it got its snapshot.
+    pub(crate) missed: BTreeSet<UserId>,
     /// What is known of friends since memory began.
     pub(crate) views: BTreeMap<UserId, View>,
     /// Friends who have yet to take in the newest visible change; and whom it concerns, those who want to hear at least
@@ -409,6 +411,7 @@ impl UserPresence {
         self.shown = Shown::nothing(now);
         self.views.clear();
         self.seen.clear();
+        self.missed.clear();
         let readers = &self.readers;
         self.asking.retain(|friend| readers.iter().any(|reader| reader.waits_for().contains(friend)));
         self.failed.retain(|friend, _| self.telling.contains_key(friend));
