@@ -56,7 +56,7 @@ impl UserPresence {
         }
         let before = self.audience.get(&from).copied().unwrap_or(Wants::Nothing);
         self.note_wants(&from, before.max(wants));
-        if before < wants && !asks {
+        if before < wants && !asks && self.visible {
             // They take for granted that they are told all of it, and were not.
             self.owe(if before == Wants::Nothing { Wants::Comings } else { Wants::Pages }, &from);
         }
