@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use shared::{
     api::UserInfo,
     ids::{SocketId, UserId},
+    internal::Presence,
     wire::{PageView, PresenceSnapshot, ServerMessage, UserPresence as Shown},
 };
 
@@ -103,13 +104,22 @@ impl UserPresence {
         }
     }
 
-    /// How the user or a friend appears. A friend who could not be asked appears offline.
+    /// How the user or a friend appears. A friend who could not be asked appears offline, or on a hidden page if they
+    /// were online before memory was lost.
     fn shown(&self, id: &UserId) -> Shown {
         let offline = |last_seen_at| ViewState::Offline { last_seen_at };
         let state = if *id == self.me {
             if self.visible { ViewState::Online(self.presence()) } else { offline(self.last_seen_at) }
         } else {
-            self.views.get(id).map_or_else(|| offline(None), |View { state, .. }| state.clone())
+            match self.views.get(id) {
+                Some(View { state, .. }) => state.clone(),
+                // As all of the user's clients see them, until more is known.
+                None if self.seen.contains(id) => {
+                    let at = self.shown.at;
+                    ViewState::Online(Presence { at, page: None, latest: None, idle_since: None })
+                }
+                None => offline(None),
+            }
         };
         let user_id = id.clone();
         match state {
