@@ -14,7 +14,10 @@ use shared::{
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
-use crate::error::{Error, Result};
+use crate::{
+    default_domains::read_entry,
+    error::{Error, Result},
+};
 
 /// What lists show of a user.
 pub struct SummaryRow {
@@ -138,7 +141,7 @@ impl StoredPolicy {
     pub fn policy(&self) -> SharePolicy {
         // The database holds the two spellings only.
         let mode = if self.share_mode == "default_all" { ShareMode::DefaultAll } else { ShareMode::DefaultNone };
-        let domains = |texts: &[String]| texts.iter().filter_map(|text| Domain::parse_entry(text).ok()).collect();
+        let domains = |texts: &[String]| texts.iter().filter_map(|text| read_entry(text)).collect();
         SharePolicy { mode, allow: domains(&self.domain_allow_array), deny: domains(&self.domain_deny_array) }
     }
 }
