@@ -76,6 +76,7 @@ pub struct Core {
 /// Measures, prints the table and writes the JSON.
 pub async fn run(bench: Bench) -> Result<()> {
     let Bench::Core(core) = bench;
+    // What is missing is better known before the builds than after them.
     let pgbench = Pgbench::find().await?;
     load::ensure_wrk().await?;
     let crowd = if core.large { crowd::LARGE } else { crowd::ORDINARY };
