@@ -121,7 +121,7 @@ insert into circles (user_id) select user_id from users;
 update circles c set friends = mine.friends
 from (
     select f.user_id, sort(array_agg(other.number)) as friends
-    from friends f join circles other on other.user_id = f.friend_id
+    from friends f join users other on other.user_id = f.friend_id
     group by f.user_id
 ) mine
 where mine.user_id = c.user_id;

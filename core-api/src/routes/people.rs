@@ -182,6 +182,7 @@ pub async fn friends(
 ) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         RelatedRow,
+        // Which friends come first is decided with what their index holds; the rest is read of those alone.
         r#"select u.user_id as "user_id!", u.first_name as "first_name!", u.last_name as "last_name!",
             u.description as "description!", u.profile_image_uploaded_at, u.profile_image_extension,
             (select f.accepted_at is not null from friendships f
@@ -190,14 +191,21 @@ pub async fn friends(
             ) as accepted,
             null::bigint as mutual_friend_count
         from (
-            select u.* from friends f join users u on u.user_id = f.friend_id
-            where f.user_id = $1
-                and not exists (select from hidden h where h.user_id = $2 and h.hidden_id in ($1, u.user_id))
-                and exists (select from users me where me.user_id = $2)
-            order by u.first_name, u.last_name, u.user_id
+            select number, first_name, last_name from users
+            where number = any((
+                select theirs.friends - array(
+                    select other.number from hidden h join users other on other.user_id = h.hidden_id
+                    where h.user_id = $2
+                )
+                from circles theirs
+                where theirs.user_id = $1
+                    and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)
+                    and exists (select from users me where me.user_id = $2)
+            )::integer[])
+            order by first_name, last_name, number
             limit $3 offset $4
-        ) u
-        order by u.first_name, u.last_name, u.user_id"#,
+        ) page join users u using (number)
+        order by page.first_name, page.last_name, number"#,
         user_id.as_str(),
         caller.user_id.as_str(),
         paging.limit_or_default(),

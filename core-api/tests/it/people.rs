@@ -123,7 +123,7 @@ async fn friends_in_common_are_counted_right_through_every_change(pool: PgPool) 
         }
         let wrong: i64 = sqlx::query_scalar(
             "select count(*) from circles c where friends <> coalesce((
-                select sort(array_agg(o.number)) from friends f join circles o on o.user_id = f.friend_id
+                select sort(array_agg(o.number)) from friends f join users o on o.user_id = f.friend_id
                 where f.user_id = c.user_id), '{}')",
         )
         .fetch_one(&world.pool)
