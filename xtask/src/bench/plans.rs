@@ -37,8 +37,10 @@ pub async fn write(url: &str, crowd: Crowd) -> Result<()> {
             let name = format!("statement_{place}");
             run(&format!("prepare {name} as {}", kept.query), &mut transaction).await?;
             let explain = format!("explain (analyze, buffers) execute {name}({})", kept.arguments(&values)?);
-            // The first run reads what is not in memory yet.
+            // The first run reads what is not in memory yet, and what it writes is taken back.
+            run("savepoint before", &mut transaction).await?;
             run(&explain, &mut transaction).await?;
+            run("rollback to before", &mut transaction).await?;
             let plan: Vec<String> =
                 sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *transaction).await.context("no plan")?;
             let _ = write!(text, "\n{}\n\n{}\n", kept.query, plan.join("\n"));
