@@ -1,7 +1,7 @@
 //! Finding users by what they are called or by their e-mail address: `/users/search/…`, `/friendship/search/…`.
 //!
-//! A search among everybody takes a bounded number of users from an index, besides every acquaintance who matches,
-//! and ranks those. So it costs the same whether a text fits ten users or a million.
+//! A search among everybody takes a bounded number of users from indexes, those longest registered first, besides
+//! every acquaintance who matches, and ranks those. So it costs the same whether a text fits ten users or a million.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -85,11 +85,13 @@ impl SearchText {
 }
 
 /// The query behind both searches. `$text` is what is searched, `$open` whether a part of it finds its owner; the
-/// whole of it finds anybody. An index has `$text` where `$open`, and one has all of it.
+/// whole of it finds anybody. Four indexes have `$text` where `$open`, for ever more users by their numbers, and one
+/// has all of it.
 ///
 /// Kept apart in it is what matches (`matching`), so that the bound on its number is not a reason to look for it
-/// in the whole table. Acquaintances are looked through one by one only when others may have crowded them out, or
-/// when a short text is looked for inside their names too.
+/// in the whole table; of the four indexes, those are asked that it takes to reach the bound. Acquaintances are looked
+/// through one by one only when others may have crowded them out, or when a short text is looked for inside their names
+/// too.
 macro_rules! ranked {
     ($text:literal, $open:literal, $caller:expr, $search:expr, $paging:expr) => {
         sqlx::query_as!(
@@ -99,7 +101,37 @@ macro_rules! ranked {
                     profile_image_extension, "#
                 + $text
                 + r#" as text
-                from users where "#
+                from users where number < 16384 and "#
+                + $open
+                + " and "
+                + $text
+                + r#" like lower($2)
+                union all
+                select user_id, first_name, last_name, description, profile_image_uploaded_at,
+                    profile_image_extension, "#
+                + $text
+                + r#" as text
+                from users where number >= 16384 and number < 131072 and "#
+                + $open
+                + " and "
+                + $text
+                + r#" like lower($2)
+                union all
+                select user_id, first_name, last_name, description, profile_image_uploaded_at,
+                    profile_image_extension, "#
+                + $text
+                + r#" as text
+                from users where number >= 131072 and number < 1048576 and "#
+                + $open
+                + " and "
+                + $text
+                + r#" like lower($2)
+                union all
+                select user_id, first_name, last_name, description, profile_image_uploaded_at,
+                    profile_image_extension, "#
+                + $text
+                + r#" as text
+                from users where number >= 1048576 and "#
                 + $open
                 + " and "
                 + $text
