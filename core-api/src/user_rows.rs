@@ -139,11 +139,22 @@ impl StoredPolicy {
     /// The settings from columns. Entries that are no longer names of public sites, because the public suffix
     /// list has changed since, are left out: no page can have such a domain any more.
     pub fn policy(&self) -> SharePolicy {
-        // The database holds the two spellings only.
-        let mode = if self.share_mode == "default_all" { ShareMode::DefaultAll } else { ShareMode::DefaultNone };
-        let domains = |texts: &[String]| texts.iter().filter_map(|text| read_entry(text)).collect();
-        SharePolicy { mode, allow: domains(&self.domain_allow_array), deny: domains(&self.domain_deny_array) }
+        SharePolicy {
+            mode: stored_mode(&self.share_mode),
+            allow: stored_domains(&self.domain_allow_array),
+            deny: stored_domains(&self.domain_deny_array),
+        }
     }
+}
+
+fn stored_mode(text: &str) -> ShareMode {
+    // The database holds the two spellings only.
+    if text == "default_all" { ShareMode::DefaultAll } else { ShareMode::DefaultNone }
+}
+
+/// In the order in which they are stored, which is that of a set.
+fn stored_domains<C: FromIterator<Domain>>(texts: &[String]) -> C {
+    texts.iter().filter_map(|text| read_entry(text)).collect()
 }
 
 /// A whole account.
@@ -195,12 +206,6 @@ impl UserRow {
     ///
     /// As [`stored_id`].
     pub fn private(self) -> Result<UserPrivate> {
-        let stored = StoredPolicy {
-            share_mode: self.share_mode,
-            domain_allow_array: self.domain_allow_array,
-            domain_deny_array: self.domain_deny_array,
-        };
-        let policy = stored.policy();
         let summary = SummaryRow {
             user_id: self.user_id,
             first_name: self.first_name,
@@ -225,9 +230,9 @@ impl UserRow {
             school_public: self.school_public,
             work_public: self.work_public,
             location_public: self.location_public,
-            share_mode: policy.mode,
-            domain_allow_array: policy.allow.into_iter().collect(),
-            domain_deny_array: policy.deny.into_iter().collect(),
+            share_mode: stored_mode(&self.share_mode),
+            domain_allow_array: stored_domains(&self.domain_allow_array),
+            domain_deny_array: stored_domains(&self.domain_deny_array),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::limits::USER_ID_CHARS_MAX;
 /// Who somebody is: the token's `cognito:username`, opaque text of 1 to 128 characters, such as a UUID or
 /// `google_1174…`. It names the user's object, so two spellings are two users.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(
     feature = "openapi",

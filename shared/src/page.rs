@@ -59,7 +59,7 @@ impl Page {
 /// the registrable domain (one label below a public suffix), or a suffix whose owner hands out names below
 /// it (`github.io`), which then stands for all of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 253, examples("example.com")))]
 pub struct Domain(String);
