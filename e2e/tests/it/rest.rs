@@ -124,6 +124,34 @@ async fn method_path_query_body_status_and_headers_come_through_unchanged() -> R
 }
 
 #[tokio::test]
+async fn the_document_and_the_page_that_shows_it_come_through_whole() -> Result<()> {
+    let site = Site::of_tests()?;
+    let document: Value = site.request(Method::GET, "/openapi.json").send().await?.json().await?;
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", document["openapi"]);
+    assert!(document["paths"]["/users/me"]["get"].is_object());
+
+    let page = site.request(Method::GET, "/docs").send().await?.error_for_status()?;
+    let address = page.url().clone();
+    let page = page.text().await?;
+    let parts: Vec<&str> =
+        page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")).collect();
+    assert!(parts.len() >= 3, "what the page is made of: {parts:?}");
+    for part in parts {
+        let path = address.join(part)?.path().to_owned();
+        let through = said(site.request(Method::GET, &path)).await?;
+        assert_eq!(through.0, StatusCode::OK, "{path}");
+        assert!(!through.2.is_empty(), "{path}");
+        assert_eq!(through, said(site.core_request(Method::GET, &path)).await?, "{path}");
+        // Where the page finds the document, as a browser resolves it.
+        if part.ends_with("swagger-initializer.js") {
+            assert!(through.2.contains("../openapi.json"), "{}", through.2);
+            assert_eq!(address.join("../openapi.json")?.path(), "/openapi.json");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_id_of_any_characters_reaches_edge_and_core_alike() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
