@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use shared::{
     api::UserInfo,
     ids::{SocketId, UserId},
-    internal::Presence,
     wire::{PageView, PresenceSnapshot, ServerMessage, UserPresence as Shown},
 };
 
@@ -104,22 +103,13 @@ impl UserPresence {
         }
     }
 
-    /// How the user or a friend appears. A friend who could not be asked appears offline, or on a hidden page if they
-    /// were online before memory was lost.
+    /// How the user or a friend appears. A friend who could not be asked appears offline.
     fn shown(&self, id: &UserId) -> Shown {
         let offline = |last_seen_at| ViewState::Offline { last_seen_at };
         let state = if *id == self.me {
             if self.visible { ViewState::Online(self.presence()) } else { offline(self.last_seen_at) }
         } else {
-            match self.views.get(id) {
-                Some(View { state, .. }) => state.clone(),
-                // As all of the user's clients see them, until more is known.
-                None if self.seen.contains(id) => {
-                    let at = self.shown.at;
-                    ViewState::Online(Presence { at, page: None, latest: None, idle_since: None })
-                }
-                None => offline(None),
-            }
+            self.views.get(id).map_or_else(|| offline(None), |View { state, .. }| state.clone())
         };
         let user_id = id.clone();
         match state {
