@@ -93,37 +93,32 @@ impl UserPresence {
     /// What came of a call. An answer may be overtaken by a later message of the same friend's.
     pub(crate) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer) {
         let Some(call) = self.calling.remove(&peer) else { return };
-        self.failed.remove(&peer);
+        // Sockets carry that something failed.
+        self.note |= self.failed.remove(&peer).is_some();
         if !self.friends.contains(&peer) {
             return;
         }
-        if call.tells == Some(self.seq) {
-            self.telling.remove(&peer);
-        } else if call.tells >= Some(self.came_or_left)
-            && let Some(concerned) = self.telling.get_mut(&peer)
-        {
-            // They know that the user is there: what came since are pages.
-            *concerned = Wants::Pages;
-        }
         match answer {
-            PeerAnswer::Taken { wants } => self.note_wants(&peer, wants.max(call.heard)),
+            // They have learned of the friendship meanwhile, and took nothing in before.
+            PeerAnswer::NotFriends if call.heard > Wants::Nothing => {
+                self.due.insert(peer);
+                return;
+            }
+            PeerAnswer::NotFriends => {
+                self.forget(&peer);
+                return self.load_social();
+            }
+            PeerAnswer::Taken { wants } => self.took_in(&peer, call, wants),
             PeerAnswer::Online { seq, presence, wants } => {
-                self.note_wants(&peer, wants.max(call.heard));
+                self.took_in(&peer, call, wants);
                 self.answered(&peer, call.wants);
                 self.learn_online(&peer, seq, presence);
             }
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
-                self.note_wants(&peer, wants.max(call.heard));
+                self.took_in(&peer, call, wants);
                 self.answered(&peer, call.wants);
                 self.learn_offline(&peer, seq, last_seen_at);
             }
-            PeerAnswer::NotFriends => {
-                self.forget(&peer);
-                self.load_social();
-            }
-        }
-        if let Some(told) = call.tells {
-            self.owe_since(told, &peer);
         }
         if self.telling.contains_key(&peer) || self.asking.contains(&peer) {
             self.due.insert(peer);
@@ -133,11 +128,16 @@ impl UserPresence {
         }
     }
 
-    /// A friend knows of the changes up to this one. Who was not there yet when later ones were told is owed them.
-    fn owe_since(&mut self, known: u64, friend: &UserId) {
-        let concerned = if known < self.came_or_left { Wants::Comings } else { Wants::Pages };
-        if known < self.seq && self.audience.get(friend) >= Some(&concerned) {
-            self.owe(concerned, friend);
+    /// A friend has taken in what a call told, and wants to hear this.
+    fn took_in(&mut self, peer: &UserId, call: Call, wants: Wants) {
+        self.note_wants(peer, wants.max(call.heard));
+        let Some(told) = call.tells else { return };
+        self.telling.remove(peer);
+        // They are owed what came since, even if nobody knew yet that they are there.
+        let concerned = if told < self.came_or_left { Wants::Comings } else { Wants::Pages };
+        let hears = !self.is_here() || self.audience.get(peer) >= Some(&concerned);
+        if told < self.seq && hears {
+            self.owe(concerned, peer);
         }
     }
 

@@ -43,6 +43,8 @@ impl UserPresence {
     /// Takes over friends and settings, and lets everybody concerned see the difference.
     fn adopt(&mut self, social: Social, now: Timestamp) {
         if self.social.as_ref() != Some(&social) {
+            // What sockets carry about friends goes by the list of one version.
+            self.note = true;
             self.effects.push(Effect::Save(Save::Social(social.clone())));
         }
         let friends = social.friends.iter().map(|friend| friend.user_id.clone()).collect();
@@ -55,8 +57,6 @@ impl UserPresence {
         if self.is_here() {
             self.ask(&self.friends.difference(&before).cloned().collect());
         }
-        // What sockets carry about friends goes by their order in the list.
-        self.note |= before != self.friends;
     }
 
     /// Changes the core reports. They come at least once and in any order.

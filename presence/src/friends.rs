@@ -69,6 +69,10 @@ impl UserPresence {
                     self.learn_online(&from, seq, presence);
                 }
                 PeerSay::Bye { last_seen_at } => {
+                    if !self.views.contains_key(&from) {
+                        // Memory may have been lost between keeping that they left and showing it.
+                        self.note |= self.seen.insert(from.clone());
+                    }
                     if self.learn_offline(&from, seq, Some(last_seen_at)) && wants == Wants::Nothing {
                         self.note_wants(&from, wants);
                         self.asking.remove(&from);

@@ -16,7 +16,7 @@ use shared::{
 use crate::{
     event::Effect,
     pace::{Lately, Pace},
-    user::{Shown, Socket, Status, Times, UserPresence},
+    user::{Haste, Shown, Socket, Status, Times, UserPresence},
 };
 
 /// All that is kept in storage for a user.
@@ -168,13 +168,14 @@ impl UserPresence {
         };
         match (note, state.leaving) {
             (Some(note), _) => user.restore_here(note, now),
-            (None, Some(leaving)) => user.restore_leaving(leaving, now),
-            (None, None) if state.online && state.invisible => {
-                // The user vanished, and not all friends have heard it.
+            // The user vanished, and not all friends have heard it.
+            (None, leaving) if state.online && state.invisible => {
                 user.leap(now);
-                user.telling = user.friends.iter().map(|id| (id.clone(), Wants::Comings)).collect();
-                user.due = user.friends.clone();
+                let told = leaving.map_or_else(|| user.friends.clone(), |leaving| leaving.audience);
+                user.telling = told.intersection(&user.friends).map(|id| (id.clone(), Wants::Comings)).collect();
+                user.due = user.telling.keys().cloned().collect();
             }
+            (None, Some(leaving)) => user.restore_leaving(leaving, now),
             (None, None) if state.online => {
                 // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
                 user.leap(now);
@@ -197,7 +198,6 @@ impl UserPresence {
         self.bring_to_front();
         // Storage and sockets may have been given different things when memory was lost in between.
         self.save_state = true;
-        self.held = self.visible == self.invisible;
         self.load_at = self.behind.map(|_| now);
         match self.read_roll(&note.roll) {
             Some((audience, seen, missed)) => (self.audience, self.seen, self.missed) = (audience, seen, missed),
@@ -225,6 +225,9 @@ impl UserPresence {
             self.believes_from = now.plus_ms(PEER_LATE_MS);
             self.tell(Wants::Comings);
             self.ask(&self.audience.keys().cloned().collect());
+        }
+        if self.visible == self.invisible {
+            self.settle(Haste::Urgent, now);
         }
         for socket in self.sockets.iter().filter(|(_, open)| !open.ready).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.show_all(socket);
