@@ -56,10 +56,6 @@ impl UserPresence {
         }
         let before = self.audience.get(&from).copied().unwrap_or(Wants::Nothing);
         self.note_wants(&from, before.max(wants));
-        if before < wants && !asks && self.visible {
-            // They take for granted that they are told all of it, and were not.
-            self.owe(if before == Wants::Nothing { Wants::Comings } else { Wants::Pages }, &from);
-        }
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
         if !self.views.contains_key(&from) && sent_at < self.believes_from {
             self.ask(&BTreeSet::from([from.clone()]));
@@ -140,7 +136,9 @@ impl UserPresence {
             return false;
         }
         self.missed.remove(friend);
-        if self.seen.remove(friend) {
+        let unknown = !self.views.contains_key(friend);
+        // Lost in the midst of something, memory may have kept that they left before it showed it.
+        if self.seen.remove(friend) || (unknown && self.unsure) {
             self.note = true;
             let message = ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at };
             self.send(self.ready_sockets(), message);

@@ -127,6 +127,7 @@ impl UserPresence {
         let mut user = Self {
             me,
             times,
+            unsure: false,
             // What came by the way has slept longer than any message is on its way, but for those that failed.
             believes_from: now.plus_ms(-PEER_LATE_MS),
             social,
@@ -223,6 +224,7 @@ impl UserPresence {
         if note.untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
             // Nor is anything believed that was on its way then, by whatever clock.
             self.believes_from = now.plus_ms(PEER_LATE_MS);
+            self.unsure = true;
             self.tell(Wants::Comings);
             self.ask(&self.audience.keys().cloned().collect());
         }

@@ -40,6 +40,8 @@ impl Default for Times {
 pub struct UserPresence {
     pub(crate) me: UserId,
     pub(crate) times: Times,
+    /// Memory was lost in the midst of something.
+    pub(crate) unsure: bool,
     /// What was said before this may have been followed by what was forgotten since.
     pub(crate) believes_from: Timestamp,
 
