@@ -23,6 +23,8 @@ pub(crate) struct Call {
     wants: Wants,
     /// What the friend said meanwhile that they want: the answer may be older.
     pub heard: Wants,
+    /// They said something meanwhile that was not believed, and that the answer may be older than.
+    pub doubted: bool,
 }
 
 /// Calls that did not reach a friend.
@@ -85,7 +87,9 @@ impl UserPresence {
         let Some(say) = say(self) else { return };
         let wants = self.wants();
         let tells = (say != PeerSay::Peek).then_some(self.seq);
-        self.calling.extend(peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: Wants::Nothing })));
+        self.calling.extend(
+            peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: Wants::Nothing, doubted: false })),
+        );
         let message = PeerMessage { from: self.me.clone(), seq: self.seq, sent_at: now, wants, say };
         self.effects.push(Effect::CallPeers { peers, message });
     }
@@ -111,12 +115,12 @@ impl UserPresence {
             PeerAnswer::Taken { wants } => self.took_in(&peer, call, wants),
             PeerAnswer::Online { seq, presence, wants } => {
                 self.took_in(&peer, call, wants);
-                self.answered(&peer, call.wants);
+                self.answered(&peer, call);
                 self.learn_online(&peer, seq, presence);
             }
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
                 self.took_in(&peer, call, wants);
-                self.answered(&peer, call.wants);
+                self.answered(&peer, call);
                 self.learn_offline(&peer, seq, last_seen_at);
             }
         }
@@ -151,9 +155,10 @@ impl UserPresence {
         self.due.insert(friend.clone());
     }
 
-    /// A friend said how they appear. Unless they still believe that this user wants to hear less.
-    fn answered(&mut self, peer: &UserId, told_wants: Wants) {
-        if told_wants >= self.wants() {
+    /// A friend said how they appear. They are asked again if that may be old, or if they still believe that this user
+    /// wants to hear less.
+    fn answered(&mut self, peer: &UserId, call: Call) {
+        if call.wants >= self.wants() && !call.doubted {
             self.asking.remove(peer);
             self.stop_waiting_for(peer);
         }

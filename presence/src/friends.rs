@@ -59,6 +59,9 @@ impl UserPresence {
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
         if !self.views.contains_key(&from) && sent_at < self.believes_from {
             self.ask(&BTreeSet::from([from.clone()]));
+            if let Some(call) = self.calling.get_mut(&from) {
+                call.doubted = true;
+            }
         } else {
             match say {
                 PeerSay::Hello { presence } | PeerSay::Presence { presence } => {
