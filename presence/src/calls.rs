@@ -124,12 +124,9 @@ impl UserPresence {
                 self.learn_offline(&peer, seq, last_seen_at);
             }
         }
-        if self.telling.contains_key(&peer) || self.asking.contains(&peer) {
-            self.due.insert(peer);
-        } else if self.telling.is_empty() && !self.visible {
-            // All who were to hear that the user left, or vanished, have heard it.
-            self.save_state = true;
-        }
+        // All who were to hear that the user left, or vanished, may have heard it now.
+        self.save_state |= self.telling.is_empty() && !self.visible;
+        self.due.insert(peer);
     }
 
     /// A friend has taken in what a call told, and wants to hear this.

@@ -180,6 +180,7 @@ impl UserPresence {
             (None, None) if state.online => {
                 // Friends may have heard of changes that nobody remembers, told by a clock ahead of this one.
                 user.leap(now);
+                user.believes_from = now.plus_ms(PEER_LATE_MS);
                 let grace_ms = times.grace_ms.min(RESTART_GRACE_MS_MAX);
                 user.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: true };
                 user.visible = true;

@@ -278,6 +278,7 @@ impl UserPresence {
                 // Every friend is to hear of it, even one who was asked a moment ago. Who has yet to hear of the user's
                 // going hears of their coming instead.
                 self.views.clear();
+                self.believes_from = now;
             }
         }
         let opened = Socket {
