@@ -58,8 +58,8 @@ pub struct Leaving {
     pub latest: Option<Page>,
     pub shown_at: Timestamp,
     pub idle_since: Option<Timestamp>,
-    /// The friends who see it.
-    pub audience: BTreeSet<UserId>,
+    /// The friends who see it, and what they want to hear.
+    pub audience: BTreeMap<UserId, Wants>,
 }
 
 /// What each socket carries through hibernation. What it does not carry of the user, another one does.
@@ -172,7 +172,8 @@ impl UserPresence {
             // The user vanished, and not all friends have heard it.
             (None, leaving) if state.online && state.invisible => {
                 user.leap(now);
-                let told = leaving.map_or_else(|| user.friends.clone(), |leaving| leaving.audience);
+                let told =
+                    leaving.map_or_else(|| user.friends.clone(), |leaving| leaving.audience.into_keys().collect());
                 user.telling = told.intersection(&user.friends).map(|id| (id.clone(), Wants::Comings)).collect();
                 user.due = user.telling.keys().cloned().collect();
             }
@@ -243,7 +244,7 @@ impl UserPresence {
         self.visible = true;
         self.front = front;
         self.shown = Shown { at: shown_at, page: self.visible_page(), latest, idle_since };
-        self.audience = audience.into_iter().map(|id| (id, Wants::Pages)).collect();
+        self.audience = audience;
         self.audience.retain(|id, _| self.friends.contains(id));
         if at <= now {
             // Friends may have been told that the user left, by a clock ahead of this one.
@@ -256,6 +257,7 @@ impl UserPresence {
         self.grow_seq(now);
         self.seq = self.seq.saturating_add(RESTART_SEQ_STEP);
         self.leapt = true;
+        self.save_state = true;
     }
 
     /// What a socket is to carry. `with_ready`: or else its snapshot is on the way.
@@ -340,16 +342,19 @@ impl UserPresence {
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
                 let (front, latest) = (self.front.clone(), self.shown.latest.clone());
-                let audience = self.audience.keys().chain(self.telling.keys()).cloned().collect();
+                let owed = self.telling.iter().chain(&self.audience);
+                let audience = owed.map(|(id, wants)| (id.clone(), *wants)).collect();
                 let Shown { at: shown_at, idle_since, .. } = self.shown;
                 Some(Leaving { at, since, front, latest, shown_at, idle_since, audience })
             }
             // Until somebody comes or the grace is over, what storage says is still so.
-            Status::Leaving { restarted: true, .. } => return self.saved.clone(),
+            Status::Leaving { restarted: true, .. } => return SavedState { seq: self.seq, ..self.saved.clone() },
             // Until all have heard it, memory may be lost and the rest be forgotten.
-            Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() => return self.saved.clone(),
+            Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() => {
+                return SavedState { seq: self.seq, ..self.saved.clone() };
+            }
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
-                let audience = self.telling.keys().cloned().collect();
+                let audience = self.telling.clone();
                 Leaving { at, since: at, front: None, latest: None, shown_at: at, idle_since: None, audience }
             }),
             Status::Away | Status::Here => None,
