@@ -1,0 +1,338 @@
+//! The rules, one function each, and what has to be remembered to judge by them.
+//!
+//! What an object may do is judged by what it has been told, not by what is true elsewhere by now: so whatever was in
+//! flight when a friendship ended, or a page was hidden, is excused exactly, and nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use shared::{
+    internal::{Change, CoreEvent, Presence, Social},
+    share_policy::SharePolicy,
+    time::Timestamp,
+    wire::{PageView, PresenceUpdate},
+};
+
+use crate::{
+    core::who_is,
+    plan::{Clock, Ms, Who},
+};
+
+/// What is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Nothing of a page that its owner's settings hide leaves the owner's object.
+    HiddenStaysHidden,
+    /// Nobody but a friend is told anything, and nothing of anybody but a friend is shown.
+    StrangersGetNothing,
+    /// An invisible user does nothing that an offline one would not.
+    InvisibleIsOffline,
+    /// Nobody is shown online for longer than the time-out and ten seconds after their last sign of life.
+    NoGhost,
+    /// No client sees an older state of anybody after a newer one.
+    SeqNeverGoesBack,
+    /// One `seq` of a user's is one state, and nothing is shown that its owner did not tell.
+    OneSeqOneState,
+    /// Before its snapshot a socket hears nothing of presence.
+    SnapshotComesFirst,
+    /// Whoever asks is answered in time, if only with what is known.
+    EveryReaderIsAnswered,
+    /// When all is quiet, everybody sees what is true.
+    QuietShowsTheTruth,
+    /// A page change goes to friends who watch, to each once.
+    RequestsPerPageChange,
+    /// Nothing is written for a page change.
+    NoRowForAPageChange,
+    /// Whoever rests has nothing pending, and is woken by nothing but the time-out's alarm.
+    NoTimerInAnIdleObject,
+    /// A user's shell and engine agree: one answer to one question, no more sockets than allowed.
+    OneAnswer,
+}
+
+/// A promise broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub rule: Rule,
+    pub at: Ms,
+    /// Those concerned.
+    pub who: Vec<Who>,
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who: Vec<String> = self.who.iter().map(|who| format!("u{who}")).collect();
+        write!(f, "{:?} at {} ({}): {}", self.rule, Clock(self.at), who.join(", "), self.detail)
+    }
+}
+
+/// What a rule says: nothing, or what is wrong.
+pub type Verdict = Result<(), (Rule, String)>;
+
+/// What one object has been told of its user's friends and settings, and has taken in.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    social_version: u64,
+    friends: BTreeSet<Who>,
+    accepted: BTreeMap<Who, u64>,
+    removed: BTreeMap<Who, u64>,
+    settings_version: u64,
+    /// The client's last word on it.
+    pub invisible: bool,
+    /// When an invisible user was last seen, as the first said of it.
+    last_seen_at: Option<Option<Timestamp>>,
+}
+
+impl Told {
+    /// The core's whole answer.
+    pub fn social(&mut self, social: &Social) {
+        if social.version >= self.social_version {
+            self.social_version = social.version;
+            self.friends = social.friends.iter().map(|friend| who_is(&friend.user_id)).collect();
+            self.settings_version = self.settings_version.max(social.version);
+        }
+    }
+
+    /// Events of the core's.
+    pub fn events(&mut self, events: &[CoreEvent]) {
+        if self.social_version == 0 {
+            // Nothing is kept of this user yet: their object asks the core before it does anything.
+            return;
+        }
+        for CoreEvent { version, change, .. } in events {
+            match change {
+                Change::FriendAccepted { user } => raise(&mut self.accepted, who_is(&user.user_id), *version),
+                Change::FriendRemoved { user_id } => raise(&mut self.removed, who_is(user_id), *version),
+                Change::SettingsUpdated { .. } => self.settings_version = self.settings_version.max(*version),
+                Change::UserDeleted {} => *self = Self::default(),
+                Change::FriendRequested { .. }
+                | Change::FriendRequestRemoved { .. }
+                | Change::ShareReceived { .. }
+                | Change::ShareRead { .. } => {}
+            }
+        }
+    }
+
+    /// Whether, by all that it was told, the object may take this one for a friend.
+    pub fn may_be_friends(&self, other: Who) -> bool {
+        let of = |map: &BTreeMap<Who, u64>| map.get(&other).copied().unwrap_or_default();
+        let (listed, unlisted) =
+            if self.friends.contains(&other) { (self.social_version, 0) } else { (0, self.social_version) };
+        of(&self.accepted).max(listed) > of(&self.removed).max(unlisted)
+    }
+
+    /// Whether anything was ever told.
+    pub fn is_known(&self) -> bool {
+        self.social_version > 0
+    }
+
+    pub fn set_invisible(&mut self, invisible: bool) {
+        if invisible != self.invisible {
+            self.invisible = invisible;
+            self.last_seen_at = None;
+        }
+    }
+}
+
+fn raise(map: &mut BTreeMap<Who, u64>, who: Who, version: u64) {
+    let known = map.entry(who).or_default();
+    *known = version.max(*known);
+}
+
+/// Nothing of a page that its owner's settings hide leaves the owner's object.
+pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], presence: &Presence) -> Verdict {
+    let broken = |what: String| Err((Rule::HiddenStaysHidden, what));
+    // What was in force by what the object knows, or came later.
+    let old = policies.iter().filter(|(version, _)| *version <= told.settings_version).count().saturating_sub(1);
+    for page in presence.page.iter().chain(&presence.latest) {
+        if page.url.contains("never") || page.title.contains("never") {
+            return broken(format!("{} is nobody's to see", page.url));
+        }
+        if !policies.iter().skip(old).any(|(_, policy)| policy.shows(&page.domain)) {
+            return broken(format!("{} left though the settings of version {} hide it", page.url, told.settings_version));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody but a friend is told anything.
+pub fn only_friends_are_told(told: &Told, peer: Who, what: &str) -> Verdict {
+    if told.may_be_friends(peer) { Ok(()) } else { Err((Rule::StrangersGetNothing, format!("{what} to u{peer}"))) }
+}
+
+/// Nothing of anybody but a friend is shown.
+pub fn only_friends_are_shown(told: &Told, me: Who, of: Who, what: &str) -> Verdict {
+    if of == me || told.may_be_friends(of) {
+        Ok(())
+    } else {
+        Err((Rule::StrangersGetNothing, format!("{what} of u{of}")))
+    }
+}
+
+/// An invisible user's object tells nobody that they are there, and of when they were always the same.
+pub fn invisible_is_offline(told: &mut Told, says: Says) -> Verdict {
+    if !told.invisible {
+        return Ok(());
+    }
+    match says {
+        Says::Online(_) => Err((Rule::InvisibleIsOffline, "told to be online".to_owned())),
+        Says::Offline(last_seen_at) => match told.last_seen_at {
+            Some(before) if before != last_seen_at => {
+                Err((Rule::InvisibleIsOffline, format!("last seen {before:?}, and then {last_seen_at:?}")))
+            }
+            _ => {
+                told.last_seen_at = Some(last_seen_at);
+                Ok(())
+            }
+        },
+    }
+}
+
+/// What an object says of its user.
+#[derive(Debug, Clone, Copy)]
+pub enum Says<'a> {
+    Online(&'a Presence),
+    Offline(Option<Timestamp>),
+}
+
+/// What one user told friends lately: each `seq` and a digest of the state.
+#[derive(Debug, Clone, Default)]
+pub struct Emitted {
+    states: VecDeque<(u64, u64)>,
+    forgotten: u64,
+}
+
+/// How many of a user's states are remembered.
+const STATES: usize = 512;
+
+impl Emitted {
+    /// One `seq` is one state.
+    pub fn add(&mut self, seq: u64, digest: u64) -> Verdict {
+        let at = self.states.partition_point(|(known, _)| *known < seq);
+        match self.states.get(at) {
+            Some((known, other)) if *known == seq => {
+                if *other == digest {
+                    Ok(())
+                } else {
+                    Err((Rule::OneSeqOneState, format!("{seq} is told with two states")))
+                }
+            }
+            _ => {
+                self.states.insert(at, (seq, digest));
+                if self.states.len() > STATES {
+                    self.forgotten = self.states.pop_front().map_or(self.forgotten, |(seq, _)| seq.max(self.forgotten));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is shown was told.
+    pub fn was_told(&self, seq: u64, digest: u64) -> Verdict {
+        let known = self.states.iter().rev().find(|(known, _)| *known == seq);
+        if seq <= self.forgotten || known.is_some_and(|(_, told)| *told == digest) {
+            Ok(())
+        } else {
+            Err((Rule::OneSeqOneState, format!("{seq} is shown with a state that was not told with it")))
+        }
+    }
+
+    /// The newest and the oldest `seq` with such a state. `None`: no such state is remembered.
+    pub fn seqs_of(&self, look: u64, floor: u64) -> Option<(u64, u64)> {
+        let newest = self.states.iter().rev().find(|(_, digest)| *digest == look)?.0;
+        let oldest = self.states.iter().find(|(seq, digest)| *digest == look && *seq >= floor).map_or(newest, |s| s.0);
+        Some((newest, oldest))
+    }
+
+    /// Whether so old a state may have been forgotten.
+    pub fn is_whole(&self) -> bool {
+        self.forgotten == 0
+    }
+}
+
+/// A digest of what friends see of somebody online.
+pub fn digest(page: &PageView, latest: &PageView, idle_since: Option<Timestamp>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for view in [page, latest] {
+        (&view.url, &view.title, &view.domain).hash(&mut hasher);
+    }
+    idle_since.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The digest of what an object tells.
+pub fn digest_of_presence(presence: &Presence) -> u64 {
+    let view = |page: &Option<_>| PageView::from(page.as_ref());
+    digest(&view(&presence.page), &view(&presence.latest), presence.idle_since)
+}
+
+/// The digest of what a client is shown.
+pub fn digest_of_update(update: &PresenceUpdate) -> u64 {
+    let PresenceUpdate { url, title, domain, latest_url, latest_title, latest_domain, idle_since, .. } = update.clone();
+    let page = PageView { url, title, domain };
+    let latest = PageView { url: latest_url, title: latest_title, domain: latest_domain };
+    digest(&page, &latest, idle_since)
+}
+
+/// Digests of the offline have this bit, those of the online may have it too: it need not be sure, only rarely wrong.
+pub const OFFLINE: u64 = 1;
+
+/// No client sees an older state of anybody after a newer one.
+pub fn seq_never_goes_back(of: Who, before: u64, now: u64) -> Verdict {
+    if now >= before {
+        Ok(())
+    } else {
+        Err((Rule::SeqNeverGoesBack, format!("u{of} went from {before} back to {now}")))
+    }
+}
+
+/// What is remembered of the calls from one user's object to another's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Link {
+    /// How many calls there were.
+    pub calls: u32,
+    /// How many of the last failed, one after the other.
+    pub failed_in_a_row: u8,
+    /// When the last one failed, and what waiting for failed ones may have taken lately.
+    pub failed_at: Ms,
+    pub failures_ms: Ms,
+    /// The other's end of watching, a loss of memory or a failure allows one more message.
+    pub one_more: bool,
+    /// The newest change that the other was told of, and was reached with.
+    told_seq: u64,
+    /// Whether what the other was last told is that the user is online.
+    told_online: bool,
+}
+
+impl Link {
+    /// A page change goes to friends who watch, to each once; `watches`: whether the other does.
+    pub fn page_told(&mut self, peer: Who, seq: u64, watches: bool) -> Verdict {
+        let coming = !std::mem::replace(&mut self.told_online, true);
+        let again = std::mem::replace(&mut self.told_seq, seq) == seq;
+        if (watches && !again) || coming || std::mem::take(&mut self.one_more) {
+            Ok(())
+        } else {
+            let why = if again { "has been told already" } else { "does not watch" };
+            Err((Rule::RequestsPerPageChange, format!("u{peer} is told of {seq} and {why}")))
+        }
+    }
+
+    /// The other is told that the user came, or left.
+    pub fn told(&mut self, online: bool) {
+        self.told_online = online;
+    }
+
+    /// A call did not get through, or its answer did not.
+    pub fn fail(&mut self, now: Ms, waited_ms: Ms) {
+        if now - self.failed_at > 60_000 {
+            self.failures_ms = 0;
+        }
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+        self.failures_ms += waited_ms + (1_000 << self.failed_in_a_row.min(6));
+        self.failed_at = now;
+        self.one_more = true;
+    }
+}

@@ -1,0 +1,72 @@
+//! All chance there is, from one seed.
+//!
+//! Draws are named: what a name's dice show does not depend on what else was drawn, so a run from which steps were
+//! dropped meets the same network as before. The generator is one whose values are fixed for good.
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
+
+/// The dice of one seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Dice {
+    seed: u64,
+}
+
+impl Dice {
+    /// All draws follow from this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The draws of one name.
+    pub fn of(self, name: &[u64]) -> Draws {
+        let mixed = name.iter().fold(self.seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| mix(mixed ^ mix(*part)));
+        Draws(Pcg64Mcg::seed_from_u64(mixed))
+    }
+}
+
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (value ^ (value >> 31)).wrapping_add(0x9e37_79b9_7f4a_7c15)
+}
+
+/// One name's draws, in order.
+#[derive(Debug)]
+pub struct Draws(Pcg64Mcg);
+
+impl Draws {
+    /// True this often, 0 to 1.
+    pub fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.0.random::<f64>() < share
+    }
+
+    /// One of `0..n`; 0 when there is none.
+    pub fn below(&mut self, n: usize) -> usize {
+        if n == 0 { 0 } else { self.0.random_range(0..n) }
+    }
+
+    /// Milliseconds from `from` to `to`, both included.
+    pub fn ms(&mut self, from: i64, to: i64) -> i64 {
+        self.0.random_range(from..=to.max(from))
+    }
+
+    /// The time until something that happens every `mean_ms` on average and remembers nothing, at least 1 ms.
+    pub fn wait_ms(&mut self, mean_ms: f64) -> i64 {
+        let share: f64 = self.0.random();
+        ((-(1.0 - share).ln() * mean_ms) as i64).max(1)
+    }
+
+    /// One of a weighted list, by index.
+    pub fn weighted(&mut self, weights: &[u32]) -> usize {
+        let sum: u32 = weights.iter().sum();
+        let mut left = self.0.random_range(0..sum.max(1));
+        for (index, weight) in weights.iter().enumerate() {
+            match left.checked_sub(*weight) {
+                Some(rest) => left = rest,
+                None => return index,
+            }
+        }
+        0
+    }
+}

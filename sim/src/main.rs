@@ -1,0 +1,137 @@
+//! `cargo xtask sim`: runs seeds and says what broke.
+
+use std::{collections::BTreeMap, process::ExitCode, time::{Duration, Instant}};
+
+use clap::Parser;
+use sim::{
+    plan::{Clock, Setting},
+    run::{self, Report},
+    shrink,
+    world::{self, Trace},
+};
+
+/// Lets towns of users live through virtual days with every fault there is, and checks every rule of presence.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask sim", bin_name = "cargo xtask sim")]
+struct Args {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// Run this one seed, and tell its story when it breaks a rule.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The first of the seeds.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Users in each run.
+    #[arg(long, default_value_t = 12)]
+    users: usize,
+    /// Days that each run's users live.
+    #[arg(long, default_value_t = 1.0)]
+    days: f64,
+    /// How many times faster than in life everybody acts; time-outs stay.
+    #[arg(long, default_value_t = 24.0)]
+    haste: f64,
+    /// Let nothing go wrong.
+    #[arg(long)]
+    no_faults: bool,
+    /// Lines of the story.
+    #[arg(long, default_value_t = 80)]
+    lines: usize,
+    /// Seconds to spend on finding fewer steps that break the same rule.
+    #[arg(long, default_value_t = 60)]
+    shrink_s: u64,
+}
+
+impl Args {
+    fn setting(&self, seed: u64) -> Setting {
+        // One seed in eight is lived without faults.
+        let faults = !self.no_faults && seed % 8 != 0;
+        Setting { seed, users: self.users, days: self.days, haste: self.haste, faults }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(seed) = args.seed {
+        return tell(&args, seed);
+    }
+    let began = Instant::now();
+    let report = run::seeds(args.first, args.seeds, |seed| args.setting(seed), |done| {
+        if done % 50 == 0 {
+            eprintln!("{done} of {} seeds, {} s", args.seeds, began.elapsed().as_secs());
+        }
+    });
+    print_table(&report, began.elapsed());
+    for (seed, violation) in report.broken.iter().take(20) {
+        println!("seed {seed}: {violation}");
+    }
+    if let Some((seed, _)) = report.broken.first() {
+        println!("\nTo see how: cargo xtask sim --seed {seed} with the same --users, --days and --haste");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_table(report: &Report, took: Duration) {
+    let counts = report.counts;
+    let rows: [(&str, u64); 20] = [
+        ("seeds", report.seeds),
+        ("user-days", counts.user_days as u64),
+        ("events", counts.events),
+        ("page changes", counts.page_changes),
+        ("requests between objects", counts.peer_calls),
+        ("of those, for page changes", counts.page_calls),
+        ("requests that failed", counts.failed_calls),
+        ("sockets opened", counts.connects),
+        ("messages to clients", counts.sends),
+        ("heartbeats", counts.heartbeats),
+        ("calls to the core", counts.core_calls),
+        ("rows written", counts.rows),
+        ("alarms set", counts.alarms_set),
+        ("alarms fired", counts.alarms),
+        ("wake-ups", counts.wakes),
+        ("evictions", counts.evictions),
+        ("redeployments", counts.redeployments),
+        ("crashes within an event", counts.crashes),
+        ("truths compared", counts.truths),
+        ("violations", report.broken.len() as u64),
+    ];
+    for (name, value) in rows {
+        println!("{name:<28}{value:>14}");
+    }
+    println!("{:<28}{:>12.1} s", "took", took.as_secs_f64());
+    let mut by_rule: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, violation) in &report.broken {
+        *by_rule.entry(format!("{:?}", violation.rule)).or_default() += 1;
+    }
+    for (rule, count) in by_rule {
+        println!("  {rule:<26}{count:>14}");
+    }
+}
+
+/// Runs one seed, and tells how it broke a rule, in as few steps as can be found.
+fn tell(args: &Args, seed: u64) -> ExitCode {
+    let setting = args.setting(seed);
+    let steps = setting.draw();
+    let outcome = world::run(&setting, &steps, None, None);
+    let Some(violation) = outcome.violation else {
+        println!("seed {seed}: {} steps, {} events, no rule broken", steps.len(), outcome.counts.events);
+        return ExitCode::SUCCESS;
+    };
+    println!("seed {seed}: {violation}");
+    let (fewest, violation) = shrink::shrink(&setting, &steps, &violation, None, Duration::from_secs(args.shrink_s));
+    println!("\nThe fewest steps found ({} of {}):", fewest.len(), steps.len());
+    for planned in &fewest {
+        println!("  {planned}");
+    }
+    let whose = violation.who.iter().copied().collect();
+    let trace = Trace { whose, lines_max: args.lines, ..Trace::default() };
+    let told = world::run(&setting, &fewest, None, Some(trace));
+    println!("\nWhat happened to those concerned, last:");
+    for line in told.trace {
+        println!("  {line}");
+    }
+    println!("\n{} {:?}: {}", Clock(violation.at), violation.rule, violation.detail);
+    ExitCode::FAILURE
+}

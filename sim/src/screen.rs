@@ -1,0 +1,115 @@
+//! What one client sees, by what its socket was sent.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use shared::{
+    time::Timestamp,
+    wire::{PageView, PresenceSnapshot, PresenceUpdate, UserPresence},
+};
+
+use crate::plan::Who;
+
+/// How somebody appears on a screen.
+#[derive(Debug, Clone)]
+pub enum Look {
+    Update(Rc<PresenceUpdate>),
+    /// The entry of a snapshot with this index; the snapshot's own user without one.
+    Entry(Rc<PresenceSnapshot>, Option<usize>),
+    Gone(Option<Timestamp>),
+}
+
+/// Somebody's appearance, however it came to the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appearance {
+    pub online: bool,
+    pub page: PageView,
+    pub latest: PageView,
+    pub idle_since: Option<Timestamp>,
+    pub last_seen_at: Option<Timestamp>,
+}
+
+impl Look {
+    /// Whether it shows somebody who is there.
+    pub fn is_online(&self) -> bool {
+        match self {
+            Self::Update(_) => true,
+            Self::Entry(snapshot, index) => entry(snapshot, *index).is_some_and(|shown| shown.page.is_some()),
+            Self::Gone(_) => false,
+        }
+    }
+
+    /// All that can be seen.
+    pub fn appearance(&self) -> Appearance {
+        match self {
+            Self::Update(update) => Appearance::of_update(update),
+            Self::Entry(snapshot, index) => {
+                entry(snapshot, *index).map_or_else(|| Appearance::offline(None), Appearance::of_entry)
+            }
+            Self::Gone(last_seen_at) => Appearance::offline(*last_seen_at),
+        }
+    }
+}
+
+fn entry(snapshot: &PresenceSnapshot, index: Option<usize>) -> Option<&UserPresence> {
+    match index {
+        None => Some(&snapshot.user_presence),
+        Some(index) => snapshot.presence_arr.get(index),
+    }
+}
+
+impl Appearance {
+    fn offline(last_seen_at: Option<Timestamp>) -> Self {
+        let nothing = PageView::default();
+        Self { online: false, page: nothing.clone(), latest: nothing, idle_since: None, last_seen_at }
+    }
+
+    /// What an update shows.
+    pub fn of_update(update: &PresenceUpdate) -> Self {
+        let PresenceUpdate { url, title, domain, latest_url, latest_title, latest_domain, idle_since, .. } =
+            update.clone();
+        Self {
+            online: true,
+            page: PageView { url, title, domain },
+            latest: PageView { url: latest_url, title: latest_title, domain: latest_domain },
+            idle_since,
+            last_seen_at: None,
+        }
+    }
+
+    /// What a snapshot, or `GET /presence`, shows.
+    pub fn of_entry(shown: &UserPresence) -> Self {
+        match &shown.page {
+            None => Self::offline(shown.last_seen_at),
+            Some(page) => Self {
+                online: true,
+                page: page.clone(),
+                latest: shown.latest_page.clone().unwrap_or_default(),
+                idle_since: shown.idle_since,
+                last_seen_at: shown.last_seen_at,
+            },
+        }
+    }
+}
+
+/// Somebody on a screen.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub look: Look,
+    /// The least `seq` that what is seen can have.
+    pub seq: u64,
+}
+
+/// What one client sees.
+#[derive(Debug, Clone, Default)]
+pub struct Screen {
+    /// Whether a snapshot came.
+    pub ready: bool,
+    pub seen: BTreeMap<Who, Seen>,
+}
+
+impl Screen {
+    /// Whether somebody is shown online.
+    pub fn shows_online(&self, who: Who) -> bool {
+        self.seen.get(&who).is_some_and(|seen| seen.look.is_online())
+    }
+}

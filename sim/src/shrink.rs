@@ -1,0 +1,76 @@
+//! Finds fewer steps that still break a rule: leaves out users, then ever smaller pieces of the list, as long as the
+//! same rule is broken without them.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    checks::{Rule, Violation},
+    plan::{Planned, Setting},
+    world::{self, Doctor},
+};
+
+/// The smallest list found within the time, and what breaks in it.
+pub fn shrink(
+    setting: &Setting,
+    steps: &[Planned],
+    violation: &Violation,
+    doctor: Option<&Doctor>,
+    time_max: Duration,
+) -> (Vec<Planned>, Violation) {
+    let began = Instant::now();
+    let mut best = (steps.iter().filter(|step| step.at <= violation.at).cloned().collect::<Vec<_>>(), violation.clone());
+    for user in 0..setting.users {
+        let without: Vec<Planned> =
+            best.0.iter().filter(|planned| !planned.step.whose().contains(&Some(user))).cloned().collect();
+        try_one(setting, without, violation.rule, doctor, &mut best);
+        if began.elapsed() > time_max {
+            return best;
+        }
+    }
+    let mut piece = (best.0.len() / 2).max(1);
+    loop {
+        let mut at = 0;
+        let before = best.0.len();
+        while at < best.0.len() {
+            let mut without = best.0.clone();
+            without.drain(at..(at + piece).min(without.len()));
+            if !try_one(setting, without, violation.rule, doctor, &mut best) {
+                at += piece;
+            }
+            if began.elapsed() > time_max {
+                return best;
+            }
+        }
+        if piece == 1 && best.0.len() == before {
+            return best;
+        }
+        piece = (piece / 2).max(1);
+    }
+}
+
+fn try_one(
+    setting: &Setting,
+    steps: Vec<Planned>,
+    rule: Rule,
+    doctor: Option<&Doctor>,
+    best: &mut (Vec<Planned>, Violation),
+) -> bool {
+    if steps.len() >= best.0.len() {
+        return false;
+    }
+    match world::run(setting, &steps, doctor, None).violation {
+        Some(violation) if violation.rule == rule => {
+            *best = (steps, violation);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Who is left in a list of steps.
+pub fn users_of(steps: &[Planned]) -> BTreeSet<usize> {
+    steps.iter().flat_map(|planned| planned.step.whose()).flatten().collect()
+}
