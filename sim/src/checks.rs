@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What is promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Rule {
     /// Nothing of a page that its owner's settings hide leaves the owner's object.
     HiddenStaysHidden,
@@ -50,6 +50,23 @@ pub enum Rule {
     NoTimerInAnIdleObject,
     /// A user's shell and engine agree: one answer to one question, no more sockets than allowed.
     OneAnswer,
+}
+
+/// A set of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rules(u32);
+
+impl Rules {
+    /// Whether the rule is among them.
+    pub fn has(self, rule: Rule) -> bool {
+        self.0 & (1 << rule as u32) != 0
+    }
+}
+
+impl FromIterator<Rule> for Rules {
+    fn from_iter<I: IntoIterator<Item = Rule>>(rules: I) -> Self {
+        Self(rules.into_iter().fold(0, |set, rule| set | (1 << rule as u32)))
+    }
 }
 
 /// A promise broken.
@@ -276,9 +293,6 @@ pub fn digest_of_update(update: &PresenceUpdate) -> u64 {
     let latest = PageView { url: latest_url, title: latest_title, domain: latest_domain };
     digest(&page, &latest, idle_since)
 }
-
-/// Digests of the offline have this bit, those of the online may have it too: it need not be sure, only rarely wrong.
-pub const OFFLINE: u64 = 1;
 
 /// No client sees an older state of anybody after a newer one.
 pub fn seq_never_goes_back(of: Who, before: u64, now: u64) -> Verdict {

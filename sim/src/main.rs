@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::{Duration, Instant}};
 
 use clap::Parser;
 use sim::{
+    checks::Rule,
     plan::{Clock, Setting},
     run::{self, Report},
     shrink,
@@ -35,6 +36,9 @@ struct Args {
     /// Let nothing go wrong.
     #[arg(long)]
     no_faults: bool,
+    /// Do not look at this rule.
+    #[arg(long, value_enum)]
+    ignore: Vec<Rule>,
     /// Lines of the story.
     #[arg(long, default_value_t = 80)]
     lines: usize,
@@ -47,7 +51,7 @@ impl Args {
     fn setting(&self, seed: u64) -> Setting {
         // One seed in eight is lived without faults.
         let faults = !self.no_faults && seed % 8 != 0;
-        Setting { seed, users: self.users, days: self.days, haste: self.haste, faults }
+        Setting { seed, users: self.users, days: self.days, haste: self.haste, faults, ignored: self.ignore.iter().copied().collect() }
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::checks::Rules;
+
 /// Milliseconds since the run began.
 pub type Ms = i64;
 
@@ -177,6 +179,8 @@ pub struct Setting {
     pub haste: f64,
     /// Whether anything goes wrong.
     pub faults: bool,
+    /// Rules that are not looked at, to find what else is broken.
+    pub ignored: Rules,
 }
 
 /// Time at the end of each part of a run in which nothing goes wrong and nobody does anything: time-outs, retries

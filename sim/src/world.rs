@@ -25,7 +25,7 @@ use crate::{
     core::{Core, id_of, who_is},
     counts::Counts,
     dice::{Dice, Draws},
-    plan::{Bad, Clock, Device, Leave, Ms, Planned, Setting, Step, Tab, Weather, Who},
+    plan::{Bad, Clock, Device, Leave, Ms, Planned, QUIET_MS, Setting, Step, Tab, Weather, Who},
     screen::{Appearance, Look, Screen, Seen},
 };
 
@@ -98,6 +98,8 @@ struct Object {
     alarm_late_ms: Ms,
     alarm_late_at: Ms,
     crash: Option<(usize, bool)>,
+    /// Memory was lost in the midst of something, and nothing has been handled since.
+    mends: bool,
     reads: BTreeMap<u64, Read>,
 
     told: Told,
@@ -132,6 +134,8 @@ struct Socket {
     /// Since when nobody is at its other end.
     gone_at: Option<Ms>,
     screen: Screen,
+    /// How often its client has wished for another snapshot.
+    wishes: u32,
     report: Option<(u64, Option<Page>)>,
     idle: bool,
     watching: bool,
@@ -200,7 +204,8 @@ enum Happening {
     Redeploy { who: Who },
     Ghost { who: Who, sign: Ms },
     ReadDue { who: Who, generation: u64, read: u64 },
-    SnapshotDue { who: Who, generation: u64, socket: SocketId },
+    SnapshotDue { who: Who, generation: u64, socket: SocketId, wish: u32 },
+    Hush,
     Calm,
     Look,
     QuietEnds,
@@ -295,6 +300,7 @@ impl<'a> World<'a> {
             alarm_late_ms: 0,
             alarm_late_at: -1,
             crash: None,
+            mends: false,
             reads: BTreeMap::new(),
             told: Told::default(),
             emitted: Emitted::default(),
@@ -329,6 +335,7 @@ impl<'a> World<'a> {
         }
         for part in 1..=setting.parts() {
             let end = part * setting.part_ms();
+            world.at(end - QUIET_MS, Happening::Hush);
             world.at(end - LOOK_MS - CALM_MS, Happening::Calm);
             world.at(end - LOOK_MS, Happening::Look);
             world.at(end - 1, Happening::QuietEnds);
@@ -371,6 +378,7 @@ impl<'a> World<'a> {
     fn judge(&mut self, who: &[Who], verdict: Verdict) {
         if let Err((rule, detail)) = verdict
             && self.violation.is_none()
+            && !self.setting.ignored.has(rule)
         {
             self.violation = Some(Violation { rule, at: self.now, who: who.to_vec(), detail });
         }
@@ -437,11 +445,19 @@ impl<'a> World<'a> {
                     self.break_rule(Rule::EveryReaderIsAnswered, &[who], format!("read {read} waits"));
                 }
             }
-            Happening::SnapshotDue { who, generation, socket } => {
+            Happening::SnapshotDue { who, generation, socket, wish } => {
                 let object = &self.objects[who];
-                let waits = object.sockets.get(&socket).is_some_and(|open| !open.screen.ready && open.gone_at.is_none());
+                let waits = object
+                    .sockets
+                    .get(&socket)
+                    .is_some_and(|open| !open.screen.ready && open.gone_at.is_none() && open.wishes == wish);
                 if waits && object.generation == generation {
                     self.break_rule(Rule::EveryReaderIsAnswered, &[who], "a socket waits for its snapshot".into());
+                }
+            }
+            Happening::Hush => {
+                for object in &mut self.objects {
+                    object.crash = None;
                 }
             }
             Happening::Calm => {
@@ -671,6 +687,7 @@ impl<'a> World<'a> {
             last_frame: self.now,
             gone_at: None,
             screen: Screen::default(),
+            wishes: 0,
             report: None,
             idle: false,
             watching: true,
@@ -681,8 +698,10 @@ impl<'a> World<'a> {
         let expires_at = self.local(who).plus_ms(life_ms);
         let crashed = self.happen(who, Cause::Open { socket, expires_at }).crashed;
         if crashed {
-            // The upgrade was never answered.
+            // The upgrade was never answered, but friends may have heard of it.
             self.objects[who].sockets.remove(&socket);
+            self.objects[who].last_sign = self.now;
+            self.signs_may_have_ended(who);
             return self.connect_later(device, 500, 4_000);
         }
         if self.objects[who].sockets.len() > SOCKETS_MAX {
@@ -691,7 +710,7 @@ impl<'a> World<'a> {
         let ms = self.draws(&[24, self.counts.connects]).ms(1, 40);
         self.after(ms, Happening::Introduce { device, socket });
         let generation = self.objects[who].generation;
-        self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket });
+        self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket, wish: 0 });
     }
 
     /// What a client says first on a new socket.
@@ -874,6 +893,7 @@ impl<'a> World<'a> {
         let object = &mut self.objects[who];
         if abruptly {
             object.skew_ms = skew(self.dice, &self.setting, who, object.generation);
+            object.mends = true;
             for peer in 0..self.setting.users {
                 self.link(who, peer).one_more = true;
             }
@@ -957,7 +977,7 @@ impl<'a> World<'a> {
         }
         self.touch(who);
         self.counts.events += 1;
-        self.note(&[who], || format!("u{who} <- {}", brief(&format!("{cause:?}"))));
+        self.note(&[who], || format!("u{who} <- {}", brief(&cause)));
         let event = self.event(who, &cause);
         let local = self.local(who);
         let now = self.now;
@@ -999,6 +1019,7 @@ impl<'a> World<'a> {
         } else {
             self.check_screens(who, &cause);
             self.arm(who, &cause);
+            self.objects[who].mends = false;
         }
         done
     }
@@ -1060,8 +1081,9 @@ impl<'a> World<'a> {
                         open.watching = *watching;
                         if again {
                             open.screen.ready = false;
-                            let generation = object.generation;
-                            self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket: *socket });
+                            open.wishes += 1;
+                            let (generation, wish) = (object.generation, open.wishes);
+                            self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket: *socket, wish });
                         }
                         if stopped {
                             self.one_more_from_friends(who);
@@ -1104,7 +1126,7 @@ impl<'a> World<'a> {
 
     fn carry_out(&mut self, who: Who, cause: &Cause, effect: Effect, left: usize, deleted: bool, done: &mut Done) {
         if !matches!(effect, Effect::Attach { .. } | Effect::Save(_)) {
-            self.note(&[who], || format!("u{who} -> {}", brief(&format!("{effect:?}"))));
+            self.note(&[who], || format!("u{who} -> {}", brief(&effect)));
         }
         match effect {
             Effect::Save(_) => {}
@@ -1198,7 +1220,7 @@ impl<'a> World<'a> {
         let earlier_wake = wake.filter(|at| object.alarm.is_none_or(|set| *at < set));
         if let Some(at) = earlier_wake {
             self.counts.alarms_set += 1;
-            if matches!(cause, Cause::Frame { frame, .. } if is_page_change(frame)) {
+            if matches!(cause, Cause::Frame { frame, .. } if is_page_change(frame)) && !object.mends {
                 self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
             }
             self.set_alarm(who, at);
@@ -1389,7 +1411,7 @@ impl<'a> World<'a> {
             Cause::Tick => true,
             _ => false,
         };
-        if page_change && !closes && effects.iter().any(|effect| matches!(effect, Effect::Save(_))) {
+        if page_change && !closes && !self.objects[who].mends && effects.iter().any(|effect| matches!(effect, Effect::Save(_))) {
             self.break_rule(Rule::NoRowForAPageChange, &[who], "a row is written for a page change".into());
         }
         if let Cause::Peer { message } = cause
@@ -1756,11 +1778,31 @@ fn frame_of(said: &Said) -> Frame {
     }
 }
 
-/// A line short enough to read.
-fn brief(text: &str) -> String {
-    let mut line: String = text.chars().take(600).collect();
-    if line.len() < text.len() {
-        line.push('…');
+/// A line short enough to read: without what is in every line, and with moments since the run began.
+fn brief(what: &impl std::fmt::Debug) -> String {
+    let mut text = format!("{what:?}");
+    for (long, short) in [
+        ("SocketId(00000000-0000-0000-0000-", "s("),
+        ("EventId(00000000-0000-0000-0000-", "e("),
+        ("UserInfo { user_id: ", "{ "),
+        (", first_name: \"A\", last_name: \"B\", profile_image_extension: None", ""),
+        (", title: \"A page\", domain: Domain(…)", ""),
+        (", title: \"A page\"", ""),
+    ] {
+        text = text.replace(long, short);
+    }
+    let mut line = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("Timestamp { unix_ms: ") {
+        line.push_str(before);
+        let (number, after) = after.split_once(" }").unwrap_or((after, ""));
+        let ms = number.parse::<i64>().unwrap_or_default() - BEGIN_MS;
+        line.push_str(&format!("{}", Clock(ms)));
+        rest = after;
+    }
+    line.push_str(rest);
+    if line.chars().count() > 500 {
+        line = line.chars().take(500).chain(['…']).collect();
     }
     line
 }
