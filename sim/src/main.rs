@@ -77,6 +77,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// More steps than this tell nobody anything.
+const STEPS_SHOWN: usize = 60;
+
 fn print_table(report: &Report, took: Duration) {
     let counts = report.counts;
     let rows: [(&str, u64); 20] = [
@@ -126,7 +129,7 @@ fn tell(args: &Args, seed: u64) -> ExitCode {
     println!("seed {seed}: {violation}");
     let (fewest, violation) = shrink::shrink(&setting, &steps, &violation, None, Duration::from_secs(args.shrink_s));
     println!("\nThe fewest steps found ({} of {}):", fewest.len(), steps.len());
-    for planned in &fewest {
+    for planned in fewest.iter().rev().take(STEPS_SHOWN).rev() {
         println!("  {planned}");
     }
     let whose = violation.who.iter().copied().collect();
