@@ -1180,6 +1180,8 @@ impl<'a> World<'a> {
     fn closed(&mut self, who: Who, socket: SocketId, code: CloseCode) {
         let Some(closed) = self.objects[who].sockets.remove(&socket) else { return };
         self.count_heartbeats(&closed);
+        // To end a socket whose time is over is something to do.
+        self.objects[who].woken = self.objects[who].woken.saturating_sub(1);
         let sign = self.last_sign_of(&closed);
         self.objects[who].last_sign = self.objects[who].last_sign.max(sign);
         self.stopped_watching(who, &closed);
