@@ -202,6 +202,8 @@ enum Happening {
     Alarm { who: Who, number: u64 },
     Tick { who: Who, generation: u64, at: Ms },
     Redeploy { who: Who },
+    /// The runtime finds a socket closed.
+    Hangs { who: Who, socket: SocketId },
     Ghost { who: Who, sign: Ms },
     ReadDue { who: Who, generation: u64, read: u64 },
     SnapshotDue { who: Who, generation: u64, socket: SocketId, wish: u32 },
@@ -438,6 +440,7 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Redeploy { who } => self.redeploy(who),
+            Happening::Hangs { who, socket } => self.close(who, socket),
             Happening::Ghost { who, sign } => self.look_for_ghost(who, sign),
             Happening::ReadDue { who, generation, read } => {
                 let object = &self.objects[who];
@@ -695,12 +698,17 @@ impl<'a> World<'a> {
         };
         self.objects[who].sockets.insert(socket, opened);
         self.client(device).socket = Some(socket);
-        let expires_at = self.local(who).plus_ms(life_ms);
+        let expires_at = self.local(who).plus_ms(self.life_ms(life_ms));
         let crashed = self.happen(who, Cause::Open { socket, expires_at }).crashed;
         if crashed {
-            // The upgrade was never answered, but friends may have heard of it.
-            self.objects[who].sockets.remove(&socket);
-            self.objects[who].last_sign = self.now;
+            // The upgrade was never answered, though friends may have heard of it. If the socket is still there, the
+            // runtime finds it closed.
+            let now = self.now;
+            self.objects[who].last_sign = now;
+            if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
+                open.gone_at = Some(now);
+                self.after(30, Happening::Hangs { who, socket });
+            }
             self.signs_may_have_ended(who);
             return self.connect_later(device, 500, 4_000);
         }
@@ -711,6 +719,13 @@ impl<'a> World<'a> {
         self.after(ms, Happening::Introduce { device, socket });
         let generation = self.objects[who].generation;
         self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket, wish: 0 });
+    }
+
+    /// The life of a token. None ends where all is to be quiet.
+    fn life_ms(&self, wish_ms: Ms) -> Ms {
+        let part_ms = self.setting.part_ms();
+        let left_ms = part_ms - (self.now + wish_ms) % part_ms;
+        if left_ms < QUIET_MS { wish_ms + left_ms + 5_000 } else { wish_ms }
     }
 
     /// What a client says first on a new socket.
@@ -1121,6 +1136,10 @@ impl<'a> World<'a> {
                     Save::EventIds(ids) => saved.event_ids = ids,
                 }
             }
+            if matches!(effect, Effect::Forget) {
+                self.objects[who].saved = Saved::default();
+                self.objects[who].alarm = None;
+            }
         }
     }
 
@@ -1129,11 +1148,7 @@ impl<'a> World<'a> {
             self.note(&[who], || format!("u{who} -> {}", brief(&effect)));
         }
         match effect {
-            Effect::Save(_) => {}
-            Effect::Forget => {
-                self.objects[who].saved = Saved::default();
-                self.objects[who].alarm = None;
-            }
+            Effect::Save(_) | Effect::Forget => {}
             Effect::Attach { socket, attachment } => {
                 if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
                     open.attachment = Some(attachment);
@@ -1164,7 +1179,7 @@ impl<'a> World<'a> {
             Effect::CheckToken { socket, token } => {
                 self.pend(who);
                 let outcome = match token.as_str() {
-                    "good" => TokenOutcome::Good { expires_at: self.local(who).plus_ms(3_600_000) },
+                    "good" => TokenOutcome::Good { expires_at: self.local(who).plus_ms(self.life_ms(3_600_000)) },
                     _ if self.now < self.core.away_until => TokenOutcome::Unknown,
                     _ => TokenOutcome::Refused,
                 };
