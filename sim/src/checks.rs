@@ -308,6 +308,8 @@ pub fn seq_never_goes_back(of: Who, before: u64, now: u64) -> Verdict {
 pub struct Link {
     /// How many calls there were.
     pub calls: u32,
+    /// How many wait for their answer.
+    pub under_way: u32,
     /// How many of the last failed, one after the other.
     pub failed_in_a_row: u8,
     /// When the last one failed, and what waiting for failed ones may have taken lately.

@@ -11,7 +11,7 @@ use std::{
 use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Times, TokenOutcome, UserPresence};
 use shared::{
     ids::{SocketId, UserId},
-    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, PeerSay, Social},
+    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, PeerSay, Social, Wants},
     limits::{CORE_CALL_MS_MAX, FRAME_BYTES_MAX, PEER_CALL_MS_MAX, SOCIAL_REFRESH_MS_MAX, SOCKETS_MAX},
     page::Page,
     time::Timestamp,
@@ -408,6 +408,7 @@ impl<'a> World<'a> {
             Happening::Arrive { call } => self.arrive(call),
             Happening::ArriveAgain { to, message } => {
                 // The answer of a repeat goes nowhere.
+                self.late_wish(who_is(&message.from), to, &message);
                 self.happen(to, Cause::Peer { message });
             }
             Happening::Answer { call, answer } => self.answer(call, Some(answer)),
@@ -911,6 +912,7 @@ impl<'a> World<'a> {
             object.mends = true;
             for peer in 0..self.setting.users {
                 self.link(who, peer).one_more = true;
+                self.link(peer, who).one_more = true;
             }
             self.note(&[who], || format!("u{who} loses its memory"));
         }
@@ -1268,6 +1270,7 @@ impl<'a> World<'a> {
         let (now, weather) = (self.now, self.weather);
         let link = self.link(from, to);
         link.calls += 1;
+        link.under_way += 1;
         let (number, spared) = (u64::from(link.calls), link.failed_in_a_row >= 3);
         let mut draws = self.draws(&[10, from as u64, to as u64, number]);
         let (mut there_ms, mut back_ms) = (draws.ms(1, 12), draws.ms(1, 12));
@@ -1313,6 +1316,11 @@ impl<'a> World<'a> {
     fn arrive(&mut self, call: u64) {
         let Some(Call { from, to, message, answer_ms, .. }) = self.calls.get(&call) else { return };
         let (from, to, message, answer_ms) = (*from, *to, Rc::clone(message), *answer_ms);
+        // An answer that crosses this may be older than it, and says nothing of what the other no longer wants.
+        if self.link(to, from).under_way > 0 {
+            self.link(to, from).one_more = true;
+        }
+        self.late_wish(from, to, &message);
         let done = self.happen(to, Cause::Peer { message });
         match (done.answer, answer_ms) {
             (Some(answer), Some(ms)) => self.after(ms, Happening::Answer { call, answer }),
@@ -1322,6 +1330,19 @@ impl<'a> World<'a> {
         }
     }
 
+    /// A message that comes late may wish for what its sender no longer wants.
+    fn late_wish(&mut self, from: Who, to: Who, message: &PeerMessage) {
+        if message.wants == Wants::Pages && !self.watches(from) {
+            self.link(to, from).one_more = true;
+        }
+    }
+
+    /// Whether the user has a socket that watches, or had one until a moment ago.
+    fn watches(&self, who: Who) -> bool {
+        let object = &self.objects[who];
+        object.sockets.values().any(|socket| socket.watching) || self.now < object.watched_until
+    }
+
     fn answer(&mut self, call: u64, answer: Option<PeerAnswer>) {
         // A request that arrives after its deadline still needs its message.
         let Some(Call { from, to, generation, of_alarm, .. }) = self.calls.get(&call) else { return };
@@ -1329,6 +1350,7 @@ impl<'a> World<'a> {
         if answer.is_some() {
             self.calls.remove(&call);
         }
+        self.link(from, to).under_way = self.link(from, to).under_way.saturating_sub(1);
         let (now, waited_ms) = (self.now, Ms::from(PEER_CALL_MS_MAX));
         match &answer {
             Some(_) => self.link(from, to).failed_in_a_row = 0,
@@ -1373,8 +1395,7 @@ impl<'a> World<'a> {
             PeerSay::Presence { presence } => {
                 self.counts.page_calls += 1;
                 self.check_emission(from, to, message.seq, Says::Online(presence));
-                let object = &self.objects[to];
-                let watches = object.sockets.values().any(|socket| socket.watching) || self.now < object.watched_until;
+                let watches = self.watches(to);
                 let verdict = self.link(from, to).page_told(to, message.seq, watches);
                 self.judge(&[from, to], verdict);
             }
@@ -1425,7 +1446,8 @@ impl<'a> World<'a> {
         let page_change = match cause {
             Cause::Frame { frame, .. } => is_page_change(frame),
             Cause::Peer { message } => matches!(message.say, PeerSay::Presence { .. }),
-            Cause::Tick => true,
+            // Without sockets, what friends see is kept in storage.
+            Cause::Tick => !self.objects[who].sockets.is_empty(),
             _ => false,
         };
         if page_change && !closes && !self.objects[who].mends && effects.iter().any(|effect| matches!(effect, Effect::Save(_))) {
