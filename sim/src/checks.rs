@@ -169,7 +169,10 @@ pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], presenc
             return broken(format!("{} is nobody's to see", page.url));
         }
         if !policies.iter().skip(old).any(|(_, policy)| policy.shows(&page.domain)) {
-            return broken(format!("{} left though the settings of version {} hide it", page.url, told.settings_version));
+            return broken(format!(
+                "{} left though the settings of version {} hide it",
+                page.url, told.settings_version
+            ));
         }
     }
     Ok(())

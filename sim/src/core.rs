@@ -51,7 +51,8 @@ const POLICIES: usize = 6;
 
 /// The nth share settings.
 fn policy(n: usize) -> SharePolicy {
-    let sites = |sites: &[usize]| sites.iter().filter_map(|n| Domain::parse_entry(&format!("site{n}.com")).ok()).collect();
+    let sites =
+        |sites: &[usize]| sites.iter().filter_map(|n| Domain::parse_entry(&format!("site{n}.com")).ok()).collect();
     let all: Vec<usize> = (0..SITES).collect();
     match n % POLICIES {
         0 => SharePolicy { mode: ShareMode::DefaultNone, allow: sites(&all), deny: BTreeSet::new() },

@@ -1,6 +1,10 @@
 //! `cargo xtask sim`: runs seeds and says what broke.
 
-use std::{collections::BTreeMap, process::ExitCode, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use sim::{
@@ -51,7 +55,15 @@ impl Args {
     fn setting(&self, seed: u64) -> Setting {
         // One seed in eight is lived without faults.
         let faults = !self.no_faults && seed % 8 != 0;
-        Setting { seed, users: self.users, days: self.days, haste: self.haste, faults, ignored: self.ignore.iter().copied().collect() }
+        Setting {
+            seed,
+            users: self.users,
+            days: self.days,
+            haste: self.haste,
+            faults,
+            steady: false,
+            ignored: self.ignore.iter().copied().collect(),
+        }
     }
 }
 
@@ -61,11 +73,16 @@ fn main() -> ExitCode {
         return tell(&args, seed);
     }
     let began = Instant::now();
-    let report = run::seeds(args.first, args.seeds, |seed| args.setting(seed), |done| {
-        if done % 50 == 0 {
-            eprintln!("{done} of {} seeds, {} s", args.seeds, began.elapsed().as_secs());
-        }
-    });
+    let report = run::seeds(
+        args.first,
+        args.seeds,
+        |seed| args.setting(seed),
+        |done| {
+            if done % 50 == 0 {
+                eprintln!("{done} of {} seeds, {} s", args.seeds, began.elapsed().as_secs());
+            }
+        },
+    );
     print_table(&report, began.elapsed());
     for (seed, violation) in report.broken.iter().take(20) {
         println!("seed {seed}: {violation}");

@@ -80,16 +80,27 @@ pub enum Step {
     Off(Device, Leave),
     Turn(Device, Tab),
     /// That many pages, each some milliseconds after the one before.
-    Rush { device: Device, pages: usize, every_ms: Ms },
+    Rush {
+        device: Device,
+        pages: usize,
+        every_ms: Ms,
+    },
     Idle(Device, bool),
     Watch(Device, bool),
     Invisible(Device, bool),
     Authenticate(Device),
     /// A heartbeat that is not spelled as the runtime expects it.
     OddHeartbeat(Device),
-    Misbehave { device: Device, bad: Bad, times: usize },
+    Misbehave {
+        device: Device,
+        bad: Bad,
+        times: usize,
+    },
     /// `GET /presence`, or `GET /presence/{id}`.
-    Read { reader: Who, of: Option<Who> },
+    Read {
+        reader: Who,
+        of: Option<Who>,
+    },
 
     // What the core is told, by REST calls.
     Befriend(Who, Who),
@@ -108,12 +119,23 @@ pub enum Step {
     /// Memory and sockets are lost.
     Redeploy(Who),
     /// All objects' memory and sockets are lost, within so many milliseconds.
-    RedeployAll { within_ms: Ms },
+    RedeployAll {
+        within_ms: Ms,
+    },
     /// Memory, and with `sockets` those too, are lost within the next event: after so many of its effects, a call
     /// to each peer being one.
-    Crash { who: Who, effects: usize, sockets: bool },
-    Network { weather: Weather, for_ms: Ms },
-    CoreOutage { for_ms: Ms },
+    Crash {
+        who: Who,
+        effects: usize,
+        sockets: bool,
+    },
+    Network {
+        weather: Weather,
+        for_ms: Ms,
+    },
+    CoreOutage {
+        for_ms: Ms,
+    },
 }
 
 impl Step {
@@ -179,6 +201,8 @@ pub struct Setting {
     pub haste: f64,
     /// Whether anything goes wrong.
     pub faults: bool,
+    /// Whether every call between objects takes the same time, and alarms are never late.
+    pub steady: bool,
     /// Rules that are not looked at, to find what else is broken.
     pub ignored: Rules,
 }

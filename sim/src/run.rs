@@ -23,7 +23,12 @@ pub struct Report {
 const BROKEN_MAX: usize = 50;
 
 /// Runs `seeds` seeds from `first` on. `progress` is told after each of how many are done.
-pub fn seeds(first: u64, seeds: u64, setting_of: impl Fn(u64) -> Setting + Sync, progress: impl Fn(u64) + Sync) -> Report {
+pub fn seeds(
+    first: u64,
+    seeds: u64,
+    setting_of: impl Fn(u64) -> Setting + Sync,
+    progress: impl Fn(u64) + Sync,
+) -> Report {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let report = Mutex::new(Report::default());

@@ -21,7 +21,8 @@ pub fn shrink(
     time_max: Duration,
 ) -> (Vec<Planned>, Violation) {
     let began = Instant::now();
-    let mut best = (steps.iter().filter(|step| step.at <= violation.at).cloned().collect::<Vec<_>>(), violation.clone());
+    let mut best =
+        (steps.iter().filter(|step| step.at <= violation.at).cloned().collect::<Vec<_>>(), violation.clone());
     for user in 0..setting.users {
         let without: Vec<Planned> =
             best.0.iter().filter(|planned| !planned.step.whose().contains(&Some(user))).cloned().collect();

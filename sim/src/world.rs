@@ -101,6 +101,8 @@ struct Object {
     /// Memory was lost in the midst of something, and nothing has been handled since.
     mends: bool,
     reads: BTreeMap<u64, Read>,
+    /// How often the core was asked of this user.
+    asked: u64,
 
     told: Told,
     emitted: Emitted,
@@ -189,24 +191,80 @@ enum Then {
 enum Happening {
     Step(usize),
     Turn(Device, Tab),
-    Connect { device: Device, attempt: u64 },
-    Known { who: Who, generation: u64, found: Found, then: Then },
-    Introduce { device: Device, socket: SocketId },
-    Arrive { call: u64 },
-    ArriveAgain { to: Who, message: Rc<PeerMessage> },
-    Answer { call: u64, answer: PeerAnswer },
-    Fail { call: u64 },
-    CoreAnswers { who: Who, generation: u64, found: Found },
-    Relay { who: Who },
-    Token { who: Who, generation: u64, socket: SocketId, outcome: TokenOutcome },
-    Alarm { who: Who, number: u64 },
-    Tick { who: Who, generation: u64, at: Ms },
-    Redeploy { who: Who },
+    Connect {
+        device: Device,
+        attempt: u64,
+    },
+    Known {
+        who: Who,
+        generation: u64,
+        found: Found,
+        then: Then,
+    },
+    Introduce {
+        device: Device,
+        socket: SocketId,
+    },
+    Arrive {
+        call: u64,
+    },
+    ArriveAgain {
+        to: Who,
+        message: Rc<PeerMessage>,
+    },
+    Answer {
+        call: u64,
+        answer: PeerAnswer,
+    },
+    Fail {
+        call: u64,
+    },
+    CoreAnswers {
+        who: Who,
+        generation: u64,
+        found: Found,
+    },
+    Relay {
+        who: Who,
+    },
+    Token {
+        who: Who,
+        generation: u64,
+        socket: SocketId,
+        outcome: TokenOutcome,
+    },
+    Alarm {
+        who: Who,
+        number: u64,
+    },
+    Tick {
+        who: Who,
+        generation: u64,
+        at: Ms,
+    },
+    Redeploy {
+        who: Who,
+    },
     /// The runtime finds a socket closed.
-    Hangs { who: Who, socket: SocketId },
-    Ghost { who: Who, sign: Ms },
-    ReadDue { who: Who, generation: u64, read: u64 },
-    SnapshotDue { who: Who, generation: u64, socket: SocketId, wish: u32 },
+    Hangs {
+        who: Who,
+        socket: SocketId,
+    },
+    Ghost {
+        who: Who,
+        sign: Ms,
+    },
+    ReadDue {
+        who: Who,
+        generation: u64,
+        read: u64,
+    },
+    SnapshotDue {
+        who: Who,
+        generation: u64,
+        socket: SocketId,
+        wish: u32,
+    },
     Hush,
     Calm,
     Look,
@@ -267,6 +325,8 @@ pub struct World<'a> {
 pub struct Trace {
     /// Empty: all.
     pub whose: BTreeSet<Who>,
+    /// Tell only what clients of all but this user are sent, without the time.
+    pub sent_to_all_but: Option<Who>,
     pub lines_max: usize,
     pub lines: VecDeque<String>,
 }
@@ -304,6 +364,7 @@ impl<'a> World<'a> {
             crash: None,
             mends: false,
             reads: BTreeMap::new(),
+            asked: 0,
             told: Told::default(),
             emitted: Emitted::default(),
             reports: 0,
@@ -368,6 +429,7 @@ impl<'a> World<'a> {
     fn note(&mut self, whose: &[Who], line: impl FnOnce() -> String) {
         let now = self.now;
         if let Some(trace) = &mut self.trace
+            && trace.sent_to_all_but.is_none()
             && (trace.whose.is_empty() || whose.is_empty() || whose.iter().any(|who| trace.whose.contains(who)))
         {
             trace.lines.push_back(format!("{} {}", Clock(now), line()));
@@ -511,7 +573,11 @@ impl<'a> World<'a> {
                 }
             }
             Step::Read { reader, of } => self.know(*reader, false, Then::Read { of: *of, quiet: false }),
-            Step::Befriend(..) | Step::Unfriend(..) | Step::Block(..) | Step::Share(..) | Step::Notify(_)
+            Step::Befriend(..)
+            | Step::Unfriend(..)
+            | Step::Block(..)
+            | Step::Share(..)
+            | Step::Notify(_)
             | Step::Delete(_) => self.change_core(step),
             Step::Evict(who) => {
                 self.counts.evictions += 1;
@@ -641,7 +707,8 @@ impl<'a> World<'a> {
     fn ask_core(&mut self, who: Who, known: Option<u64>, ms_max: Ms) -> (Found, Ms) {
         self.counts.core_calls += 1;
         self.pend(who);
-        let mut draws = self.draws(&[22, who as u64, self.counts.core_calls]);
+        self.objects[who].asked += 1;
+        let mut draws = self.draws(&[22, who as u64, self.objects[who].asked]);
         if self.now < self.core.away_until {
             return (Found::Away, if draws.chance(0.5) { ms_max } else { draws.ms(1, 30) });
         }
@@ -683,7 +750,9 @@ impl<'a> World<'a> {
         let who = device.user;
         self.counts.connects += 1;
         let socket = SocketId(Uuid::from_u128(u128::from(self.counts.connects)));
-        let life_ms = self.draws(&[23, self.counts.connects]).ms(600_000, 3_600_000);
+        let attempt = self.client(device).attempts;
+        let mut draws = self.draws(&[23, who as u64, device.number as u64, attempt]);
+        let (life_ms, pause_ms) = (draws.ms(600_000, 3_600_000), draws.ms(1, 40));
         let opened = Socket {
             device,
             attachment: None,
@@ -716,8 +785,7 @@ impl<'a> World<'a> {
         if self.objects[who].sockets.len() > SOCKETS_MAX {
             self.break_rule(Rule::OneAnswer, &[who], format!("more than {SOCKETS_MAX} sockets"));
         }
-        let ms = self.draws(&[24, self.counts.connects]).ms(1, 40);
-        self.after(ms, Happening::Introduce { device, socket });
+        self.after(pause_ms, Happening::Introduce { device, socket });
         let generation = self.objects[who].generation;
         self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket, wish: 0 });
     }
@@ -933,7 +1001,8 @@ impl<'a> World<'a> {
     }
 
     fn set_alarm(&mut self, who: Who, at: Ms) {
-        let late_ms = self.draws(&[40, who as u64, self.objects[who].alarms]).ms(0, 300);
+        let late_ms_max = if self.setting.steady { 0 } else { 300 };
+        let late_ms = self.draws(&[40, who as u64, self.objects[who].alarms]).ms(0, late_ms_max);
         let object = &mut self.objects[who];
         object.alarm = Some(at);
         object.alarms += 1;
@@ -1084,7 +1153,8 @@ impl<'a> World<'a> {
                         }
                     }
                     Said::Message(ClientMessage::SetIdle { idle }) => {
-                        if open.idle && !idle
+                        if open.idle
+                            && !idle
                             && let Some((order, _)) = &mut open.report
                         {
                             object.reports += 1;
@@ -1273,7 +1343,7 @@ impl<'a> World<'a> {
         link.under_way += 1;
         let (number, spared) = (u64::from(link.calls), link.failed_in_a_row >= 3);
         let mut draws = self.draws(&[10, from as u64, to as u64, number]);
-        let (mut there_ms, mut back_ms) = (draws.ms(1, 12), draws.ms(1, 12));
+        let (mut there_ms, mut back_ms) = if self.setting.steady { (5, 5) } else { (draws.ms(1, 12), draws.ms(1, 12)) };
         let (mut lost, mut answer_lost, mut again) = (false, false, false);
         if let Some((weather, until)) = weather
             && now < until
@@ -1450,7 +1520,11 @@ impl<'a> World<'a> {
             Cause::Tick => !self.objects[who].sockets.is_empty(),
             _ => false,
         };
-        if page_change && !closes && !self.objects[who].mends && effects.iter().any(|effect| matches!(effect, Effect::Save(_))) {
+        if page_change
+            && !closes
+            && !self.objects[who].mends
+            && effects.iter().any(|effect| matches!(effect, Effect::Save(_)))
+        {
             self.break_rule(Rule::NoRowForAPageChange, &[who], "a row is written for a page change".into());
         }
         if let Cause::Peer { message } = cause
@@ -1481,6 +1555,13 @@ impl<'a> World<'a> {
 
     fn send(&mut self, who: Who, cause: &Cause, sockets: &[SocketId], message: ServerMessage) {
         self.counts.sends += sockets.len() as u64;
+        if let Some(trace) = &mut self.trace
+            && trace.sent_to_all_but.is_some_and(|but| but != who)
+        {
+            let text = serde_json::to_string(&message).unwrap_or_default();
+            let devices = sockets.iter().filter_map(|socket| self.objects[who].sockets.get(socket));
+            trace.lines.extend(devices.map(|open| format!("{} {text}", open.device)));
+        }
         let looks: Vec<(Who, Look)> = match message {
             ServerMessage::UpdatePresence(update) => {
                 let of = who_is(&update.user_id);
@@ -1690,7 +1771,8 @@ impl<'a> World<'a> {
                 self.frozen.insert(*id, (who, socket.screen.clone(), socket.watching));
             }
         }
-        let absent = self.clients.iter().find(|(_, client)| client.on && client.socket.is_none()).map(|(device, _)| *device);
+        let absent =
+            self.clients.iter().find(|(_, client)| client.on && client.socket.is_none()).map(|(device, _)| *device);
         if let Some(device) = absent {
             self.break_rule(Rule::QuietShowsTheTruth, &[device.user], format!("{device} cannot connect"));
         }
@@ -1706,7 +1788,8 @@ impl<'a> World<'a> {
     fn compare(&mut self) {
         let rule = Rule::QuietShowsTheTruth;
         let mut wrong: Vec<(Vec<Who>, String)> = Vec::new();
-        let own = |who: Who| self.objects[who].quiet_reply.as_ref().map(|reply| Appearance::of_entry(&reply.user_presence));
+        let own =
+            |who: Who| self.objects[who].quiet_reply.as_ref().map(|reply| Appearance::of_entry(&reply.user_presence));
         let mut truths = 0;
         for who in 0..self.setting.users {
             let (object, person) = (&self.objects[who], &self.core.people[who]);
@@ -1750,7 +1833,10 @@ impl<'a> World<'a> {
                     (seen.as_ref().is_some_and(|seen| seen.online), truth.as_ref().is_some_and(|truth| truth.online));
                 let differs = if online && *watching { seen != truth } else { seen_online != online };
                 if differs {
-                    wrong.push((vec![*who, of], format!("a screen of u{who} shows {seen:?} of u{of}, who is {truth:?}")));
+                    wrong.push((
+                        vec![*who, of],
+                        format!("a screen of u{who} shows {seen:?} of u{of}, who is {truth:?}"),
+                    ));
                 }
             }
         }
@@ -1770,7 +1856,8 @@ impl<'a> World<'a> {
         if !online || object.sockets.values().any(|socket| socket.unsure) {
             return None;
         }
-        let newest = object.sockets.values().filter_map(|socket| socket.report.as_ref()).max_by_key(|(order, _)| *order);
+        let newest =
+            object.sockets.values().filter_map(|socket| socket.report.as_ref()).max_by_key(|(order, _)| *order);
         let share = &self.core.people[who].social.share;
         let page = newest.and_then(|(_, page)| page.as_ref()).filter(|page| share.shows(&page.domain));
         let page = PageView::from(page);
@@ -1794,7 +1881,12 @@ struct Done {
 }
 
 fn is_page_change(frame: &Said) -> bool {
-    matches!(frame, Said::Message(ClientMessage::UpdatePresence { .. } | ClientMessage::SetIdle { .. } | ClientMessage::Watch { .. }))
+    matches!(
+        frame,
+        Said::Message(
+            ClientMessage::UpdatePresence { .. } | ClientMessage::SetIdle { .. } | ClientMessage::Watch { .. }
+        )
+    )
 }
 
 fn draws_bad(weather: Option<(Weather, Ms)>, now: Ms) -> bool {

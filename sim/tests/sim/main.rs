@@ -1,0 +1,13 @@
+//! The simulator on trial: seeds that break no rule, and rules that are broken when something is wrong.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a run that does not go as told ends there"
+)]
+
+mod invisible;
+mod net;
+mod seeds;

@@ -1,0 +1,321 @@
+//! Proof that the net holds: for each rule a short story that goes well, and a doctored object with which it does not.
+
+use presence::{Effect, Reply, Save};
+use shared::{
+    ids::UserId,
+    internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
+    page::Page,
+    time::Timestamp,
+    wire::{ClientMessage, PresenceUpdate, ServerMessage},
+};
+use sim::{
+    checks::{Rule, Rules},
+    core::id_of,
+    plan::{Device, Leave, Planned, Setting, Step, Tab, Who},
+    world::{self, Cause, Doctor, Said},
+};
+
+const HEALTHY: Doctor = Doctor { effects: |_, _, _| {}, stray_alarms: false };
+
+/// Writes a row for each page.
+pub const WRITES: Doctor = Doctor {
+    effects: |_, cause, effects| {
+        if is_page(cause) {
+            effects.push(Effect::Save(Save::EventIds(Vec::new())));
+        }
+    },
+    ..HEALTHY
+};
+
+const ALICE: Device = Device { user: 0, number: 0 };
+const BOB: Device = Device { user: 1, number: 0 };
+
+/// Alice and Bob, who are friends and show each other all sites, and Carol, whom the story leaves alone.
+fn setting() -> Setting {
+    Setting { seed: 1, users: 3, days: 0.01, haste: 1.0, faults: false, steady: true, ignored: Rules::default() }
+}
+
+/// They come, and turn to pages; then what the story is about.
+fn story(more: &[(i64, Step)]) -> Vec<Planned> {
+    let beginning = [
+        (1, Step::Share(0, 0)),
+        (2, Step::Share(1, 0)),
+        (10, Step::On(ALICE)),
+        (20, Step::On(BOB)),
+        (40, Step::Turn(ALICE, Tab::Site(1))),
+        (50, Step::Turn(BOB, Tab::Site(2))),
+    ];
+    let mut steps: Vec<Planned> =
+        beginning.iter().chain(more).map(|(s, step)| Planned { at: s * 1_000, step: step.clone() }).collect();
+    steps.sort_by_key(|planned| planned.at);
+    steps
+}
+
+fn check(rule: Rule, more: &[(i64, Step)], effects: fn(Who, &Cause, &mut Vec<Effect>)) {
+    check_doctor(rule, more, &Doctor { effects, ..HEALTHY });
+}
+
+fn check_doctor(rule: Rule, more: &[(i64, Step)], doctor: &Doctor) {
+    let steps = story(more);
+    let healthy = world::run(&setting(), &steps, None, None);
+    assert_eq!(healthy.violation, None);
+    let doctored = world::run(&setting(), &steps, Some(doctor), None);
+    assert_eq!(doctored.violation.map(|violation| violation.rule), Some(rule));
+}
+
+fn is_page(cause: &Cause) -> bool {
+    matches!(cause, Cause::Frame { frame: Said::Message(ClientMessage::UpdatePresence { .. }), .. })
+}
+
+/// A presence of some page.
+fn presence(url: &str) -> Presence {
+    let page = Page::parse(url, "A page").unwrap();
+    Presence { at: Timestamp::from_unix_ms(1), page: page.clone(), latest: page, idle_since: None }
+}
+
+fn alter_presence(effects: &mut [Effect], alter: impl Fn(&mut Presence)) {
+    for effect in effects {
+        if let Effect::CallPeers { message: PeerMessage { say: PeerSay::Presence { presence }, .. }, .. } = effect {
+            alter(presence);
+        }
+    }
+}
+
+fn alter_updates(effects: &mut [Effect], of: &UserId, alter: impl Fn(&mut PresenceUpdate)) {
+    for effect in effects {
+        if let Effect::Send { message: ServerMessage::UpdatePresence(update), .. } = effect
+            && update.user_id == *of
+        {
+            alter(update);
+        }
+    }
+}
+
+#[test]
+fn a_hidden_page_that_leaves_is_found() {
+    let hide = [(100, Step::Share(0, 2)), (110, Step::Share(0, 0)), (120, Step::Turn(ALICE, Tab::Site(3)))];
+    check(Rule::HiddenStaysHidden, &hide, |who, cause, effects| {
+        if who == 0 && !is_page(cause) {
+            alter_presence(effects, |told| {
+                if told.page.is_none() {
+                    *told = presence("https://site1.com/hidden");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_fragment_that_leaves_is_found() {
+    check(Rule::HiddenStaysHidden, &[(100, Step::Turn(ALICE, Tab::Dressed(3)))], |who, _, effects| {
+        if who == 0 {
+            alter_presence(effects, |told| {
+                for page in told.page.iter_mut().chain(&mut told.latest).filter(|page| page.url.contains("site3")) {
+                    page.url.push_str("#never");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_call_to_a_former_friend_is_found() {
+    let part = [(100, Step::Unfriend(0, 1)), (120, Step::Turn(ALICE, Tab::Site(3)))];
+    check(Rule::StrangersGetNothing, &part, |who, cause, effects| {
+        if let Cause::Frame { frame: Said::Message(ClientMessage::UpdatePresence { url, .. }), .. } = cause
+            && who == 0
+            && url.contains("/u0/120000")
+        {
+            let at = Timestamp::from_unix_ms(1);
+            let say = PeerSay::Presence { presence: presence(url) };
+            let message = PeerMessage { from: id_of(0), seq: u64::MAX, sent_at: at, wants: Wants::Pages, say };
+            effects.push(Effect::CallPeers { peers: vec![id_of(1)], message });
+        }
+    });
+}
+
+#[test]
+fn a_former_friend_who_stays_on_a_screen_is_found() {
+    check(Rule::StrangersGetNothing, &[(100, Step::Unfriend(0, 1))], |_, _, effects| {
+        effects.retain(|effect| !matches!(effect, Effect::Send { message: ServerMessage::PresenceTimeout { .. }, .. }));
+    });
+}
+
+#[test]
+fn an_invisible_user_who_is_told_to_be_online_is_found() {
+    let hide = [(100, Step::Invisible(ALICE, true)), (120, Step::Read { reader: 1, of: Some(0) })];
+    check(Rule::InvisibleIsOffline, &hide, |who, _, effects| {
+        for effect in effects {
+            if let Effect::AnswerPeer(answer) = effect
+                && let PeerAnswer::Offline { seq, last_seen_at: Some(_), wants } = answer
+                && who == 0
+            {
+                *answer = PeerAnswer::Online { seq: *seq, presence: presence("https://site1.com/1"), wants: *wants };
+            }
+        }
+    });
+}
+
+#[test]
+fn an_invisible_user_whose_last_sight_moves_is_found() {
+    let hide = [(100, Step::Invisible(ALICE, true)), (120, Step::On(Device { user: 1, number: 1 }))];
+    check(Rule::InvisibleIsOffline, &hide, |who, _, effects| {
+        for effect in effects {
+            if let Effect::AnswerPeer(PeerAnswer::Offline { last_seen_at: Some(at), .. }) = effect
+                && who == 0
+            {
+                *at = at.plus_ms(1);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_ghost_is_found() {
+    check(Rule::NoGhost, &[(100, Step::Off(ALICE, Leave::Vanish))], |who, _, effects| {
+        effects.retain(|effect| {
+            let bye = matches!(effect, Effect::CallPeers { message: PeerMessage { say: PeerSay::Bye { .. }, .. }, .. });
+            !(who == 0 && bye)
+        });
+    });
+}
+
+#[test]
+fn an_older_state_after_a_newer_one_is_found() {
+    check(Rule::SeqNeverGoesBack, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
+        if who == 1 {
+            alter_updates(effects, &id_of(0), |update| {
+                if update.domain == "site3.com" {
+                    update.seq = 1;
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_state_that_was_never_told_is_found() {
+    check(Rule::OneSeqOneState, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
+        if who == 1 {
+            alter_updates(effects, &id_of(0), |update| update.title.push('!'));
+        }
+    });
+}
+
+#[test]
+fn one_seq_for_two_states_is_found() {
+    check(Rule::OneSeqOneState, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
+        for effect in effects {
+            if let Effect::CallPeers { message, .. } = effect
+                && let PeerSay::Presence { presence } = &message.say
+                && who == 0
+                && presence.page.as_ref().is_some_and(|page| page.domain.as_str() == "site3.com")
+            {
+                // That of the page before.
+                message.seq = message.seq.min(1_772_366_440_000);
+            }
+            if let Effect::CallPeers { message, .. } = effect
+                && let PeerSay::Presence { presence } = &message.say
+                && who == 0
+                && presence.page.as_ref().is_some_and(|page| page.domain.as_str() == "site1.com")
+            {
+                message.seq = 1_772_366_440_000;
+            }
+        }
+    });
+}
+
+#[test]
+fn news_before_the_snapshot_are_found() {
+    check(Rule::SnapshotComesFirst, &[], |who, cause, effects| {
+        if let Cause::Open { socket, .. } = cause {
+            let gone = ServerMessage::PresenceTimeout { user_id: id_of(1 - who.min(1)), last_seen_at: None };
+            effects.push(Effect::Send { sockets: vec![*socket], message: gone });
+        }
+    });
+}
+
+#[test]
+fn a_reader_who_is_forgotten_is_found() {
+    check(Rule::EveryReaderIsAnswered, &[(100, Step::Read { reader: 1, of: None })], |_, _, effects| {
+        effects.retain(|effect| !matches!(effect, Effect::Reply { .. }));
+    });
+}
+
+#[test]
+fn a_socket_that_never_gets_its_snapshot_is_found() {
+    check(Rule::EveryReaderIsAnswered, &[], |who, _, effects| {
+        effects.retain(|effect| !(who == 1 && matches!(effect, Effect::Send { .. })));
+    });
+}
+
+#[test]
+fn a_screen_that_shows_what_was_is_found() {
+    check(Rule::QuietShowsTheTruth, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
+        effects.retain(|effect| {
+            let site3 = matches!(effect, Effect::Send { message: ServerMessage::UpdatePresence(update), .. }
+                if update.domain == "site3.com");
+            !(who == 1 && site3)
+        });
+    });
+}
+
+#[test]
+fn a_reply_that_is_not_true_is_found() {
+    check(Rule::QuietShowsTheTruth, &[], |who, _, effects| {
+        for effect in effects {
+            if let Effect::Reply { reply: Reply::All(snapshot), .. } = effect
+                && who == 0
+            {
+                snapshot.user_presence.idle_since = Some(Timestamp::from_unix_ms(1));
+            }
+        }
+    });
+}
+
+#[test]
+fn one_request_too_many_is_found() {
+    check(Rule::RequestsPerPageChange, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, cause, effects| {
+        let again: Vec<Effect> = effects.iter().filter(|_| who == 0 && is_page(cause)).cloned().collect();
+        effects.extend(again.into_iter().filter(|effect| matches!(effect, Effect::CallPeers { .. })));
+    });
+}
+
+#[test]
+fn page_changes_for_whoever_does_not_watch_are_found() {
+    let pages = [
+        (90, Step::Watch(BOB, false)),
+        (100, Step::Turn(ALICE, Tab::Site(3))),
+        (110, Step::Turn(ALICE, Tab::Site(4))),
+        (120, Step::Turn(ALICE, Tab::Site(5))),
+    ];
+    check(Rule::RequestsPerPageChange, &pages, |who, _, effects| {
+        for effect in effects {
+            if let Effect::AnswerPeer(PeerAnswer::Taken { wants } | PeerAnswer::Online { wants, .. }) = effect
+                && who == 1
+            {
+                *wants = Wants::Pages;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_row_for_a_page_change_is_found() {
+    check_doctor(Rule::NoRowForAPageChange, &[], &WRITES);
+}
+
+#[test]
+fn a_timer_in_an_idle_object_is_found() {
+    let leave = [(100, Step::Off(ALICE, Leave::Close))];
+    check_doctor(Rule::NoTimerInAnIdleObject, &leave, &Doctor { stray_alarms: true, ..HEALTHY });
+}
+
+#[test]
+fn a_second_answer_is_found() {
+    check(Rule::OneAnswer, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |_, cause, effects| {
+        if matches!(cause, Cause::Peer { .. }) {
+            effects.push(Effect::AnswerPeer(PeerAnswer::NotFriends));
+        }
+    });
+}

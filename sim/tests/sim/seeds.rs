@@ -1,0 +1,70 @@
+//! Seeds: none breaks a rule, each is lived the same again, and one that breaks a rule becomes short.
+
+use std::time::Duration;
+
+use sim::{
+    checks::Rules,
+    plan::Setting,
+    run, shrink,
+    world::{self, Trace},
+};
+
+use crate::net;
+
+fn setting(seed: u64) -> Setting {
+    Setting { seed, users: 5, days: 0.1, haste: 24.0, faults: seed % 8 != 0, steady: false, ignored: Rules::default() }
+}
+
+/// Runs a part of the seeds: the parts run beside each other.
+fn check(part: u64) {
+    let report = run::seeds(part * 50, 50, setting, |_| {});
+    let broken: Vec<String> = report.broken.iter().map(|(seed, violation)| format!("{seed}: {violation}")).collect();
+    assert_eq!(broken, Vec::<String>::new());
+    assert_eq!(report.seeds, 50);
+    assert!(report.counts.truths > 400 && report.counts.page_calls > 400, "{:?}", report.counts);
+}
+
+#[test]
+fn seeds_0_to_49_break_no_rule() {
+    check(0);
+}
+
+#[test]
+fn seeds_50_to_99_break_no_rule() {
+    check(1);
+}
+
+#[test]
+fn seeds_100_to_149_break_no_rule() {
+    check(2);
+}
+
+#[test]
+fn seeds_150_to_199_break_no_rule() {
+    check(3);
+}
+
+#[test]
+fn a_seed_is_lived_the_same_again() {
+    for seed in [8, 9] {
+        let setting = setting(seed);
+        let told = || {
+            let trace = Trace { lines_max: 100_000, ..Trace::default() };
+            let outcome = world::run(&setting, &setting.draw(), None, Some(trace));
+            (outcome.counts, outcome.trace)
+        };
+        let (first, second) = (told(), told());
+        assert!(first.1.len() > 1_000, "{} lines", first.1.len());
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn a_broken_run_becomes_short() {
+    let setting = setting(8);
+    let steps = setting.draw();
+    let violation = world::run(&setting, &steps, Some(&net::WRITES), None).violation.unwrap();
+    let (fewest, still) = shrink::shrink(&setting, &steps, &violation, Some(&net::WRITES), Duration::from_secs(20));
+    assert_eq!(still.rule, violation.rule);
+    assert!(steps.len() > 100 && fewest.len() <= 3, "{} of {}: {fewest:?}", fewest.len(), steps.len());
+}
