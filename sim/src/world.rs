@@ -1386,10 +1386,6 @@ impl<'a> World<'a> {
     fn arrive(&mut self, call: u64) {
         let Some(Call { from, to, message, answer_ms, .. }) = self.calls.get(&call) else { return };
         let (from, to, message, answer_ms) = (*from, *to, Rc::clone(message), *answer_ms);
-        // An answer that crosses this may be older than it, and says nothing of what the other no longer wants.
-        if self.link(to, from).under_way > 0 {
-            self.link(to, from).one_more = true;
-        }
         self.late_wish(from, to, &message);
         let done = self.happen(to, Cause::Peer { message });
         match (done.answer, answer_ms) {
@@ -1402,9 +1398,10 @@ impl<'a> World<'a> {
 
     /// A message that comes late may wish for what its sender no longer wants.
     fn late_wish(&mut self, from: Who, to: Who, message: &PeerMessage) {
-        if message.wants == Wants::Pages && !self.watches(from) {
-            self.link(to, from).one_more = true;
-        }
+        let wish = message.wants == Wants::Pages && !self.watches(from);
+        let link = self.link(to, from);
+        // And an answer that crosses a message may be older than it: it says nothing of what is no longer wanted.
+        link.one_more |= wish || link.under_way > 0;
     }
 
     /// Whether the user has a socket that watches, or had one until a moment ago.
@@ -1515,8 +1512,10 @@ impl<'a> World<'a> {
         let closes = effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
         let page_change = match cause {
             Cause::Frame { frame, .. } => is_page_change(frame),
-            Cause::Peer { message } => matches!(message.say, PeerSay::Presence { .. }),
-            // Without sockets, what friends see is kept in storage.
+            // Without sockets, what friends see, and who they are, is kept in storage.
+            Cause::Peer { message } => {
+                matches!(message.say, PeerSay::Presence { .. }) && !self.objects[who].sockets.is_empty()
+            }
             Cause::Tick => !self.objects[who].sockets.is_empty(),
             _ => false,
         };

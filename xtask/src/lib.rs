@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod project;
 pub mod queries;
 pub mod secrets;
+pub mod simulate;
 pub mod stack;
 pub mod step;
 pub mod test;

@@ -10,6 +10,7 @@ use xtask::{
     dev::{self, Dev, Wishes},
     live::{self, Live},
     queries::{self, Mode},
+    simulate,
     step::say,
     test,
     token::{self, TokenRequest},
@@ -57,6 +58,13 @@ enum Command {
     /// Measure how fast the core answers.
     #[command(subcommand)]
     Bench(Bench),
+    /// Let towns of users live through virtual days with every fault there is, and check every rule of presence;
+    /// `--help` says how. Arguments go to the simulator.
+    #[command(disable_help_flag = true)]
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Build the worker into edge-worker/build.
     BuildEdge,
 }
@@ -94,6 +102,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
         Command::Queries => until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await,
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
+        Command::Sim { args } => until_interrupted(simulate::run(args)).await,
         Command::BuildEdge => until_interrupted(async { build::edge().await.map(|()| 0) }).await,
     }
 }
