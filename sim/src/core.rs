@@ -164,7 +164,26 @@ impl Core {
                 self.people[*who].deleted = true;
                 told.push((*who, 0, Change::UserDeleted {}));
             }
-            _ => {}
+            Step::On(_)
+            | Step::Off(..)
+            | Step::Turn(..)
+            | Step::Rush { .. }
+            | Step::Idle(..)
+            | Step::Watch(..)
+            | Step::Invisible(..)
+            | Step::Authenticate(_)
+            | Step::OddHeartbeat(_)
+            | Step::Misbehave { .. }
+            | Step::Read { .. }
+            | Step::Share(..)
+            | Step::Notify(_)
+            | Step::Delete(_)
+            | Step::Evict(_)
+            | Step::Redeploy(_)
+            | Step::RedeployAll { .. }
+            | Step::Crash { .. }
+            | Step::Network { .. }
+            | Step::CoreOutage { .. } => {}
         }
         let mut due = Vec::new();
         for (recipient, version, change) in told {

@@ -1187,7 +1187,16 @@ impl<'a> World<'a> {
                     | Said::Bad(_) => {}
                 }
             }
-            _ => {}
+            Cause::Open { .. }
+            | Cause::Close { .. }
+            | Cause::Peer { .. }
+            | Cause::Answer { .. }
+            | Cause::Failure { .. }
+            | Cause::NoSocial
+            | Cause::Read { .. }
+            | Cause::Token { .. }
+            | Cause::Alarm
+            | Cause::Tick => {}
         }
         if in_part {
             for open in self.objects[who].sockets.values_mut() {
@@ -1517,7 +1526,16 @@ impl<'a> World<'a> {
                 matches!(message.say, PeerSay::Presence { .. }) && !self.objects[who].sockets.is_empty()
             }
             Cause::Tick => !self.objects[who].sockets.is_empty(),
-            _ => false,
+            Cause::Open { .. }
+            | Cause::Close { .. }
+            | Cause::Answer { .. }
+            | Cause::Failure { .. }
+            | Cause::Social { .. }
+            | Cause::NoSocial
+            | Cause::Core { .. }
+            | Cause::Read { .. }
+            | Cause::Token { .. }
+            | Cause::Alarm => false,
         };
         if page_change
             && !closes
@@ -1583,7 +1601,15 @@ impl<'a> World<'a> {
                 }
                 looks
             }
-            _ => return,
+            ServerMessage::Heartbeat
+            | ServerMessage::FriendRequest { .. }
+            | ServerMessage::FriendRequestRemoved { .. }
+            | ServerMessage::FriendAccepted { .. }
+            | ServerMessage::FriendRemoved { .. }
+            | ServerMessage::SettingsUpdated { .. }
+            | ServerMessage::ShareNotification { .. }
+            | ServerMessage::ShareNotificationRead { .. }
+            | ServerMessage::Error { .. } => return,
         };
         for (of, look) in looks {
             if look.is_online() {
