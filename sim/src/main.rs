@@ -54,7 +54,7 @@ struct Args {
 impl Args {
     fn setting(&self, seed: u64) -> Setting {
         // One seed in eight is lived without faults.
-        let faults = !self.no_faults && seed % 8 != 0;
+        let faults = !self.no_faults && !seed.is_multiple_of(8);
         Setting {
             seed,
             users: self.users,

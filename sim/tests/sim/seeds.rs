@@ -12,7 +12,15 @@ use sim::{
 use crate::net;
 
 fn setting(seed: u64) -> Setting {
-    Setting { seed, users: 5, days: 0.1, haste: 24.0, faults: seed % 8 != 0, steady: false, ignored: Rules::default() }
+    Setting {
+        seed,
+        users: 5,
+        days: 0.1,
+        haste: 24.0,
+        faults: !seed.is_multiple_of(8),
+        steady: false,
+        ignored: Rules::default(),
+    }
 }
 
 /// Runs a part of the seeds: the parts run beside each other.
