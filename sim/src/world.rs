@@ -1084,9 +1084,17 @@ impl<'a> World<'a> {
         }
         let mut done = Done { crashed: crash.is_some(), ..Done::default() };
         if left > 0 {
-            self.take_in(who, &cause, left < total);
+            let mut weights = 0;
+            let kept = effects.iter().take_while(|effect| {
+                weights += weight(effect);
+                weights <= left
+            });
+            // What a crash did not let it keep, an object has not been told.
+            let kept = left >= total || kept.into_iter().any(|effect| matches!(effect, Effect::Save(Save::Social(_))));
+            if kept || !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
+                self.take_in(who, &cause, left < total);
+            }
             self.check_rows(who, &cause, &effects);
-            self.save(who, &effects);
         }
         let deleted = effects.iter().any(|effect| matches!(effect, Effect::Forget));
         for effect in effects {
@@ -1205,22 +1213,19 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Writes of one event are atomic together, and nothing leaves before them.
-    fn save(&mut self, who: Who, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Save(save) = effect {
-                self.counts.rows += 1;
-                let saved = &mut self.objects[who].saved;
-                match save.clone() {
-                    Save::State(state) => saved.state = state,
-                    Save::Social(social) => saved.social = Some(social),
-                    Save::EventIds(ids) => saved.event_ids = ids,
-                }
-            }
-            if matches!(effect, Effect::Forget) {
-                self.objects[who].saved = Saved::default();
-                self.objects[who].alarm = None;
-            }
+    /// Whether what is saved is that the user came or left.
+    fn comes_or_goes(&self, who: Who, effects: &[Effect]) -> bool {
+        let online = self.objects[who].saved.state.online;
+        effects.iter().any(|effect| matches!(effect, Effect::Save(Save::State(state)) if state.online != online))
+    }
+
+    fn save(&mut self, who: Who, save: Save) {
+        self.counts.rows += 1;
+        let saved = &mut self.objects[who].saved;
+        match save {
+            Save::State(state) => saved.state = state,
+            Save::Social(social) => saved.social = Some(social),
+            Save::EventIds(ids) => saved.event_ids = ids,
         }
     }
 
@@ -1229,7 +1234,11 @@ impl<'a> World<'a> {
             self.note(&[who], || format!("u{who} -> {}", brief(&effect)));
         }
         match effect {
-            Effect::Save(_) | Effect::Forget => {}
+            Effect::Save(save) => self.save(who, save),
+            Effect::Forget => {
+                self.objects[who].saved = Saved::default();
+                self.objects[who].alarm = None;
+            }
             Effect::Attach { socket, attachment } => {
                 if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
                     open.attachment = Some(attachment);
@@ -1525,7 +1534,7 @@ impl<'a> World<'a> {
             Cause::Peer { message } => {
                 matches!(message.say, PeerSay::Presence { .. }) && !self.objects[who].sockets.is_empty()
             }
-            Cause::Tick => !self.objects[who].sockets.is_empty(),
+            Cause::Tick => !self.objects[who].sockets.is_empty() && !self.comes_or_goes(who, effects),
             Cause::Open { .. }
             | Cause::Close { .. }
             | Cause::Answer { .. }
