@@ -1327,7 +1327,9 @@ impl<'a> World<'a> {
         let earlier_wake = wake.filter(|at| object.alarm.is_none_or(|set| *at < set));
         if let Some(at) = earlier_wake {
             self.counts.alarms_set += 1;
-            if matches!(cause, Cause::Frame { frame, .. } if is_page_change(frame)) && !object.mends {
+            // To close a socket is more than to change its page.
+            let open = |socket| object.sockets.contains_key(socket);
+            if matches!(cause, Cause::Frame { frame, socket } if is_page_change(frame) && open(socket)) && !object.mends {
                 self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
             }
             self.set_alarm(who, at);
