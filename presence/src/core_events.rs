@@ -2,7 +2,7 @@
 
 use shared::{
     internal::{Change, CoreEvent, EventsTaken, Social},
-    limits::{EVENT_IDS_REMEMBERED, SOCIAL_RETRY_MS},
+    limits::{EVENT_IDS_REMEMBERED, SOCIAL_AGAIN_MS, SOCIAL_RETRY_MS},
     time::Timestamp,
     wire::{CloseCode, ServerMessage},
 };
@@ -28,9 +28,13 @@ impl UserPresence {
         }
     }
 
-    /// The core's answer. One that was overtaken by an event is dropped.
+    /// The core's answer. One that was overtaken by an event is dropped, and another asked for: it might bring back a
+    /// friend, or show a domain, that the event took away.
     pub(crate) fn social_loaded(&mut self, social: Social, now: Timestamp) {
-        if self.social_version().is_some_and(|version| social.version < version) {
+        if self.social_version().is_some_and(|version| social.version < version.max(self.behind.unwrap_or_default())) {
+            if self.behind.is_some() && self.is_here() {
+                self.load_at = Some(now.plus_ms(SOCIAL_AGAIN_MS));
+            }
             return;
         }
         if self.behind.is_some_and(|version| version <= social.version) {

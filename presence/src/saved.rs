@@ -91,6 +91,10 @@ pub struct Note {
     pub seq: u64,
     pub at: Timestamp,
     pub latest: Option<Page>,
+    /// Which report was in front then, and since when the user was idle: what may be told from the sockets, unless one
+    /// of them closed and nobody was there to hear it.
+    pub report: u64,
+    pub idle_since: Option<Timestamp>,
     /// Whether friends see the user.
     pub visible: bool,
     /// Not all who are to know of that change do, or a newer one waits for its turn.
@@ -217,13 +221,15 @@ impl UserPresence {
             let latest = note.latest;
             self.shown = Shown { at: note.at, page: self.visible_page(), latest, idle_since: self.idle_since() };
         }
-        if note.untold {
+        let other = self.order != note.report || (self.visible && self.shown.idle_since != note.idle_since);
+        let untold = note.untold || other;
+        if untold {
             self.grow_seq(now);
             self.shown.at = now;
             self.note = true;
         }
         // Nobody sleeps in the midst of something: what was under way may never have been done.
-        if note.untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
+        if untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
             // Nor is anything believed that was on its way then, by whatever clock.
             self.believes_from = now.plus_ms(PEER_LATE_MS);
             self.unsure = true;
@@ -277,13 +283,15 @@ impl UserPresence {
     }
 
     fn note(&self) -> Note {
-        let Shown { at, latest, .. } = self.shown.clone();
+        let Shown { at, latest, idle_since, .. } = self.shown.clone();
         Note {
             order: self.noted,
             active_at: self.active_at,
             seq: self.seq,
             at,
             latest,
+            report: self.order,
+            idle_since,
             visible: self.visible,
             untold: self.held || !self.failed.is_empty(),
             roll: self.roll(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{PeerSay, Presence, Social, Wants},
-    limits::{ACTIVE_NOTE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SOCKETS_MAX},
+    limits::{ACTIVE_NOTE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SOCIAL_AGAIN_MS, SOCKETS_MAX},
     page::Page,
     time::Timestamp,
     wire::{CloseCode, PageView, PresenceUpdate, ServerMessage},
@@ -294,6 +294,9 @@ impl UserPresence {
         };
         self.sockets.insert(socket, opened);
         self.status = Status::Here;
+        if self.behind.is_some() {
+            self.load_at = Some(now.plus_ms(SOCIAL_AGAIN_MS));
+        }
         self.save_state = true;
         self.touched.insert(socket);
         if self.sockets.len() > SOCKETS_MAX {

@@ -190,6 +190,9 @@ pub const RESTART_GRACE_MS_MAX: i64 = 10_000;
 /// in milliseconds.
 pub const SOCIAL_RETRY_MS: i64 = 30_000;
 
+/// How long it waits when the core's answer was older than what it knows, in milliseconds.
+pub const SOCIAL_AGAIN_MS: i64 = 1_000;
+
 /// How far `seq` leaps when changes may have been told that nobody remembers: more than the changes made since
 /// it was last saved, and more milliseconds than the clocks of two hosts differ by.
 pub const RESTART_SEQ_STEP: u64 = 60_000;

@@ -1329,7 +1329,8 @@ impl<'a> World<'a> {
             self.counts.alarms_set += 1;
             // To close a socket is more than to change its page.
             let open = |socket| object.sockets.contains_key(socket);
-            if matches!(cause, Cause::Frame { frame, socket } if is_page_change(frame) && open(socket)) && !object.mends {
+            if matches!(cause, Cause::Frame { frame, socket } if is_page_change(frame) && open(socket)) && !object.mends
+            {
                 self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
             }
             self.set_alarm(who, at);
