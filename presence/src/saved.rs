@@ -221,8 +221,8 @@ impl UserPresence {
             let latest = note.latest;
             self.shown = Shown { at: note.at, page: self.visible_page(), latest, idle_since: self.idle_since() };
         }
-        let other = self.order != note.report || (self.visible && self.shown.idle_since != note.idle_since);
-        let untold = note.untold || other;
+        let other = self.newest_report() != note.report || self.shown.idle_since != note.idle_since;
+        let untold = note.untold || (self.visible && other);
         if untold {
             self.grow_seq(now);
             self.shown.at = now;
@@ -290,12 +290,22 @@ impl UserPresence {
             seq: self.seq,
             at,
             latest,
-            report: self.order,
+            report: self.newest_report(),
             idle_since,
             visible: self.visible,
             untold: self.held || !self.failed.is_empty(),
             roll: self.roll(),
         }
+    }
+
+    /// The order of the report that is in front.
+    fn newest_report(&self) -> u64 {
+        self.sockets
+            .values()
+            .filter_map(|open| open.report.as_ref())
+            .map(|report| report.order)
+            .max()
+            .unwrap_or_default()
     }
 
     fn roll(&self) -> Roll {
