@@ -126,7 +126,9 @@ impl UserPresence {
             Some(view) if seq == view.seq => return view.kept_up |= kept_up,
             Some(_) | None => {}
         }
-        let comes = self.is_here() && (self.seen.insert(friend.clone()) | self.missed.remove(friend));
+        // Lost in the midst of something, memory may have kept that they came before it showed it.
+        let unshown = self.unsure && !self.views.contains_key(friend);
+        let comes = self.is_here() && (self.seen.insert(friend.clone()) | self.missed.remove(friend) | unshown);
         self.note |= comes;
         let to = if comes { self.ready_sockets() } else { self.watching_sockets() };
         self.send(to, update_of(friend, seq, &presence));
