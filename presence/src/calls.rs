@@ -97,8 +97,7 @@ impl UserPresence {
     /// What came of a call. An answer may be overtaken by a later message of the same friend's.
     pub(crate) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer) {
         let Some(call) = self.calling.remove(&peer) else { return };
-        // Sockets carry that something failed.
-        self.note |= self.failed.remove(&peer).is_some();
+        self.failed.remove(&peer);
         if !self.friends.contains(&peer) {
             return;
         }
@@ -177,7 +176,6 @@ impl UserPresence {
         let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
         let failure = Failure { times: times.saturating_add(1), retry_at: now.plus_ms(wait_ms) };
         self.failed.insert(peer, failure);
-        self.note = true;
     }
 
     pub(crate) fn stop_waiting_for(&mut self, friend: &UserId) {

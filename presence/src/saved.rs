@@ -97,7 +97,7 @@ pub struct Note {
     pub idle_since: Option<Timestamp>,
     /// Whether friends see the user.
     pub visible: bool,
-    /// Not all who are to know of that change do, or a newer one waits for its turn.
+    /// Not all who are to know of that change do, or a newer one waits for its turn; or somebody has not answered.
     pub untold: bool,
     pub roll: Roll,
 }
@@ -168,6 +168,7 @@ impl UserPresence {
             touched: BTreeSet::new(),
             note: false,
             noted: 0,
+            noted_untold: false,
             active_at: Timestamp::from_unix_ms(0),
             newly_ready: BTreeSet::new(),
         };
@@ -274,6 +275,7 @@ impl UserPresence {
         self.noted = self.noted.saturating_add(1);
         self.active_at = now;
         let note = self.note();
+        self.noted_untold = note.untold;
         let Socket { opened_at, expires_at, heard_at, ready, watching, idle_since, report, bad, .. } =
             self.sockets.get(&socket)?.clone();
         let ready = ready && with_ready;
@@ -293,9 +295,14 @@ impl UserPresence {
             report: self.newest_report(),
             idle_since,
             visible: self.visible,
-            untold: self.held || !self.failed.is_empty(),
+            untold: self.has_untold(),
             roll: self.roll(),
         }
+    }
+
+    /// Whether friends are owed something, or owe it.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.held || !self.telling.is_empty() || !self.asking.is_empty()
     }
 
     /// The order of the report that is in front.
@@ -315,7 +322,8 @@ impl UserPresence {
         }
         let digit = |id: &UserId| {
             // Who could not be told or asked is taken for one who is there: then both are tried again.
-            let owed = self.failed.contains_key(id).then_some(&Wants::Comings);
+            let owed = self.telling.contains_key(id) || self.asking.contains(id);
+            let owed = owed.then_some(&Wants::Comings);
             let wants = match self.audience.get(id).or(owed) {
                 None | Some(Wants::Nothing) => 0,
                 Some(Wants::Comings) => 1,

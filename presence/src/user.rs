@@ -113,6 +113,8 @@ pub struct UserPresence {
     pub(crate) note: bool,
     /// How often sockets were given something to carry.
     pub(crate) noted: u64,
+    /// Sockets carry that something is still to be told or asked.
+    pub(crate) noted_untold: bool,
     /// The last moment of activity that a socket carries.
     pub(crate) active_at: Timestamp,
     /// Sockets that got their snapshot in this event.
@@ -228,7 +230,8 @@ impl UserPresence {
 
     /// Puts what must outlive memory first, so that nobody is told what could be forgotten.
     fn finish(&mut self, now: Timestamp) -> Vec<Effect> {
-        if self.active_at.plus_ms(ACTIVE_NOTE_MS) <= now {
+        let made_good = self.noted_untold && !self.has_untold();
+        if made_good || self.active_at.plus_ms(ACTIVE_NOTE_MS) <= now {
             self.note = true;
         }
         if std::mem::take(&mut self.note) {
