@@ -123,8 +123,6 @@ impl UserPresence {
                 self.learn_offline(&peer, seq, last_seen_at);
             }
         }
-        // All who were to hear that the user left, or vanished, may have heard it now.
-        self.save_state |= self.telling.is_empty() && !self.visible;
         self.due.insert(peer);
     }
 

@@ -4,7 +4,7 @@ use shared::{
     ids::SocketId,
     limits::{
         BAD_MESSAGES_MAX, BAD_MESSAGES_WINDOW_MS, FRAME_BYTES_MAX, FRAMES_PER_WINDOW_CLOSE, FRAMES_PER_WINDOW_MAX,
-        FRAMES_WINDOW_MS,
+        FRAMES_WINDOW_MS, URL_CHARS_MAX,
     },
     page::Page,
     time::Timestamp,
@@ -41,7 +41,8 @@ impl UserPresence {
             return self.close(socket, CloseCode::TooFast, now);
         }
         if frames > FRAMES_PER_WINDOW_MAX {
-            self.complain(socket, ErrorCode::RateLimited, "at most 30 messages in 10 seconds");
+            let why = format!("at most {FRAMES_PER_WINDOW_MAX} messages in {} seconds", FRAMES_WINDOW_MS / 1_000);
+            self.complain(socket, ErrorCode::RateLimited, &why);
         }
         match message {
             Some(ClientMessage::UpdatePresence { url, title }) => self.page_reported(socket, &url, &title, now),
@@ -56,7 +57,7 @@ impl UserPresence {
 
     fn page_reported(&mut self, socket: SocketId, url: &str, title: &str, now: Timestamp) {
         let Ok(page) = Page::parse(url, title) else {
-            return self.refuse(socket, "url: at most 2,048 characters", now);
+            return self.refuse(socket, &format!("url: at most {URL_CHARS_MAX} characters"), now);
         };
         self.order = self.order.saturating_add(1);
         let order = self.order;

@@ -30,6 +30,7 @@ pub struct Saved {
 
 /// What changes when the user comes or goes, and never with a page or a friend.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SavedState {
     /// Whether friends may believe that the user is online.
     pub online: bool,

@@ -239,8 +239,10 @@ impl UserPresence {
             self.save_state = true;
             self.touched.extend(self.newest_socket());
         }
+        // All who were to hear that the user left, or vanished, have heard it, or are friends no longer.
+        let all_know = self.saved.online && !self.visible && self.telling.is_empty();
         let mut effects = Vec::new();
-        if std::mem::take(&mut self.save_state) {
+        if std::mem::take(&mut self.save_state) || all_know {
             let state = self.saved_state();
             // While sockets are open, they carry the newest change. Only one that is ahead of the clock could not be
             // told from the time when they are lost.

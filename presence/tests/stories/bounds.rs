@@ -1,15 +1,16 @@
 //! How much a client may do, and for how long: bursts, bad messages, sockets, tokens; and leaving on purpose.
 
-use shared::wire::{CloseCode, ErrorCode, ServerMessage};
+use shared::{
+    ids::SocketId,
+    wire::{CloseCode, ErrorCode, ServerMessage},
+};
 
-use crate::town::{GRACE_MS, TOKEN_MS, Town, id};
+use crate::town::{GRACE_MS, TOKEN_MS, Town, id, two};
 
-fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+/// Both have been there for a while, so that as much is allowed at once as ever.
+fn two_at_rest() -> (Town, SocketId, SocketId) {
+    let (mut town, alice, bob) = two();
     town.pass_ms(20_000);
-    town.seen(alice);
-    town.seen(bob);
     (town, alice, bob)
 }
 
@@ -23,7 +24,7 @@ fn urls(messages: &[ServerMessage]) -> Vec<String> {
 
 #[test]
 fn a_burst_shows_ten_changes_at_once_then_one_a_second_and_always_the_newest() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     let (calls, saves) = (town.calls.len(), town.saves);
     for n in 0..25 {
         town.visit(alice, &format!("https://example.com/{n}"));
@@ -44,7 +45,7 @@ fn a_burst_shows_ten_changes_at_once_then_one_a_second_and_always_the_newest() {
 
 #[test]
 fn what_waited_when_memory_was_lost_is_told_by_the_next_event() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     for n in 0..15 {
         town.visit(alice, &format!("https://example.com/{n}"));
     }
@@ -58,7 +59,7 @@ fn what_waited_when_memory_was_lost_is_told_by_the_next_event() {
 
 #[test]
 fn a_change_that_was_undone_before_its_turn_is_not_told() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     for n in 0..10 {
         town.visit(alice, &format!("https://example.com/{n}"));
     }
@@ -71,7 +72,7 @@ fn a_change_that_was_undone_before_its_turn_is_not_told() {
 
 #[test]
 fn too_many_messages_are_complained_of_but_the_newest_still_counts_and_going_on_closes() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     for n in 0..30 {
         town.visit(alice, &format!("https://example.com/{n}"));
     }
@@ -96,7 +97,7 @@ fn too_many_messages_are_complained_of_but_the_newest_still_counts_and_going_on_
 
 #[test]
 fn heartbeats_are_no_messages_to_count() {
-    let (mut town, alice, _) = two();
+    let (mut town, alice, _) = two_at_rest();
     for _ in 0..100 {
         town.say(alice, r#"{"action": "heartbeat"}"#);
     }
@@ -105,7 +106,7 @@ fn heartbeats_are_no_messages_to_count() {
 
 #[test]
 fn the_tenth_bad_message_in_a_minute_closes_the_socket_even_over_losses_of_memory() {
-    let (mut town, alice, _) = two();
+    let (mut town, alice, _) = two_at_rest();
     let is_refusal =
         |message: &ServerMessage| matches!(message, ServerMessage::Error { code: ErrorCode::BadMessage, .. });
     for _ in 0..9 {
@@ -121,7 +122,7 @@ fn the_tenth_bad_message_in_a_minute_closes_the_socket_even_over_losses_of_memor
 
 #[test]
 fn nine_bad_messages_a_minute_are_borne() {
-    let (mut town, alice, _) = two();
+    let (mut town, alice, _) = two_at_rest();
     for _ in 0..4 {
         for _ in 0..9 {
             town.say(alice, "[]");
@@ -134,7 +135,7 @@ fn nine_bad_messages_a_minute_are_borne() {
 
 #[test]
 fn one_socket_more_than_ten_closes_the_oldest_and_friends_notice_nothing() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     let mut sockets = vec![alice];
     for _ in 0..9 {
         town.pass_ms(1);
@@ -154,7 +155,7 @@ fn one_socket_more_than_ten_closes_the_oldest_and_friends_notice_nothing() {
 
 #[test]
 fn a_socket_ends_with_its_token_unless_a_fresh_one_comes() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     let second = town.connect("alice");
     let live = |town: &mut Town, ms: i64| {
         for _ in 0..ms / 60_000 {
@@ -191,7 +192,7 @@ fn a_fresh_token_survives_hibernation() {
 
 #[test]
 fn a_token_that_is_not_good_is_refused_and_one_that_cannot_be_checked_may_come_again() {
-    let (mut town, alice, _) = two();
+    let (mut town, alice, _) = two_at_rest();
     for (token, code) in [("bad", ErrorCode::BadMessage), ("unknown", ErrorCode::Unavailable)] {
         town.say(alice, &format!(r#"{{"action":"authenticate","token":"{token}"}}"#));
         let seen = town.seen(alice);
@@ -207,7 +208,7 @@ fn a_token_that_is_not_good_is_refused_and_one_that_cannot_be_checked_may_come_a
 
 #[test]
 fn a_goodbye_is_seen_at_once() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     let left_at = town.now;
     town.say(alice, r#"{"action":"goodbye"}"#);
     town.pass_ms(0);
@@ -218,7 +219,7 @@ fn a_goodbye_is_seen_at_once() {
 
 #[test]
 fn a_goodbye_from_one_of_two_devices_leaves_the_other() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     let second = town.connect("alice");
     town.visit(second, "https://example.com/second");
     town.visit(alice, "https://example.com/first");
@@ -230,7 +231,7 @@ fn a_goodbye_from_one_of_two_devices_leaves_the_other() {
 
 #[test]
 fn who_comes_and_says_goodbye_all_the_time_is_seen_to_no_more_often_than_pages_change() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_at_rest();
     town.say(alice, r#"{"action":"goodbye"}"#);
     town.pass_ms(0);
     for _ in 0..50 {

@@ -218,3 +218,25 @@ fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
     let peek = town.message("bob", 1, PeerSay::Peek);
     assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Wants::Nothing });
 }
+
+#[test]
+fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
+    let alice = town.connect("alice");
+    let old = town.social("alice");
+    // One change is missing before the one that takes bob away.
+    let [_missing, _] = town.befriend("alice", "carol");
+    town.core_is_away = true;
+    let [for_alice, _] = town.unfriend("alice", "bob");
+    town.deliver([for_alice]);
+    town.seen(alice);
+    let calls = town.calls.len();
+    town.load("alice", shared::internal::Social { version: old.version + 1, ..old });
+    assert_eq!(town.read("alice", Some("bob")), presence::Reply::NotFriends);
+    assert_eq!(town.calls.len(), calls, "nothing is said to one who was taken away");
+    // The newer answer comes.
+    town.core_is_away = false;
+    town.pass_ms(2_000);
+    assert_ne!(town.read("alice", Some("carol")), presence::Reply::NotFriends);
+    assert_eq!(town.read("alice", Some("bob")), presence::Reply::NotFriends);
+}

@@ -6,16 +6,7 @@ use shared::{
     wire::{CloseCode, ErrorCode, PageView, ServerMessage},
 };
 
-use crate::town::{Town, id};
-
-/// Alice and bob are friends, online and up to date.
-fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
-    town.seen(alice);
-    town.seen(bob);
-    (town, alice, bob)
-}
+use crate::town::{Town, id, two};
 
 #[test]
 fn a_page_change_reaches_the_friend_and_every_own_socket_with_all_its_fields() {

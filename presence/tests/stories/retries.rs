@@ -6,15 +6,7 @@ use shared::{
     wire::ServerMessage,
 };
 
-use crate::town::{Town, id};
-
-fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
-    town.seen(alice);
-    town.seen(bob);
-    (town, alice, bob)
-}
+use crate::town::{Town, id, two};
 
 #[test]
 fn a_friend_who_was_not_reached_gets_the_newest_page_later_and_only_that() {
@@ -118,4 +110,28 @@ fn a_message_older_than_the_receivers_memory_is_not_believed_but_asked_about() {
     assert!(!format!("{seen:?}").contains("old"), "{seen:?}");
     let Reply::One(Some(page)) = town.read("bob", Some("alice")) else { panic!("a page") };
     assert_eq!(page.url, "https://example.com/new");
+}
+
+#[test]
+fn a_farewell_is_over_when_the_last_who_has_not_heard_it_is_no_friend_any_more() {
+    let (mut town, alice, _bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(0);
+    assert!(town.saved("alice").state.online, "bob may still believe it");
+    let [for_alice, _] = town.unfriend("alice", "bob");
+    town.deliver([for_alice]);
+    let state = town.saved("alice").state;
+    assert_eq!((state.online, state.leaving), (false, None));
+}
+
+#[test]
+fn a_farewell_that_a_stranger_refuses_is_over() {
+    let (mut town, alice, _bob) = two();
+    let [_, for_bob] = town.unfriend("alice", "bob");
+    town.deliver([for_bob]);
+    town.core_is_away = true;
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.pass_ms(0);
+    assert_eq!((town.saved("alice").state.online, town.saved("alice").state.leaving), (false, None));
 }

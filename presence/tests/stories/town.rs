@@ -67,6 +67,15 @@ pub fn summary(name: &str) -> UserSummary {
     }
 }
 
+/// Alice and bob are friends, online and up to date.
+pub fn two() -> (Town, SocketId, SocketId) {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.seen(alice);
+    town.seen(bob);
+    (town, alice, bob)
+}
+
 impl Town {
     /// Registered users who show pages of example.com and github.com, and the pairs who are friends.
     pub fn new(names: &[&str], friendships: &[(&str, &str)]) -> Self {
@@ -231,6 +240,16 @@ impl Town {
     pub fn hibernate(&mut self, name: &str) {
         self.pass_ms(SLEEP_MS);
         self.evict(name);
+    }
+
+    /// What the core knows of somebody.
+    pub fn social(&self, name: &str) -> Social {
+        self.socials[&id(name)].clone()
+    }
+
+    /// An answer of the core's comes, whatever it was asked.
+    pub fn load(&mut self, name: &str, social: Social) {
+        self.happen(&id(name), Event::SocialLoaded { social });
     }
 
     /// Memory goes in the midst of something; storage and sockets stay.

@@ -2,18 +2,19 @@
 
 use presence::Reply;
 use shared::{
+    ids::SocketId,
     internal::{PeerSay, Presence, Wants},
     wire::ServerMessage,
 };
 
-use crate::town::{GRACE_MS, Town, id};
+use crate::town::{GRACE_MS, Town, id, two};
 
 const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
 const VISIBLE: &str = r#"{"action":"set-visibility","invisible":false}"#;
 
-fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+/// Alice shows a page when it begins.
+fn two_and_a_page() -> (Town, SocketId, SocketId) {
+    let (mut town, alice, bob) = two();
     town.visit(alice, "https://example.com/before");
     town.seen(alice);
     town.seen(bob);
@@ -22,7 +23,7 @@ fn two() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
 
 #[test]
 fn vanishing_looks_like_leaving_and_what_follows_is_seen_by_nobody() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_and_a_page();
     let vanished_at = town.now;
     town.say(alice, INVISIBLE);
     let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(vanished_at) };
@@ -43,8 +44,8 @@ fn vanishing_looks_like_leaving_and_what_follows_is_seen_by_nobody() {
 }
 
 /// All that bob's clients ever get or read of alice, who is gone for good or only looks it.
-fn seen_of_alice(vanish: impl FnOnce(&mut Town, shared::ids::SocketId)) -> String {
-    let (mut town, alice, bob) = two();
+fn seen_of_alice(vanish: impl FnOnce(&mut Town, SocketId)) -> String {
+    let (mut town, alice, bob) = two_and_a_page();
     vanish(&mut town, alice);
     let mut all = Vec::new();
     for _ in 0..3 {
@@ -86,7 +87,7 @@ fn an_invisible_user_is_byte_for_byte_an_offline_one() {
 
 #[test]
 fn the_invisible_still_see_their_friends() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_and_a_page();
     town.say(alice, INVISIBLE);
     town.seen(alice);
     town.visit(bob, "https://example.com/bob");
@@ -102,7 +103,7 @@ fn the_invisible_still_see_their_friends() {
 
 #[test]
 fn one_who_connects_invisible_sees_all_and_is_seen_by_nobody() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_and_a_page();
     town.say(alice, INVISIBLE);
     town.disconnect(alice);
     town.pass_ms(GRACE_MS);
@@ -120,7 +121,7 @@ fn one_who_connects_invisible_sees_all_and_is_seen_by_nobody() {
 
 #[test]
 fn to_be_visible_again_is_to_come_online_with_the_page_of_now_and_nothing_before_it() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_and_a_page();
     town.say(alice, INVISIBLE);
     town.visit(alice, "https://example.com/meanwhile");
     town.visit(alice, "https://secret.org/");
@@ -134,7 +135,7 @@ fn to_be_visible_again_is_to_come_online_with_the_page_of_now_and_nothing_before
 
 #[test]
 fn visibility_is_kept_over_the_loss_of_memory_and_of_sockets() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_and_a_page();
     town.say(alice, INVISIBLE);
     town.seen(bob);
     town.hibernate("alice");
@@ -152,7 +153,7 @@ fn visibility_is_kept_over_the_loss_of_memory_and_of_sockets() {
 
 #[test]
 fn hiding_never_waits_for_its_turn() {
-    let (mut town, alice, bob) = two();
+    let (mut town, alice, bob) = two_and_a_page();
     for n in 0..20 {
         town.visit(alice, &format!("https://example.com/{n}"));
     }
@@ -167,7 +168,7 @@ fn hiding_never_waits_for_its_turn() {
 
 #[test]
 fn a_friend_who_says_hello_to_an_invisible_user_hears_what_an_offline_one_says() {
-    let (mut town, alice, _) = two();
+    let (mut town, alice, _) = two_and_a_page();
     town.say(alice, INVISIBLE);
     let presence = Presence { at: town.now, page: None, latest: None, idle_since: None };
     let hello = town.message("bob", u64::MAX - 1, PeerSay::Hello { presence });

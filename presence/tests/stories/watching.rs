@@ -1,19 +1,11 @@
 //! Who does not watch is not told of pages, and costs nothing while pages change.
 
-use shared::{ids::SocketId, wire::ServerMessage};
+use shared::wire::ServerMessage;
 
-use crate::town::Town;
+use crate::town::{Town, two};
 
 const AWAY: &str = r#"{"action":"watch","watching":false}"#;
 const WATCH: &str = r#"{"action":"watch","watching":true}"#;
-
-fn two() -> (Town, SocketId, SocketId) {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
-    town.seen(alice);
-    town.seen(bob);
-    (town, alice, bob)
-}
 
 #[test]
 fn a_user_who_stops_watching_tells_nobody_and_is_left_out_after_one_more_page() {
