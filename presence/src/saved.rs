@@ -135,9 +135,10 @@ impl UserPresence {
             unsure: false,
             // What came by the way has slept longer than any message is on its way, but for those that failed.
             believes_from: now.plus_ms(-PEER_LATE_MS),
-            social,
             friends,
-            behind: state.behind,
+            // What has been caught up with since is kept in another document.
+            behind: state.behind.filter(|behind| social.as_ref().is_some_and(|social| social.version < *behind)),
+            social,
             load_at: None,
             event_ids: event_ids.into(),
             sockets: attachments.into_iter().map(Socket::carried).collect(),
@@ -375,10 +376,12 @@ impl UserPresence {
                 Some(Leaving { at, since, front, latest, shown_at, idle_since, audience })
             }
             // Until somebody comes or the grace is over, what storage says is still so.
-            Status::Leaving { restarted: true, .. } => return SavedState { seq: self.seq, ..self.saved.clone() },
+            Status::Leaving { restarted: true, .. } => {
+                return SavedState { seq: self.seq, behind: self.behind, ..self.saved.clone() };
+            }
             // Until all have heard it, memory may be lost and the rest be forgotten.
             Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() => {
-                return SavedState { seq: self.seq, ..self.saved.clone() };
+                return SavedState { seq: self.seq, behind: self.behind, ..self.saved.clone() };
             }
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
                 let audience = self.telling.clone();

@@ -84,3 +84,27 @@ fn a_friend_who_spoke_between_a_deployment_and_the_reconnect_still_hears_what_is
     town.connect("alice");
     assert_eq!(town.update(bob).url, "");
 }
+
+#[test]
+fn a_list_that_was_caught_up_with_between_a_deployment_and_the_reconnect_is_asked_for_no_more() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
+    town.connect("alice");
+    town.core_is_away = true;
+    let [_missing, _] = town.befriend("alice", "carol");
+    let [for_alice, _] = town.unfriend("alice", "bob");
+    town.deliver([for_alice]);
+    town.redeploy("alice");
+    let social = town.social("alice");
+    town.load("alice", social);
+    town.core_is_away = false;
+    town.evict("alice");
+    let alice = town.connect("alice");
+    town.pass_ms(5_000);
+    let core_calls = town.core_calls;
+    for _ in 0..3 {
+        town.hibernate("alice");
+        town.visit(alice, "https://example.com/");
+        town.pass_ms(5_000);
+    }
+    assert_eq!(town.core_calls, core_calls);
+}
