@@ -1,0 +1,340 @@
+//! Holds every step of an object to the rules: what it has taken in, what it tells others, what it shows its clients
+//! and what it writes.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use presence::{Effect, ReadId, Reply, Save};
+use shared::{
+    ids::SocketId,
+    internal::{PeerAnswer, PeerMessage, PeerSay},
+    page::Page,
+    wire::{ClientMessage, ServerMessage},
+};
+
+use super::{
+    Happening, World,
+    devices::{ANSWER_MS, Said, is_page_change},
+    objects::{Cause, Read},
+};
+use crate::{
+    checks::{self, Rule, Says},
+    core::who_is,
+    plan::Who,
+    screen::{Look, Screen, Seen},
+};
+
+impl World<'_> {
+    /// What is true of the user by what their object has taken in. `in_part`: a crash left some of it undone.
+    pub(super) fn take_in(&mut self, who: Who, cause: &Cause, in_part: bool) {
+        let object = &mut self.objects[who];
+        match cause {
+            Cause::Social { social } => object.told.social(social),
+            Cause::Core { events } => object.told.events(events),
+            Cause::Frame { socket, frame } => {
+                let Some(open) = object.sockets.get_mut(socket) else { return };
+                match frame {
+                    Said::Message(ClientMessage::UpdatePresence { url, title }) => {
+                        if let Ok(page) = Page::parse(url, title) {
+                            object.reports += 1;
+                            open.report = Some((object.reports, page));
+                            open.unsure = false;
+                        }
+                    }
+                    Said::Message(ClientMessage::SetIdle { idle }) => {
+                        if open.idle
+                            && !idle
+                            && let Some((order, _)) = &mut open.report
+                        {
+                            object.reports += 1;
+                            *order = object.reports;
+                        }
+                        open.idle = *idle;
+                    }
+                    Said::Message(ClientMessage::Watch { watching }) => {
+                        let stopped = open.watching && !watching;
+                        let again = !open.watching && *watching;
+                        open.watching = *watching;
+                        if again {
+                            open.screen.ready = false;
+                            open.wishes += 1;
+                            let (generation, wish) = (object.generation, open.wishes);
+                            self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket: *socket, wish });
+                        }
+                        if stopped {
+                            self.one_more_from_friends(who);
+                        }
+                    }
+                    Said::Message(ClientMessage::SetVisibility { invisible }) => {
+                        object.told.set_invisible(*invisible);
+                        self.one_more_from_friends(who);
+                    }
+                    Said::Message(
+                        ClientMessage::Heartbeat | ClientMessage::Goodbye | ClientMessage::Authenticate { .. },
+                    )
+                    | Said::OddHeartbeat
+                    | Said::Bad(_) => {}
+                }
+            }
+            Cause::Open { .. }
+            | Cause::Close { .. }
+            | Cause::Peer { .. }
+            | Cause::Answer { .. }
+            | Cause::Failure { .. }
+            | Cause::NoSocial
+            | Cause::Read { .. }
+            | Cause::Token { .. }
+            | Cause::Alarm
+            | Cause::Tick => {}
+        }
+        if in_part {
+            for open in self.objects[who].sockets.values_mut() {
+                open.unsure = true;
+            }
+        }
+    }
+
+    pub(super) fn check_call(&mut self, from: Who, to: Who, message: &PeerMessage, deleted: bool) {
+        if deleted && !matches!(message.say, PeerSay::Bye { .. }) {
+            self.break_rule(Rule::StrangersGetNothing, &[from, to], "a deleted user speaks".into());
+        }
+        if !deleted {
+            let verdict = checks::only_friends_are_told(&self.objects[from].told, to, "a call goes");
+            self.judge(&[from, to], verdict);
+        }
+        match &message.say {
+            PeerSay::Hello { presence } => {
+                self.link(from, to).told(true);
+                self.check_emission(from, to, message.seq, Says::Online(presence));
+            }
+            PeerSay::Presence { presence } => {
+                self.counts.page_calls += 1;
+                self.check_emission(from, to, message.seq, Says::Online(presence));
+                let watches = self.watches(to);
+                let verdict = self.link(from, to).page_told(to, message.seq, watches);
+                self.judge(&[from, to], verdict);
+            }
+            PeerSay::Bye { last_seen_at } => {
+                self.link(from, to).told(false);
+                self.check_emission(from, to, message.seq, Says::Offline(Some(*last_seen_at)));
+            }
+            PeerSay::Peek => {}
+        }
+    }
+
+    pub(super) fn check_answer(&mut self, who: Who, peer: Who, answer: &PeerAnswer) {
+        match answer {
+            PeerAnswer::NotFriends => return,
+            PeerAnswer::Offline { last_seen_at: None, .. } if !self.objects[who].told.is_known() => return,
+            PeerAnswer::Online { seq, presence, .. } => {
+                self.link(who, peer).told(true);
+                self.check_emission(who, peer, *seq, Says::Online(presence));
+            }
+            PeerAnswer::Offline { seq, last_seen_at, .. } => {
+                self.link(who, peer).told(false);
+                self.check_emission(who, peer, *seq, Says::Offline(*last_seen_at));
+            }
+            PeerAnswer::Taken { .. } => {}
+        }
+        let verdict = checks::only_friends_are_told(&self.objects[who].told, peer, "an answer goes");
+        self.judge(&[who, peer], verdict);
+    }
+
+    fn check_emission(&mut self, who: Who, peer: Who, seq: u64, says: Says<'_>) {
+        let object = &mut self.objects[who];
+        let invisible = checks::invisible_is_offline(&mut object.told, says);
+        let (hidden, digest) = match says {
+            Says::Online(presence) => (
+                checks::hidden_stays_hidden(&object.told, &self.core.people[who].policies, presence),
+                Some(checks::digest_of_presence(presence)),
+            ),
+            Says::Offline(_) => (Ok(()), None),
+        };
+        let one_state = digest.map_or(Ok(()), |digest| object.emitted.add(seq, digest));
+        for verdict in [invisible, hidden, one_state] {
+            self.judge(&[who, peer], verdict);
+        }
+    }
+
+    pub(super) fn check_rows(&mut self, who: Who, cause: &Cause, effects: &[Effect]) {
+        let closes = effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
+        let page_change = match cause {
+            Cause::Frame { frame, .. } => is_page_change(frame),
+            // Without sockets, what friends see, and who they are, is kept in storage.
+            Cause::Peer { message } => {
+                matches!(message.say, PeerSay::Presence { .. }) && !self.objects[who].sockets.is_empty()
+            }
+            Cause::Tick => !self.objects[who].sockets.is_empty() && !self.comes_or_goes(who, effects),
+            Cause::Open { .. }
+            | Cause::Close { .. }
+            | Cause::Answer { .. }
+            | Cause::Failure { .. }
+            | Cause::Social { .. }
+            | Cause::NoSocial
+            | Cause::Core { .. }
+            | Cause::Read { .. }
+            | Cause::Token { .. }
+            | Cause::Alarm => false,
+        };
+        if page_change
+            && !closes
+            && !self.objects[who].mends
+            && effects.iter().any(|effect| matches!(effect, Effect::Save(_)))
+        {
+            self.break_rule(Rule::NoRowForAPageChange, &[who], "a row is written for a page change".into());
+        }
+        if let Cause::Peer { message } = cause
+            && message.say == PeerSay::Peek
+            && effects.iter().any(|effect| matches!(effect, Effect::Send { .. }))
+        {
+            let who = [who_is(&message.from), who];
+            self.break_rule(Rule::InvisibleIsOffline, &who, "a question is seen on a screen".into());
+        }
+    }
+
+    /// Whether what is saved is that the user came or left.
+    fn comes_or_goes(&self, who: Who, effects: &[Effect]) -> bool {
+        let online = self.objects[who].saved.state.online;
+        effects.iter().any(|effect| matches!(effect, Effect::Save(Save::State(state)) if state.online != online))
+    }
+
+    /// After an object has heard that somebody is no friend, none of its screens shows them.
+    pub(super) fn check_screens(&mut self, who: Who, cause: &Cause) {
+        if !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
+            return;
+        }
+        let object = &self.objects[who];
+        let shown = object.sockets.values().filter(|socket| socket.gone_at.is_none() && socket.screen.ready).find_map(
+            |socket| {
+                let online = socket.screen.seen.iter().filter(|(_, seen)| seen.look.is_online());
+                online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of))
+            },
+        );
+        if let Some(of) = shown {
+            self.break_rule(Rule::StrangersGetNothing, &[who, of], format!("u{of} stays on a screen of u{who}"));
+        }
+    }
+
+    pub(super) fn send(&mut self, who: Who, cause: &Cause, sockets: &[SocketId], message: ServerMessage) {
+        self.counts.sends += sockets.len() as u64;
+        if let Some(trace) = &mut self.trace
+            && trace.sent_to_all_but.is_some_and(|but| but != who)
+        {
+            let text = serde_json::to_string(&message).unwrap_or_default();
+            let devices = sockets.iter().filter_map(|socket| self.objects[who].sockets.get(socket));
+            trace.lines.extend(devices.map(|open| format!("{} {text}", open.device)));
+        }
+        let looks: Vec<(Who, Look)> = match message {
+            ServerMessage::UpdatePresence(update) => {
+                let of = who_is(&update.user_id);
+                vec![(of, Look::Update(Rc::new(update)))]
+            }
+            ServerMessage::PresenceTimeout { user_id, last_seen_at } => {
+                vec![(who_is(&user_id), Look::Gone(last_seen_at))]
+            }
+            ServerMessage::PresenceSnapshot(snapshot) => {
+                let snapshot = Rc::new(snapshot);
+                let friends = snapshot.presence_arr.iter().enumerate();
+                let mut looks: Vec<(Who, Look)> = friends
+                    .map(|(index, shown)| (who_is(&shown.user_id), Look::Entry(Rc::clone(&snapshot), Some(index))))
+                    .collect();
+                looks.push((who, Look::Entry(Rc::clone(&snapshot), None)));
+                for socket in sockets {
+                    if let Some(open) = self.objects[who].sockets.get_mut(socket) {
+                        open.screen = Screen { ready: true, seen: BTreeMap::new() };
+                    }
+                }
+                looks
+            }
+            ServerMessage::Heartbeat
+            | ServerMessage::FriendRequest { .. }
+            | ServerMessage::FriendRequestRemoved { .. }
+            | ServerMessage::FriendAccepted { .. }
+            | ServerMessage::FriendRemoved { .. }
+            | ServerMessage::SettingsUpdated { .. }
+            | ServerMessage::ShareNotification { .. }
+            | ServerMessage::ShareNotificationRead { .. }
+            | ServerMessage::Error { .. } => return,
+        };
+        for (of, look) in looks {
+            if look.is_online() {
+                let verdict = checks::only_friends_are_shown(&self.objects[who].told, who, of, "something is shown");
+                self.judge(&[who, of], verdict);
+            }
+            for socket in sockets {
+                self.show(who, *socket, of, &look, cause);
+            }
+        }
+    }
+
+    /// Somebody appears on a screen.
+    fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look, _cause: &Cause) {
+        let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
+        if !open.screen.ready {
+            return self.break_rule(Rule::SnapshotComesFirst, &[who, of], format!("u{of} is shown before"));
+        }
+        let device = open.device;
+        let floor = self.client(device).seqs.get(&of).copied().unwrap_or_default();
+        let seq = match look {
+            Look::Update(update) => {
+                let seq = update.seq;
+                self.judge(&[who, of], checks::seq_never_goes_back(of, floor, seq));
+                if of != who {
+                    let verdict = self.objects[of].emitted.was_told(seq, checks::digest_of_update(update));
+                    self.judge(&[who, of], verdict);
+                }
+                seq
+            }
+            Look::Entry(..) if look.is_online() && of != who => {
+                let shown = look.appearance();
+                let digest = checks::digest(&shown.page, &shown.latest, shown.idle_since);
+                let emitted = &self.objects[of].emitted;
+                match emitted.seqs_of(digest, floor) {
+                    Some((newest, oldest)) => {
+                        self.judge(&[who, of], checks::seq_never_goes_back(of, floor, newest));
+                        oldest.max(floor)
+                    }
+                    None if emitted.is_whole() => {
+                        self.break_rule(Rule::OneSeqOneState, &[who, of], "a snapshot shows what was not told".into());
+                        floor
+                    }
+                    None => floor,
+                }
+            }
+            Look::Entry(..) | Look::Gone(_) => floor,
+        };
+        if look.is_online() && of != who {
+            let deadline = self.ghost_deadline(of, who);
+            if deadline.is_some_and(|deadline| self.now > deadline) {
+                self.break_rule(Rule::NoGhost, &[of, who], format!("u{who} is shown u{of} long after they left"));
+            }
+        }
+        self.client(device).seqs.insert(of, seq);
+        if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
+            open.screen.seen.insert(of, Seen { look: look.clone(), seq });
+        }
+    }
+
+    pub(super) fn reply(&mut self, who: Who, read: ReadId, reply: Reply) {
+        let Some(Read { of, quiet }) = self.objects[who].reads.remove(&read.0) else {
+            return self.break_rule(Rule::OneAnswer, &[who], "a question is answered twice".into());
+        };
+        match reply {
+            Reply::All(snapshot) => {
+                for shown in snapshot.presence_arr.iter().filter(|shown| shown.page.is_some()) {
+                    let of = who_is(&shown.user_id);
+                    let verdict = checks::only_friends_are_shown(&self.objects[who].told, who, of, "a reply tells");
+                    self.judge(&[who, of], verdict);
+                }
+                if quiet {
+                    self.objects[who].quiet_reply = Some(snapshot);
+                }
+            }
+            Reply::One(Some(_)) => {
+                let of = of.unwrap_or(who);
+                let verdict = checks::only_friends_are_shown(&self.objects[who].told, who, of, "a reply tells");
+                self.judge(&[who, of], verdict);
+            }
+            Reply::One(None) | Reply::NotFriends => {}
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What goes between objects, and between them and the core: calls with their weather, questions to the core, and
+//! its batches of events.
+
+use std::rc::Rc;
+
+use shared::{
+    internal::{PeerAnswer, PeerMessage, Social, Wants},
+    limits::{PEER_CALL_MS_MAX, SOCIAL_REFRESH_MS_MAX},
+};
+
+use super::{Happening, World, objects::Cause};
+use crate::{
+    checks::{Link, Rule},
+    plan::{Device, Ms, Step, Weather, Who},
+};
+
+pub(super) struct Call {
+    pub(super) from: Who,
+    pub(super) to: Who,
+    pub(super) generation: u64,
+    pub(super) message: Rc<PeerMessage>,
+    pub(super) of_alarm: bool,
+    /// How long the answer takes; `None`: it does not arrive in time.
+    pub(super) answer_ms: Option<Ms>,
+}
+
+/// What the core said of a user.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    Changed(Rc<Social>),
+    Same,
+    Away,
+    Deleted,
+}
+
+/// Why the shell looked at the core.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Then {
+    Open(Device),
+    Read { of: Option<Who>, quiet: bool },
+}
+
+impl World<'_> {
+    pub(super) fn link(&mut self, from: Who, to: Who) -> &mut Link {
+        &mut self.links[from * self.setting.users + to]
+    }
+
+    pub(super) fn call(&mut self, from: Who, cause: &Cause, to: Who, message: &Rc<PeerMessage>, deleted: bool) {
+        self.counts.peer_calls += 1;
+        self.check_call(from, to, message, deleted);
+        self.pend(from);
+        let of_alarm = matches!(cause, Cause::Alarm);
+        if of_alarm && let Some(memory) = &mut self.objects[from].memory {
+            memory.alarm_calls += 1;
+        }
+        let (now, weather) = (self.now, self.weather);
+        let link = self.link(from, to);
+        link.calls += 1;
+        link.under_way += 1;
+        let (number, spared) = (u64::from(link.calls), link.failed_in_a_row >= 3);
+        let mut draws = self.draws(&[10, from as u64, to as u64, number]);
+        let (mut there_ms, mut back_ms) = if self.setting.steady { (5, 5) } else { (draws.ms(1, 12), draws.ms(1, 12)) };
+        let (mut lost, mut answer_lost, mut again) = (false, false, false);
+        if let Some((weather, until)) = weather
+            && now < until
+        {
+            let (slow, late, fails) = match weather {
+                Weather::Slow => (0.3, 0.04, 0.0),
+                Weather::Lossy => (0.1, 0.02, 0.1),
+                Weather::Stormy => (0.3, 0.1, 0.5),
+            };
+            if draws.chance(slow) {
+                (there_ms, back_ms) = (draws.ms(1, 900), draws.ms(1, 900));
+            }
+            if !spared && draws.chance(late) {
+                if draws.chance(0.5) { there_ms = draws.ms(500, 9_000) } else { back_ms = draws.ms(500, 9_000) }
+            }
+            if !spared && draws.chance(fails) {
+                (lost, answer_lost) = if draws.chance(0.5) { (true, false) } else { (false, true) };
+            }
+            again = draws.chance(0.05);
+        }
+        let deadline_ms = Ms::from(PEER_CALL_MS_MAX);
+        let in_time = !lost && !answer_lost && there_ms + back_ms < deadline_ms;
+        self.next += 1;
+        let call = self.next;
+        let generation = self.objects[from].generation;
+        let answer_ms = in_time.then_some(back_ms);
+        self.calls.insert(call, Call { from, to, generation, message: Rc::clone(message), of_alarm, answer_ms });
+        if !lost {
+            self.after(there_ms, Happening::Arrive { call });
+            if again {
+                let ms = draws.ms(1, 5_000);
+                self.after(there_ms + ms, Happening::ArriveAgain { to, message: Rc::clone(message) });
+            }
+        }
+        if !in_time {
+            self.after(deadline_ms, Happening::Fail { call });
+        }
+    }
+
+    pub(super) fn arrive(&mut self, call: u64) {
+        let Some(Call { from, to, message, answer_ms, .. }) = self.calls.get(&call) else { return };
+        let (from, to, message, answer_ms) = (*from, *to, Rc::clone(message), *answer_ms);
+        self.late_wish(from, to, &message);
+        let done = self.happen(to, Cause::Peer { message });
+        match (done.answer, answer_ms) {
+            (Some(answer), Some(ms)) => self.after(ms, Happening::Answer { call, answer }),
+            (None, Some(ms)) if done.crashed => self.after(ms, Happening::Fail { call }),
+            (None, Some(_)) => self.break_rule(Rule::OneAnswer, &[to, from], "a peer is not answered".into()),
+            (_, None) => {}
+        }
+    }
+
+    /// A message that comes late may wish for what its sender no longer wants.
+    pub(super) fn late_wish(&mut self, from: Who, to: Who, message: &PeerMessage) {
+        let wish = message.wants == Wants::Pages && !self.watches(from);
+        let link = self.link(to, from);
+        // And an answer that crosses a message may be older than it: it says nothing of what is no longer wanted.
+        link.one_more |= wish || link.under_way > 0;
+    }
+
+    pub(super) fn answer(&mut self, call: u64, answer: Option<PeerAnswer>) {
+        // A request that arrives after its deadline still needs its message.
+        let Some(Call { from, to, generation, of_alarm, .. }) = self.calls.get(&call) else { return };
+        let (from, to, generation, of_alarm) = (*from, *to, *generation, *of_alarm);
+        if answer.is_some() {
+            self.calls.remove(&call);
+        }
+        self.link(from, to).under_way = self.link(from, to).under_way.saturating_sub(1);
+        let (now, waited_ms) = (self.now, Ms::from(PEER_CALL_MS_MAX));
+        match &answer {
+            Some(_) => self.link(from, to).failed_in_a_row = 0,
+            None => {
+                self.counts.failed_calls += 1;
+                self.link(from, to).fail(now, waited_ms);
+                self.link(to, from).one_more = true;
+            }
+        }
+        if !self.done(from, generation) {
+            return;
+        }
+        let peer = self.ids[to].clone();
+        let cause = match answer {
+            Some(answer) => Cause::Answer { peer, answer },
+            None => Cause::Failure { peer },
+        };
+        self.happen(from, cause);
+        if of_alarm
+            && self.objects[from].generation == generation
+            && let Some(memory) = &mut self.objects[from].memory
+        {
+            memory.alarm_calls = memory.alarm_calls.saturating_sub(1);
+        }
+    }
+
+    /// The shell makes sure that friends and settings are known, asking the core when it must.
+    pub(super) fn know(&mut self, who: Who, refresh: bool, then: Then) {
+        self.touch(who);
+        let known = self.engine(who).social_version();
+        if known.is_some() && !refresh {
+            let generation = self.objects[who].generation;
+            self.pend(who);
+            return self.known(who, generation, Found::Same, then);
+        }
+        let ms_max = Ms::from(SOCIAL_REFRESH_MS_MAX);
+        let (found, ms) = self.ask_core(who, known, ms_max);
+        let generation = self.objects[who].generation;
+        self.after(ms, Happening::Known { who, generation, found, then });
+    }
+
+    /// What the core says, and after how long.
+    pub(super) fn ask_core(&mut self, who: Who, known: Option<u64>, ms_max: Ms) -> (Found, Ms) {
+        self.counts.core_calls += 1;
+        self.pend(who);
+        self.objects[who].asked += 1;
+        let mut draws = self.draws(&[22, who as u64, self.objects[who].asked]);
+        if self.now < self.core.away_until {
+            return (Found::Away, if draws.chance(0.5) { ms_max } else { draws.ms(1, 30) });
+        }
+        let person = &self.core.people[who];
+        let found = match person.deleted {
+            true => Found::Deleted,
+            false if known == Some(person.social.version) => Found::Same,
+            false => Found::Changed(Rc::clone(&person.social)),
+        };
+        (found, draws.ms(2, if draws_bad(self.weather, self.now) { 500 } else { 30 }))
+    }
+
+    pub(super) fn known(&mut self, who: Who, generation: u64, found: Found, then: Then) {
+        // Whatever was lost with memory, its callers see as a failure.
+        let there = self.done(who, generation);
+        let registered = match (there, found) {
+            (false, _) => None,
+            (true, Found::Changed(social)) => {
+                self.happen(who, Cause::Social { social });
+                (self.objects[who].generation == generation).then_some(true)
+            }
+            (true, Found::Same) => Some(true),
+            (true, Found::Away) => self.engine(who).social_version().map(|_| true),
+            (true, Found::Deleted) => Some(false),
+        };
+        match (then, registered) {
+            (Then::Open(device), Some(true)) => self.open(device),
+            (Then::Open(device), Some(false)) => self.client(device).on = false,
+            (Then::Open(device), None) => self.connect_later(device, 1_000, 8_000),
+            (Then::Read { of, quiet }, Some(true)) => self.read(who, of, quiet),
+            (Then::Read { .. }, _) => {}
+        }
+    }
+
+    pub(super) fn change_core(&mut self, step: &Step) {
+        let mut draws = self.draws(&[30, self.now as u64]);
+        for (at, who) in self.core.take(step, self.now, &mut draws) {
+            self.at(at, Happening::Relay { who });
+        }
+        if let Step::Befriend(a, b) | Step::Unfriend(a, b) | Step::Block(a, b) = step {
+            self.link(*a, *b).one_more = true;
+            self.link(*b, *a).one_more = true;
+        }
+    }
+
+    pub(super) fn relay(&mut self, who: Who) {
+        if self.now < self.core.away_until {
+            let until = self.core.away_until;
+            return self.at(until + 20, Happening::Relay { who });
+        }
+        self.next += 1;
+        let mut draws = self.draws(&[31, who as u64, self.now as u64]);
+        let bad = draws_bad(self.weather, self.now);
+        if bad && draws.chance(0.3) {
+            let ms = draws.ms(1_000, 20_000);
+            return self.after(ms, Happening::Relay { who });
+        }
+        let events = self.core.batch(who, self.now, &mut draws, bad);
+        if events.is_empty() {
+            return;
+        }
+        self.counts.core_batches += 1;
+        let taken = self.happen(who, Cause::Core { events }).taken;
+        match taken {
+            // The answer may be lost, and the events come again.
+            Some(taken) if !(bad && draws.chance(0.3)) => self.core.taken(who, &taken.taken),
+            _ => {}
+        }
+        if self.core.waits(who) {
+            let ms = draws.ms(500, 5_000);
+            self.after(ms, Happening::Relay { who });
+        }
+    }
+}
+
+fn draws_bad(weather: Option<(Weather, Ms)>, now: Ms) -> bool {
+    weather.is_some_and(|(_, until)| now < until)
+}

@@ -1,0 +1,522 @@
+//! Objects and their runtime: memory, sleep, alarms, ticks and crashes, events on their way into an engine, and what
+//! it wants done on its way out.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use presence::{Attachment, Effect, Event, ReadId, Save, Saved, Times, TokenOutcome, UserPresence};
+use shared::{
+    ids::{SocketId, UserId},
+    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, Social},
+    limits::CORE_CALL_MS_MAX,
+    page::Page,
+    time::Timestamp,
+    wire::{CloseCode, PresenceSnapshot},
+};
+
+use super::{
+    Happening, World,
+    devices::{Said, frame_of, is_page_change},
+    ghosts::HEARTBEAT_MS,
+    trace::brief,
+};
+use crate::{
+    checks::{Emitted, Rule, Told},
+    core::who_is,
+    dice::Dice,
+    plan::{Device, Ms, Setting, Who},
+    screen::Screen,
+};
+
+/// When a run begins.
+pub(super) const BEGIN_MS: i64 = 1_772_366_400_000;
+
+/// An object that rests for so long is put to sleep.
+const SLEEP_MS: Ms = 10_000;
+
+/// Why an engine is asked.
+#[derive(Debug, Clone)]
+pub enum Cause {
+    Open { socket: SocketId, expires_at: Timestamp },
+    Frame { socket: SocketId, frame: Said },
+    Close { socket: SocketId },
+    Peer { message: Rc<PeerMessage> },
+    Answer { peer: UserId, answer: PeerAnswer },
+    Failure { peer: UserId },
+    Social { social: Rc<Social> },
+    NoSocial,
+    Core { events: Vec<CoreEvent> },
+    Read { read: ReadId, of: Option<UserId> },
+    Token { socket: SocketId, outcome: TokenOutcome },
+    Alarm,
+    Tick,
+}
+
+pub(super) struct Object {
+    pub(super) memory: Option<Memory>,
+    /// Grows whenever memory is lost.
+    pub(super) generation: u64,
+    pub(super) skew_ms: Ms,
+    pub(super) saved: Saved,
+    pub(super) sockets: BTreeMap<SocketId, Socket>,
+    /// When the alarm that is set fires, and which one it is.
+    pub(super) alarm: Option<Ms>,
+    pub(super) alarms: u64,
+    /// For so long alarms came late lately, because memory was lost within them.
+    pub(super) alarm_late_ms: Ms,
+    pub(super) alarm_late_at: Ms,
+    pub(super) crash: Option<(usize, bool)>,
+    /// Memory was lost in the midst of something, and nothing has been handled since.
+    pub(super) mends: bool,
+    pub(super) reads: BTreeMap<u64, Read>,
+    /// How often the core was asked of this user.
+    pub(super) asked: u64,
+
+    pub(super) told: Told,
+    pub(super) emitted: Emitted,
+    /// The page reports taken in.
+    pub(super) reports: u64,
+    /// The client's last sign of life, while no socket lives.
+    pub(super) last_sign: Ms,
+    /// Until when the user counts as watching though no socket does.
+    pub(super) watched_until: Ms,
+    /// Alarms and ticks in a quiet time.
+    pub(super) woken: u32,
+    pub(super) quiet_reply: Option<PresenceSnapshot>,
+}
+
+pub(super) struct Memory {
+    engine: UserPresence,
+    active_at: Ms,
+    /// What keeps the object from sleeping: calls, timers.
+    pending: u32,
+    pending_since: Ms,
+    /// Calls that the alarm's handler waits for.
+    pub(super) alarm_calls: u32,
+    pub(super) tick: Option<Ms>,
+}
+
+pub(super) struct Socket {
+    pub(super) device: Device,
+    pub(super) attachment: Option<Attachment>,
+    pub(super) opened_at: Ms,
+    pub(super) last_frame: Ms,
+    /// Since when nobody is at its other end.
+    pub(super) gone_at: Option<Ms>,
+    pub(super) screen: Screen,
+    /// How often its client has wished for another snapshot.
+    pub(super) wishes: u32,
+    pub(super) report: Option<(u64, Option<Page>)>,
+    pub(super) idle: bool,
+    pub(super) watching: bool,
+    /// A crash left it open what of its client's words was taken in.
+    pub(super) unsure: bool,
+}
+
+pub(super) struct Read {
+    pub(super) of: Option<Who>,
+    pub(super) quiet: bool,
+}
+
+/// What came of an event for whoever caused it.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) answer: Option<PeerAnswer>,
+    pub(super) taken: Option<EventsTaken>,
+    pub(super) crashed: bool,
+}
+
+impl Object {
+    /// One that was never heard of.
+    pub(super) fn new(skew_ms: Ms) -> Self {
+        Self {
+            memory: None,
+            generation: 0,
+            skew_ms,
+            saved: Saved::default(),
+            sockets: BTreeMap::new(),
+            alarm: None,
+            alarms: 0,
+            alarm_late_ms: 0,
+            alarm_late_at: -1,
+            crash: None,
+            mends: false,
+            reads: BTreeMap::new(),
+            asked: 0,
+            told: Told::default(),
+            emitted: Emitted::default(),
+            reports: 0,
+            last_sign: 0,
+            watched_until: 0,
+            woken: 0,
+            quiet_reply: None,
+        }
+    }
+}
+
+impl World<'_> {
+    /// Lets an engine take something in and does what it says, or the beginning of it.
+    pub(super) fn happen(&mut self, who: Who, cause: Cause) -> Done {
+        if self.violation.is_some() {
+            return Done::default();
+        }
+        self.touch(who);
+        self.counts.events += 1;
+        self.note(&[who], || format!("u{who} <- {}", brief(&cause)));
+        let event = self.event(who, &cause);
+        let local = self.local(who);
+        let now = self.now;
+        let object = &mut self.objects[who];
+        let memory = object.memory.as_mut().expect("it was touched");
+        memory.active_at = now;
+        let mut effects = memory.engine.handle(event, local);
+        if let Some(doctor) = self.doctor {
+            (doctor.effects)(who, &cause, &mut effects);
+        }
+        let weight = |effect: &Effect| if let Effect::CallPeers { peers, .. } = effect { peers.len() } else { 1 };
+        let total: usize = effects.iter().map(weight).sum();
+        let crash = if total > 0 { self.objects[who].crash.take() } else { None };
+        let mut left = crash.map_or(usize::MAX, |(effects, _)| effects % (total + 1));
+        if crash.is_some() {
+            self.counts.crashes += 1;
+            self.note(&[who], || format!("u{who} crashes after {left} of {total} effects"));
+        }
+        let mut done = Done { crashed: crash.is_some(), ..Done::default() };
+        if left > 0 {
+            let mut weights = 0;
+            let kept = effects.iter().take_while(|effect| {
+                weights += weight(effect);
+                weights <= left
+            });
+            // What a crash did not let it keep, an object has not been told.
+            let kept = left >= total || kept.into_iter().any(|effect| matches!(effect, Effect::Save(Save::Social(_))));
+            if kept || !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
+                self.take_in(who, &cause, left < total);
+            }
+            self.check_rows(who, &cause, &effects);
+        }
+        let deleted = effects.iter().any(|effect| matches!(effect, Effect::Forget));
+        for effect in effects {
+            if left == 0 {
+                break;
+            }
+            let weight = weight(&effect);
+            self.carry_out(who, &cause, effect, left, deleted, &mut done);
+            left = left.saturating_sub(weight);
+        }
+        if let Some((_, sockets)) = crash {
+            self.lose_memory(who, true);
+            if sockets {
+                self.lose_sockets(who);
+            }
+        } else {
+            self.check_screens(who, &cause);
+            self.arm(who, &cause);
+            self.objects[who].mends = false;
+        }
+        done
+    }
+
+    fn event(&mut self, who: Who, cause: &Cause) -> Event {
+        match cause.clone() {
+            Cause::Open { socket, expires_at } => Event::SocketOpened { socket, expires_at },
+            Cause::Frame { socket, frame } => Event::FrameReceived { socket, frame: frame_of(&frame) },
+            Cause::Close { socket } => Event::SocketClosed { socket },
+            Cause::Peer { message } => Event::PeerSpoke { message: (*message).clone() },
+            Cause::Answer { peer, answer } => Event::PeerAnswered { peer, answer },
+            Cause::Failure { peer } => Event::PeerFailed { peer },
+            Cause::Social { social } => Event::SocialLoaded { social: (*social).clone() },
+            Cause::NoSocial => Event::SocialFailed,
+            Cause::Core { events } => Event::CoreReported { events },
+            Cause::Read { read, of } => Event::Read { read, friend: of },
+            Cause::Token { socket, outcome } => Event::TokenChecked { socket, outcome },
+            Cause::Alarm | Cause::Tick => {
+                let object = &self.objects[who];
+                let heard = object.sockets.iter().filter_map(|(id, socket)| {
+                    let until = socket.gone_at.unwrap_or(self.now);
+                    let beats = (until - socket.opened_at) / HEARTBEAT_MS;
+                    let at = BEGIN_MS + socket.opened_at + beats * HEARTBEAT_MS + object.skew_ms;
+                    (beats > 0).then(|| (*id, Timestamp::from_unix_ms(at)))
+                });
+                Event::Woken { heard: heard.collect() }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, who: Who, cause: &Cause, effect: Effect, left: usize, deleted: bool, done: &mut Done) {
+        if !matches!(effect, Effect::Attach { .. } | Effect::Save(_)) {
+            self.note(&[who], || format!("u{who} -> {}", brief(&effect)));
+        }
+        match effect {
+            Effect::Save(save) => self.save(who, save),
+            Effect::Forget => {
+                self.objects[who].saved = Saved::default();
+                self.objects[who].alarm = None;
+            }
+            Effect::Attach { socket, attachment } => {
+                if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
+                    open.attachment = Some(attachment);
+                }
+            }
+            Effect::Send { sockets, message } => self.send(who, cause, &sockets, message),
+            Effect::Close { socket, code } => self.closed(who, socket, code),
+            Effect::CallPeers { peers, message } => {
+                let message = Rc::new(message);
+                for peer in peers.iter().take(left) {
+                    self.call(who, cause, who_is(peer), &message, deleted);
+                }
+            }
+            Effect::AnswerPeer(answer) => {
+                if let Cause::Peer { message } = cause {
+                    self.check_answer(who, who_is(&message.from), &answer);
+                }
+                if done.answer.replace(answer).is_some() {
+                    self.break_rule(Rule::OneAnswer, &[who], "a peer is answered twice".into());
+                }
+            }
+            Effect::AnswerCore(taken) => done.taken = Some(taken),
+            Effect::LoadSocial { known_version } => {
+                let (found, ms) = self.ask_core(who, known_version, Ms::from(CORE_CALL_MS_MAX));
+                let generation = self.objects[who].generation;
+                self.after(ms, Happening::CoreAnswers { who, generation, found });
+            }
+            Effect::CheckToken { socket, token } => {
+                self.pend(who);
+                let outcome = match token.as_str() {
+                    "good" => TokenOutcome::Good { expires_at: self.local(who).plus_ms(self.life_ms(3_600_000)) },
+                    _ if self.now < self.core.away_until => TokenOutcome::Unknown,
+                    _ => TokenOutcome::Refused,
+                };
+                let generation = self.objects[who].generation;
+                let ms = self.draws(&[25, who as u64, self.now as u64]).ms(1, 200);
+                self.after(ms, Happening::Token { who, generation, socket, outcome });
+            }
+            Effect::Reply { read, reply } => self.reply(who, read, reply),
+        }
+    }
+
+    fn save(&mut self, who: Who, save: Save) {
+        self.counts.rows += 1;
+        let saved = &mut self.objects[who].saved;
+        match save {
+            Save::State(state) => saved.state = state,
+            Save::Social(social) => saved.social = Some(social),
+            Save::EventIds(ids) => saved.event_ids = ids,
+        }
+    }
+
+    /// The object closed a socket.
+    fn closed(&mut self, who: Who, socket: SocketId, code: CloseCode) {
+        let Some(closed) = self.objects[who].sockets.remove(&socket) else { return };
+        self.count_heartbeats(&closed);
+        // To end a socket whose time is over is something to do.
+        self.objects[who].woken = self.objects[who].woken.saturating_sub(1);
+        let sign = self.last_sign_of(&closed);
+        self.objects[who].last_sign = self.objects[who].last_sign.max(sign);
+        self.stopped_watching(who, &closed);
+        if closed.gone_at.is_none() {
+            let device = closed.device;
+            match code {
+                CloseCode::Done | CloseCode::AccountGone | CloseCode::TooManySockets => {
+                    let client = self.client(device);
+                    (client.on, client.socket) = (false, None);
+                }
+                CloseCode::TokenExpired => self.connect_later(device, 10, 2_000),
+                CloseCode::TooBig | CloseCode::BadMessages | CloseCode::TooFast => {
+                    self.connect_later(device, 5_000, 30_000);
+                }
+                CloseCode::Silent => {
+                    self.break_rule(Rule::NoGhost, &[who], "a living client is closed as silent".into());
+                }
+            }
+        }
+        self.signs_may_have_ended(who);
+    }
+
+    /// Sets alarm and tick as the shell does.
+    fn arm(&mut self, who: Who, cause: &Cause) {
+        let object = &mut self.objects[who];
+        let Some(memory) = &mut object.memory else { return };
+        let to_real = |at: Timestamp| at.unix_ms() - BEGIN_MS - object.skew_ms;
+        let mut wake = memory.engine.next_wake().map(to_real);
+        if self.doctor.is_some_and(|doctor| doctor.stray_alarms) {
+            wake = wake.or(Some(self.now + 60_000));
+        }
+        let tick = memory.engine.next_tick().map(to_real);
+        let earlier_tick = tick.filter(|at| memory.tick.is_none_or(|set| *at < set));
+        if let Some(at) = earlier_tick {
+            memory.tick = Some(at);
+        }
+        let generation = object.generation;
+        let earlier_wake = wake.filter(|at| object.alarm.is_none_or(|set| *at < set));
+        if let Some(at) = earlier_wake {
+            self.counts.alarms_set += 1;
+            // To close a socket is more than to change its page.
+            let open = |socket| object.sockets.contains_key(socket);
+            if matches!(cause, Cause::Frame { frame, socket } if is_page_change(frame) && open(socket)) && !object.mends
+            {
+                self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
+            }
+            self.set_alarm(who, at);
+        }
+        if let Some(at) = earlier_tick {
+            self.pend(who);
+            if at - self.now > 2_500 {
+                self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "a tick is far away".into());
+            }
+            self.at(at.max(self.now), Happening::Tick { who, generation, at });
+        }
+    }
+
+    pub(super) fn engine(&self, who: Who) -> &UserPresence {
+        &self.objects[who].memory.as_ref().expect("an object is touched before its engine is asked").engine
+    }
+
+    /// The time by an object's clock.
+    pub(super) fn local(&self, who: Who) -> Timestamp {
+        Timestamp::from_unix_ms(BEGIN_MS + self.now + self.objects[who].skew_ms)
+    }
+
+    /// Something that keeps an object awake begins.
+    pub(super) fn pend(&mut self, who: Who) {
+        let now = self.now;
+        if let Some(memory) = &mut self.objects[who].memory {
+            if memory.pending == 0 {
+                memory.pending_since = now;
+            }
+            memory.pending += 1;
+        }
+    }
+
+    /// And it ends: whether the memory that wanted it is still there.
+    pub(super) fn done(&mut self, who: Who, generation: u64) -> bool {
+        let now = self.now;
+        let object = &mut self.objects[who];
+        if object.generation != generation {
+            return false;
+        }
+        let Some(memory) = &mut object.memory else { return false };
+        memory.pending = memory.pending.saturating_sub(1);
+        if memory.pending == 0 {
+            self.counts.active_ms += (now - memory.pending_since) as u64;
+        }
+        memory.active_at = now;
+        true
+    }
+
+    /// Brings an object into memory. One that rested for long enough has lost what it had there.
+    pub(super) fn touch(&mut self, who: Who) {
+        let now = self.now;
+        let object = &self.objects[who];
+        if object.memory.as_ref().is_some_and(|memory| memory.pending == 0 && now - memory.active_at > SLEEP_MS) {
+            if object.memory.as_ref().is_some_and(|memory| memory.engine.next_tick().is_some()) {
+                self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "it sleeps with a tick pending".into());
+            }
+            self.lose_memory(who, false);
+        }
+        if self.objects[who].memory.is_some() {
+            return;
+        }
+        let local = self.local(who);
+        let object = &self.objects[who];
+        let attachments = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
+        let engine =
+            UserPresence::restore(self.ids[who].clone(), Times::default(), object.saved.clone(), attachments, local);
+        self.counts.wakes += 1;
+        self.objects[who].memory =
+            Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, tick: None });
+        self.note(&[who], || format!("u{who} wakes"));
+    }
+
+    /// Memory is lost: `abruptly`, in the midst of whatever there is, or in sleep.
+    pub(super) fn lose_memory(&mut self, who: Who, abruptly: bool) {
+        let now = self.now;
+        let object = &mut self.objects[who];
+        let Some(memory) = object.memory.take() else { return };
+        object.generation += 1;
+        if memory.pending > 0 {
+            self.counts.active_ms += (now - memory.pending_since) as u64;
+        }
+        for (read, lost) in std::mem::take(&mut object.reads) {
+            // Whoever asked asks again.
+            if lost.quiet {
+                self.objects[who].reads.insert(read, lost);
+            }
+        }
+        if memory.alarm_calls > 0 {
+            self.alarm_again(who);
+        }
+        let object = &mut self.objects[who];
+        if abruptly {
+            object.skew_ms = skew(self.dice, &self.setting, who, object.generation);
+            object.mends = true;
+            for peer in 0..self.setting.users {
+                self.link(who, peer).one_more = true;
+                self.link(peer, who).one_more = true;
+            }
+            self.note(&[who], || format!("u{who} loses its memory"));
+        }
+    }
+
+    /// An alarm whose handler did not end comes again.
+    fn alarm_again(&mut self, who: Who) {
+        let again = self.now + 2_000;
+        let object = &mut self.objects[who];
+        if self.now - object.alarm_late_at > 60_000 {
+            object.alarm_late_ms = 0;
+        }
+        object.alarm_late_ms += 2_500;
+        object.alarm_late_at = self.now;
+        if object.alarm.is_none_or(|at| at > again) {
+            self.set_alarm(who, again);
+        }
+    }
+
+    fn set_alarm(&mut self, who: Who, at: Ms) {
+        let late_ms_max = if self.setting.steady { 0 } else { 300 };
+        let late_ms = self.draws(&[40, who as u64, self.objects[who].alarms]).ms(0, late_ms_max);
+        let object = &mut self.objects[who];
+        object.alarm = Some(at);
+        object.alarms += 1;
+        let number = object.alarms;
+        self.at(at.max(self.now) + late_ms, Happening::Alarm { who, number });
+    }
+
+    pub(super) fn alarm(&mut self, who: Who, number: u64) {
+        let object = &mut self.objects[who];
+        if object.alarm.is_none() || object.alarms != number {
+            return;
+        }
+        object.alarm = None;
+        object.woken += 1;
+        self.counts.alarms += 1;
+        self.touch(who);
+        if self.happen(who, Cause::Alarm).crashed {
+            self.alarm_again(who);
+        }
+    }
+
+    pub(super) fn redeploy(&mut self, who: Who) {
+        self.counts.redeployments += 1;
+        self.note(&[who], || format!("u{who} is redeployed"));
+        self.lose_memory(who, true);
+        self.lose_sockets(who);
+    }
+
+    fn lose_sockets(&mut self, who: Who) {
+        for (_, socket) in std::mem::take(&mut self.objects[who].sockets) {
+            self.count_heartbeats(&socket);
+            let sign = self.last_sign_of(&socket);
+            self.objects[who].last_sign = self.objects[who].last_sign.max(sign);
+            self.stopped_watching(who, &socket);
+            if socket.gone_at.is_none() {
+                self.connect_later(socket.device, 100, 6_000);
+            }
+        }
+        self.signs_may_have_ended(who);
+    }
+}
+
+/// How wrong an object's clock is, wherever it runs.
+pub(super) fn skew(dice: Dice, setting: &Setting, who: Who, generation: u64) -> Ms {
+    if setting.faults { dice.of(&[12, who as u64, generation]).ms(-500, 500) } else { 0 }
+}

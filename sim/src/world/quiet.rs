@@ -1,0 +1,143 @@
+//! Quiet times: what everybody sees is compared with the truth.
+
+use std::collections::BTreeSet;
+
+use shared::wire::PageView;
+
+use super::{World, network::Then};
+use crate::{
+    checks::Rule,
+    core::who_is,
+    plan::{Clock, Ms, Who},
+    screen::Appearance,
+};
+
+/// The last look at all screens is so long before a quiet time's end.
+pub(super) const LOOK_MS: Ms = 10_000;
+
+/// In so much time before that, nobody has anything to do.
+pub(super) const CALM_MS: Ms = 100_000;
+
+impl World<'_> {
+    /// Near the end of a quiet time: what everybody sees is kept, and then everybody asks.
+    pub(super) fn look(&mut self) {
+        self.frozen.clear();
+        for who in 0..self.setting.users {
+            let object = &self.objects[who];
+            let (here, alarm, woken) = (!object.sockets.is_empty(), object.alarm, object.woken);
+            if self.core.waits(who) {
+                self.break_rule(Rule::QuietShowsTheTruth, &[who], "events still wait in the outbox".into());
+            }
+            if !here && let Some(at) = alarm {
+                let detail = format!("an alarm is set for {} though nobody is there", Clock(at));
+                self.break_rule(Rule::NoTimerInAnIdleObject, &[who], detail);
+            }
+            if woken > u32::from(here) {
+                let detail = format!("in {CALM_MS} ms without events it was woken {woken} times");
+                self.break_rule(Rule::NoTimerInAnIdleObject, &[who], detail);
+            }
+            let object = &self.objects[who];
+            for (id, socket) in object.sockets.iter().filter(|(_, socket)| socket.gone_at.is_none()) {
+                self.frozen.insert(*id, (who, socket.screen.clone(), socket.watching));
+            }
+        }
+        let absent =
+            self.clients.iter().find(|(_, client)| client.on && client.socket.is_none()).map(|(device, _)| *device);
+        if let Some(device) = absent {
+            self.break_rule(Rule::QuietShowsTheTruth, &[device.user], format!("{device} cannot connect"));
+        }
+        for who in 0..self.setting.users {
+            self.objects[who].quiet_reply = None;
+            if !self.core.people[who].deleted && self.objects[who].told.is_known() {
+                self.know(who, false, Then::Read { of: None, quiet: true });
+            }
+        }
+    }
+
+    /// When all is quiet, what everybody sees is the truth.
+    pub(super) fn compare(&mut self) {
+        let rule = Rule::QuietShowsTheTruth;
+        let mut wrong: Vec<(Vec<Who>, String)> = Vec::new();
+        let own =
+            |who: Who| self.objects[who].quiet_reply.as_ref().map(|reply| Appearance::of_entry(&reply.user_presence));
+        let mut truths = 0;
+        for who in 0..self.setting.users {
+            let (object, person) = (&self.objects[who], &self.core.people[who]);
+            let Some(reply) = &object.quiet_reply else {
+                if object.told.is_known() && !person.deleted {
+                    wrong.push((vec![who], format!("u{who} asked and got no answer")));
+                }
+                continue;
+            };
+            if let Some(detail) = self.own_truth(who, &Appearance::of_entry(&reply.user_presence)) {
+                wrong.push((vec![who], detail));
+            }
+            let listed: BTreeSet<Who> = reply.presence_arr.iter().map(|shown| who_is(&shown.user_id)).collect();
+            if listed != person.friends {
+                wrong.push((vec![who], format!("u{who} lists {listed:?} for {:?}", person.friends)));
+            }
+            for shown in &reply.presence_arr {
+                let of = who_is(&shown.user_id);
+                truths += 1;
+                let seen = Appearance::of_entry(shown);
+                match own(of) {
+                    Some(truth) if truth != seen => {
+                        wrong.push((vec![who, of], format!("u{who} reads {seen:?} of u{of}, who is {truth:?}")));
+                    }
+                    None if seen.online => wrong.push((vec![who, of], format!("u{who} reads that u{of} is there"))),
+                    _ => {}
+                }
+            }
+        }
+        for (who, screen, watching) in self.frozen.values() {
+            if !screen.ready {
+                wrong.push((vec![*who], format!("a screen of u{who} has no snapshot")));
+            }
+            let mut all: BTreeSet<Who> = self.core.people[*who].friends.clone();
+            all.extend(screen.seen.keys());
+            for of in all.into_iter().filter(|of| of != who) {
+                truths += 1;
+                let seen = screen.seen.get(&of).map(|seen| seen.look.appearance());
+                let truth = own(of).filter(|_| self.core.people[*who].friends.contains(&of));
+                let (seen_online, online) =
+                    (seen.as_ref().is_some_and(|seen| seen.online), truth.as_ref().is_some_and(|truth| truth.online));
+                let differs = if online && *watching { seen != truth } else { seen_online != online };
+                if differs {
+                    wrong.push((
+                        vec![*who, of],
+                        format!("a screen of u{who} shows {seen:?} of u{of}, who is {truth:?}"),
+                    ));
+                }
+            }
+        }
+        self.counts.truths += truths;
+        if let Some((who, detail)) = wrong.into_iter().next() {
+            self.break_rule(rule, &who, detail);
+        }
+    }
+
+    /// Whether what a user's object says of its own user is so.
+    fn own_truth(&self, who: Who, own: &Appearance) -> Option<String> {
+        let object = &self.objects[who];
+        let online = !object.sockets.is_empty() && !object.told.invisible;
+        if own.online != online {
+            return Some(format!("u{who} is shown {} and is not", if own.online { "online" } else { "offline" }));
+        }
+        if !online || object.sockets.values().any(|socket| socket.unsure) {
+            return None;
+        }
+        let newest =
+            object.sockets.values().filter_map(|socket| socket.report.as_ref()).max_by_key(|(order, _)| *order);
+        let share = &self.core.people[who].social.share;
+        let page = newest.and_then(|(_, page)| page.as_ref()).filter(|page| share.shows(&page.domain));
+        let page = PageView::from(page);
+        if own.page != page {
+            return Some(format!("u{who} shows {:?} and is on {page:?}", own.page));
+        }
+        let idle = object.sockets.values().all(|socket| socket.idle);
+        if own.idle_since.is_some() != idle {
+            return Some(format!("u{who} is shown with idle since {:?} and is {idle}", own.idle_since));
+        }
+        None
+    }
+}
