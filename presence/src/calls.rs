@@ -36,10 +36,12 @@ pub(crate) struct Failure {
 }
 
 impl UserPresence {
-    /// Whoever wants to hear at least this much is to take in what changed.
+    /// Whoever wants to hear at least this much is to take in what changed. So is, of coming and going, whoever has yet
+    /// to answer: they may have heard what they were told when they were asked.
     pub(crate) fn tell(&mut self, at_least: Wants) {
-        let concerned = self.audience.iter().filter(|(_, wants)| **wants >= at_least);
-        for friend in concerned.map(|(friend, _)| friend.clone()).collect::<Vec<_>>() {
+        let concerned = self.audience.iter().filter(|(_, wants)| **wants >= at_least).map(|(friend, _)| friend);
+        let unanswered = self.asking.iter().filter(|_| at_least == Wants::Comings);
+        for friend in concerned.chain(unanswered).cloned().collect::<Vec<_>>() {
             self.owe(at_least, &friend);
         }
     }

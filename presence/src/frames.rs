@@ -20,7 +20,8 @@ use crate::{
 impl UserPresence {
     pub(crate) fn frame_received(&mut self, socket: SocketId, frame: Frame, now: Timestamp) {
         let Some(open) = self.sockets.get_mut(&socket) else { return };
-        open.heard_at = now;
+        // By a clock that was ahead it may have been heard later: the alarm that is set for it does.
+        open.heard_at = open.heard_at.max(now);
         self.touched.insert(socket);
         let bytes = match &frame {
             Frame::Text(text) => text.len(),

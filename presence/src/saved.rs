@@ -370,8 +370,9 @@ impl UserPresence {
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
                 let (front, latest) = (self.front.clone(), self.shown.latest.clone());
-                let owed = self.telling.iter().chain(&self.audience);
-                let audience = owed.map(|(id, wants)| (id.clone(), *wants)).collect();
+                let unanswered = self.asking.iter().map(|id| (id, &Wants::Comings));
+                let audience = unanswered.chain(&self.telling).chain(&self.audience);
+                let audience = audience.map(|(id, wants)| (id.clone(), *wants)).collect();
                 let Shown { at: shown_at, idle_since, .. } = self.shown;
                 Some(Leaving { at, since, front, latest, shown_at, idle_since, audience })
             }

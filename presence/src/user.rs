@@ -408,15 +408,15 @@ impl UserPresence {
     /// The user is away from now on. Friends who see them are told; storage calls them leaving until all have heard.
     pub(crate) fn go_offline(&mut self, last_seen_at: Timestamp, now: Timestamp) {
         self.status = Status::Away;
-        let audience = std::mem::take(&mut self.audience);
         if self.visible {
             self.grow_seq(now);
             self.visible = false;
             self.last_seen_at = Some(last_seen_at);
             self.came_or_left = self.seq;
-            self.telling.extend(audience.into_keys().map(|friend| (friend, Wants::Comings)));
+            self.tell(Wants::Comings);
             self.due.extend(self.telling.keys().cloned());
         }
+        self.audience.clear();
         self.front = None;
         self.held = false;
         self.shown = Shown::nothing(now);

@@ -2,7 +2,7 @@
 
 use shared::wire::ServerMessage;
 
-use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id};
+use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id, two};
 
 #[test]
 fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
@@ -107,4 +107,15 @@ fn a_list_that_was_caught_up_with_between_a_deployment_and_the_reconnect_is_aske
         town.pass_ms(5_000);
     }
     assert_eq!(town.core_calls, core_calls);
+}
+
+#[test]
+fn where_the_clock_is_behind_a_page_change_brings_no_alarm_forward() {
+    let (mut town, alice, _bob) = two();
+    town.visit(alice, "https://example.com/1");
+    let wake = town.next_wake("alice");
+    town.evict("alice");
+    town.now = town.now.plus_ms(-400);
+    town.visit(alice, "https://example.com/2");
+    assert!(town.next_wake("alice") >= wake);
 }

@@ -57,6 +57,41 @@ fn a_farewell_is_repeated_until_it_is_heard_whatever_is_lost_meanwhile() {
 }
 
 #[test]
+fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.seen(bob);
+    town.unanswering.insert(id("bob"));
+    let alice = town.connect("alice");
+    assert_eq!(town.update(bob).user_id, id("alice"));
+    town.unanswering.clear();
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    town.pass_ms(5_000);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn who_may_have_heard_that_somebody_came_hears_that_they_left_whatever_is_lost_meanwhile() {
+    for lost in [false, true] {
+        let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+        let bob = town.connect("bob");
+        town.seen(bob);
+        town.unanswering.insert(id("bob"));
+        let alice = town.connect("alice");
+        assert_eq!(town.update(bob).user_id, id("alice"));
+        town.unanswering.clear();
+        town.disconnect(alice);
+        if lost {
+            town.evict("alice");
+            town.alarm("alice");
+        }
+        town.pass_ms(20_000);
+        let seen = town.seen(bob);
+        assert!(matches!(seen.last(), Some(ServerMessage::PresenceTimeout { .. })), "{lost}: {seen:?}");
+    }
+}
+
+#[test]
 fn a_friend_whose_presence_could_not_be_had_is_asked_again() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = town.connect("bob");

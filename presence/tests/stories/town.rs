@@ -35,6 +35,8 @@ pub struct Town {
     pub core_is_away: bool,
     /// Users whose objects cannot be reached.
     pub unreachable: BTreeSet<UserId>,
+    /// Users whose objects hear what is said, and whose answers get lost.
+    pub unanswering: BTreeSet<UserId>,
     pub calls: Vec<(UserId, PeerMessage)>,
     pub core_calls: usize,
     pub saves: usize,
@@ -101,6 +103,7 @@ impl Town {
             socials: socials.collect(),
             core_is_away: false,
             unreachable: BTreeSet::new(),
+            unanswering: BTreeSet::new(),
             calls: Vec::new(),
             core_calls: 0,
             saves: 0,
@@ -127,6 +130,11 @@ impl Town {
     fn wake(&mut self, who: &UserId) {
         let heard = self.heartbeats.iter().map(|(socket, at)| (*socket, *at)).collect();
         self.happen(who, Event::Woken { heard });
+    }
+
+    /// When somebody wants the alarm to fire.
+    pub fn next_wake(&self, name: &str) -> Option<Timestamp> {
+        self.users[&id(name)].next_wake()
     }
 
     /// The alarm fires, whatever the engine wants.
@@ -382,7 +390,11 @@ impl Town {
                         }
                         let message = message.clone();
                         let answer = self.happen(&peer, Event::PeerSpoke { message });
-                        outcomes.push(Event::PeerAnswered { peer, answer: answer.expect("every peer is answered") });
+                        let answer = answer.expect("every peer is answered");
+                        outcomes.push(match self.unanswering.contains(&peer) {
+                            true => Event::PeerFailed { peer },
+                            false => Event::PeerAnswered { peer, answer },
+                        });
                     }
                     outcomes
                 }
