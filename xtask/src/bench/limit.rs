@@ -158,10 +158,21 @@ fn parse(told: &str) -> Result<f64> {
     number("tps = ").and_then(|rate| rate.parse().ok()).context("pgbench told no rate")
 }
 
-/// The statements of a call as a script of pgbench.
-pub fn script(call: &Call, all: &[Kept], callers: &Callers) -> Result<String> {
+/// The script of pgbench that tells how fast a machine is: it reads one user by id, like the predecessor's
+/// `GET /users/me`.
+pub fn yardstick(callers: &Callers) -> String {
+    let mut lines = variables(callers);
+    lines.push("select * from users where user_id = :me::text;".to_owned());
+    lines.join("\n") + "\n"
+}
+
+/// What [`yardstick`] made per second on the two cores where the predecessor was measured.
+pub const YARDSTICK_PER_S: f64 = 28_000.0;
+
+/// Variables for the statements: whose they are, and what they look for.
+fn variables(callers: &Callers) -> Vec<String> {
     let id = |n: &str| format!("{FIRST} + :{n} * {STRIDE} % {PRIME} * {GAP}");
-    let mut lines = vec![
+    vec![
         format!("\\set caller 1 + random(0, {}) * {}", callers.count - 1, callers.step()),
         format!("\\set me {}", id("caller")),
         format!("\\set any random(1, {})", callers.crowd.users),
@@ -171,7 +182,12 @@ pub fn script(call: &Call, all: &[Kept], callers: &Callers) -> Result<String> {
         "\\set many 100".to_owned(),
         format!("\\set candidates {SEARCH_CANDIDATES_MAX}"),
         "\\set none 0".to_owned(),
-    ];
+    ]
+}
+
+/// The statements of a call as a script of pgbench.
+pub fn script(call: &Call, all: &[Kept], callers: &Callers) -> Result<String> {
+    let mut lines = variables(callers);
     // Variables of pgbench are numbers.
     let name = format!("((array['{}'])[:place])", NAMES.join("','"));
     for part in call.sql {

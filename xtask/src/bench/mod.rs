@@ -22,7 +22,7 @@ use crate::{
     bench::{
         calls::{CALLS, Call, Sql},
         crowd::Crowd,
-        limit::{Kept, Pgbench},
+        limit::{Kept, Pgbench, YARDSTICK_PER_S},
         load::{Callers, Seen},
         report::{Figures, Report, Round, TokenCheck},
         stage::{Stage, stop_core},
@@ -35,7 +35,7 @@ use crate::{
 /// Requests under way at once, and connections of pgbench.
 const CONNECTIONS: u32 = 32;
 
-/// How long the core answers before anything is counted.
+/// How long the core answers before anything is counted, and how long the machine itself is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Users who call.
@@ -101,6 +101,8 @@ impl Measurement<'_> {
         const ROUNDS: usize = 2;
         let all = Kept::all()?;
         let callers = self.callers().await?;
+        let yardstick = self.stage.file("yardstick.sql");
+        project::write_private(&yardstick, &limit::yardstick(&callers))?;
         let mut figures = Vec::new();
         for call in
             CALLS.iter().filter(|call| self.core.only.is_empty() || self.core.only.iter().any(|name| name == call.name))
@@ -113,13 +115,14 @@ impl Measurement<'_> {
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
                 let url = &self.stage.info().database_url;
+                let machine = self.pgbench.rate(url, &yardstick, WARM_UP).await? / YARDSTICK_PER_S;
                 let limit_per_s = self.pgbench.rate(url, &script, self.time()).await?;
                 say(&format!("  pgbench {limit_per_s:.0}/s"));
                 self.tidy(call).await?;
                 let seen = self.answers(call, &requests).await?;
                 say(&format!("  core    {:.0}/s, p99 {:.1} ms", seen.rate(), seen.p99_us as f64 / 1_000.0));
                 self.tidy(call).await?;
-                rounds.push(Round { limit_per_s, seen });
+                rounds.push(Round { machine, limit_per_s, seen });
             }
             figures.push(Figures::of(call, rounds));
         }

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::bench::{calls::Call, load::Seen};
+use crate::bench::{calls::Call, limit::YARDSTICK_PER_S, load::Seen};
 
 /// One turn of a call: pgbench first, the core right after it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Round {
+    /// How fast this machine was right then, as a part of the one where the predecessor was measured.
+    pub machine: f64,
     pub limit_per_s: f64,
     pub seen: Seen,
 }
@@ -25,7 +27,10 @@ pub struct Figures {
     pub limit_per_s: f64,
     pub ratio: f64,
     pub ratio_wanted: Option<f64>,
+    /// What the predecessor answered on its machine, and on this one as far as pgbench can tell.
     pub predecessor_per_s: f64,
+    pub predecessor_here_per_s: f64,
+    /// How many times that.
     pub times_ahead: f64,
     pub times_ahead_wanted: f64,
     pub rounds: Vec<Round>,
@@ -60,6 +65,7 @@ impl Figures {
         let middle = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
         let requests_per_s = middle(|round| round.seen.rate());
         let limit_per_s = middle(|round| round.limit_per_s);
+        let predecessor_here_per_s = call.predecessor_per_s * middle(|round| round.machine);
         Self {
             name: call.name,
             call: format!("{} {}", call.method, call.path),
@@ -70,7 +76,8 @@ impl Figures {
             ratio: requests_per_s / limit_per_s,
             ratio_wanted: call.ratio_wanted,
             predecessor_per_s: call.predecessor_per_s,
-            times_ahead: requests_per_s / call.predecessor_per_s,
+            predecessor_here_per_s,
+            times_ahead: requests_per_s / predecessor_here_per_s,
             times_ahead_wanted: call.times_ahead_wanted,
             rounds,
         }
@@ -99,7 +106,7 @@ impl Report {
             let ratio_wanted = figures.ratio_wanted.map_or("-".to_owned(), |wanted| format!("{wanted:.2}"));
             let _ = writeln!(
                 text,
-                "{:<40}{:>10.0}{:>10.2}{:>10.2}{:>10.0}{:>10.2}{:>10}{:>10.0}{:>9.1}x{:>9.0}x{}",
+                "{:<40}{:>10.0}{:>10.2}{:>10.2}{:>10.0}{:>10.2}{:>10}{:>10.1}{:>9.1}x{:>9.0}x{}",
                 figures.call,
                 figures.requests_per_s,
                 figures.p50_ms,
@@ -107,12 +114,17 @@ impl Report {
                 figures.limit_per_s,
                 figures.ratio,
                 ratio_wanted,
-                figures.predecessor_per_s,
+                figures.predecessor_here_per_s,
                 figures.times_ahead,
                 figures.times_ahead_wanted,
                 if figures.is_reached() { "" } else { "  missed" }
             );
         }
+        let _ = writeln!(
+            text,
+            "\nbefore/s: what the predecessor would answer here. It was measured where pgbench read {YARDSTICK_PER_S} users a \
+             second by id, and its figures are scaled by what pgbench reads here at the time."
+        );
         if let Some(check) = &self.token_check {
             let share = check.share_of_request.map(|share| format!(", {:.1} % of a GET /users/me", share * 100.0));
             let _ = writeln!(text, "\nChecking a known token: {:.1} µs{}", check.check_us, share.unwrap_or_default());
