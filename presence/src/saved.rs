@@ -169,6 +169,7 @@ impl UserPresence {
             saved: state.clone(),
             touched: BTreeSet::new(),
             note: false,
+            note_later: false,
             noted: 0,
             noted_untold: false,
             active_at: Timestamp::from_unix_ms(0),

@@ -111,6 +111,8 @@ pub struct UserPresence {
     pub(crate) touched: BTreeSet<SocketId>,
     /// What any socket must carry for the user has changed.
     pub(crate) note: bool,
+    /// It has, by answers alone, while others are still to come.
+    pub(crate) note_later: bool,
     /// How often sockets were given something to carry.
     pub(crate) noted: u64,
     /// Sockets carry that something is still to be told or asked.
@@ -176,6 +178,7 @@ pub(crate) enum Haste {
 impl UserPresence {
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
+        let answers = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
         match event {
             Event::SocketOpened { socket, expires_at } => self.socket_opened(socket, expires_at, now),
             Event::FrameReceived { socket, frame } => self.frame_received(socket, frame, now),
@@ -196,7 +199,18 @@ impl UserPresence {
         }
         self.serve_readers();
         self.make_calls(now);
+        if answers {
+            self.put_off_note();
+        }
         self.finish(now)
+    }
+
+    /// What an answer tells of who is there waits for the others, so that a call to many is noted once: until then
+    /// sockets carry that something is under way, and that all who were called may be there.
+    fn put_off_note(&mut self) {
+        let under_way = self.noted_untold && !self.calling.is_empty();
+        let note = self.note || self.note_later;
+        (self.note, self.note_later) = (note && !under_way, note && under_way);
     }
 
     /// When this user wants [`Event::Woken`] at the latest, whatever becomes of memory; `None` when nothing is
@@ -235,6 +249,7 @@ impl UserPresence {
             self.note = true;
         }
         if std::mem::take(&mut self.note) {
+            self.note_later = false;
             // Without sockets, storage carries it.
             self.save_state = true;
             self.touched.extend(self.newest_socket());

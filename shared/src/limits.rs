@@ -100,7 +100,7 @@ pub const USER_IDS_LEN_MAX: usize = 100;
 pub const SEARCH_CHARS_MAX: usize = 100;
 
 /// Most users, acquaintances aside, that a search ranks: what it costs grows with them.
-pub const SEARCH_CANDIDATES_MAX: i64 = 128;
+pub const SEARCH_CANDIDATES_MAX: i64 = 80;
 
 /// Received shares on a page when the caller names no limit.
 pub const SHARES_PAGE_ITEMS_DEFAULT: u32 = 100;

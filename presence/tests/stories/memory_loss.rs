@@ -1,6 +1,10 @@
 //! Rule 8: hibernation and deployments between any two events.
 
-use shared::wire::ServerMessage;
+use shared::{
+    ids::SocketId,
+    limits::{ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    wire::ServerMessage,
+};
 
 use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id, two};
 
@@ -118,4 +122,66 @@ fn where_the_clock_is_behind_a_page_change_brings_no_alarm_forward() {
     town.now = town.now.plus_ms(-400);
     town.visit(alice, "https://example.com/2");
     assert!(town.next_wake("alice") >= wake);
+}
+
+/// The runtime lets a socket carry so much.
+const ATTACHMENT_BYTES_MAX: usize = 16_384;
+
+/// Somebody with so many friends, of whom the one named friend7 is there too.
+fn popular(friends: usize) -> (Town, SocketId, SocketId) {
+    let names: Vec<String> = (0..friends).map(|n| format!("friend{n}")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).chain(["alice"]).collect();
+    let friendships: Vec<(&str, &str)> = names.iter().map(|name| ("alice", name.as_str())).collect();
+    let mut town = Town::new(&all, &friendships);
+    let (alice, friend) = (town.connect("alice"), town.connect("friend7"));
+    town.seen(alice);
+    town.seen(friend);
+    (town, alice, friend)
+}
+
+#[test]
+fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
+    let (mut town, alice, friend) = popular(ROLL_LEN_MAX);
+    let url = format!("https://example.com/{}", "a".repeat(URL_CHARS_MAX - 20));
+    // What takes most room when it is written down.
+    let title = "\\u0001".repeat(TITLE_CHARS_MAX);
+    town.say(alice, &format!(r#"{{"action":"update-presence","url":"{url}","title":"{title}"}}"#));
+    assert_eq!(town.update(friend).url, url);
+    let bytes = town.attachment_bytes(alice);
+    assert!((ATTACHMENT_BYTES_MAX / 2..ATTACHMENT_BYTES_MAX).contains(&bytes), "{bytes}");
+    let calls = town.calls.len();
+    town.hibernate("alice");
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.calls.len(), calls + 1, "who is there is known after sleep");
+}
+
+#[test]
+fn more_friends_than_a_socket_can_carry_are_all_taken_to_be_there_after_sleep() {
+    let (mut town, alice, friend) = popular(ROLL_LEN_MAX + 1);
+    assert!(town.attachment_bytes(alice) < ATTACHMENT_BYTES_MAX / 2);
+    town.hibernate("alice");
+    town.visit(alice, "https://example.com/1");
+    assert_eq!(town.update(friend).url, "https://example.com/1");
+    town.seen(alice);
+    town.disconnect(friend);
+    town.pass_ms(GRACE_MS);
+    assert!(matches!(town.seen(alice).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn who_answers_is_noted_once_however_many_do() {
+    let attachings = |friends: usize| {
+        let (mut town, alice, _) = popular(friends);
+        for n in (0..friends).filter(|n| *n != 7) {
+            town.connect(&format!("friend{n}"));
+        }
+        town.disconnect(alice);
+        town.pass_ms(GRACE_MS);
+        let before = town.attachings;
+        let alice = town.connect("alice");
+        assert!(town.snapshot(alice).presence_arr.iter().all(|friend| friend.page.is_some()));
+        // One for each friend, who notes that alice came.
+        town.attachings - before - friends
+    };
+    assert_eq!(attachings(80), attachings(8));
 }

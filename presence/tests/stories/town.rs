@@ -40,6 +40,7 @@ pub struct Town {
     pub calls: Vec<(UserId, PeerMessage)>,
     pub core_calls: usize,
     pub saves: usize,
+    pub attachings: usize,
     replies: BTreeMap<ReadId, Reply>,
     next_id: u128,
 }
@@ -107,6 +108,7 @@ impl Town {
             calls: Vec::new(),
             core_calls: 0,
             saves: 0,
+            attachings: 0,
             replies: BTreeMap::new(),
             next_id: 0,
         }
@@ -292,6 +294,11 @@ impl Town {
         }
     }
 
+    /// How much a socket carries.
+    pub fn attachment_bytes(&self, socket: SocketId) -> usize {
+        serde_json::to_vec(&self.attachments[&socket].1).unwrap().len()
+    }
+
     /// What is in storage for somebody.
     pub fn saved(&self, name: &str) -> Saved {
         self.saved.get(&id(name)).cloned().unwrap_or_default()
@@ -308,14 +315,13 @@ impl Town {
     }
 
     fn user(&mut self, who: &UserId) -> &mut UserPresence {
-        let times = Times { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS };
-        let saved = self.saved.entry(who.clone()).or_default().clone();
-        let attachments: Vec<Attachment> =
-            self.attachments.values().filter(|(of, _)| of == who).map(|(_, a)| a.clone()).collect();
-        let now = self.now;
-        self.users
-            .entry(who.clone())
-            .or_insert_with(|| UserPresence::restore(who.clone(), times, saved, attachments, now))
+        let (saved, attachments, now) = (&self.saved, &self.attachments, self.now);
+        self.users.entry(who.clone()).or_insert_with(|| {
+            let times = Times { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS };
+            let saved = saved.get(who).cloned().unwrap_or_default();
+            let carried = attachments.values().filter(|(of, _)| of == who).map(|(_, carried)| carried.clone());
+            UserPresence::restore(who.clone(), times, saved, carried.collect(), now)
+        })
     }
 
     /// Something happens to a user, and everything that follows from it.
@@ -337,6 +343,7 @@ impl Town {
                     continue;
                 }
                 Effect::Attach { socket, attachment } => {
+                    self.attachings += 1;
                     self.attachments.insert(socket, (who.clone(), attachment));
                     continue;
                 }
