@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{PeerSay, Presence, Social, Wants},
-    limits::{ACTIVE_NOTE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SOCIAL_AGAIN_MS, SOCKETS_MAX},
+    limits::{
+        ACTIVE_NOTE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SILENCE_SLACK_DIVISOR, SOCIAL_AGAIN_MS, SOCKETS_MAX,
+    },
     page::Page,
     time::Timestamp,
     wire::{CloseCode, PageView, PresenceUpdate, ServerMessage},
@@ -220,7 +222,9 @@ impl UserPresence {
             Status::Leaving { at, .. } => Some(at),
             Status::Here | Status::Away => None,
         };
-        let ends = self.sockets.values().map(|socket| socket.expires_at.min(self.silent_at(socket)));
+        let slack_ms = self.times.timeout_ms.checked_div(SILENCE_SLACK_DIVISOR).unwrap_or_default();
+        let look_at = |socket| self.silent_at(socket).plus_ms(slack_ms);
+        let ends = self.sockets.values().map(|socket| socket.expires_at.min(look_at(socket)));
         let idle = |friend: &UserId| !self.calling.contains_key(friend);
         let retry = self.failed.iter().filter(|(id, _)| idle(id)).map(|(_, failure)| failure.retry_at);
         leaving.into_iter().chain(ends).chain(retry).chain(self.load_at).min()

@@ -179,6 +179,10 @@ pub const SOCIAL_REFRESH_MS_MAX: u32 = 2_000;
 /// Default time without a sign of life after which a user counts as offline, in milliseconds.
 pub const PRESENCE_TIMEOUT_MS: i64 = 180_000;
 
+/// A silent socket is looked for later than it may be closed by the time-out divided by this: 2 seconds of the default.
+/// A heartbeat that is on its way then still counts, and puts off the next look, which costs a row, by a whole time-out.
+pub const SILENCE_SLACK_DIVISOR: i64 = 90;
+
 /// Default time between the last socket closing and the user counting as offline, in milliseconds.
 pub const PRESENCE_GRACE_MS: i64 = 15_000;
 

@@ -2,7 +2,7 @@
 
 use shared::wire::{CloseCode, PageView, ServerMessage};
 
-use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id};
+use crate::town::{GRACE_MS, SLACK_MS, TIMEOUT_MS, Town, id};
 
 fn went_offline(name: &str, at: shared::time::Timestamp) -> ServerMessage {
     ServerMessage::PresenceTimeout { user_id: id(name), last_seen_at: Some(at) }
@@ -97,6 +97,18 @@ fn heartbeats_keep_a_user_online_and_wake_nobody_more_than_once_per_time_out() {
 }
 
 #[test]
+fn heartbeats_that_are_a_little_late_cost_one_look_in_three() {
+    let mut town = Town::new(&["alice"], &[]);
+    let alice = town.connect("alice");
+    let wakes = town.wakes;
+    for _ in 0..30 {
+        town.pass_ms(60_100);
+        town.heartbeat(alice);
+    }
+    assert!((9..=10).contains(&(town.wakes - wakes)), "{}", town.wakes - wakes);
+}
+
+#[test]
 fn silence_times_out_and_closes_the_socket() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let (bob, alice) = (town.connect("bob"), town.connect("alice"));
@@ -108,6 +120,7 @@ fn silence_times_out_and_closes_the_socket() {
         town.heartbeat(bob);
         town.pass_ms(TIMEOUT_MS / 3);
     }
+    town.pass_ms(SLACK_MS);
     assert_eq!(town.seen(bob), [went_offline("alice", last_heard_at)]);
     assert_eq!(town.closed.get(&alice), Some(&CloseCode::Silent));
     assert_eq!(town.closed.len(), 1);
@@ -125,6 +138,7 @@ fn a_dead_socket_is_closed_while_a_live_one_keeps_the_user_online() {
         town.heartbeat(live);
         town.heartbeat(bob);
     }
+    town.pass_ms(SLACK_MS);
     assert_eq!(town.closed.get(&dead), Some(&CloseCode::Silent));
     assert_eq!(town.closed.len(), 1);
     assert_eq!(town.update(bob).url, "https://example.com/live");

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 pub const TIMEOUT_MS: i64 = 180_000;
 pub const GRACE_MS: i64 = 15_000;
+/// How late silence is noticed at most.
+pub const SLACK_MS: i64 = 2_000;
 /// How long nothing happens to an object before it sleeps.
 pub const SLEEP_MS: i64 = 10_000;
 /// How long a token is good.
@@ -41,6 +43,7 @@ pub struct Town {
     pub core_calls: usize,
     pub saves: usize,
     pub attachings: usize,
+    pub wakes: usize,
     replies: BTreeMap<ReadId, Reply>,
     next_id: u128,
 }
@@ -109,6 +112,7 @@ impl Town {
             core_calls: 0,
             saves: 0,
             attachings: 0,
+            wakes: 0,
             replies: BTreeMap::new(),
             next_id: 0,
         }
@@ -130,6 +134,7 @@ impl Town {
     }
 
     fn wake(&mut self, who: &UserId) {
+        self.wakes += 1;
         let heard = self.heartbeats.iter().map(|(socket, at)| (*socket, *at)).collect();
         self.happen(who, Event::Woken { heard });
     }
