@@ -100,7 +100,8 @@ fn draw_session(
             }
             3 => say(at, Step::Rush { device, pages: draws.ms(3, 25) as usize, every_ms: draws.ms(10, 600) }),
             4 if habits.shy => say(at, Step::Invisible(device, draws.chance(0.6))),
-            5 => say(at, if draws.chance(0.5) { Step::Authenticate(device) } else { Step::OddHeartbeat(device) }),
+            5 if draws.chance(0.5) => say(at, Step::Authenticate(device, at % 5 != 0)),
+            5 => say(at, Step::OddHeartbeat(device)),
             6 if habits.rude => {
                 let bad = [Bad::NoJson, Bad::UnknownAction, Bad::Binary, Bad::TooBig][draws.below(4)];
                 let times = if draws.chance(0.2) { 12 } else { 1 };

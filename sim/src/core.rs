@@ -112,8 +112,17 @@ impl Core {
                 }
             }
         }
+        Self::of(friends, |_| policy(draws.weighted(&[8, 3, 1, 5, 1, 3])))
+    }
+
+    /// Users with these friends, whose settings show every page that can be shown at all.
+    pub fn of_friends(friends: Vec<BTreeSet<Who>>) -> Self {
+        Self::of(friends, |_| policy(0))
+    }
+
+    fn of(friends: Vec<BTreeSet<Who>>, mut policy_of: impl FnMut(Who) -> SharePolicy) -> Self {
         let people = friends.into_iter().enumerate().map(|(who, friends)| {
-            let share = policy(draws.weighted(&[8, 3, 1, 5, 1, 3]));
+            let share = policy_of(who);
             let social = Social {
                 version: 1,
                 user: info(who),
@@ -166,12 +175,13 @@ impl Core {
             }
             Step::On(_)
             | Step::Off(..)
+            | Step::Reconnect(_)
             | Step::Turn(..)
             | Step::Rush { .. }
             | Step::Idle(..)
             | Step::Watch(..)
             | Step::Invisible(..)
-            | Step::Authenticate(_)
+            | Step::Authenticate(..)
             | Step::OddHeartbeat(_)
             | Step::Misbehave { .. }
             | Step::Read { .. }

@@ -13,10 +13,18 @@ pub struct Counts {
     pub events: u64,
     /// Pages that clients reported.
     pub page_changes: u64,
+    /// Sockets of friends that were open when a page was reported, summed.
+    pub sockets_around: u64,
+    /// Friends who were there when a page was reported, summed.
+    pub friends_around: u64,
     /// Requests from object to object.
     pub peer_calls: u64,
     /// Of those, the ones that told of a change while online.
     pub page_calls: u64,
+    /// And the ones that asked how a friend appears.
+    pub asking_calls: u64,
+    /// Of those, the ones to friends who were not there.
+    pub vain_calls: u64,
     /// Sockets that opened.
     pub connects: u64,
     /// Messages that clients sent to objects, but for the heartbeats below.
@@ -50,29 +58,46 @@ pub struct Counts {
     pub truths: u64,
 }
 
+impl Counts {
+    /// What was counted since `earlier`, which was counted before in the same run.
+    pub fn since(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::saturating_sub, |now, before| now - before)
+    }
+
+    fn zip(self, other: Self, both: fn(u64, u64) -> u64, days: fn(f64, f64) -> f64) -> Self {
+        Self {
+            user_days: days(self.user_days, other.user_days),
+            events: both(self.events, other.events),
+            page_changes: both(self.page_changes, other.page_changes),
+            sockets_around: both(self.sockets_around, other.sockets_around),
+            friends_around: both(self.friends_around, other.friends_around),
+            peer_calls: both(self.peer_calls, other.peer_calls),
+            page_calls: both(self.page_calls, other.page_calls),
+            asking_calls: both(self.asking_calls, other.asking_calls),
+            vain_calls: both(self.vain_calls, other.vain_calls),
+            connects: both(self.connects, other.connects),
+            frames: both(self.frames, other.frames),
+            heartbeats: both(self.heartbeats, other.heartbeats),
+            sends: both(self.sends, other.sends),
+            reads: both(self.reads, other.reads),
+            core_calls: both(self.core_calls, other.core_calls),
+            core_batches: both(self.core_batches, other.core_batches),
+            rows: both(self.rows, other.rows),
+            alarms_set: both(self.alarms_set, other.alarms_set),
+            alarms: both(self.alarms, other.alarms),
+            wakes: both(self.wakes, other.wakes),
+            active_ms: both(self.active_ms, other.active_ms),
+            evictions: both(self.evictions, other.evictions),
+            redeployments: both(self.redeployments, other.redeployments),
+            crashes: both(self.crashes, other.crashes),
+            failed_calls: both(self.failed_calls, other.failed_calls),
+            truths: both(self.truths, other.truths),
+        }
+    }
+}
+
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        self.user_days += other.user_days;
-        self.events += other.events;
-        self.page_changes += other.page_changes;
-        self.peer_calls += other.peer_calls;
-        self.page_calls += other.page_calls;
-        self.connects += other.connects;
-        self.frames += other.frames;
-        self.heartbeats += other.heartbeats;
-        self.sends += other.sends;
-        self.reads += other.reads;
-        self.core_calls += other.core_calls;
-        self.core_batches += other.core_batches;
-        self.rows += other.rows;
-        self.alarms_set += other.alarms_set;
-        self.alarms += other.alarms;
-        self.wakes += other.wakes;
-        self.active_ms += other.active_ms;
-        self.evictions += other.evictions;
-        self.redeployments += other.redeployments;
-        self.crashes += other.crashes;
-        self.failed_calls += other.failed_calls;
-        self.truths += other.truths;
+        *self = self.zip(other, |one, more| one + more, |one, more| one + more);
     }
 }

@@ -17,6 +17,7 @@
 pub mod checks;
 pub mod clients;
 pub mod core;
+pub mod cost;
 pub mod counts;
 pub mod dice;
 pub mod faults;

@@ -78,6 +78,8 @@ pub enum Step {
     // What clients do.
     On(Device),
     Off(Device, Leave),
+    /// Its socket closes, and it connects again.
+    Reconnect(Device),
     Turn(Device, Tab),
     /// That many pages, each some milliseconds after the one before.
     Rush {
@@ -88,7 +90,8 @@ pub enum Step {
     Idle(Device, bool),
     Watch(Device, bool),
     Invisible(Device, bool),
-    Authenticate(Device),
+    /// With a good token, or another.
+    Authenticate(Device, bool),
     /// A heartbeat that is not spelled as the runtime expects it.
     OddHeartbeat(Device),
     Misbehave {
@@ -144,12 +147,13 @@ impl Step {
         match self {
             Self::On(device)
             | Self::Off(device, _)
+            | Self::Reconnect(device)
             | Self::Turn(device, _)
             | Self::Rush { device, .. }
             | Self::Idle(device, _)
             | Self::Watch(device, _)
             | Self::Invisible(device, _)
-            | Self::Authenticate(device)
+            | Self::Authenticate(device, _)
             | Self::OddHeartbeat(device)
             | Self::Misbehave { device, .. } => [Some(device.user), None],
             Self::Read { reader, of } => [Some(*reader), *of],
@@ -207,6 +211,22 @@ pub struct Setting {
     pub ignored: Rules,
 }
 
+/// What kind of place a run is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// How long a call between objects takes, each way, at least and at most.
+    pub hop_ms: (Ms, Ms),
+    /// How long tokens last from when a client connects with them.
+    pub token_ms: (Ms, Ms),
+}
+
+impl Default for Place {
+    /// Where tokens are old and ends of sockets many.
+    fn default() -> Self {
+        Self { hop_ms: (1, 12), token_ms: (600_000, 3_600_000) }
+    }
+}
+
 /// Time at the end of each part of a run in which nothing goes wrong and nobody does anything: time-outs, retries
 /// and the core's outbox come to an end.
 pub const QUIET_MS: Ms = 330_000;
@@ -226,7 +246,8 @@ impl Setting {
         ((self.days * 3.0) as Ms).max(1)
     }
 
-    fn busy_ms(&self) -> Ms {
+    /// The time in which somebody does something.
+    pub fn busy_ms(&self) -> Ms {
         (self.days * 86_400_000.0 / self.haste) as Ms
     }
 
@@ -251,7 +272,13 @@ impl Setting {
         if self.faults {
             crate::faults::draw(self, self.busy_ms(), &mut steps);
         }
-        for planned in &mut steps {
+        self.place(&mut steps);
+        steps
+    }
+
+    /// Moves steps from busy time to their moments of the run, in order.
+    pub fn place(&self, steps: &mut [Planned]) {
+        for planned in steps.iter_mut() {
             planned.at = self.moment(planned.at);
             let left = self.busy_left_ms(planned.at).max(0);
             if let Step::Network { for_ms, .. } | Step::CoreOutage { for_ms } = &mut planned.step {
@@ -259,6 +286,5 @@ impl Setting {
             }
         }
         steps.sort_by_key(|planned| planned.at);
-        steps
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     core::{Core, id_of, who_is},
     counts::Counts,
     dice::{Dice, Draws},
-    plan::{Device, Ms, Planned, QUIET_MS, Setting, Step, Tab, Weather, Who},
+    plan::{Device, Ms, Place, Planned, QUIET_MS, Setting, Step, Tab, Weather, Who},
     screen::Screen,
 };
 
@@ -166,6 +166,7 @@ impl Ord for Entry {
 /// A run under way.
 pub struct World<'a> {
     setting: Setting,
+    place: Place,
     dice: Dice,
     steps: &'a [Planned],
     doctor: Option<&'a Doctor>,
@@ -183,6 +184,9 @@ pub struct World<'a> {
     /// Lines of the trace; `None` while nobody reads it.
     trace: Option<Trace>,
     counts: Counts,
+    /// What was counted when this part began.
+    counted: Counts,
+    busy: Vec<Counts>,
     violation: Option<Violation>,
 }
 
@@ -190,25 +194,47 @@ pub struct World<'a> {
 #[derive(Debug)]
 pub struct Outcome {
     pub counts: Counts,
+    /// What each part took of that until it became quiet.
+    pub busy: Vec<Counts>,
     pub violation: Option<Violation>,
     pub trace: Vec<String>,
 }
 
 /// Lets these steps happen.
 pub fn run(setting: &Setting, steps: &[Planned], doctor: Option<&Doctor>, trace: Option<Trace>) -> Outcome {
-    let mut world = World::new(*setting, steps, doctor, trace);
+    run_in(Place::default(), Core::new(setting), setting, steps, doctor, trace)
+}
+
+/// Lets these steps happen in such a place, with friends and settings that the core knows.
+pub fn run_in(
+    place: Place,
+    core: Core,
+    setting: &Setting,
+    steps: &[Planned],
+    doctor: Option<&Doctor>,
+    trace: Option<Trace>,
+) -> Outcome {
+    let mut world = World::new(place, core, *setting, steps, doctor, trace);
     world.run();
     world.counts.user_days = setting.users as f64 * setting.days;
     let trace = world.trace.map(|trace| trace.lines.into()).unwrap_or_default();
-    Outcome { counts: world.counts, violation: world.violation, trace }
+    Outcome { counts: world.counts, busy: world.busy, violation: world.violation, trace }
 }
 
 impl<'a> World<'a> {
-    fn new(setting: Setting, steps: &'a [Planned], doctor: Option<&'a Doctor>, trace: Option<Trace>) -> Self {
+    fn new(
+        place: Place,
+        core: Core,
+        setting: Setting,
+        steps: &'a [Planned],
+        doctor: Option<&'a Doctor>,
+        trace: Option<Trace>,
+    ) -> Self {
         let dice = Dice::new(setting.seed);
         let objects = (0..setting.users).map(|who| Object::new(skew(dice, &setting, who, 0)));
         let mut world = Self {
             setting,
+            place,
             dice,
             steps,
             doctor,
@@ -216,7 +242,7 @@ impl<'a> World<'a> {
             queue: BinaryHeap::new(),
             next: 0,
             ids: (0..setting.users).map(id_of).collect(),
-            core: Core::new(&setting),
+            core,
             objects: objects.collect(),
             clients: BTreeMap::new(),
             links: vec![Link::default(); setting.users * setting.users],
@@ -225,6 +251,8 @@ impl<'a> World<'a> {
             frozen: BTreeMap::new(),
             trace,
             counts: Counts::default(),
+            counted: Counts::default(),
+            busy: Vec::new(),
             violation: None,
         };
         if let Some(first) = steps.first() {
@@ -271,6 +299,13 @@ impl<'a> World<'a> {
 
     fn break_rule(&mut self, rule: Rule, who: &[Who], detail: String) {
         self.judge(who, Err((rule, detail)));
+    }
+
+    /// With the heartbeats of sockets that are still open.
+    fn counts_so_far(&self) -> Counts {
+        let open = self.objects.iter().flat_map(|object| object.sockets.values());
+        let heartbeats = open.map(|socket| self.heartbeats_of(socket)).sum::<u64>();
+        Counts { heartbeats: self.counts.heartbeats + heartbeats, ..self.counts }
     }
 
     fn happening(&mut self, happening: Happening) {
@@ -343,6 +378,8 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Hush => {
+                let now = self.counts_so_far();
+                self.busy.push(now.since(self.counted));
                 for object in &mut self.objects {
                     object.crash = None;
                 }
@@ -353,7 +390,10 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Look => self.look(),
-            Happening::QuietEnds => self.compare(),
+            Happening::QuietEnds => {
+                self.compare();
+                self.counted = self.counts_so_far();
+            }
         }
     }
 
@@ -363,6 +403,7 @@ impl<'a> World<'a> {
         match step {
             Step::On(device) => self.switch_on(*device),
             Step::Off(device, leave) => self.switch_off(*device, *leave),
+            Step::Reconnect(device) => self.reconnect(*device),
             Step::Turn(device, tab) => self.turn(*device, *tab),
             Step::Rush { device, pages, every_ms } => {
                 for page in 0..*pages {
@@ -381,8 +422,8 @@ impl<'a> World<'a> {
             Step::Invisible(device, invisible) => {
                 self.say(*device, ClientMessage::SetVisibility { invisible: *invisible });
             }
-            Step::Authenticate(device) => {
-                let token = if self.now % 5 == 0 { "bad" } else { "good" };
+            Step::Authenticate(device, good) => {
+                let token = if *good { "good" } else { "bad" };
                 self.say(*device, ClientMessage::Authenticate { token: token.to_owned() });
             }
             Step::OddHeartbeat(device) => self.utter(*device, Said::OddHeartbeat),

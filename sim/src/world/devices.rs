@@ -103,6 +103,13 @@ impl World<'_> {
         self.signs_may_have_ended(who);
     }
 
+    pub(super) fn reconnect(&mut self, device: Device) {
+        if let Some(socket) = self.client(device).socket.take() {
+            self.close(device.user, socket);
+            self.connect_later(device, 1_000, 5_000);
+        }
+    }
+
     pub(super) fn connect_later(&mut self, device: Device, from_ms: Ms, to_ms: Ms) {
         let client = self.client(device);
         client.socket = None;
@@ -134,7 +141,7 @@ impl World<'_> {
         let socket = SocketId(Uuid::from_u128(u128::from(self.counts.connects)));
         let attempt = self.client(device).attempts;
         let mut draws = self.draws(&[23, who as u64, device.number as u64, attempt]);
-        let (life_ms, pause_ms) = (draws.ms(600_000, 3_600_000), draws.ms(1, 40));
+        let (life_ms, pause_ms) = (draws.ms(self.place.token_ms.0, self.place.token_ms.1), draws.ms(1, 40));
         let opened = Socket {
             device,
             attachment: None,
@@ -207,6 +214,11 @@ impl World<'_> {
             client.tab = Some((tab, n));
         }
         self.counts.page_changes += 1;
+        for friend in &self.core.people[device.user].friends {
+            let sockets = self.objects[*friend].sockets.len();
+            self.counts.sockets_around += sockets as u64;
+            self.counts.friends_around += u64::from(sockets > 0);
+        }
         let url = url_of(tab, device.user, n);
         self.say(device, ClientMessage::UpdatePresence { url, title: "A page".to_owned() });
     }

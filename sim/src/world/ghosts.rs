@@ -52,8 +52,13 @@ impl World<'_> {
     }
 
     pub(super) fn count_heartbeats(&mut self, socket: &Socket) {
+        self.counts.heartbeats += self.heartbeats_of(socket);
+    }
+
+    /// The heartbeats of a socket's client so far.
+    pub(super) fn heartbeats_of(&self, socket: &Socket) -> u64 {
         let until = socket.gone_at.unwrap_or(self.now);
-        self.counts.heartbeats += ((until - socket.opened_at) / HEARTBEAT_MS) as u64;
+        ((until - socket.opened_at) / HEARTBEAT_MS) as u64
     }
 
     pub(super) fn signs_may_have_ended(&mut self, who: Who) {

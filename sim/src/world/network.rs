@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use shared::{
-    internal::{PeerAnswer, PeerMessage, Social, Wants},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
     limits::{PEER_CALL_MS_MAX, SOCIAL_REFRESH_MS_MAX},
 };
 
@@ -47,6 +47,10 @@ impl World<'_> {
 
     pub(super) fn call(&mut self, from: Who, cause: &Cause, to: Who, message: &Rc<PeerMessage>, deleted: bool) {
         self.counts.peer_calls += 1;
+        if matches!(message.say, PeerSay::Hello { .. } | PeerSay::Peek) {
+            self.counts.asking_calls += 1;
+            self.counts.vain_calls += u64::from(self.objects[to].sockets.is_empty());
+        }
         self.check_call(from, to, message, deleted);
         self.pend(from);
         let of_alarm = matches!(cause, Cause::Alarm);
@@ -59,7 +63,9 @@ impl World<'_> {
         link.under_way += 1;
         let (number, spared) = (u64::from(link.calls), link.failed_in_a_row >= 3);
         let mut draws = self.draws(&[10, from as u64, to as u64, number]);
-        let (mut there_ms, mut back_ms) = if self.setting.steady { (5, 5) } else { (draws.ms(1, 12), draws.ms(1, 12)) };
+        let (least_ms, most_ms) = self.place.hop_ms;
+        let (mut there_ms, mut back_ms) =
+            if self.setting.steady { (5, 5) } else { (draws.ms(least_ms, most_ms), draws.ms(least_ms, most_ms)) };
         let (mut lost, mut answer_lost, mut again) = (false, false, false);
         if let Some((weather, until)) = weather
             && now < until

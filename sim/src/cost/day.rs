@@ -1,0 +1,270 @@
+//! An ordinary day: what people with friends and browsers do when nothing goes wrong.
+//!
+//! Deliberately absent: prices, and faults. A whole town of such people lives it through the engine, and is counted.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    checks::{Rules, Violation},
+    clients::{NEVER, SITES},
+    core::Core,
+    counts::Counts,
+    dice::{Dice, Draws},
+    plan::{Device, Leave, Ms, Place, Planned, Setting, Step, Tab, Who},
+    world,
+};
+
+const HOUR_MS: f64 = 3_600_000.0;
+const DAY_MS: Ms = 86_400_000;
+
+/// Longer than this nobody is online without a pause.
+const SESSION_HOURS_MAX: f64 = 20.0;
+
+/// A client asks for more life with a fresh token, this long after the last one. Tokens last for an hour.
+const TOKEN_EVERY_MS: Ms = 55 * 60_000;
+
+/// What somebody away from their desk takes to come back, on average.
+const IDLE_MS: f64 = 600_000.0;
+
+/// The busiest hour of the day.
+const PEAK_HOUR: f64 = 20.0;
+
+/// What is believed of people. All are options of the command, and printed with its result.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Args)]
+pub struct Day {
+    /// Friends of a user, on average: some have half as many, some several times as many.
+    #[arg(long, value_name = "N", default_value_t = 50.0, value_parser = |text: &str| within(text, 0.0, 800.0))]
+    pub friends: f64,
+    /// Share of users who come online on a day.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    pub active: f64,
+    /// Hours that somebody who comes online is so.
+    #[arg(long, value_name = "HOURS", default_value_t = 6.0, value_parser = |text: &str| within(text, 0.1, 16.0))]
+    pub hours: f64,
+    /// In how many stretches: browsers started, lids opened.
+    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = |text: &str| within(text, 1.0, 20.0))]
+    pub sessions: f64,
+    /// Devices of somebody online.
+    #[arg(long, value_name = "N", default_value_t = 1.2, value_parser = |text: &str| within(text, 1.0, 3.0))]
+    pub sockets: f64,
+    /// How many more are online at the busiest hour than on average.
+    #[arg(long, value_name = "TIMES", default_value_t = 1.8, value_parser = |text: &str| within(text, 1.0, 2.0))]
+    pub peak: f64,
+    /// Pages that somebody online turns to, an hour.
+    #[arg(long, value_name = "N", default_value_t = 25.0, value_parser = |text: &str| within(text, 0.0, 600.0))]
+    pub pages: f64,
+    /// Share of them that friends may see.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    pub shown: f64,
+    /// How often a day somebody opens the popup. Only then their client watches.
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = |text: &str| within(text, 0.0, 500.0))]
+    pub popups: f64,
+    /// For how many seconds it stays open.
+    #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = |text: &str| within(text, 1.0, 3600.0))]
+    pub popup_s: f64,
+    /// Share of users whose client watches all the time, as those do that know nothing of watching.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    pub always_watching: f64,
+    /// How often an hour a device's connection breaks and is made again.
+    #[arg(long, value_name = "N", default_value_t = 0.25, value_parser = |text: &str| within(text, 0.0, 60.0))]
+    pub reconnects: f64,
+    /// How often an hour somebody online leaves their desk.
+    #[arg(long, value_name = "N", default_value_t = 0.5, value_parser = |text: &str| within(text, 0.0, 60.0))]
+    pub idles: f64,
+    /// Calls of GET /presence by somebody who comes online, a day.
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = |text: &str| within(text, 0.0, 1000.0))]
+    pub reads: f64,
+    /// Events that the core has for a user, a day: requests, pages sent, settings changed elsewhere.
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = |text: &str| within(text, 0.0, 100.0))]
+    pub events: f64,
+    /// REST calls to the core by somebody who comes online, a day.
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = |text: &str| within(text, 0.0, 10_000.0))]
+    pub calls: f64,
+    /// Milliseconds that a call between objects takes, each way, on average.
+    #[arg(long, value_name = "MS", default_value_t = 10.0, value_parser = |text: &str| within(text, 1.0, 900.0))]
+    pub hop_ms: f64,
+}
+
+fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("a number from {least} to {most}"))?;
+    // What is no number at all is in no range.
+    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("a number from {least} to {most}")) }
+}
+
+/// What a town's day took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Lived {
+    pub counts: Counts,
+    /// Friends that its users have on average, as they were drawn.
+    pub friends: f64,
+}
+
+impl Day {
+    /// Lets a town of so many users live a day, after eight hours of another to begin with. The figures are those of
+    /// the one day, without the questions that the checks ask.
+    ///
+    /// # Errors
+    ///
+    /// When a rule of presence is broken.
+    pub fn live(&self, users: usize, seed: u64) -> Result<Lived, Violation> {
+        // Four parts of eight hours; the first is to be forgotten.
+        let setting = Setting {
+            seed,
+            users,
+            days: 4.0 / 3.0,
+            haste: 1.0,
+            faults: false,
+            steady: false,
+            ignored: Rules::default(),
+        };
+        let friends = self.draw_friends(users, seed);
+        let friends_mean = friends.iter().map(BTreeSet::len).sum::<usize>() as f64 / users.max(1) as f64;
+        let mut steps = Vec::new();
+        for user in 0..users {
+            self.draw(&setting, user, &mut steps);
+        }
+        setting.place(&mut steps);
+        let place = Place { hop_ms: (1, (2.0 * self.hop_ms) as Ms - 1), token_ms: (3_600_000, 3_600_000) };
+        let outcome = world::run_in(place, Core::of_friends(friends), &setting, &steps, None, None);
+        if let Some(violation) = outcome.violation {
+            return Err(violation);
+        }
+        let mut counts = Counts::default();
+        for part in outcome.busy.iter().skip(1) {
+            counts += *part;
+        }
+        counts.user_days = users as f64;
+        Ok(Lived { counts, friends: friends_mean })
+    }
+
+    /// Who is friends with whom: the more friends one wishes for, and the other, the likelier.
+    fn draw_friends(&self, users: usize, seed: u64) -> Vec<BTreeSet<Who>> {
+        let mut draws = Dice::new(seed).of(&[50]);
+        let wishes: Vec<f64> = (0..users).map(|_| 0.5 + draws.wait_ms(500_000.0) as f64 / 1_000_000.0).collect();
+        let mut friends = vec![BTreeSet::new(); users];
+        let share = self.friends / users.saturating_sub(1).max(1) as f64;
+        for a in 0..users {
+            for b in a + 1..users {
+                if draws.chance(share * wishes[a] * wishes[b]) {
+                    friends[a].insert(b);
+                    friends[b].insert(a);
+                }
+            }
+        }
+        friends
+    }
+
+    /// Draws what one user does.
+    fn draw(&self, setting: &Setting, user: Who, steps: &mut Vec<Planned>) {
+        let end = setting.busy_ms();
+        let mut draws = Dice::new(setting.seed).of(&[51, user as u64]);
+        let always_watching = draws.chance(self.always_watching);
+        let mut begin = 0;
+        while begin < end {
+            if draws.chance(self.active) {
+                for session in self.draw_sessions(&mut draws) {
+                    let session = begin + session.start..(begin + session.end).min(end);
+                    if session.start < end {
+                        self.draw_session(user, session, always_watching, &mut draws, steps);
+                    }
+                }
+            }
+            begin += DAY_MS;
+        }
+        often(&mut draws, &(0..end), DAY_MS as f64 / self.events, |_, at| {
+            steps.push(Planned { at, step: Step::Notify(user) });
+        });
+    }
+
+    /// When somebody is online on a day: stretches that do not touch each other. The last may reach into the night.
+    fn draw_sessions(&self, draws: &mut Draws) -> Vec<std::ops::Range<Ms>> {
+        let mut sessions: Vec<std::ops::Range<Ms>> = Vec::new();
+        let number = self.sessions as usize + usize::from(draws.chance(self.sessions.fract()));
+        let mean_ms = self.hours / self.sessions * HOUR_MS;
+        for _ in 0..number {
+            let length = draws.wait_ms(mean_ms).clamp(60_000, (SESSION_HOURS_MAX * HOUR_MS) as Ms);
+            // Where there is no room, two stretches are one.
+            for _ in 0..50 {
+                let start = self.draw_moment(draws);
+                let room = start - 120_000..start + length + 120_000;
+                if room.end < DAY_MS && sessions.iter().all(|other| other.end < room.start || room.end < other.start) {
+                    sessions.push(start..start + length);
+                    break;
+                }
+            }
+        }
+        sessions
+    }
+
+    /// A moment of the day, likelier in the evening.
+    fn draw_moment(&self, draws: &mut Draws) -> Ms {
+        loop {
+            let at = draws.ms(0, DAY_MS - 1);
+            let angle = (at as f64 / HOUR_MS - PEAK_HOUR) / 24.0 * std::f64::consts::TAU;
+            if draws.chance((1.0 + (self.peak - 1.0) * angle.cos()) / self.peak) {
+                return at;
+            }
+        }
+    }
+
+    fn draw_session(
+        &self,
+        user: Who,
+        session: std::ops::Range<Ms>,
+        always_watching: bool,
+        draws: &mut Draws,
+        steps: &mut Vec<Planned>,
+    ) {
+        let mut say = |at: Ms, step: Step| steps.push(Planned { at, step });
+        let devices = self.sockets as usize + usize::from(draws.chance(self.sockets.fract()));
+        for number in 0..devices {
+            let device = Device { user, number };
+            say(session.start, Step::On(device));
+            if !always_watching {
+                say(session.start + 1, Step::Watch(device, false));
+            }
+            let mut at = session.start + TOKEN_EVERY_MS;
+            while at < session.end {
+                say(at, Step::Authenticate(device, true));
+                at += TOKEN_EVERY_MS;
+            }
+            often(draws, &session, HOUR_MS / self.reconnects, |_, at| say(at, Step::Reconnect(device)));
+            let leave = [Leave::Close, Leave::Vanish, Leave::Goodbye][draws.weighted(&[6, 3, 1])];
+            say(session.end, Step::Off(device, leave));
+        }
+        let device = Device { user, number: 0 };
+        often(draws, &session, HOUR_MS / self.pages, |draws, at| {
+            let shown = draws.chance(self.shown);
+            let tab = if shown { Tab::Site(draws.below(SITES)) } else { Tab::Never(draws.below(NEVER.len())) };
+            let number = draws.below(devices);
+            say(at, Step::Turn(Device { user, number }, tab));
+        });
+        often(draws, &session, HOUR_MS / self.idles, |draws, at| {
+            say(at, Step::Idle(device, true));
+            say((at + draws.wait_ms(IDLE_MS)).min(session.end - 1), Step::Idle(device, false));
+        });
+        if !always_watching {
+            often(draws, &session, self.hours * HOUR_MS / self.popups, |draws, at| {
+                say(at, Step::Watch(device, true));
+                say((at + draws.wait_ms(self.popup_s * 1_000.0)).min(session.end - 1), Step::Watch(device, false));
+            });
+        }
+        often(draws, &session, self.hours * HOUR_MS / self.reads, |_, at| {
+            say(at, Step::Read { reader: user, of: None });
+        });
+    }
+}
+
+/// Something that happens every `mean_ms` on average; never, when that is without end.
+fn often(draws: &mut Draws, when: &std::ops::Range<Ms>, mean_ms: f64, mut happens: impl FnMut(&mut Draws, Ms)) {
+    if !mean_ms.is_finite() {
+        return;
+    }
+    let mut at = when.start + draws.wait_ms(mean_ms);
+    while at < when.end {
+        happens(draws, at);
+        at += draws.wait_ms(mean_ms);
+    }
+}
