@@ -1,4 +1,7 @@
-//! What presence costs: an ordinary day is lived through the engine and counted, and the counts are priced, ours and
-//! the predecessor's.
+//! What presence costs: an ordinary day is lived through the engine and counted ([`day`]), the counts are priced
+//! ([`bill`], [`prices`]), ours and the predecessor's, and the result is told ([`report`]).
 
+pub mod bill;
 pub mod day;
+pub mod prices;
+pub mod report;

@@ -65,6 +65,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Say what a month costs, ours and the predecessor's, by counting an ordinary day; `--help` says how. Arguments go
+    /// to the command.
+    #[command(disable_help_flag = true)]
+    Cost {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Build the worker into edge-worker/build.
     BuildEdge,
 }
@@ -102,7 +109,8 @@ async fn run(command: Command) -> Result<u8> {
         Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
         Command::Queries => until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await,
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
-        Command::Sim { args } => until_interrupted(simulate::run(args)).await,
+        Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
+        Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
         Command::BuildEdge => until_interrupted(async { build::edge().await.map(|()| 0) }).await,
     }
 }

@@ -1,40 +1,124 @@
+//! `cargo xtask cost`: lives an ordinary day and says what a month of such days costs.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
-#[derive(Parser)]
+use serde::Serialize;
+use sim::cost::{
+    day::Day,
+    report::{Bills, Measured, Town},
+};
+
+/// Says what a month costs: an ordinary day is lived through the engine, counted and priced.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask cost", bin_name = "cargo xtask cost")]
 struct Args {
+    /// For so many users.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    users: u64,
+    /// Users of each town that lives the day. A town has a tenth more people than each has friends, at least.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(20..=2_000))]
+    sample: u64,
+    /// How many towns live it, each from a seed of its own.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+    /// Live it with these numbers of friends too; `none` leaves that table empty. Five hundred take minutes.
+    #[arg(long, value_name = "N,…", default_value = "10,25,50,100,200,500", value_parser = numbers)]
+    growth: Numbers,
+    /// Users of each of those towns.
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u64).range(20..=2_000))]
+    growth_sample: u64,
+    /// Write counts and bills here too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     #[command(flatten)]
-    day: sim::cost::day::Day,
-    #[arg(long, default_value_t = 400)]
-    sample: usize,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    day: Day,
 }
-fn main() {
-    let a = Args::parse();
-    let t = std::time::Instant::now();
-    match a.day.live(a.sample, a.seed) {
-        Ok(l) => {
-            println!("{l:#?} {:?}", t.elapsed());
-            let c = l.counts;
-            let d = c.user_days;
-            println!(
-                "peer {} page {} ask {} vain {} conn {} frames {} hb {} core {} rows {} alarms_set {} alarms {} wakes {} active_s {} ev {}",
-                c.peer_calls as f64 / d,
-                c.page_calls as f64 / d,
-                c.asking_calls as f64 / d,
-                c.vain_calls as f64 / d,
-                c.connects as f64 / d,
-                c.frames as f64 / d,
-                c.heartbeats as f64 / d,
-                c.core_calls as f64 / d,
-                c.rows as f64 / d,
-                c.alarms_set as f64 / d,
-                c.alarms as f64 / d,
-                c.wakes as f64 / d,
-                c.active_ms as f64 / 1e3 / d,
-                c.events as f64 / d
-            );
-            println!("friends around {}", c.friends_around as f64 / c.page_changes as f64);
-        }
-        Err(v) => println!("{v}"),
+
+#[derive(Debug, Clone)]
+struct Numbers(Vec<u32>);
+
+fn numbers(text: &str) -> Result<Numbers, String> {
+    if text == "none" {
+        return Ok(Numbers(Vec::new()));
     }
+    let number = |part: &str| part.trim().parse().ok().filter(|number| (1..=800).contains(number));
+    let parts: Option<Vec<u32>> = text.split(',').map(number).collect();
+    parts.map(Numbers).ok_or_else(|| "numbers from 1 to 800, separated by commas".to_owned())
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    measured: &'a Measured,
+    bills: Bills,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let day = args.day;
+    let mut wishes: Vec<(Day, u64, u64)> = (1..=args.seeds).map(|seed| (day, args.sample, seed)).collect();
+    let growth = args.growth.0.iter().map(|friends| Day { friends: f64::from(*friends), ..day });
+    wishes.extend(growth.map(|day| (day, args.growth_sample, 1)));
+    let mut towns = live(&wishes)?;
+    let growth = towns.split_off(usize::try_from(args.seeds)?);
+    let measured = Measured { users: args.users as f64, day, towns, growth };
+    print!("{}", measured.tables());
+    if let Some(path) = &args.json {
+        let json = Json { measured: &measured, bills: measured.bills() };
+        let text = serde_json::to_string_pretty(&json)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Lives all of them on all processors, those who take longest first.
+fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Town>> {
+    let began = Instant::now();
+    let mut order: Vec<usize> = (0..wishes.len()).collect();
+    order.sort_by(|one, other| {
+        let friends = |index: &usize| wishes.get(*index).map_or(0.0, |(day, ..)| day.friends);
+        friends(other).total_cmp(&friends(one))
+    });
+    let next = AtomicUsize::new(0);
+    let lived = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Some((day, sample, seed)) = wishes.get(*index) else { return };
+            let (sample, seed) = (day.town(usize::try_from(*sample).unwrap_or(usize::MAX)), *seed);
+            let town = day.live(sample, seed).map(|lived| Town { seed, sample, friends: day.friends, lived });
+            let Ok(mut lived) = lived.lock() else { return };
+            lived.push((*index, town));
+            let (done, all) = (lived.len(), wishes.len());
+            eprintln!("{done} of {all} towns, {} s", began.elapsed().as_secs());
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let mut lived = lived.into_inner().map_err(|_| anyhow!("a town did not end its day"))?;
+    lived.sort_by_key(|(index, _)| *index);
+    let towns = lived.into_iter().map(|(_, town)| town.map_err(|violation| anyhow!("a rule is broken: {violation}")));
+    towns.collect()
 }

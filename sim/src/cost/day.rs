@@ -102,6 +102,11 @@ pub struct Lived {
 }
 
 impl Day {
+    /// A town of at least so many users, and of enough that everybody can have their friends.
+    pub fn town(&self, sample: usize) -> usize {
+        sample.max((self.friends * 1.1) as usize + 2)
+    }
+
     /// Lets a town of so many users live a day, after eight hours of another to begin with. The figures are those of
     /// the one day, without the questions that the checks ask.
     ///
@@ -144,7 +149,7 @@ impl Day {
         let mut draws = Dice::new(seed).of(&[50]);
         let wishes: Vec<f64> = (0..users).map(|_| 0.5 + draws.wait_ms(500_000.0) as f64 / 1_000_000.0).collect();
         let mut friends = vec![BTreeSet::new(); users];
-        let share = self.friends / users.saturating_sub(1).max(1) as f64;
+        let share = self.share_of(&wishes);
         for a in 0..users {
             for b in a + 1..users {
                 if draws.chance(share * wishes[a] * wishes[b]) {
@@ -154,6 +159,27 @@ impl Day {
             }
         }
         friends
+    }
+
+    /// What to multiply two wishes with, so that users have as many friends as they are to have, on average. Nobody is
+    /// anybody's friend twice: it takes more where many are friends with nearly all.
+    fn share_of(&self, wishes: &[f64]) -> f64 {
+        let expected = |share: f64| {
+            let pairs = wishes.iter().enumerate().flat_map(|(a, one)| {
+                wishes
+                    .iter()
+                    .enumerate()
+                    .filter(move |(b, _)| *b != a)
+                    .map(move |(_, other)| (share * one * other).min(1.0))
+            });
+            pairs.sum::<f64>() / wishes.len().max(1) as f64
+        };
+        let (mut least, mut most) = (0.0, 8.0);
+        for _ in 0..30 {
+            let middle = (least + most) / 2.0;
+            if expected(middle) < self.friends { least = middle } else { most = middle }
+        }
+        most
     }
 
     /// Draws what one user does.

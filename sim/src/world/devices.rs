@@ -95,6 +95,7 @@ impl World<'_> {
         self.touch(who);
         let now = self.now;
         let Some(closed) = self.objects[who].sockets.remove(&socket) else { return };
+        self.count_heartbeats(&closed);
         if closed.gone_at.is_none() {
             self.objects[who].last_sign = now;
         }

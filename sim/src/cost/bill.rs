@@ -1,0 +1,256 @@
+//! What a town's counts cost so many users in a month: ours, and the predecessor's for the same people.
+//!
+//! What is not counted but assumed is a constant here, with its reason. Where a choice is free, the predecessor gets the
+//! cheaper one.
+
+use serde::Serialize;
+
+use crate::{
+    cost::{
+        day::{Day, Lived},
+        prices::{self, Price},
+    },
+    counts::Counts,
+};
+
+/// Hours of a month.
+pub const MONTH_HOURS: f64 = 730.0;
+const MONTH_DAYS: f64 = MONTH_HOURS / 24.0;
+const DAY_S: f64 = 86_400.0;
+
+/// Incoming messages of a WebSocket that are charged as one request of its object.
+const MESSAGES_PER_REQUEST: f64 = 20.0;
+
+/// An object is charged as if it had 128 MB, whatever it takes.
+const OBJECT_GB: f64 = 0.128;
+
+/// Handling an event keeps an object busy for this long, in milliseconds: a warm hop was measured at 0.1, with the
+/// call itself.
+const HANDLE_MS: f64 = 0.5;
+
+/// Beginning anew after sleep takes this long, in milliseconds: ten times a warm hop and more was measured.
+const WAKE_MS: f64 = 5.0;
+
+/// The Worker's own work for a request, in milliseconds of CPU: above all, the signature of a token.
+const WORKER_MS: f64 = 1.0;
+
+/// Rows that an object reads when it wakes: its three documents, the schema, the alarm.
+const ROWS_PER_WAKE: f64 = 6.0;
+
+/// What an object keeps, in bytes: an empty database, and for each friend their name and id.
+const OBJECT_BYTES: f64 = 12_288.0;
+const OBJECT_BYTES_PER_FRIEND: f64 = 200.0;
+
+/// What the core keeps of a user, in bytes, with indexes; and for each friend: half of a friendship.
+const ROW_BYTES: f64 = 4_096.0;
+const ROW_BYTES_PER_FRIEND: f64 = 200.0;
+const DATABASE_GB_MIN: f64 = 20.0;
+
+/// Calls a second that a vCPU carries: half of `GET /users/id/{id}/friends`, the dearest of the everyday calls, as
+/// measured on two vCPU for both servers, with the database and the load on the same two.
+const CALLS_PER_CPU_S: f64 = 1_180.0;
+const CALLS_PER_CPU_S_BEFORE: f64 = 210.0;
+
+/// Time of the database's CPU for a call, in milliseconds: 2,976 a second were measured on two vCPU.
+const CALL_DATABASE_MS: f64 = 0.7;
+
+/// A connection made for one query: fork, TLS and password at the server.
+const CONNECTION_MS: f64 = 5.0;
+
+/// Nothing is planned to be busier than this at the busiest hour.
+const BUSY_MAX: f64 = 0.6;
+
+/// Two tasks of each kind run at least, of one vCPU and so many GB.
+const TASKS_MIN: f64 = 2.0;
+const TASK_GB: f64 = 2.0;
+const DATABASE_CPU_MIN: f64 = 2.0;
+
+/// Each of two zones has a NAT gateway.
+const NAT_GATEWAYS: f64 = 2.0;
+
+/// The answer to a call, a poll that finds nothing, and a message about presence, in bytes, with their headers.
+const CALL_BYTES: f64 = 3_000.0;
+const POLL_BYTES: f64 = 600.0;
+const MESSAGE_BYTES: f64 = 600.0;
+
+/// Memory of a Lambda of the predecessor's in GB, the least there is, and how long each takes, in seconds: a heartbeat
+/// writes to Redis; a page change makes a connection to the database and asks it, looks friends up in Redis and posts to
+/// each of their sockets; a sweep looks at everybody.
+const LAMBDA_GB: f64 = 0.128;
+const HEARTBEAT_S: f64 = 0.010;
+const UPDATE_S: f64 = 0.040;
+const UPDATE_S_PER_SOCKET: f64 = 0.005;
+const CONNECT_S: f64 = 0.040;
+const SWEEP_S_PER_USER: f64 = 0.000_1;
+const SWEEPS_PER_DAY: f64 = 480.0;
+
+/// Clients of the predecessor's asked for notifications once a minute.
+const POLLS_PER_HEARTBEAT: f64 = 1.0;
+
+/// Bytes in Redis for a user.
+const CACHE_BYTES: f64 = 1_024.0;
+const CACHE_GB_MIN: f64 = 0.1;
+
+/// One line of a bill.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    /// What it is a part of: the rows of the table.
+    pub part: Part,
+    pub what: &'static str,
+    /// Of a month, before what is included.
+    pub quantity: f64,
+    pub unit: &'static str,
+    pub included: f64,
+    pub usd: f64,
+}
+
+/// Parts that both architectures have, in the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    Requests,
+    Duration,
+    State,
+    Core,
+    Database,
+    Network,
+}
+
+impl Part {
+    pub const ALL: [Self; 6] = [Self::Requests, Self::Duration, Self::State, Self::Core, Self::Database, Self::Network];
+
+    /// What it is in our architecture, and in the predecessor's.
+    pub fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Requests => ("edge requests", "API Gateway messages, minutes"),
+            Self::Duration => ("edge duration", "Lambda"),
+            Self::State => ("edge storage, alarms", "Redis"),
+            Self::Core => ("core compute, tunnel", "FastAPI on Fargate, balancer"),
+            Self::Database => ("database", "database"),
+            Self::Network => ("network", "network"),
+        }
+    }
+}
+
+/// What a month costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bill {
+    pub lines: Vec<Line>,
+}
+
+impl Bill {
+    fn new() -> Self {
+        Self { lines: Vec::new() }
+    }
+
+    fn add(&mut self, part: Part, price: Price, quantity: f64) {
+        let Price { what, unit, included, .. } = price;
+        self.lines.push(Line { part, what, quantity, unit, included, usd: price.usd(quantity) });
+    }
+
+    /// All of it, in dollars.
+    pub fn usd(&self) -> f64 {
+        self.lines.iter().map(|line| line.usd).sum()
+    }
+
+    /// One part of it, in dollars.
+    pub fn usd_of(&self, part: Part) -> f64 {
+        self.lines.iter().filter(|line| line.part == part).map(|line| line.usd).sum()
+    }
+}
+
+/// Requests to objects in a town's day: calls between friends, alarms, sockets, reads, events, and messages of clients,
+/// heartbeats among them, which may be free.
+pub fn object_requests(counts: &Counts) -> f64 {
+    let whole = counts.peer_calls + counts.alarms + counts.connects + counts.reads + counts.core_batches;
+    whole as f64 + (counts.frames + counts.heartbeats) as f64 / MESSAGES_PER_REQUEST
+}
+
+/// Gigabyte-seconds of objects in a town's day: waiting for answers, handling events, beginning anew.
+pub fn object_gb_s(counts: &Counts) -> f64 {
+    let busy_ms = counts.active_ms as f64 + counts.events as f64 * HANDLE_MS + counts.wakes as f64 * WAKE_MS;
+    busy_ms / 1_000.0 * OBJECT_GB
+}
+
+/// Ours: a month of so many users who live such days.
+pub fn ours(day: &Day, lived: &Lived, users: f64) -> Bill {
+    let counts = &lived.counts;
+    let monthly = |counted: f64| counted / counts.user_days * users * MONTH_DAYS;
+    let calls = users * day.active * day.calls * MONTH_DAYS;
+    let asked = monthly(counts.core_calls as f64);
+    let told = monthly(counts.core_batches as f64);
+    let worker = monthly((counts.connects + counts.reads) as f64) + calls + told;
+    let mut bill = Bill::new();
+    bill.add(Part::Requests, prices::PLAN, 1.0);
+    bill.add(Part::Requests, prices::WORKER_REQUESTS, worker);
+    bill.add(Part::Requests, prices::WORKER_CPU, worker * WORKER_MS);
+    bill.add(Part::Requests, prices::OBJECT_REQUESTS, monthly(object_requests(counts)));
+    bill.add(Part::Duration, prices::OBJECT_DURATION, monthly(object_gb_s(counts)));
+    bill.add(Part::State, prices::ROWS_WRITTEN, monthly((counts.rows + counts.alarms_set) as f64));
+    bill.add(Part::State, prices::ROWS_READ, monthly(counts.wakes as f64 * ROWS_PER_WAKE));
+    bill.add(Part::State, prices::OBJECT_STORAGE, users * object_bytes(lived) / 1e9);
+    // The tunnel's two ends carry what the core does, and are no larger.
+    core(&mut bill, day, lived, users, calls + asked + told, CALLS_PER_CPU_S, 2.0, 0.0);
+    network(&mut bill, (calls + asked) * CALL_BYTES, 0.0);
+    bill
+}
+
+/// The predecessor's: the same people with its clients, which poll, and hear of every page of every friend online.
+pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Bill {
+    let counts = &lived.counts;
+    let monthly = |counted: f64| counted / counts.user_days * users * MONTH_DAYS;
+    let (minutes, updates) = (monthly(counts.heartbeats as f64), monthly(counts.page_changes as f64));
+    let (connects, told) = (monthly(counts.connects as f64), monthly(counts.sockets_around as f64));
+    let around = monthly(counts.friends_around as f64);
+    let sweeps = if users > 0.0 { SWEEPS_PER_DAY * MONTH_DAYS } else { 0.0 };
+    // Everybody who is online, on average.
+    let online = minutes / (MONTH_HOURS * 60.0);
+    let polls = minutes * POLLS_PER_HEARTBEAT;
+    let calls = users * day.active * day.calls * MONTH_DAYS;
+    let mut bill = Bill::new();
+    bill.add(Part::Requests, prices::GATEWAY_MESSAGES, minutes + updates + told);
+    bill.add(Part::Requests, prices::GATEWAY_MINUTES, minutes);
+    bill.add(Part::Duration, prices::LAMBDA_REQUESTS, minutes + updates + 2.0 * connects + sweeps);
+    let lambda_s = minutes * HEARTBEAT_S
+        + updates * UPDATE_S
+        + told * UPDATE_S_PER_SOCKET
+        + 2.0 * connects * CONNECT_S
+        + sweeps * online * SWEEP_S_PER_USER;
+    bill.add(Part::Duration, prices::LAMBDA_DURATION, lambda_s * LAMBDA_GB);
+    bill.add(Part::State, prices::CACHE_UNITS, minutes + 2.0 * updates + around + sweeps * online);
+    let cache_gb = (users * CACHE_BYTES / 1e9).max(CACHE_GB_MIN);
+    bill.add(Part::State, prices::CACHE_STORAGE, cache_gb * MONTH_HOURS);
+    core(&mut bill, day, lived, users, calls + polls, CALLS_PER_CPU_S_BEFORE, 1.0, updates);
+    bill.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
+    // One unit carries a GB an hour, the first dimension to be used up.
+    let balanced_gb = (calls * CALL_BYTES + polls * POLL_BYTES) / 1e9;
+    bill.add(Part::Core, prices::BALANCER_UNITS, balanced_gb.max(MONTH_HOURS));
+    network(&mut bill, 0.0, calls * CALL_BYTES + polls * POLL_BYTES + told * MESSAGE_BYTES);
+    bill
+}
+
+fn object_bytes(lived: &Lived) -> f64 {
+    OBJECT_BYTES + lived.friends * OBJECT_BYTES_PER_FRIEND
+}
+
+/// Tasks and database at sizes that carry the busiest hour. `kinds`: of tasks; `queries`: those with a connection each.
+#[allow(clippy::too_many_arguments, reason = "each is one figure of the sum, named where it is used")]
+fn core(bill: &mut Bill, day: &Day, lived: &Lived, users: f64, calls: f64, per_cpu_s: f64, kinds: f64, queries: f64) {
+    let at_peak = |a_month: f64| a_month / MONTH_DAYS / DAY_S * day.peak / BUSY_MAX;
+    let tasks = (at_peak(calls) / per_cpu_s).ceil().max(TASKS_MIN) * kinds;
+    bill.add(Part::Core, prices::TASK_CPU, tasks * MONTH_HOURS);
+    bill.add(Part::Core, prices::TASK_MEMORY, tasks * TASK_GB * MONTH_HOURS);
+    let busy_s = at_peak(calls) * CALL_DATABASE_MS / 1_000.0 + at_peak(queries) * CONNECTION_MS / 1_000.0;
+    // Sizes double.
+    let cpus = busy_s.max(DATABASE_CPU_MIN).log2().ceil().exp2();
+    bill.add(Part::Database, prices::DATABASE_CPU, cpus * MONTH_HOURS);
+    let gb = users * (ROW_BYTES + lived.friends * ROW_BYTES_PER_FRIEND) / 1e9;
+    bill.add(Part::Database, prices::DATABASE_STORAGE, gb.max(DATABASE_GB_MIN));
+}
+
+/// `through_bytes` leave by the NAT gateways, `out_bytes` do not.
+fn network(bill: &mut Bill, through_bytes: f64, out_bytes: f64) {
+    bill.add(Part::Network, prices::NAT_HOURS, NAT_GATEWAYS * MONTH_HOURS);
+    bill.add(Part::Network, prices::NAT_DATA, through_bytes / 1e9);
+    bill.add(Part::Network, prices::DATA_OUT, (through_bytes + out_bytes) / 1e9);
+}
