@@ -24,19 +24,20 @@ use sim::cost::{
 #[command(name = "cargo xtask cost", bin_name = "cargo xtask cost")]
 struct Args {
     /// For so many users.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     users: u64,
     /// Users of each town that lives the day. A town has a tenth more people than each has friends, at least.
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(20..=2_000))]
+    #[arg(long, value_name = "N", default_value_t = 300, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(20..=2_000))]
     sample: u64,
     /// How many towns live it, each from a seed of its own.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
-    /// Live it with these numbers of friends too; `none` leaves that table empty. Five hundred take minutes.
-    #[arg(long, value_name = "N,…", default_value = "10,25,50,100,200,500", value_parser = numbers)]
+    /// Live it with these numbers of friends too; `none` leaves that table empty. The time it takes grows with the
+    /// square of the number.
+    #[arg(long, value_name = "N,…", default_value = "10,25,50,100,200", value_parser = numbers)]
     growth: Numbers,
     /// Users of each of those towns.
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u64).range(20..=2_000))]
+    #[arg(long, value_name = "N", default_value_t = 150, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(20..=2_000))]
     growth_sample: u64,
     /// Write counts and bills here too, as JSON.
     #[arg(long, value_name = "FILE")]

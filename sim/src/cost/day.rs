@@ -28,62 +28,62 @@ const TOKEN_EVERY_MS: Ms = 55 * 60_000;
 /// What somebody away from their desk takes to come back, on average.
 const IDLE_MS: f64 = 600_000.0;
 
-/// The busiest hour of the day.
-const PEAK_HOUR: f64 = 20.0;
+/// The busiest hour of a day that begins at six in the morning: eight in the evening.
+const PEAK_HOUR: f64 = 14.0;
 
 /// What is believed of people. All are options of the command, and printed with its result.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Day {
     /// Friends of a user, on average: some have half as many, some several times as many.
-    #[arg(long, value_name = "N", default_value_t = 50.0, value_parser = |text: &str| within(text, 0.0, 800.0))]
+    #[arg(long, value_name = "N", default_value_t = 50.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 800.0))]
     pub friends: f64,
     /// Share of users who come online on a day.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1.0))]
     pub active: f64,
     /// Hours that somebody who comes online is so.
-    #[arg(long, value_name = "HOURS", default_value_t = 6.0, value_parser = |text: &str| within(text, 0.1, 16.0))]
+    #[arg(long, value_name = "HOURS", default_value_t = 6.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.1, 16.0))]
     pub hours: f64,
     /// In how many stretches: browsers started, lids opened.
-    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = |text: &str| within(text, 1.0, 20.0))]
+    #[arg(long, value_name = "N", default_value_t = 3.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 20.0))]
     pub sessions: f64,
     /// Devices of somebody online.
-    #[arg(long, value_name = "N", default_value_t = 1.2, value_parser = |text: &str| within(text, 1.0, 3.0))]
+    #[arg(long, value_name = "N", default_value_t = 1.2, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 3.0))]
     pub sockets: f64,
     /// How many more are online at the busiest hour than on average.
-    #[arg(long, value_name = "TIMES", default_value_t = 1.8, value_parser = |text: &str| within(text, 1.0, 2.0))]
+    #[arg(long, value_name = "TIMES", default_value_t = 1.8, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 2.0))]
     pub peak: f64,
     /// Pages that somebody online turns to, an hour.
-    #[arg(long, value_name = "N", default_value_t = 25.0, value_parser = |text: &str| within(text, 0.0, 600.0))]
+    #[arg(long, value_name = "N", default_value_t = 25.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 600.0))]
     pub pages: f64,
     /// Share of them that friends may see.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1.0))]
     pub shown: f64,
     /// How often a day somebody opens the popup. Only then their client watches.
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = |text: &str| within(text, 0.0, 500.0))]
+    #[arg(long, value_name = "N", default_value_t = 10.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 500.0))]
     pub popups: f64,
     /// For how many seconds it stays open.
-    #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = |text: &str| within(text, 1.0, 3600.0))]
+    #[arg(long, value_name = "S", default_value_t = 20.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 3600.0))]
     pub popup_s: f64,
     /// Share of users whose client watches all the time, as those do that know nothing of watching.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1.0))]
     pub always_watching: f64,
     /// How often an hour a device's connection breaks and is made again.
-    #[arg(long, value_name = "N", default_value_t = 0.25, value_parser = |text: &str| within(text, 0.0, 60.0))]
+    #[arg(long, value_name = "N", default_value_t = 0.25, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 60.0))]
     pub reconnects: f64,
     /// How often an hour somebody online leaves their desk.
-    #[arg(long, value_name = "N", default_value_t = 0.5, value_parser = |text: &str| within(text, 0.0, 60.0))]
+    #[arg(long, value_name = "N", default_value_t = 0.5, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 60.0))]
     pub idles: f64,
     /// Calls of GET /presence by somebody who comes online, a day.
-    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = |text: &str| within(text, 0.0, 1000.0))]
+    #[arg(long, value_name = "N", default_value_t = 1.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1000.0))]
     pub reads: f64,
     /// Events that the core has for a user, a day: requests, pages sent, settings changed elsewhere.
-    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = |text: &str| within(text, 0.0, 100.0))]
+    #[arg(long, value_name = "N", default_value_t = 1.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 100.0))]
     pub events: f64,
     /// REST calls to the core by somebody who comes online, a day.
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = |text: &str| within(text, 0.0, 10_000.0))]
+    #[arg(long, value_name = "N", default_value_t = 10.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 10_000.0))]
     pub calls: f64,
     /// Milliseconds that a call between objects takes, each way, on average.
-    #[arg(long, value_name = "MS", default_value_t = 10.0, value_parser = |text: &str| within(text, 1.0, 900.0))]
+    #[arg(long, value_name = "MS", default_value_t = 10.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 900.0))]
     pub hop_ms: f64,
 }
 
@@ -204,18 +204,19 @@ impl Day {
         });
     }
 
-    /// When somebody is online on a day: stretches that do not touch each other. The last may reach into the night.
+    /// When somebody is online on a day: stretches that do not touch each other, nor the night.
     fn draw_sessions(&self, draws: &mut Draws) -> Vec<std::ops::Range<Ms>> {
         let mut sessions: Vec<std::ops::Range<Ms>> = Vec::new();
         let number = self.sessions as usize + usize::from(draws.chance(self.sessions.fract()));
         let mean_ms = self.hours / self.sessions * HOUR_MS;
         for _ in 0..number {
             let length = draws.wait_ms(mean_ms).clamp(60_000, (SESSION_HOURS_MAX * HOUR_MS) as Ms);
-            // Where there is no room, two stretches are one.
+            // Where there is no room after many tries, there is a stretch less.
             for _ in 0..50 {
-                let start = self.draw_moment(draws);
+                let start = self.draw_moment(draws) - length / 2;
                 let room = start - 120_000..start + length + 120_000;
-                if room.end < DAY_MS && sessions.iter().all(|other| other.end < room.start || room.end < other.start) {
+                let in_day = room.start >= 0 && room.end < DAY_MS;
+                if in_day && sessions.iter().all(|other| other.end < room.start || room.end < other.start) {
                     sessions.push(start..start + length);
                     break;
                 }

@@ -13,28 +13,32 @@ pub struct Price {
     pub unit: &'static str,
     /// Units of a month that the paid plan includes.
     pub included: f64,
+    /// Beyond so many units of a month, each costs this much.
+    pub beyond: Option<(f64, f64)>,
     pub source: &'static str,
 }
 
 impl Price {
     /// What so many units cost in a month, after what is included.
     pub fn usd(&self, units: f64) -> f64 {
-        (units - self.included).max(0.0) / self.units * self.usd
+        let charged = (units - self.included).max(0.0);
+        let dear = self.beyond.map_or(charged, |(from, _)| charged.min(from));
+        let cheap_usd = self.beyond.map_or(0.0, |(_, usd)| usd);
+        (dear * self.usd + (charged - dear) * cheap_usd) / self.units
     }
 }
 
 const MILLION: f64 = 1e6;
-const WORKERS: &str = "developers.cloudflare.com/workers/platform/pricing, October 2026";
-const OBJECTS: &str = "developers.cloudflare.com/durable-objects/platform/pricing, October 2026";
-const FARGATE: &str = "aws.amazon.com/fargate/pricing as given by vantage.sh/blog/fargate-pricing, June 2026";
-const GATEWAY: &str =
-    "aws.amazon.com/api-gateway/pricing as given by wring.co/blog/aws-api-gateway-pricing-guide, 2026";
-const LAMBDA: &str =
-    "aws.amazon.com/lambda/pricing as given by cloudchipr.com/blog/aws-lambda-pricing, 2024, unchanged since";
+const WORKERS: &str = "developers.cloudflare.com/workers/platform/pricing, July to October 2026";
+const OBJECTS: &str = "developers.cloudflare.com/durable-objects/platform/pricing, July to October 2026";
+const FARGATE: &str = "aws.amazon.com/fargate/pricing as given by vantage.sh/blog/fargate-pricing; its x86 price was the same in June 2026";
+const GATEWAY: &str = "aws.amazon.com/api-gateway/pricing as given by wring.co/blog/aws-api-gateway-pricing-guide, 2026; the second thousand millions from memory";
+const LAMBDA: &str = "aws.amazon.com/lambda/pricing as given by cloudchipr.com/blog/aws-lambda-pricing, 2024";
 const CACHE: &str = "aws.amazon.com/elasticache/pricing as given by usage.ai, June 2026";
 const RDS: &str = "aws.amazon.com/rds/postgresql/pricing as given by infratally.com, 2026";
 const RDS_STORAGE: &str = "aws.amazon.com/rds/postgresql/pricing as given by usage.ai, June 2026";
-const NETWORK: &str = "aws.amazon.com/vpc/pricing and /ec2/pricing/on-demand, first 10 TB, as given by wring.co, 2026";
+const NETWORK: &str =
+    "aws.amazon.com/vpc/pricing and /ec2/pricing/on-demand, first 10 TB, as given by wring.co and others, 2026";
 const BALANCER: &str = "aws.amazon.com/elasticloadbalancing/pricing as given by awsnegotiations.com, May 2026";
 
 const fn price(
@@ -45,7 +49,7 @@ const fn price(
     included: f64,
     source: &'static str,
 ) -> Price {
-    Price { what, usd, units, unit, included, source }
+    Price { what, usd, units, unit, included, beyond: None, source }
 }
 
 pub const PLAN: Price = price("Workers paid plan", 5.0, 1.0, "month", 0.0, WORKERS);
@@ -57,7 +61,10 @@ pub const ROWS_WRITTEN: Price = price("SQLite rows written", 1.0, MILLION, "row"
 pub const ROWS_READ: Price = price("SQLite rows read", 0.001, MILLION, "row", 25_000.0 * MILLION, OBJECTS);
 pub const OBJECT_STORAGE: Price = price("SQLite storage", 0.20, 1.0, "GB-month", 5.0, OBJECTS);
 
-pub const GATEWAY_MESSAGES: Price = price("API Gateway WebSocket messages", 1.0, MILLION, "message", 0.0, GATEWAY);
+pub const GATEWAY_MESSAGES: Price = Price {
+    beyond: Some((1_000.0 * MILLION, 0.80)),
+    ..price("API Gateway WebSocket messages", 1.0, MILLION, "message", 0.0, GATEWAY)
+};
 pub const GATEWAY_MINUTES: Price = price("API Gateway connection minutes", 0.25, MILLION, "minute", 0.0, GATEWAY);
 pub const LAMBDA_REQUESTS: Price = price("Lambda requests", 0.20, MILLION, "request", 0.0, LAMBDA);
 pub const LAMBDA_DURATION: Price = price("Lambda duration, x86", 16.6667, MILLION, "GB-s", 0.0, LAMBDA);

@@ -13,6 +13,9 @@ use crate::{
     counts::Counts,
 };
 
+/// So many friends are more than a town can live with in a reasonable time.
+const FRIENDS_FAR: f64 = 500.0;
+
 /// What was counted: all that the tables are made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -83,6 +86,7 @@ impl Measured {
         self.write_counts(out)?;
         self.write_parts(out, &bills)?;
         self.write_growth(out)?;
+        self.write_changes(out)?;
         write_lines(out, "Ours, line by line", &bills.ours)?;
         write_lines(out, "The predecessor's, line by line", &bills.predecessor)?;
         write_prices(out)
@@ -233,6 +237,55 @@ impl Measured {
                 share(ours.usd(), predecessor.usd())
             )?;
         }
+        writeln!(out)?;
+        let [.., less, more] = self.growth.as_slice() else { return Ok(()) };
+        let by = more.lived.friends - less.lived.friends;
+        if by <= 0.0 {
+            return Ok(());
+        }
+        let more_friends = more.lived.friends;
+        // Both grow with every friend by the same amount, but for what is included and the sizes of machines.
+        let (before, after) = (self.bills_of(&less.lived), self.bills_of(&more.lived));
+        let line = |less: f64, more: f64| more + (more - less) / by * (FRIENDS_FAR - more_friends);
+        let ours = line(self.per_1000(before.ours.usd()), self.per_1000(after.ours.usd()));
+        let theirs = line(self.per_1000(before.predecessor.usd()), self.per_1000(after.predecessor.usd()));
+        writeln!(
+            out,
+            "By the line through the last two, {FRIENDS_FAR} friends would cost ${ours:.2} against ${theirs:.2} ({}).\n",
+            share(ours, theirs)
+        )
+    }
+}
+
+impl Measured {
+    fn write_changes(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "## What would change it\n")?;
+        writeln!(out, "| ours, if | $ per 1,000 users and month | of the predecessor's |\n|---|--:|--:|")?;
+        let lived = self.lived();
+        let before = self.bills().predecessor.usd();
+        let not_in_vain = |c: Counts| Counts {
+            peer_calls: c.peer_calls - c.vain_calls,
+            wakes: c.wakes.saturating_sub(c.vain_calls),
+            // Each is one at either end.
+            events: c.events.saturating_sub(2 * c.vain_calls),
+            ..c
+        };
+        let fewer_alarms = |c: Counts| Counts {
+            alarms: c.alarms / 2,
+            alarms_set: c.alarms_set / 2,
+            wakes: c.wakes.saturating_sub(c.alarms / 2),
+            events: c.events.saturating_sub(c.alarms / 2),
+            ..c
+        };
+        for (what, counts) in [
+            ("heartbeats are not charged, as the price list may be read", Counts { heartbeats: 0, ..lived.counts }),
+            ("no friend who is not there were asked how they appear", not_in_vain(lived.counts)),
+            ("there were half as many alarms", fewer_alarms(lived.counts)),
+            ("both", fewer_alarms(not_in_vain(lived.counts))),
+        ] {
+            let usd = bill::ours(&self.day, &Lived { counts, ..lived }, self.users).usd();
+            writeln!(out, "| {what} | {:.2} | {} |", self.per_1000(usd), share(usd, before))?;
+        }
         writeln!(out)
     }
 }
@@ -249,7 +302,10 @@ fn write_lines(out: &mut String, title: &str, bill: &Bill) -> fmt::Result {
 fn write_prices(out: &mut String) -> fmt::Result {
     writeln!(out, "## Prices\n\n| | $ | for | included a month | source |\n|---|--:|--:|--:|---|")?;
     for price in prices::ALL {
-        let units = format!("{} {}", grouped(price.units), price.unit);
+        let mut units = format!("{} {}", grouped(price.units), price.unit);
+        if let Some((from, usd)) = price.beyond {
+            write!(units, "; {usd} beyond {}", grouped(from))?;
+        }
         writeln!(out, "| {} | {} | {units} | {} | {} |", price.what, price.usd, grouped(price.included), price.source)?;
     }
     Ok(())

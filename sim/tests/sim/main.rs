@@ -8,6 +8,7 @@
     reason = "a run that does not go as told ends there"
 )]
 
+mod cost;
 mod invisible;
 mod net;
 mod seeds;
