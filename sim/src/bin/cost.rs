@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, builder::RangedU64ValueParser};
 use serde::Serialize;
 use sim::cost::{
     day::Day,
@@ -24,26 +24,34 @@ use sim::cost::{
 #[command(name = "cargo xtask cost", bin_name = "cargo xtask cost")]
 struct Args {
     /// For so many users.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = whole(0, USERS_MAX))]
     users: u64,
     /// Users of each town that lives the day. A town has a tenth more people than each has friends, at least.
-    #[arg(long, value_name = "N", default_value_t = 300, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(20..=2_000))]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = whole(20, 2_000))]
     sample: u64,
     /// How many towns live it, each from a seed of its own.
-    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole(1, 100))]
     seeds: u64,
     /// Live it with these numbers of friends too; `none` leaves that table empty. The time it takes grows with the
     /// square of the number.
     #[arg(long, value_name = "N,…", default_value = "10,25,50,100,200", value_parser = numbers)]
     growth: Numbers,
     /// Users of each of those towns.
-    #[arg(long, value_name = "N", default_value_t = 150, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(20..=2_000))]
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = whole(20, 2_000))]
     growth_sample: u64,
     /// Write counts and bills here too, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
     day: Day,
+}
+
+/// More than there are people with a browser.
+const USERS_MAX: u64 = 10_000_000_000;
+
+/// Parses a whole number that is within these bounds.
+fn whole(least: u64, most: u64) -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(least..=most)
 }
 
 #[derive(Debug, Clone)]
@@ -66,7 +74,10 @@ struct Json<'a> {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    // What is negative is out of bounds, rather than an option of its own.
+    let command = Args::command().mut_args(|arg| arg.allow_negative_numbers(true));
+    let args = Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");

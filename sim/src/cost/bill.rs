@@ -1,7 +1,7 @@
 //! What a town's counts cost so many users in a month: ours, and the predecessor's for the same people.
 //!
-//! What is not counted but assumed is a constant here, with its reason. Where a choice is free, the predecessor gets the
-//! cheaper one.
+//! What is not counted but assumed is a constant here, with its reason. Where a choice is free, the predecessor gets
+//! the cheaper one.
 
 use serde::Serialize;
 
@@ -74,8 +74,8 @@ const POLL_BYTES: f64 = 600.0;
 const MESSAGE_BYTES: f64 = 600.0;
 
 /// Memory of a Lambda of the predecessor's in GB, the least there is, and how long each takes, in seconds: a heartbeat
-/// writes to Redis; a page change makes a connection to the database and asks it, looks friends up in Redis and posts to
-/// each of their sockets; a sweep looks at everybody.
+/// writes to Redis; a page change makes a connection to the database and asks it, looks friends up in Redis and posts
+/// to each of their sockets; a sweep looks at everybody.
 const LAMBDA_GB: f64 = 0.128;
 const HEARTBEAT_S: f64 = 0.010;
 const UPDATE_S: f64 = 0.040;

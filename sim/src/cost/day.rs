@@ -35,62 +35,64 @@ const PEAK_HOUR: f64 = 14.0;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Day {
     /// Friends of a user, on average: some have half as many, some several times as many.
-    #[arg(long, value_name = "N", default_value_t = 50.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 800.0))]
+    #[arg(long, value_name = "N", default_value_t = 50.0, value_parser = within(0.0, 800.0))]
     pub friends: f64,
     /// Share of users who come online on a day.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = within(0.0, 1.0))]
     pub active: f64,
     /// Hours that somebody who comes online is so.
-    #[arg(long, value_name = "HOURS", default_value_t = 6.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.1, 16.0))]
+    #[arg(long, value_name = "HOURS", default_value_t = 6.0, value_parser = within(0.1, 16.0))]
     pub hours: f64,
     /// In how many stretches: browsers started, lids opened.
-    #[arg(long, value_name = "N", default_value_t = 3.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 20.0))]
+    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = within(1.0, 20.0))]
     pub sessions: f64,
     /// Devices of somebody online.
-    #[arg(long, value_name = "N", default_value_t = 1.2, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 3.0))]
+    #[arg(long, value_name = "N", default_value_t = 1.2, value_parser = within(1.0, 3.0))]
     pub sockets: f64,
     /// How many more are online at the busiest hour than on average.
-    #[arg(long, value_name = "TIMES", default_value_t = 1.8, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 2.0))]
+    #[arg(long, value_name = "TIMES", default_value_t = 1.8, value_parser = within(1.0, 2.0))]
     pub peak: f64,
     /// Pages that somebody online turns to, an hour.
-    #[arg(long, value_name = "N", default_value_t = 25.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 600.0))]
+    #[arg(long, value_name = "N", default_value_t = 25.0, value_parser = within(0.0, 600.0))]
     pub pages: f64,
     /// Share of them that friends may see.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = within(0.0, 1.0))]
     pub shown: f64,
     /// How often a day somebody opens the popup. Only then their client watches.
-    #[arg(long, value_name = "N", default_value_t = 10.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 500.0))]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = within(0.0, 500.0))]
     pub popups: f64,
     /// For how many seconds it stays open.
-    #[arg(long, value_name = "S", default_value_t = 20.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 3600.0))]
+    #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = within(1.0, 3600.0))]
     pub popup_s: f64,
     /// Share of users whose client watches all the time, as those do that know nothing of watching.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1.0))]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = within(0.0, 1.0))]
     pub always_watching: f64,
     /// How often an hour a device's connection breaks and is made again.
-    #[arg(long, value_name = "N", default_value_t = 0.25, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 60.0))]
+    #[arg(long, value_name = "N", default_value_t = 0.25, value_parser = within(0.0, 60.0))]
     pub reconnects: f64,
     /// How often an hour somebody online leaves their desk.
-    #[arg(long, value_name = "N", default_value_t = 0.5, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 60.0))]
+    #[arg(long, value_name = "N", default_value_t = 0.5, value_parser = within(0.0, 60.0))]
     pub idles: f64,
     /// Calls of GET /presence by somebody who comes online, a day.
-    #[arg(long, value_name = "N", default_value_t = 1.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 1000.0))]
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = within(0.0, 1000.0))]
     pub reads: f64,
     /// Events that the core has for a user, a day: requests, pages sent, settings changed elsewhere.
-    #[arg(long, value_name = "N", default_value_t = 1.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 100.0))]
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = within(0.0, 100.0))]
     pub events: f64,
     /// REST calls to the core by somebody who comes online, a day.
-    #[arg(long, value_name = "N", default_value_t = 10.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 0.0, 10_000.0))]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = within(0.0, 10_000.0))]
     pub calls: f64,
     /// Milliseconds that a call between objects takes, each way, on average.
-    #[arg(long, value_name = "MS", default_value_t = 10.0, allow_negative_numbers = true, value_parser = |text: &str| within(text, 1.0, 900.0))]
+    #[arg(long, value_name = "MS", default_value_t = 10.0, value_parser = within(1.0, 900.0))]
     pub hop_ms: f64,
 }
 
-fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("a number from {least} to {most}"))?;
-    // What is no number at all is in no range.
-    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("a number from {least} to {most}")) }
+/// Parses a number that is within these bounds.
+fn within(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    move |text| {
+        let value = text.parse().ok().filter(|value| (least..=most).contains(value));
+        value.ok_or_else(|| format!("a number from {least} to {most}"))
+    }
 }
 
 /// What a town's day took.

@@ -31,8 +31,10 @@ impl Price {
 const MILLION: f64 = 1e6;
 const WORKERS: &str = "developers.cloudflare.com/workers/platform/pricing, July to October 2026";
 const OBJECTS: &str = "developers.cloudflare.com/durable-objects/platform/pricing, July to October 2026";
-const FARGATE: &str = "aws.amazon.com/fargate/pricing as given by vantage.sh/blog/fargate-pricing; its x86 price was the same in June 2026";
-const GATEWAY: &str = "aws.amazon.com/api-gateway/pricing as given by wring.co/blog/aws-api-gateway-pricing-guide, 2026; the second thousand millions from memory";
+const FARGATE: &str = "aws.amazon.com/fargate/pricing as given by vantage.sh/blog/fargate-pricing; its x86 price was \
+                       the same in June 2026";
+const GATEWAY: &str = "aws.amazon.com/api-gateway/pricing as given by wring.co/blog/aws-api-gateway-pricing-guide, \
+                       2026; the price beyond 1,000 million from memory";
 const LAMBDA: &str = "aws.amazon.com/lambda/pricing as given by cloudchipr.com/blog/aws-lambda-pricing, 2024";
 const CACHE: &str = "aws.amazon.com/elasticache/pricing as given by usage.ai, June 2026";
 const RDS: &str = "aws.amazon.com/rds/postgresql/pricing as given by infratally.com, 2026";

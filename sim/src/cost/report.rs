@@ -251,7 +251,7 @@ impl Measured {
         let theirs = line(self.per_1000(before.predecessor.usd()), self.per_1000(after.predecessor.usd()));
         writeln!(
             out,
-            "By the line through the last two, {FRIENDS_FAR} friends would cost ${ours:.2} against ${theirs:.2} ({}).\n",
+            "By the line through the last two, {FRIENDS_FAR} friends would cost ${ours:.2} against ${theirs:.2}: {}.\n",
             share(ours, theirs)
         )
     }
