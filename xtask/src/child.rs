@@ -60,6 +60,11 @@ impl Child {
         &self.name
     }
 
+    /// The number of its process, until it was seen to end.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Waits until the child ends by itself. Cancelling the wait loses nothing.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         self.process.wait().await.with_context(|| format!("cannot wait for {}", self.name))

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: how fast the core answers, beside how fast PostgreSQL could at most.
+//! `cargo xtask bench`: how fast the core answers, beside how fast PostgreSQL could at most; and, in `presence`, how
+//! fast friends see each other.
 //!
 //! Everything runs on this machine and shares its processors: the load generator, the core and PostgreSQL; and for
 //! the limit pgbench and PostgreSQL. So only figures of one run are worth comparing.
@@ -8,6 +9,7 @@ mod crowd;
 mod limit;
 mod load;
 mod plans;
+mod presence;
 mod report;
 mod stage;
 
@@ -24,6 +26,7 @@ use crate::{
         crowd::Crowd,
         limit::{Kept, Pgbench, YARDSTICK_PER_S},
         load::{Callers, Seen},
+        presence::Presence,
         report::{Figures, Report, Round, TokenCheck},
         stage::{Stage, stop_core},
     },
@@ -48,6 +51,10 @@ pub enum Bench {
     ///
     /// Needs wrk and pgbench (`apt-get install wrk postgresql` on Debian). Keeps its data in .dev/bench.
     Core(Core),
+    /// The edge in workerd, beside the least worker for the same job and the least server there could be.
+    ///
+    /// All of it takes about half an hour. Keeps its data in .dev/bench.
+    Presence(Presence),
 }
 
 /// How to measure the core.
@@ -75,18 +82,31 @@ pub struct Core {
 
 /// Measures, prints the table and writes the JSON.
 pub async fn run(bench: Bench) -> Result<()> {
-    let Bench::Core(core) = bench;
+    match bench {
+        Bench::Core(core) => run_core(core).await,
+        Bench::Presence(presence) => presence::run(presence).await,
+    }
+}
+
+async fn run_core(core: Core) -> Result<()> {
     // What is missing is better known before the builds than after them.
     let pgbench = Pgbench::find().await?;
     load::ensure_wrk().await?;
     let crowd = if core.large { crowd::LARGE } else { crowd::ORDINARY };
-    let stage = Stage::start(crowd, core.reset).await?;
-    let result = match core.plans {
-        true => plans::write(&stage.info().database_url, crowd).await,
-        false => Measurement { stage: &stage, pgbench, crowd, core: &core }.run().await,
+    let mut stage = Stage::start(core.reset).await?;
+    let result = match stage.load(crowd).await {
+        Ok(()) => measure_core(&core, &stage, pgbench, crowd).await,
+        Err(error) => Err(error),
     };
     stage.stop().await;
     result
+}
+
+async fn measure_core(core: &Core, stage: &Stage, pgbench: Pgbench, crowd: Crowd) -> Result<()> {
+    match core.plans {
+        true => plans::write(&stage.info().database_url, crowd).await,
+        false => Measurement { stage, pgbench, crowd, core }.run().await,
+    }
 }
 
 struct Measurement<'a> {

@@ -134,7 +134,7 @@ impl Report {
 }
 
 /// The middle value, or the middle of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
     (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0

@@ -15,7 +15,7 @@ use crate::{
     child::{Child, Output},
     http::wait_until_ready,
     ports::Port,
-    postgres::{Durability, Postgres},
+    postgres::{self, Durability, Postgres},
     project,
     secrets::Secrets,
     stack::{self, StackInfo},
@@ -43,8 +43,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts it all, and loads the crowd where it is not there yet.
-    pub async fn start(crowd: Crowd, reset: bool) -> Result<Self> {
+    /// Starts it all. The database it names is the cluster's own, with nothing in it.
+    pub async fn start(reset: bool) -> Result<Self> {
         let dir = project::dev_dir().join("bench");
         project::make_dir(&dir)?;
         let lock = File::create(dir.join("lock")).context("cannot make a lock")?;
@@ -63,7 +63,7 @@ impl Stage {
         let postgres = Postgres::start(&dir.join("postgres"), &postgres_port, Durability::Full, &SETTINGS, log).await?;
         let (oidc, issuer) = stack::start_oidc(&dir, &oidc_port).await?;
         let sink = start_sink(&dir, &sink_port).await?;
-        let mut stage = Self {
+        Ok(Self {
             info: StackInfo {
                 edge_url: sink_port.url(),
                 core_url: core.url(),
@@ -80,10 +80,31 @@ impl Stage {
             oidc,
             sink,
             _lock: lock,
+        })
+    }
+
+    /// Loads the crowd where it is not there yet, and lets the core have it.
+    pub async fn load(&mut self, crowd: Crowd) -> Result<()> {
+        self.info.database_url = crowd.load(self.postgres.url(), async |url| self.migrate(url).await).await?;
+        crowd.tidy(&self.info.database_url).await
+    }
+
+    /// Makes an empty database of that name, in place of one that may be there, and lets the core have it.
+    pub async fn use_empty_database(&mut self, name: &str) -> Result<()> {
+        const ADVICE: &str = "run the command again with --reset";
+        let make = async {
+            postgres::drop_database(self.postgres.url(), name).await?;
+            postgres::create_database(self.postgres.url(), name).await
         };
-        stage.info.database_url = crowd.load(stage.postgres.url(), async |url| stage.migrate(url).await).await?;
-        crowd.tidy(&stage.info.database_url).await?;
-        Ok(stage)
+        let url = make.await.or_step_failed("Making a database", ADVICE)?;
+        self.migrate(&url).await?;
+        self.info.database_url = url;
+        Ok(())
+    }
+
+    /// What edge and core know each other by.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Where everything is. The edge is what takes events.

@@ -1,0 +1,244 @@
+//! Clients of the live channel: each a socket, and a task that says what it hears.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream, stream::SplitSink};
+use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, SUBPROTOCOL};
+use swarm::{Citizen, Town};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
+};
+
+/// What stands before the number of a change in the address of its page.
+const MARK: &str = "https://example.com/change/";
+
+/// Longest wait for a connection and its snapshot.
+const CONNECTING_MAX: Duration = Duration::from_secs(120);
+
+/// Time between heartbeats where nothing else is asked for.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// What a socket heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    Snapshot,
+    /// The page of this change.
+    Change(u64),
+    Heartbeat,
+    Closed,
+}
+
+/// What was heard, when, and by whom: their place in the town.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    pub who: usize,
+    pub heard: Heard,
+    pub at: Instant,
+}
+
+/// The users of a town, connected to one server.
+#[derive(Debug)]
+pub struct Clients {
+    pub name: String,
+    writers: Vec<SplitSink<WebSocketStream<TcpStream>, Message>>,
+    reports: UnboundedReceiver<Report>,
+    beaten_at: Instant,
+}
+
+/// A server: its name and where it listens.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub name: String,
+    pub address: SocketAddr,
+    /// Its process, where somebody said so.
+    pub process: Option<u32>,
+}
+
+impl std::str::FromStr for Server {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, rest) = text.split_once('=').context("a server is NAME=ADDRESS or NAME=ADDRESS@PROCESS")?;
+        let (address, process) = rest.split_once('@').map_or((rest, None), |(a, p)| (a, Some(p)));
+        let process = process.map(str::parse).transpose().context("a process is a number")?;
+        let address = address.parse().context("an address is 127.0.0.1:PORT")?;
+        Ok(Self { name: name.to_owned(), address, process })
+    }
+}
+
+impl Clients {
+    /// Connects everybody, so many at a time, and waits until all have their snapshots.
+    pub async fn connect(server: &Server, town: &Town, at_once: usize) -> Result<Self> {
+        let (sender, reports) = unbounded_channel();
+        let connections = town.people.iter().enumerate().map(|(who, citizen)| {
+            let sender = sender.clone();
+            async move {
+                let why = || format!("{}: {} cannot connect", server.name, citizen.id);
+                timeout(CONNECTING_MAX, connect(server.address, who, citizen, sender))
+                    .await
+                    .with_context(why)?
+                    .with_context(why)
+            }
+        });
+        let writers: Vec<_> = stream::iter(connections).buffered(at_once).try_collect().await?;
+        let mut clients = Self { name: server.name.clone(), writers, reports, beaten_at: Instant::now() };
+        for _ in 0..town.people.len() {
+            clients.next_of(|heard| heard == Heard::Snapshot, CONNECTING_MAX).await?;
+        }
+        Ok(clients)
+    }
+
+    /// Connects everybody at the same moment, and says how long it took until each had the snapshot.
+    pub async fn storm(server: &Server, town: &Town) -> Result<(Self, Vec<Duration>)> {
+        let (sender, reports) = unbounded_channel();
+        let begun = Instant::now();
+        let tasks: Vec<_> = town
+            .people
+            .iter()
+            .cloned()
+            .enumerate()
+            .map(|(who, citizen)| {
+                let (sender, address) = (sender.clone(), server.address);
+                tokio::spawn(async move { timeout(CONNECTING_MAX, connect(address, who, &citizen, sender)).await })
+            })
+            .collect();
+        let mut writers = Vec::new();
+        for task in tasks {
+            let why = || format!("{}: somebody cannot connect", server.name);
+            writers.push(task.await?.with_context(why)?.with_context(why)?);
+        }
+        let mut clients = Self { name: server.name.clone(), writers, reports, beaten_at: Instant::now() };
+        let mut taken = Vec::new();
+        for _ in 0..town.people.len() {
+            let report = clients.next_of(|heard| heard == Heard::Snapshot, CONNECTING_MAX).await?;
+            taken.push(report.at - begun);
+        }
+        Ok((clients, taken))
+    }
+
+    /// Turns to the page of that change.
+    pub async fn change(&mut self, who: usize, change: u64) -> Result<()> {
+        let message =
+            ClientMessage::UpdatePresence { url: format!("{MARK}{change}"), title: "What became of it".to_owned() };
+        self.send(who, serde_json::to_string(&message)?).await
+    }
+
+    /// Sends a heartbeat.
+    pub async fn beat(&mut self, who: usize) -> Result<()> {
+        self.send(who, HEARTBEAT_REQUEST.to_owned()).await
+    }
+
+    /// Lets everybody beat who would soon be taken for gone. Wakes nothing.
+    pub async fn keep_alive(&mut self) -> Result<()> {
+        if self.beaten_at.elapsed() < HEARTBEAT {
+            return Ok(());
+        }
+        self.beaten_at = Instant::now();
+        for who in 0..self.writers.len() {
+            self.beat(who).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, who: usize, text: String) -> Result<()> {
+        let writer = self.writers.get_mut(who).context("nobody there is connected")?;
+        writer.send(Message::text(text)).await.with_context(|| format!("{}: a socket broke", self.name))
+    }
+
+    /// The next thing that was heard; `None` when nothing was until that moment.
+    pub async fn next(&mut self, until: Instant) -> Result<Option<Report>> {
+        match tokio::time::timeout_at(until, self.reports.recv()).await {
+            Ok(Some(Report { heard: Heard::Closed, .. })) => bail!("{} closed a socket", self.name),
+            Ok(report) => Ok(report),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The next thing of that kind. Fails when it takes longer.
+    pub async fn next_of(&mut self, kind: impl Fn(Heard) -> bool, wait: Duration) -> Result<Report> {
+        let until = Instant::now() + wait;
+        loop {
+            match self.next(until).await? {
+                Some(report) if kind(report.heard) => return Ok(report),
+                Some(_) => {}
+                None => bail!("{}: what should have come did not within {} s", self.name, wait.as_secs()),
+            }
+        }
+    }
+
+    /// Leaves on purpose.
+    pub async fn leave(mut self) {
+        let goodbye = serde_json::to_string(&ClientMessage::Goodbye).unwrap_or_default();
+        for writer in &mut self.writers {
+            // A server that has gone needs no goodbye.
+            let _ = writer.send(Message::text(goodbye.clone())).await;
+        }
+    }
+}
+
+async fn connect(
+    address: SocketAddr,
+    who: usize,
+    citizen: &Citizen,
+    reports: UnboundedSender<Report>,
+) -> Result<SplitSink<WebSocketStream<TcpStream>, Message>> {
+    // The least server takes anybody's word for who they are; the others have the token.
+    let mut request = format!("ws://{address}/ws?user={}", citizen.id).into_client_request()?;
+    let protocols = HeaderValue::try_from(format!("{SUBPROTOCOL}, {}", citizen.token))?;
+    request.headers_mut().insert("sec-websocket-protocol", protocols);
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let (socket, _) = client_async(request, tcp).await?;
+    let (writer, mut reader) = socket.split();
+    tokio::spawn(async move {
+        let report = |heard| reports.send(Report { who, heard, at: Instant::now() });
+        while let Some(Ok(message)) = reader.next().await {
+            let Message::Text(text) = message else { continue };
+            if let Some(heard) = heard(&text)
+                && report(heard).is_err()
+            {
+                return;
+            }
+        }
+        // Nobody listens any more once the measurement is over.
+        let _ = report(Heard::Closed);
+    });
+    Ok(writer)
+}
+
+/// What this message is, if it is anything that is measured.
+fn heard(text: &str) -> Option<Heard> {
+    // Parsing what thousands of sockets hear would measure the swarm.
+    if text.starts_with(r#"{"type":"presence-snapshot""#) {
+        return Some(Heard::Snapshot);
+    }
+    if text.starts_with(r#"{"type":"heartbeat""#) {
+        return Some(Heard::Heartbeat);
+    }
+    let url = text.starts_with(r#"{"type":"update-presence""#).then(|| text.split_once(r#""url":""#))??.1;
+    let number = url.strip_prefix(MARK)?.split('"').next()?;
+    number.parse().ok().map(Heard::Change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_changes_from_what_came_before() {
+        let update = r#"{"type":"update-presence","userId":"a","url":"https://example.com/change/17","latestUrl":"https://example.com/change/16"}"#;
+        assert_eq!(heard(update), Some(Heard::Change(17)));
+        let came = r#"{"type":"update-presence","userId":"a","url":"","latestUrl":"https://example.com/change/16"}"#;
+        assert_eq!(heard(came), None);
+        assert_eq!(heard(r#"{"type":"presence-snapshot","userPresence":{}}"#), Some(Heard::Snapshot));
+        assert_eq!(heard(r#"{"type":"heartbeat"}"#), Some(Heard::Heartbeat));
+        assert_eq!(heard(r#"{"type":"presence-timeout"}"#), None);
+    }
+}

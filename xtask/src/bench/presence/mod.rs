@@ -1,0 +1,436 @@
+//! `cargo xtask bench presence`: how fast friends see a page change and what sockets cost, beside the least worker
+//! that does the same without rules, and the least server there could be.
+//!
+//! Everything runs on this machine and shares its processors, so only figures of one run are worth comparing. The
+//! servers take turns, change by change where they can: what else the machine has to do hits them alike.
+
+mod report;
+mod towns;
+mod workerd;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use rustix::process::Signal;
+use serde::de::DeserializeOwned;
+use shared::internal::ObjectCounts;
+use swarm::{Connected, Town};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::{
+    bench::{
+        presence::{
+            report::{Reconnected, Report},
+            workerd::{Worker, Workerd},
+        },
+        stage::{self, Stage, stop_core},
+    },
+    build,
+    child::{Child, Output},
+    http,
+    ports::Port,
+    project,
+    step::{self, OrStepFailed as _, Step, StepFailed, say},
+    tools,
+};
+
+/// The edge, as it is deployed.
+const OURS: &str = "ours";
+/// `dev/bench/least.mjs`.
+const LEAST: &str = "least";
+/// `swarm serve`.
+const FLOOR: &str = "floor";
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Figure {
+    /// From a page change until the last friend has it.
+    Warm,
+    /// The same, where everybody's object sleeps.
+    Hibernated,
+    /// Page changes per second before they come late.
+    Rate,
+    /// Memory and processor time of idle sockets.
+    Idle,
+    /// Everybody connecting at once after the server began anew.
+    Reconnect,
+}
+
+/// How to measure presence.
+#[derive(Debug, Args)]
+pub struct Presence {
+    /// Only this. Repeatable.
+    #[arg(long, value_name = "FIGURE")]
+    only: Vec<Figure>,
+    /// Numbers of friends that a change is told to.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 50, 150, 500],
+        value_parser = sizes_parser())]
+    friends: Vec<u64>,
+    /// Changes that are measured per server and number of friends, warm.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    changes: u64,
+    /// Changes that are measured per server and number of friends, hibernated; each takes 12 seconds of quiet.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    hibernated_changes: u64,
+    /// Friends of those whose changes per second are counted.
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    rate_friends: u64,
+    /// Users who turn pages then. Ours holds each to one change a second.
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    rate_users: u64,
+    /// Changes are late when one in a hundred takes longer, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 250)]
+    late_ms: u64,
+    /// Seconds for which each rate is tried.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    rate_seconds: u64,
+    /// Idle sockets, each of a user of its own.
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    sockets: u64,
+    /// Seconds for which they only beat.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    idle_seconds: u64,
+    /// Users who reconnect at once.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    reconnecting: u64,
+    /// Friends of each idle or reconnecting user, all of them connected.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    crowd_friends: u64,
+    /// Turns of each server where a turn is long.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    turns: u64,
+    /// Where to write the figures as JSON [default: .dev/bench/presence.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The core lets users have a thousand friends.
+fn sizes_parser() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=1_000)
+}
+
+/// Quiet after which the runtime lets objects sleep, and a little more.
+const REST: Duration = Duration::from_millis(12_000);
+
+/// Users in turn who turn pages: nobody often enough to be held back.
+const CHANGERS: usize = 10;
+
+/// Measures, prints the table and writes the JSON.
+pub async fn run(presence: Presence) -> Result<()> {
+    let mut stage = Stage::start(false).await?;
+    let result = measure(&presence, &mut stage).await;
+    stage.stop().await;
+    result
+}
+
+async fn measure(presence: &Presence, stage: &mut Stage) -> Result<()> {
+    build::edge().await?;
+    build_swarm().await?;
+    let least = bundle_least(stage).await?;
+    stage.use_empty_database("presence").await?;
+    let core = stage.start_core().await?;
+    let bench = Measurement { presence, stage, least };
+    let report = bench.run().await;
+    stop_core(core).await;
+    let report = report?;
+    let path = presence.json.clone().unwrap_or_else(|| stage.file("presence.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(&report)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("\n{}", report.table());
+    say(&format!("The same as JSON: {}", path.display()));
+    Ok(())
+}
+
+struct Measurement<'a> {
+    presence: &'a Presence,
+    stage: &'a Stage,
+    /// The least worker in one file.
+    least: PathBuf,
+}
+
+/// A server under measurement.
+enum Server {
+    Worker(&'static str, Workerd),
+    Floor(Child, Port),
+}
+
+impl Measurement<'_> {
+    async fn run(&self) -> Result<Report> {
+        let mut report = Report { machine: stage::machine(), ..Report::default() };
+        if self.is_wanted(Figure::Warm) {
+            say("From a page change until the last friend has it, warm");
+            report.warm = self.fan_out(self.presence.changes, 20, Duration::ZERO).await?;
+        }
+        if self.is_wanted(Figure::Hibernated) {
+            say("The same, hibernated");
+            report.hibernated = self.fan_out(self.presence.hibernated_changes, 1, REST).await?;
+        }
+        if self.is_wanted(Figure::Rate) {
+            say("Page changes per second");
+            report.rate = self.rate().await?;
+        }
+        if self.is_wanted(Figure::Idle) {
+            say("Idle sockets");
+            report.idle = self.idle().await?;
+        }
+        if self.is_wanted(Figure::Reconnect) {
+            say("Reconnecting at once");
+            report.reconnect = self.reconnect().await?;
+        }
+        Ok(report)
+    }
+
+    fn is_wanted(&self, figure: Figure) -> bool {
+        self.presence.only.is_empty() || self.presence.only.contains(&figure)
+    }
+
+    async fn fan_out(&self, changes: u64, warm_up: u64, rest: Duration) -> Result<Vec<swarm::FanOut>> {
+        let sizes: Vec<usize> = self.presence.friends.iter().filter_map(|size| usize::try_from(*size).ok()).collect();
+        let town = towns::settle(towns::onlookers(&sizes, CHANGERS), self.stage).await?;
+        let args = [("--changes", changes), ("--warm-up", warm_up), ("--rest-ms", millis(rest))];
+        self.side_by_side("fan-out", &town, &args).await
+    }
+
+    async fn rate(&self) -> Result<Vec<swarm::Rate>> {
+        let (friends, users) =
+            (usize::try_from(self.presence.rate_friends)?, usize::try_from(self.presence.rate_users)?);
+        let town = towns::settle(towns::onlookers(&[friends], users), self.stage).await?;
+        // A little less than ours lets them all do.
+        let most = self.presence.rate_users * 9 / 10;
+        let args = [
+            ("--p99-ms-max", self.presence.late_ms),
+            ("--seconds", self.presence.rate_seconds),
+            ("--first-per-s", most.min(10)),
+            ("--most-per-s", most),
+        ];
+        self.side_by_side("rate", &town, &args).await
+    }
+
+    async fn idle(&self) -> Result<Vec<swarm::Idle>> {
+        let town = towns::settle(self.circle(self.presence.sockets)?, self.stage).await?;
+        let args =
+            [("--rest-ms", millis(REST)), ("--beats-every-ms", 60_000), ("--seconds", self.presence.idle_seconds)];
+        let mut found = Vec::new();
+        for _ in 0..self.presence.turns {
+            for name in [OURS, LEAST, FLOOR] {
+                let server = self.start(name, &town, false, false).await?;
+                let told: Result<Vec<swarm::Idle>> = self.swarm("idle", &town, &args, &[&server]).await;
+                server.stop().await;
+                found.extend(told?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn reconnect(&self) -> Result<Vec<Reconnected>> {
+        let town = towns::settle(self.circle(self.presence.reconnecting)?, self.stage).await?;
+        let mut found = Vec::new();
+        for _ in 0..self.presence.turns {
+            for name in [OURS, LEAST, FLOOR] {
+                say(&format!("  {name}"));
+                found.push(self.reconnect_to(name, &town).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Everybody is connected, the server begins anew as with a deployment, and everybody comes back.
+    async fn reconnect_to(&self, name: &'static str, town: &Path) -> Result<Reconnected> {
+        let server = self.start(name, town, false, true).await?;
+        let mut swarm = self.swarm_command("connect", town, &[], &[&server]);
+        swarm.arg("--hold").stdout(Stdio::piped()).kill_on_drop(true);
+        let mut swarm = swarm.spawn().context("cannot run the swarm")?;
+        let mut lines = BufReader::new(swarm.stdout.take().context("the swarm says nothing")?).lines();
+        let connected = lines.next_line().await?.is_some_and(|line| line == "connected");
+        server.kill().await;
+        swarm.wait().await?;
+        if !connected {
+            bail!(StepFailed::new("Connecting everybody", "somebody could not", "read the swarm's words above"));
+        }
+        let server = self.start(name, town, true, true).await?;
+        let told: Result<Vec<Connected>> = self.swarm("connect", town, &[], &[&server]).await;
+        let object_requests = self.object_requests(&server, town).await;
+        server.stop().await;
+        let connected = told?.pop().context("the swarm found nothing")?;
+        Ok(Reconnected { connected, object_requests: object_requests? })
+    }
+
+    async fn object_requests(&self, server: &Server, town: &Path) -> Result<Option<u64>> {
+        let client = http::client()?;
+        let Server::Worker(name, workerd) = server else { return Ok(None) };
+        if *name == LEAST {
+            let answer = client.get(format!("{}/requests", workerd.url())).send().await?;
+            return Ok(Some(answer.error_for_status()?.json().await?));
+        }
+        let town: Town = serde_json::from_str(&std::fs::read_to_string(town)?)?;
+        let mut requests = 0;
+        for citizen in town.people {
+            let answer = client.get(format!("{}/internal/counts/{}", workerd.url(), citizen.id)).send().await?;
+            let counts: ObjectCounts = answer.error_for_status()?.json().await?;
+            requests += counts.requests;
+        }
+        Ok(Some(requests))
+    }
+
+    fn circle(&self, people: u64) -> Result<Town> {
+        Ok(towns::circle(usize::try_from(people)?, usize::try_from(self.presence.crowd_friends)?))
+    }
+
+    /// Lets the swarm measure all servers at once, which then take turns.
+    async fn side_by_side<T: DeserializeOwned>(&self, what: &str, town: &Path, args: &[(&str, u64)]) -> Result<T> {
+        let mut servers = Vec::new();
+        for name in [OURS, LEAST, FLOOR] {
+            servers.push(self.start(name, town, false, false).await?);
+        }
+        let all: Vec<&Server> = servers.iter().collect();
+        let told = self.swarm(what, town, args, &all).await;
+        for server in servers {
+            server.stop().await;
+        }
+        told
+    }
+
+    async fn swarm<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        town: &Path,
+        args: &[(&str, u64)],
+        servers: &[&Server],
+    ) -> Result<T> {
+        let mut swarm = self.swarm_command(what, town, args, servers);
+        swarm.stdout(Stdio::piped()).kill_on_drop(true);
+        let output = swarm.spawn().context("cannot run the swarm")?.wait_with_output().await?;
+        if !output.status.success() {
+            let advice = format!("read its words above, and the logs under {}", self.stage.file("").display());
+            bail!(StepFailed::new("Measuring with the swarm", output.status, advice));
+        }
+        serde_json::from_slice(&output.stdout).context("the swarm told something else than was asked")
+    }
+
+    fn swarm_command(
+        &self,
+        what: &str,
+        town: &Path,
+        args: &[(&str, u64)],
+        servers: &[&Server],
+    ) -> tokio::process::Command {
+        let mut swarm = project::command(swarm_program());
+        swarm.arg(what).arg("--town").arg(town).stdin(Stdio::null());
+        for server in servers {
+            swarm.arg("--at").arg(server.name_address_process());
+        }
+        for (name, value) in args {
+            swarm.arg(name).arg(value.to_string());
+        }
+        swarm
+    }
+
+    async fn start(&self, name: &'static str, town: &Path, keep: bool, counts: bool) -> Result<Server> {
+        let dir = self.stage.file("servers");
+        if name == FLOOR {
+            let port = Port::choose("the least server", 0, "")?;
+            let mut command = project::command(swarm_program());
+            command.arg("serve").arg("--town").arg(town).arg("--port").arg(port.number().to_string());
+            let child = Child::start(name, command, Output::Log(dir.join("floor.log")))?;
+            wait_for_port(&port).await?;
+            return Ok(Server::Floor(child, port));
+        }
+        let root = project::root();
+        let modules = match name {
+            OURS => vec![
+                ("entry.mjs", root.join("edge-worker/entry.mjs")),
+                ("build/index.js", root.join("edge-worker/build/index.js")),
+                ("build/index_bg.wasm", root.join("edge-worker/build/index_bg.wasm")),
+            ],
+            _ => vec![("least.mjs", self.least.clone())],
+        };
+        let (info, secrets) = (self.stage.info(), self.stage.secrets());
+        let mut vars = workerd::shared_vars()?;
+        let own = [
+            ("CORE_URL", &info.core_url),
+            ("OIDC_ISSUER", &info.issuer),
+            ("OIDC_JWKS_URL", &info.jwks_url),
+            ("OIDC_AUDIENCE", &info.audience),
+            ("EVENT_SIGNING_SECRETS", &secrets.event_signing_secret),
+            ("SERVICE_TOKEN_SECRET", &secrets.service_token_secret),
+            ("COUNT_WORK", &counts.to_string()),
+        ];
+        vars.extend(own.map(|(name, value)| (name.to_owned(), value.clone())));
+        let worker = Worker { name, modules, vars };
+        Ok(Server::Worker(name, Workerd::start(&worker, &dir, keep).await?))
+    }
+}
+
+impl Server {
+    /// As the swarm takes it.
+    fn name_address_process(&self) -> String {
+        let (name, address, process) = match self {
+            Self::Worker(name, workerd) => (*name, workerd.address(), workerd.process()),
+            Self::Floor(child, port) => (FLOOR, format!("127.0.0.1:{}", port.number()), child.id()),
+        };
+        match process {
+            Some(process) => format!("{name}={address}@{process}"),
+            None => format!("{name}={address}"),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Worker(_, workerd) => workerd.stop().await,
+            Self::Floor(child, _) => child.end(Signal::TERM, Duration::from_secs(2)).await,
+        }
+    }
+
+    async fn kill(self) {
+        match self {
+            Self::Worker(_, workerd) => workerd.kill().await,
+            Self::Floor(child, _) => child.kill().await,
+        }
+    }
+}
+
+async fn wait_for_port(port: &Port) -> Result<()> {
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port.number())).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("nothing listens on port {}", port.number())
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn swarm_program() -> PathBuf {
+    project::target_dir().join("release/swarm")
+}
+
+async fn build_swarm() -> Result<()> {
+    let mut cargo = project::cargo();
+    cargo.args(["build", "--release", "--package", "swarm"]);
+    let step = Step {
+        name: "build-swarm",
+        about: "Building the swarm of clients for release (a minute the first time)",
+        advice: "read the compiler's words above; `cargo build --release -p swarm` repeats them",
+    };
+    step.run(cargo).await
+}
+
+/// The least worker and the library it stands on, as one module.
+async fn bundle_least(stage: &Stage) -> Result<PathBuf> {
+    let bundled = stage.file("least.mjs");
+    let mut esbuild = project::command(tools::npm_file("esbuild/bin/esbuild"));
+    esbuild.arg("dev/bench/least.mjs").args(["--bundle", "--format=esm", "--external:cloudflare:workers"]);
+    esbuild.args(["--conditions=workerd", "--log-level=warning"]).arg(format!("--outfile={}", bundled.display()));
+    let advice = "remove the folder node_modules and run the command again";
+    step::read(esbuild).await.or_step_failed("Bundling dev/bench/least.mjs", advice)?;
+    Ok(bundled)
+}

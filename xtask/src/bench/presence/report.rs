@@ -1,0 +1,168 @@
+//! What a run has found, as tables for people and as JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use swarm::{Connected, FanOut, Idle, Rate};
+
+use super::{FLOOR, LEAST, OURS};
+
+/// Everybody connecting at once, and what it took.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reconnected {
+    #[serde(flatten)]
+    pub connected: Connected,
+    /// Requests to objects, where there are objects.
+    pub object_requests: Option<u64>,
+}
+
+/// A whole run. What was not asked for is empty; of what was measured repeatedly, every turn is here.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub machine: String,
+    pub warm: Vec<FanOut>,
+    pub hibernated: Vec<FanOut>,
+    pub rate: Vec<Rate>,
+    pub idle: Vec<Idle>,
+    pub reconnect: Vec<Reconnected>,
+}
+
+/// One line of a table: a figure of every server.
+struct Line {
+    name: String,
+    ours: Option<f64>,
+    least: Option<f64>,
+    floor: Option<f64>,
+    more_is_better: bool,
+}
+
+impl Report {
+    /// The tables.
+    pub fn table(&self) -> String {
+        let mut text = format!("On {}\n\n", self.machine);
+        let heads = [OURS, LEAST, FLOOR, "to least", "to floor"];
+        let _ = write!(text, "{:<58}", "");
+        for head in heads {
+            let _ = write!(text, "{head:>10}");
+        }
+        text.push('\n');
+        for line in self.lines() {
+            let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), short);
+            let ratio = |to: Option<f64>| Some(line.ours? / to.filter(|to| *to != 0.0)?);
+            let to_least = ratio(line.least);
+            let behind = to_least.is_some_and(|ratio| if line.more_is_better { ratio < 1.0 } else { ratio > 1.0 });
+            let ratio_text = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let _ = writeln!(
+                text,
+                "{:<58}{:>10}{:>10}{:>10}{:>10}{:>10}{}",
+                line.name,
+                figure(line.ours),
+                figure(line.least),
+                figure(line.floor),
+                ratio_text(to_least),
+                ratio_text(ratio(line.floor)),
+                if behind { "  behind" } else { "" }
+            );
+        }
+        text
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (state, found) in [("warm", &self.warm), ("hibernated", &self.hibernated)] {
+            for size in sizes(found) {
+                let of = |server: &str, figure: fn(&FanOut) -> f64| {
+                    found.iter().find(|one| one.server == server && one.friends == size).map(figure)
+                };
+                let figures: [(&str, fn(&FanOut) -> f64); 2] =
+                    [("p50", |one| one.times.p50_ms), ("p99", |one| one.times.p99_ms)];
+                for (part, figure) in figures {
+                    let name = format!("a change to {size} friends, {state}, {part} ms");
+                    lines.push(Line::new(name, false, |server| of(server, figure)));
+                }
+            }
+        }
+        if let Some(one) = self.rate.first() {
+            let of = |server: &str| self.rate.iter().find(|rate| rate.server == server).map(|rate| rate.changes_per_s);
+            lines.push(Line::new(format!("changes to {} friends per second, in time", one.friends), true, of));
+        }
+        if let Some(Idle { sockets, .. }) = self.idle.first() {
+            let figures: [(&str, fn(&Idle) -> f64); 4] = [
+                ("memory each, KiB", |idle| idle.kib_each),
+                ("connecting, s", |idle| idle.connected_s),
+                ("connecting, processor ms each", |idle| idle.connecting_cpu_ms_each),
+                ("only heartbeats, % of a processor", |idle| idle.cpu_percent),
+            ];
+            for (part, figure) in figures {
+                let of = |server: &str| middle(self.idle.iter().filter(|idle| idle.server == server).map(figure));
+                lines.push(Line::new(format!("{sockets} idle sockets, {part}"), false, of));
+            }
+        }
+        if let Some(one) = self.reconnect.first() {
+            let figures: [(&str, fn(&Reconnected) -> Option<f64>); 3] = [
+                ("all have snapshots, s", |one| Some(one.connected.all_s)),
+                ("half have snapshots, ms", |one| Some(one.connected.times.p50_ms)),
+                ("object requests", |one| one.object_requests.map(|requests| requests as f64)),
+            ];
+            for (part, figure) in figures {
+                let all = |server: &str| {
+                    let all = self.reconnect.iter().filter(|one| one.connected.server == server).filter_map(figure);
+                    middle(all)
+                };
+                lines.push(Line::new(format!("{} reconnect at once, {part}", one.connected.sockets), false, all));
+            }
+        }
+        lines
+    }
+}
+
+impl Line {
+    fn new(name: String, more_is_better: bool, of: impl Fn(&str) -> Option<f64>) -> Self {
+        Self { name, ours: of(OURS), least: of(LEAST), floor: of(FLOOR), more_is_better }
+    }
+}
+
+fn sizes(found: &[FanOut]) -> Vec<usize> {
+    let mut sizes: Vec<usize> = found.iter().map(|one| one.friends).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// The middle value, or the middle of the two in the middle.
+fn middle(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| crate::bench::report::median(values))
+}
+
+/// With three digits that count.
+fn short(figure: f64) -> String {
+    match figure.abs() {
+        large if large >= 100.0 => format!("{figure:.0}"),
+        medium if medium >= 10.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarm::Times;
+
+    use super::*;
+
+    #[test]
+    fn says_where_ours_is_behind() {
+        let found = |server: &str, p50_ms: f64| FanOut {
+            server: server.to_owned(),
+            friends: 150,
+            times: Times { count: 1, p50_ms, p99_ms: 40.0, max_ms: 40.0 },
+        };
+        let warm = vec![found(OURS, 30.0), found(LEAST, 20.0), found(FLOOR, 5.0)];
+        let table = Report { warm, ..Report::default() }.table();
+        let line = |part: &str| table.lines().find(|line| line.contains(part)).unwrap().to_owned();
+        let slower = line("p50");
+        assert!(slower.contains("30.0") && slower.contains("1.50") && slower.contains("6.00"), "{slower}");
+        assert!(slower.ends_with("behind"), "{slower}");
+        assert!(!line("p99").ends_with("behind"));
+    }
+}
