@@ -35,6 +35,7 @@ pub struct Worker {
 pub struct Workerd {
     child: Child,
     port: Port,
+    objects: PathBuf,
 }
 
 impl Workerd {
@@ -49,19 +50,21 @@ impl Workerd {
     }
 
     async fn start_in(worker: &Worker, dir: &Path, keep: bool) -> Result<Self> {
+        let objects = objects_dir(dir).join(worker.name);
         if !keep {
             project::remove(dir)?;
+            project::remove(&objects)?;
         }
-        project::make_dir(&dir.join("objects"))?;
+        project::make_dir(&objects)?;
         let port = Port::choose("a worker", 0, "")?;
         let config = dir.join("config.capnp");
-        project::write_private(&config, &worker.config(dir, &port)?)?;
+        project::write_private(&config, &worker.config(dir, &objects, &port)?)?;
         let mut workerd = project::command(program()?);
         workerd.arg("serve").arg(config);
         let log = Output::Log(dir.join("workerd.log"));
         let mut child = Child::start(worker.name, workerd, log)?;
         wait_until_ready(&format!("{}/healthz", port.url()), &mut child, Duration::from_secs(30)).await?;
-        Ok(Self { child, port })
+        Ok(Self { child, port, objects })
     }
 
     /// Where it listens: an address and a port.
@@ -79,12 +82,14 @@ impl Workerd {
         self.child.id()
     }
 
-    /// Ends it in order.
+    /// Ends it in order, and its objects with it.
     pub async fn stop(self) {
         self.child.end(Signal::TERM, Duration::from_secs(10)).await;
+        // What is left is removed at the next start.
+        let _ = project::remove(&self.objects);
     }
 
-    /// Ends it as a crash does.
+    /// Ends it as a crash does. Its objects stay.
     pub async fn kill(self) {
         self.child.kill().await;
     }
@@ -93,7 +98,7 @@ impl Workerd {
 impl Worker {
     /// The configuration, in Cap'n Proto's text form. What is to be embedded is copied beside it, so that a build
     /// meanwhile changes nothing.
-    fn config(&self, dir: &Path, port: &Port) -> Result<String> {
+    fn config(&self, dir: &Path, objects: &Path, port: &Port) -> Result<String> {
         let mut modules = String::new();
         for (name, path) in &self.modules {
             let copy = dir.join("modules").join(name);
@@ -130,11 +135,18 @@ const worker :Workerd.Worker = (
   durableObjectStorage = (localDisk = "objects"),
 );
 "#,
-            objects = text(&dir.join("objects").to_string_lossy()),
+            objects = text(&objects.to_string_lossy()),
             port = port.number(),
             date = text(&compatibility_date()?),
         ))
     }
+}
+
+/// Where objects keep what they write: in memory, where the machine has a folder there. workerd waits for the disk on
+/// the one thread that all objects share, which is not so where they are deployed; it would hide what they cost.
+fn objects_dir(dir: &Path) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.join("pagenow-bench") } else { dir.join("objects") }
 }
 
 /// A text as Cap'n Proto writes it, which is as JSON does.
