@@ -9,11 +9,15 @@ use swarm::{Citizen, Town};
 use tokio::{
     net::TcpStream,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest as _,
+        http::{self, HeaderValue, StatusCode},
+    },
 };
 
 /// What stands before the number of a change in the address of its page.
@@ -21,6 +25,9 @@ const MARK: &str = "https://example.com/change/";
 
 /// Longest wait for a connection and its snapshot.
 const CONNECTING_MAX: Duration = Duration::from_secs(120);
+
+/// Pause before another try where a server said that it cannot at the moment.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Time between heartbeats where nothing else is asked for.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -189,14 +196,14 @@ async fn connect(
     citizen: &Citizen,
     reports: UnboundedSender<Report>,
 ) -> Result<SplitSink<WebSocketStream<TcpStream>, Message>> {
-    // The least server takes anybody's word for who they are; the others have the token.
-    let mut request = format!("ws://{address}/ws?user={}", citizen.id).into_client_request()?;
-    let protocols = HeaderValue::try_from(format!("{SUBPROTOCOL}, {}", citizen.token))?;
-    request.headers_mut().insert("sec-websocket-protocol", protocols);
-    let tcp = TcpStream::connect(address).await?;
-    tcp.set_nodelay(true)?;
-    let (socket, _) = client_async(request, tcp).await?;
-    let (writer, mut reader) = socket.split();
+    let (writer, mut reader) = loop {
+        match open(address, citizen).await {
+            Ok(socket) => break socket.split(),
+            // The server has too much to do at the moment: as clients do, try again.
+            Err(Error::Http(answer)) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => sleep(RETRY).await,
+            Err(error) => return Err(error.into()),
+        }
+    };
     tokio::spawn(async move {
         let report = |heard| reports.send(Report { who, heard, at: Instant::now() });
         while let Some(Ok(message)) = reader.next().await {
@@ -211,6 +218,16 @@ async fn connect(
         let _ = report(Heard::Closed);
     });
     Ok(writer)
+}
+
+async fn open(address: SocketAddr, citizen: &Citizen) -> Result<WebSocketStream<TcpStream>, Error> {
+    // The least server takes anybody's word for who they are; the others have the token.
+    let mut request = format!("ws://{address}/ws?user={}", citizen.id).into_client_request()?;
+    let protocols = HeaderValue::try_from(format!("{SUBPROTOCOL}, {}", citizen.token)).map_err(http::Error::from)?;
+    request.headers_mut().insert("sec-websocket-protocol", protocols);
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    Ok(client_async(request, tcp).await?.0)
 }
 
 /// What this message is, if it is anything that is measured.
