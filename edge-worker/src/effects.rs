@@ -12,7 +12,7 @@ use std::{
 
 use futures_channel::oneshot;
 use futures_util::{
-    FutureExt, StreamExt,
+    FutureExt,
     future::{LocalBoxFuture, Shared},
 };
 use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
@@ -116,8 +116,23 @@ impl Shell {
 
     /// Lets the engine take in an event and does what it says.
     pub fn handle(self: &Rc<Self>, event: Event) -> Outcome {
-        let effects = self.engine.borrow_mut().handle(event, clock::now());
+        self.handle_all([event])
+    }
+
+    /// The same for events that came together.
+    fn handle_all(self: &Rc<Self>, events: impl IntoIterator<Item = Event>) -> Outcome {
         let mut outcome = Outcome::default();
+        let now = clock::now();
+        for event in events {
+            let effects = self.engine.borrow_mut().handle(event, now);
+            self.carry_out(effects, &mut outcome);
+        }
+        self.arm();
+        self.tick();
+        outcome
+    }
+
+    fn carry_out(self: &Rc<Self>, effects: Vec<Effect>, outcome: &mut Outcome) {
         for effect in effects {
             match effect {
                 Effect::Send { sockets, message } => self.send(&sockets, &message),
@@ -148,9 +163,6 @@ impl Shell {
                 Effect::Attach { socket, attachment } => self.attach(socket, &attachment),
             }
         }
-        self.arm();
-        self.tick();
-        outcome
     }
 
     /// Lets the engine see to what its time has come for.
@@ -260,15 +272,15 @@ impl Shell {
     fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: &PeerMessage) -> Shared<LocalBoxFuture<'static, ()>> {
         let calls = u64::try_from(peers.len()).unwrap_or(u64::MAX);
         self.count(|counts| counts.peer_calls = counts.peer_calls.saturating_add(calls));
-        let shell = Rc::clone(self);
-        let mut answers = Box::pin(peers::call(&self.env, peers, message));
+        let (shell, env, message) = (Rc::clone(self), self.env.clone(), message.clone());
         let calls = async move {
-            while let Some((peer, answer)) = answers.next().await {
-                shell.handle(match answer {
+            let hear = move |outcomes: Vec<peers::Outcome>| {
+                shell.handle_all(outcomes.into_iter().map(|(peer, answer)| match answer {
                     Some(answer) => Event::PeerAnswered { peer, answer },
                     None => Event::PeerFailed { peer },
-                });
-            }
+                }));
+            };
+            peers::call(&env, peers, &message, hear).await;
         };
         let calls = calls.boxed_local().shared();
         self.state.wait_until(calls.clone());

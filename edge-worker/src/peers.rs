@@ -1,50 +1,69 @@
 //! One object speaking to others, by RPC.
 
-use futures_util::{Stream, StreamExt, stream};
+use std::{cell::RefCell, rc::Rc};
+
 use shared::{
     ids::UserId,
     internal::{PeerAnswer, PeerMessage},
     limits::{PEER_CALL_MS_MAX, PEER_CALLS_AT_ONCE},
 };
 use wasm_bindgen::prelude::*;
-use worker::Env;
+use worker::{Env, js_sys::Reflect};
 
-use crate::{clock, config::USERS};
+use crate::config::USERS;
 
-#[wasm_bindgen]
+#[wasm_bindgen(module = "/src/peers.mjs")]
 extern "C" {
-    /// The class in `entry.mjs`, as another object's stub shows it.
-    type UserStub;
-
-    #[wasm_bindgen(method, catch)]
-    async fn peer(this: &UserStub, message: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = callPeers)]
+    async fn call_peers(
+        users: &JsValue,
+        ids: &str,
+        message: &str,
+        ms_max: u32,
+        at_once: usize,
+        take: &Closure<dyn FnMut(String)>,
+    ) -> Result<JsValue, JsValue>;
 }
 
-/// Says the same to each of these users' objects and yields what came of each, as it comes. `None`: it
-/// failed, or took too long.
-pub fn call(
-    env: &Env,
-    peers: Vec<UserId>,
-    message: &PeerMessage,
-) -> impl Stream<Item = (UserId, Option<PeerAnswer>)> + use<> {
+/// What came of a call. `None`: it failed, or took too long.
+pub type Outcome = (UserId, Option<PeerAnswer>);
+
+/// Says the same to each of these users' objects, and lets `hear` have what came of each, once, many at a time. Ends
+/// when it has heard of all.
+pub async fn call(env: &Env, peers: Vec<UserId>, message: &PeerMessage, hear: impl FnMut(Vec<Outcome>) + 'static) {
     let message = serde_json::to_string(message).unwrap_or_default();
-    let users = env.durable_object(USERS).ok();
-    stream::iter(peers)
-        .map(move |id| {
-            let stub = users.as_ref().and_then(|users| users.get_by_name(id.as_str()).ok());
-            let message = message.clone();
-            async move {
-                let answer = match stub {
-                    Some(stub) => clock::within(PEER_CALL_MS_MAX, answer_of(stub.into_rpc(), &message)).await.flatten(),
-                    None => None,
-                };
-                (id, answer)
-            }
+    let ids = peers.iter().map(UserId::as_str).collect::<Vec<_>>().join("\n");
+    let waiting = Rc::new(RefCell::new(peers.into_iter().map(Some).collect::<Vec<_>>()));
+    let hear = Rc::new(RefCell::new(hear));
+    let take = {
+        let (waiting, hear) = (Rc::clone(&waiting), Rc::clone(&hear));
+        Closure::new(move |lines: String| {
+            let outcomes = read(&lines, &mut waiting.borrow_mut());
+            hear.borrow_mut()(outcomes);
         })
-        .buffer_unordered(PEER_CALLS_AT_ONCE)
+    };
+    let users = Reflect::get(env.as_ref(), &JsValue::from_str(USERS)).unwrap_or_default();
+    // Should it end before its time, nobody else has been reached.
+    let _ = call_peers(&users, &ids, &message, PEER_CALL_MS_MAX, PEER_CALLS_AT_ONCE, &take).await;
+    let left = waiting.borrow_mut().iter_mut().filter_map(Option::take).map(|id| (id, None)).collect::<Vec<_>>();
+    if !left.is_empty() {
+        hear.borrow_mut()(left);
+    }
 }
 
-async fn answer_of(stub: UserStub, message: &str) -> Option<PeerAnswer> {
-    let answer = stub.peer(message).await.ok()?.as_string()?;
-    serde_json::from_str(&answer).ok()
+/// Reads outcomes as `callPeers` writes them.
+fn read(lines: &str, waiting: &mut [Option<UserId>]) -> Vec<Outcome> {
+    // Nearly all friends answer the same.
+    let mut last: (&str, Option<PeerAnswer>) = ("", None);
+    let mut outcomes = Vec::new();
+    for line in lines.lines() {
+        let (place, answer) = line.split_once(' ').unwrap_or((line, ""));
+        let place: Option<usize> = place.parse().ok();
+        let Some(id) = place.and_then(|place| waiting.get_mut(place)?.take()) else { continue };
+        if answer != last.0 {
+            last = (answer, serde_json::from_str(answer).ok());
+        }
+        outcomes.push((id, last.1.clone()));
+    }
+    outcomes
 }

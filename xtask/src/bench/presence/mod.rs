@@ -41,6 +41,8 @@ use crate::{
 
 /// The edge, as it is deployed.
 const OURS: &str = "ours";
+/// Another build of the edge: `--against`.
+const BEFORE: &str = "before";
 /// `dev/bench/least.mjs`.
 const LEAST: &str = "least";
 /// `swarm serve`.
@@ -104,6 +106,9 @@ pub struct Presence {
     /// Turns of each server where a turn is long.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     turns: u64,
+    /// A folder with another build of the edge, to take turns with this one: its `entry.mjs` and `build`.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
     /// Where to write the figures as JSON [default: .dev/bench/presence.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -185,6 +190,11 @@ impl Measurement<'_> {
         Ok(report)
     }
 
+    fn servers(&self) -> Vec<&'static str> {
+        let before = self.presence.against.is_some().then_some(BEFORE);
+        [OURS].into_iter().chain(before).chain([LEAST, FLOOR]).collect()
+    }
+
     fn is_wanted(&self, figure: Figure) -> bool {
         self.presence.only.is_empty() || self.presence.only.contains(&figure)
     }
@@ -217,7 +227,7 @@ impl Measurement<'_> {
             [("--rest-ms", millis(REST)), ("--beats-every-ms", 60_000), ("--seconds", self.presence.idle_seconds)];
         let mut found = Vec::new();
         for _ in 0..self.presence.turns {
-            for name in [OURS, LEAST, FLOOR] {
+            for name in self.servers() {
                 let server = self.start(name, &town, false, false).await?;
                 let told: Result<Vec<swarm::Idle>> = self.swarm("idle", &town, &args, &[&server]).await;
                 server.stop().await;
@@ -231,7 +241,7 @@ impl Measurement<'_> {
         let town = towns::settle(self.circle(self.presence.reconnecting)?, self.stage).await?;
         let mut found = Vec::new();
         for _ in 0..self.presence.turns {
-            for name in [OURS, LEAST, FLOOR] {
+            for name in self.servers() {
                 say(&format!("  {name}"));
                 found.push(self.reconnect_to(name, &town).await?);
             }
@@ -284,7 +294,7 @@ impl Measurement<'_> {
     /// Lets the swarm measure all servers at once, which then take turns.
     async fn side_by_side<T: DeserializeOwned>(&self, what: &str, town: &Path, args: &[(&str, u64)]) -> Result<T> {
         let mut servers = Vec::new();
-        for name in [OURS, LEAST, FLOOR] {
+        for name in self.servers() {
             servers.push(self.start(name, town, false, false).await?);
         }
         let all: Vec<&Server> = servers.iter().collect();
@@ -340,14 +350,12 @@ impl Measurement<'_> {
             wait_for_port(&port).await?;
             return Ok(Server::Floor(child, port));
         }
-        let root = project::root();
-        let modules = match name {
-            OURS => vec![
-                ("entry.mjs", root.join("edge-worker/entry.mjs")),
-                ("build/index.js", root.join("edge-worker/build/index.js")),
-                ("build/index_bg.wasm", root.join("edge-worker/build/index_bg.wasm")),
-            ],
-            _ => vec![("least.mjs", self.least.clone())],
+        let edge =
+            |dir: &Path| ["entry.mjs", "build/index.js", "build/index_bg.wasm"].map(|file| (file, dir.join(file)));
+        let modules = match (name, &self.presence.against) {
+            (LEAST, _) => vec![("least.mjs", self.least.clone())],
+            (BEFORE, Some(dir)) => edge(dir).into(),
+            _ => edge(&project::root().join("edge-worker")).into(),
         };
         let (info, secrets) = (self.stage.info(), self.stage.secrets());
         let mut vars = workerd::shared_vars()?;

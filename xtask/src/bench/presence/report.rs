@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use swarm::{Connected, FanOut, Idle, Rate};
 
-use super::{FLOOR, LEAST, OURS};
+use super::{BEFORE, FLOOR, LEAST, OURS};
 
 /// Everybody connecting at once, and what it took.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +31,7 @@ pub struct Report {
 struct Line {
     name: String,
     ours: Option<f64>,
+    before: Option<f64>,
     least: Option<f64>,
     floor: Option<f64>,
     more_is_better: bool,
@@ -40,7 +41,7 @@ impl Report {
     /// The tables.
     pub fn table(&self) -> String {
         let mut text = format!("On {}\n\n", self.machine);
-        let heads = [OURS, LEAST, FLOOR, "to least", "to floor"];
+        let heads = [OURS, BEFORE, LEAST, FLOOR, "to before", "to least", "to floor"];
         let _ = write!(text, "{:<58}", "");
         for head in heads {
             let _ = write!(text, "{head:>10}");
@@ -54,11 +55,13 @@ impl Report {
             let ratio_text = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
             let _ = writeln!(
                 text,
-                "{:<58}{:>10}{:>10}{:>10}{:>10}{:>10}{}",
+                "{:<58}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{}",
                 line.name,
                 figure(line.ours),
+                figure(line.before),
                 figure(line.least),
                 figure(line.floor),
+                ratio_text(ratio(line.before)),
                 ratio_text(to_least),
                 ratio_text(ratio(line.floor)),
                 if behind { "  behind" } else { "" }
@@ -118,7 +121,7 @@ impl Report {
 
 impl Line {
     fn new(name: String, more_is_better: bool, of: impl Fn(&str) -> Option<f64>) -> Self {
-        Self { name, ours: of(OURS), least: of(LEAST), floor: of(FLOOR), more_is_better }
+        Self { name, ours: of(OURS), before: of(BEFORE), least: of(LEAST), floor: of(FLOOR), more_is_better }
     }
 }
 
