@@ -37,6 +37,9 @@ struct Line {
     more_is_better: bool,
 }
 
+/// What a line shows of what was found: its words, and the figure.
+type Part<T> = (&'static str, fn(&T) -> Option<f64>);
+
 impl Report {
     /// The tables.
     pub fn table(&self) -> String {
@@ -74,11 +77,11 @@ impl Report {
         let mut lines = Vec::new();
         for (state, found) in [("warm", &self.warm), ("hibernated", &self.hibernated)] {
             for size in sizes(found) {
-                let of = |server: &str, figure: fn(&FanOut) -> f64| {
-                    found.iter().find(|one| one.server == server && one.friends == size).map(figure)
+                let of = |server: &str, figure: fn(&FanOut) -> Option<f64>| {
+                    found.iter().find(|one| one.server == server && one.friends == size).and_then(figure)
                 };
-                let figures: [(&str, fn(&FanOut) -> f64); 2] =
-                    [("p50", |one| one.times.p50_ms), ("p99", |one| one.times.p99_ms)];
+                let figures: [Part<FanOut>; 2] =
+                    [("p50", |one| Some(one.times.p50_ms)), ("p99", |one| Some(one.times.p99_ms))];
                 for (part, figure) in figures {
                     let name = format!("a change to {size} friends, {state}, {part} ms");
                     lines.push(Line::new(name, false, |server| of(server, figure)));
@@ -90,19 +93,20 @@ impl Report {
             lines.push(Line::new(format!("changes to {} friends per second, in time", one.friends), true, of));
         }
         if let Some(Idle { sockets, .. }) = self.idle.first() {
-            let figures: [(&str, fn(&Idle) -> f64); 4] = [
-                ("memory each, KiB", |idle| idle.kib_each),
-                ("connecting, s", |idle| idle.connected_s),
-                ("connecting, processor ms each", |idle| idle.connecting_cpu_ms_each),
-                ("only heartbeats, % of a processor", |idle| idle.cpu_percent),
+            let figures: [Part<Idle>; 4] = [
+                ("memory each, KiB", |idle| Some(idle.kib_each)),
+                ("connecting, s", |idle| Some(idle.connected_s)),
+                ("connecting, processor ms each", |idle| Some(idle.connecting_cpu_ms_each)),
+                ("only heartbeats, % of a processor", |idle| Some(idle.cpu_percent)),
             ];
             for (part, figure) in figures {
-                let of = |server: &str| middle(self.idle.iter().filter(|idle| idle.server == server).map(figure));
+                let of =
+                    |server: &str| middle(self.idle.iter().filter(|idle| idle.server == server).filter_map(figure));
                 lines.push(Line::new(format!("{sockets} idle sockets, {part}"), false, of));
             }
         }
         if let Some(one) = self.reconnect.first() {
-            let figures: [(&str, fn(&Reconnected) -> Option<f64>); 3] = [
+            let figures: [Part<Reconnected>; 3] = [
                 ("all have snapshots, s", |one| Some(one.connected.all_s)),
                 ("half have snapshots, ms", |one| Some(one.connected.times.p50_ms)),
                 ("object requests", |one| one.object_requests.map(|requests| requests as f64)),
