@@ -10,21 +10,26 @@ const EVENT_IDS: &str = "event_ids";
 
 #[derive(Deserialize)]
 struct Row {
+    name: String,
     value: String,
 }
 
-/// Reads all that is kept. An object that never kept anything has no table yet, and reading makes none: a
-/// friend's question must not cost an absent user a row.
+/// Reads all that is kept, at once: an object that wakes has somebody waiting. One that never kept anything has no
+/// table yet, and reading makes none: a friend's question must not cost an absent user a row.
 pub fn load(state: &State) -> Saved {
-    let sql = state.storage().sql();
-    if !has_table(&sql) {
-        return Saved::default();
+    let mut saved = Saved::default();
+    // Without a table the statement is refused.
+    let rows = state.storage().sql().exec("select name, value from kept", None);
+    for Row { name, value } in rows.and_then(|cursor| cursor.to_array()).unwrap_or_default() {
+        match name.as_str() {
+            STATE => saved.state = read(&value).unwrap_or_default(),
+            SOCIAL => saved.social = read(&value),
+            EVENT_IDS => saved.event_ids = read(&value).unwrap_or_default(),
+            // Kept by another version.
+            _ => {}
+        }
     }
-    Saved {
-        state: read(&sql, STATE).unwrap_or_default(),
-        social: read(&sql, SOCIAL),
-        event_ids: read(&sql, EVENT_IDS).unwrap_or_default(),
-    }
+    saved
 }
 
 /// Keeps one document in place of what was kept before: one row written.
@@ -38,15 +43,8 @@ pub fn save(state: &State, save: &Save) -> worker::Result<()> {
     }
 }
 
-fn has_table(sql: &SqlStorage) -> bool {
-    let tables = sql.exec("select name as value from sqlite_master where type = 'table' and name = 'kept'", None);
-    tables.and_then(|cursor| cursor.to_array::<Row>()).is_ok_and(|rows| !rows.is_empty())
-}
-
-fn read<T: DeserializeOwned>(sql: &SqlStorage, name: &str) -> Option<T> {
-    let cursor = sql.exec("select value from kept where name = ?", Some(vec![name.to_owned().into()])).ok()?;
-    let row = cursor.to_array::<Row>().ok()?.pop()?;
-    serde_json::from_str(&row.value).ok()
+fn read<T: DeserializeOwned>(value: &str) -> Option<T> {
+    serde_json::from_str(value).ok()
 }
 
 fn write<T: Serialize>(sql: &SqlStorage, name: &str, document: &T) -> worker::Result<()> {
