@@ -17,7 +17,7 @@ use crate::{
 /// What is known of a friend. One whom clients see online, but who has no view, shows who knows what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
-    /// Of the change that made it so: what is not newer is dropped.
+    /// Of the change that made it so: what is not newer is dropped. 0: nobody remembers.
     pub seq: u64,
     pub state: ViewState,
     /// The friend tells of every change since. One who does not is asked before anybody sees it again.
@@ -57,7 +57,8 @@ impl UserPresence {
         let before = self.audience.get(&from).copied().unwrap_or(Wants::Nothing);
         self.note_wants(&from, before.max(wants));
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
-        if !self.views.contains_key(&from) && sent_at < self.believes_from {
+        let remembers = self.views.get(&from).is_some_and(|view| view.seq > 0);
+        if !remembers && sent_at < self.believes_from {
             self.ask(&BTreeSet::from([from.clone()]));
             if let Some(call) = self.calling.get_mut(&from) {
                 call.doubted = true;

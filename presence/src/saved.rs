@@ -4,17 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{Social, Wants},
-    limits::{LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX},
+    limits::{ABSENT_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX},
     page::Page,
     time::Timestamp,
 };
 
 use crate::{
     event::Effect,
+    friends::{View, ViewState},
     pace::{Lately, Pace},
     user::{Haste, Shown, Socket, Status, Times, UserPresence},
 };
@@ -111,7 +113,14 @@ pub struct Roll {
     pub version: u64,
     /// Empty for more friends than [`ROLL_LEN_MAX`]: then all are taken to be there.
     pub digits: String,
+    /// When those were seen last whose digit is 0, at most [`ABSENT_LEN_MAX`] of them, so that they need not be asked: in
+    /// base64, six bytes each. 0: they are to be asked; [`NEVER_SEEN`]; or milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub absent: String,
 }
+
+/// In place of a time, in a [`Roll`].
+const NEVER_SEEN: u64 = 1;
 
 /// A page a client reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,14 +219,11 @@ impl UserPresence {
         // Storage and sockets may have been given different things when memory was lost in between.
         self.save_state = true;
         self.load_at = self.behind.map(|_| now);
-        match self.read_roll(&note.roll) {
-            Some((audience, seen, missed)) => (self.audience, self.seen, self.missed) = (audience, seen, missed),
+        if !self.read_roll(&note.roll) {
             // Too many is only dear.
-            None => {
-                self.missed = self.friends.clone();
-                self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
-                self.seen = self.friends.clone();
-            }
+            self.missed = self.friends.clone();
+            self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
+            self.seen = self.friends.clone();
         }
         if self.visible {
             // What was shown follows from what is in front and the rules, neither of which changed since. It does not
@@ -237,6 +243,7 @@ impl UserPresence {
             // Nor is anything believed that was on its way then, by whatever clock.
             self.believes_from = now.plus_ms(PEER_LATE_MS);
             self.unsure = true;
+            self.views.clear();
             self.tell(Wants::Comings);
             self.ask(&self.audience.keys().cloned().collect());
         }
@@ -321,49 +328,68 @@ impl UserPresence {
     fn roll(&self) -> Roll {
         let version = self.social_version().unwrap_or_default();
         if self.friends.len() > ROLL_LEN_MAX {
-            return Roll { version, digits: String::new() };
+            return Roll { version, digits: String::new(), absent: String::new() };
         }
-        let digit = |id: &UserId| {
-            // Who could not be told or asked is taken for one who is there: then both are tried again.
-            let owed = self.telling.contains_key(id) || self.asking.contains(id);
-            let owed = owed.then_some(&Wants::Comings);
-            let wants = match self.audience.get(id).or(owed) {
-                None | Some(Wants::Nothing) => 0,
-                Some(Wants::Comings) => 1,
-                Some(Wants::Pages) => 2,
+        let digits: String = self.friends.iter().map(|id| self.digit(id)).collect();
+        let absent = self.friends.iter().zip(digits.chars()).filter(|(_, digit)| *digit == '0').map(|(id, _)| id);
+        let mut bytes = Vec::new();
+        for id in absent.take(ABSENT_LEN_MAX) {
+            let moment = match self.views.get(id).map(|view| &view.state) {
+                Some(ViewState::Offline { last_seen_at: Some(at) }) => u64::try_from(at.unix_ms()).unwrap_or_default(),
+                Some(ViewState::Offline { last_seen_at: None }) => NEVER_SEEN,
+                Some(ViewState::Online(_)) | None => 0,
             };
-            let seen = match (self.seen.contains(id), self.missed.contains(id)) {
-                (false, _) => 0,
-                (true, false) => 3,
-                (true, true) => 6,
-            };
-            char::from(b'0' + wants + seen)
-        };
-        Roll { version, digits: self.friends.iter().map(digit).collect() }
+            bytes.extend(moment.to_be_bytes().into_iter().skip(2));
+        }
+        if bytes.iter().all(|byte| *byte == 0) {
+            bytes.clear();
+        }
+        Roll { version, digits, absent: STANDARD_NO_PAD.encode(bytes) }
     }
 
-    /// `None`: the list of friends is another one by now.
-    #[expect(clippy::type_complexity, reason = "who wants what, who is seen, who is seen by some")]
-    fn read_roll(&self, roll: &Roll) -> Option<(BTreeMap<UserId, Wants>, BTreeSet<UserId>, BTreeSet<UserId>)> {
+    fn digit(&self, id: &UserId) -> char {
+        // Who could not be told or asked is taken for one who is there: then both are tried again.
+        let owed = self.telling.contains_key(id) || self.asking.contains(id);
+        let owed = owed.then_some(&Wants::Comings);
+        let wants = match self.audience.get(id).or(owed) {
+            None | Some(Wants::Nothing) => 0,
+            Some(Wants::Comings) => 1,
+            Some(Wants::Pages) => 2,
+        };
+        let seen = match (self.seen.contains(id), self.missed.contains(id)) {
+            (false, _) => 0,
+            (true, false) => 3,
+            (true, true) => 6,
+        };
+        char::from(b'0' + wants + seen)
+    }
+
+    /// Takes in who is there; `false`, and nothing is taken in, when the list of friends is another one by now.
+    fn read_roll(&mut self, roll: &Roll) -> bool {
         if Some(roll.version) != self.social_version() || roll.digits.len() != self.friends.len() {
-            return None;
+            return false;
         }
-        let (mut audience, mut seen, mut missed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let absent = STANDARD_NO_PAD.decode(&roll.absent).unwrap_or_default();
+        let mut absent = absent.chunks_exact(6);
         for (id, digit) in self.friends.iter().zip(roll.digits.bytes()) {
-            let number = digit.checked_sub(b'0')?;
+            let number = digit.saturating_sub(b'0');
             match number % 3 {
-                1 => drop(audience.insert(id.clone(), Wants::Comings)),
-                2 => drop(audience.insert(id.clone(), Wants::Pages)),
+                1 => drop(self.audience.insert(id.clone(), Wants::Comings)),
+                2 => drop(self.audience.insert(id.clone(), Wants::Pages)),
                 _ => {}
             }
             if number >= 3 {
-                seen.insert(id.clone());
+                self.seen.insert(id.clone());
             }
             if number >= 6 {
-                missed.insert(id.clone());
+                self.missed.insert(id.clone());
+            }
+            let moment = if number == 0 { absent.next() } else { None };
+            if let Some(view) = moment.and_then(View::of_absent) {
+                self.views.insert(id.clone(), view);
             }
         }
-        Some((audience, seen, missed))
+        true
     }
 
     /// What storage is to hold.
@@ -408,5 +434,18 @@ impl Socket {
             attachment;
         let frames = Lately::default();
         (socket, Self { opened_at, expires_at, heard_at, ready, watching, idle_since, report, frames, bad })
+    }
+}
+
+impl View {
+    /// As it is carried in a [`Roll`]. Whatever the friend says is newer than that.
+    fn of_absent(bytes: &[u8]) -> Option<Self> {
+        let moment = bytes.iter().fold(0, |moment, byte| moment << 8 | u64::from(*byte));
+        let last_seen_at = match moment {
+            0 => return None,
+            NEVER_SEEN => None,
+            ms => Some(Timestamp::from_unix_ms(i64::try_from(ms).ok()?)),
+        };
+        Some(Self { seq: 0, state: ViewState::Offline { last_seen_at }, kept_up: true })
     }
 }

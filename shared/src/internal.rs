@@ -114,7 +114,6 @@ pub struct PeerMessage {
     /// What the sender wants to hear from the receiver, which may raise what was noted before and never lowers it:
     /// messages overtake each other, and to hear too much is only dear.
     pub wants: Wants,
-    #[serde(flatten)]
     pub say: PeerSay,
 }
 
@@ -130,9 +129,10 @@ pub enum Wants {
     Pages,
 }
 
-/// What is said.
+/// What is said. Read at every friend of everybody who turns a page, so it is named from outside: a tag inside would be
+/// looked for in a copy of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "say", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum PeerSay {
     /// I am online; the answer carries your presence.
     Hello { presence: Presence },
@@ -146,7 +146,7 @@ pub enum PeerSay {
 
 /// What the receiver answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum PeerAnswer {
     /// Taken, and this is how I appear. `wants`, here and below: all that I want to hear, until I say more.
     Online { seq: u64, presence: Presence, wants: Wants },

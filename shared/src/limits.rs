@@ -158,8 +158,12 @@ pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
 pub const PEER_LATE_MS: i64 = 1_000;
 
 /// Most friends of whom a socket carries who is there. The runtime lets a socket carry 16,384 bytes: with two pages of
-/// the longest kind there is room for these.
-pub const ROLL_LEN_MAX: usize = 4_000;
+/// the longest kind there is room for these, a byte each, and for [`ABSENT_LEN_MAX`].
+pub const ROLL_LEN_MAX: usize = 2_000;
+
+/// Most absent friends of whom a socket carries when they were seen last, in 8 bytes each. The others are asked when
+/// somebody wants to know.
+pub const ABSENT_LEN_MAX: usize = 600;
 
 /// How far the last activity that an object's sockets carry lies behind at most, in milliseconds: carrying it costs
 /// something at every event.

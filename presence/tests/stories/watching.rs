@@ -2,7 +2,7 @@
 
 use shared::wire::ServerMessage;
 
-use crate::town::{Town, two};
+use crate::town::{Town, id, two};
 
 const AWAY: &str = r#"{"action":"watch","watching":false}"#;
 const WATCH: &str = r#"{"action":"watch","watching":true}"#;
@@ -114,4 +114,41 @@ fn nobody_watches_during_the_grace() {
     assert_eq!(town.calls.len(), calls);
     let bob = town.connect("bob");
     assert_eq!(town.snapshot(bob).presence_arr[0].page.as_ref().unwrap().url, "https://example.com/4");
+}
+
+#[test]
+fn whoever_watches_again_after_sleep_asks_only_those_who_are_there() {
+    let mut town =
+        Town::new(&["alice", "bob", "carol", "dave"], &[("alice", "bob"), ("alice", "carol"), ("alice", "dave")]);
+    let (carol, bob) = (town.connect("carol"), town.connect("bob"));
+    let alice = town.connect("alice");
+    town.say(alice, AWAY);
+    town.say(carol, r#"{"action":"goodbye"}"#);
+    let left_at = town.now;
+    for _ in 0..2 {
+        town.hibernate("alice");
+        town.visit(alice, "https://example.com/");
+    }
+    town.hibernate("alice");
+    town.visit(bob, "https://example.com/bob");
+    town.seen(alice);
+    let calls = town.calls.len();
+    town.say(alice, WATCH);
+    let asked: Vec<_> = town.calls.iter().skip(calls).map(|(peer, _)| peer.clone()).collect();
+    assert_eq!(asked, [id("bob")]);
+    let snapshot = town.snapshot(alice);
+    let of = |name: &str| snapshot.presence_arr.iter().find(|friend| friend.user_id == id(name)).unwrap();
+    assert_eq!(of("bob").page.as_ref().unwrap().url, "https://example.com/bob");
+    assert_eq!((of("carol").page.clone(), of("carol").last_seen_at), (None, Some(left_at)));
+    assert_eq!((of("dave").page.clone(), of("dave").last_seen_at), (None, None));
+}
+
+#[test]
+fn an_absent_friend_who_comes_back_after_sleep_is_shown() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let alice = town.connect("alice");
+    town.seen(alice);
+    town.hibernate("alice");
+    town.connect("bob");
+    assert_eq!(town.update(alice).user_id, id("bob"));
 }
