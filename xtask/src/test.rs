@@ -114,6 +114,7 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     // A filter is for the runner's tests alone.
     if doc_tests {
         run_doc_tests().await?;
+        run_script_tests().await?;
     }
     let dir = test_dir().join("stack");
     project::remove(&dir)?;
@@ -189,6 +190,18 @@ async fn run_doc_tests() -> Result<()> {
         advice: "`cargo test --workspace --doc` repeats them",
     };
     step.run(cargo).await
+}
+
+/// Tests of what of the worker is JavaScript.
+async fn run_script_tests() -> Result<()> {
+    let mut node = project::command(tools::node().await?);
+    node.args(["--test", "--test-timeout=30000", "edge-worker/tests/*.test.mjs"]).current_dir(project::root());
+    let step = Step {
+        name: "script-tests",
+        about: "Running the tests of the worker's JavaScript",
+        advice: "`node --test 'edge-worker/tests/*.test.mjs'` repeats them",
+    };
+    step.run(node).await
 }
 
 /// The runner on the PATH, or one of our own.
