@@ -23,8 +23,9 @@ pub(crate) struct Call {
     wants: Wants,
     /// What the friend said meanwhile that they want: the answer may be older.
     pub heard: Wants,
-    /// They said something meanwhile that was not believed, and that the answer may be older than.
-    pub doubted: bool,
+    /// The newest change that they told of meanwhile and that was not believed; 0 for none. An answer as new as that says
+    /// what is true.
+    pub doubted: u64,
 }
 
 /// Calls that did not reach a friend.
@@ -89,21 +90,25 @@ impl UserPresence {
         let Some(say) = say(self) else { return };
         let wants = self.wants();
         let tells = (say != PeerSay::Peek).then_some(self.seq);
-        self.calling.extend(
-            peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: Wants::Nothing, doubted: false })),
-        );
+        self.calling
+            .extend(peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: Wants::Nothing, doubted: 0 })));
         let message = PeerMessage { from: self.me.clone(), seq: self.seq, sent_at: now, wants, say };
         self.effects.push(Effect::CallPeers { peers, message });
     }
 
     /// What came of a call. An answer may be overtaken by a later message of the same friend's.
-    pub(crate) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer) {
+    pub(crate) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer, now: Timestamp) {
+        if answer == PeerAnswer::Again {
+            return self.peer_failed(peer, now);
+        }
         let Some(call) = self.calling.remove(&peer) else { return };
         self.failed.remove(&peer);
         if !self.friends.contains(&peer) {
             return;
         }
         match answer {
+            // A failure: see above.
+            PeerAnswer::Again => return,
             // They have learned of the friendship meanwhile, and took nothing in before.
             PeerAnswer::NotFriends if call.heard > Wants::Nothing => {
                 self.due.insert(peer);
@@ -116,12 +121,12 @@ impl UserPresence {
             PeerAnswer::Taken { wants } => self.took_in(&peer, call, wants),
             PeerAnswer::Online { seq, presence, wants } => {
                 self.took_in(&peer, call, wants);
-                self.answered(&peer, call);
+                self.answered(&peer, call, seq);
                 self.learn_online(&peer, seq, presence);
             }
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
                 self.took_in(&peer, call, wants);
-                self.answered(&peer, call);
+                self.answered(&peer, call, seq);
                 self.learn_offline(&peer, seq, last_seen_at);
             }
         }
@@ -153,8 +158,8 @@ impl UserPresence {
 
     /// A friend said how they appear. They are asked again if that may be old, or if they still believe that this user
     /// wants to hear less.
-    fn answered(&mut self, peer: &UserId, call: Call) {
-        if call.wants >= self.wants() && !call.doubted {
+    fn answered(&mut self, peer: &UserId, call: Call, seq: u64) {
+        if call.wants >= self.wants() && call.doubted <= seq {
             self.asking.remove(peer);
             self.stop_waiting_for(peer);
         }

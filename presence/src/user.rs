@@ -191,7 +191,7 @@ impl UserPresence {
                 }
             }
             Event::PeerSpoke { message } => self.peer_spoke(message),
-            Event::PeerAnswered { peer, answer } => self.peer_answered(peer, answer),
+            Event::PeerAnswered { peer, answer } => self.peer_answered(peer, answer, now),
             Event::PeerFailed { peer } => self.peer_failed(peer, now),
             Event::SocialLoaded { social } => self.social_loaded(social, now),
             Event::SocialFailed => self.social_failed(now),

@@ -156,6 +156,8 @@ pub enum PeerAnswer {
     Taken { wants: Wants },
     /// You are not on my list: fetch yours anew.
     NotFriends,
+    /// Not taken: I lost my memory a moment ago and cannot tell whether this is old. Say it again in a while.
+    Again,
 }
 
 /// How an online user appears to friends: the owner's rules have been applied.

@@ -124,10 +124,11 @@ fn event(u: &mut Unstructured, sockets: &[SocketId], now: Timestamp) -> Result<E
         }
         7 => {
             let (seq, wants) = (u.arbitrary()?, wants(u)?);
-            let answer = match u.int_in_range(0..=3)? {
+            let answer = match u.int_in_range(0..=4)? {
                 0 => PeerAnswer::Online { seq, presence: presence(u)?, wants },
                 1 => PeerAnswer::Offline { seq, last_seen_at: None, wants },
                 2 => PeerAnswer::Taken { wants },
+                3 => PeerAnswer::Again,
                 _ => PeerAnswer::NotFriends,
             };
             Event::PeerAnswered { peer, answer }

@@ -1,12 +1,15 @@
 //! Rule 8: hibernation and deployments between any two events.
 
+use presence::{Effect, Event, Times, UserPresence};
 use shared::{
     ids::SocketId,
+    internal::{PeerAnswer, PeerSay, Presence, Wants},
     limits::{ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     wire::ServerMessage,
 };
+use uuid::Uuid;
 
-use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id, two};
+use crate::town::{GRACE_MS, TIMEOUT_MS, TOKEN_MS, Town, id, two};
 
 #[test]
 fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
@@ -184,4 +187,33 @@ fn who_answers_is_noted_once_however_many_do() {
         town.attachings - before - friends
     };
     assert_eq!(attachings(80), attachings(8));
+}
+
+#[test]
+fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/1");
+    town.visit(bob, "https://example.com/2");
+    let (saved, now) = (town.saved("alice"), town.now.plus_ms(500));
+    let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+    let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
+    let calls = |effects: Vec<Effect>| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
+    assert_eq!(calls(alice.handle(opened, now)), 1);
+    let presence = Presence { at: town.now, page: None, latest: None, idle_since: None };
+    let hello = town.message("bob", 7, PeerSay::Hello { presence: presence.clone() });
+    assert_eq!(calls(alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
+    let answer = PeerAnswer::Online { seq: 7, presence, wants: Wants::Pages };
+    assert_eq!(calls(alice.handle(Event::PeerAnswered { peer: id("bob"), answer }, now)), 0);
+}
+
+#[test]
+fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
+    let (mut town, alice, bob) = two();
+    town.visit(bob, "https://example.com/1");
+    town.evict("bob");
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.evict("bob");
+    assert_eq!(town.seen(bob).len(), 1, "the answer to the page, and no farewell yet");
+    town.pass_ms(2_000);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }

@@ -133,7 +133,7 @@ impl World<'_> {
                 self.link(who, peer).told(false);
                 self.check_emission(who, peer, *seq, Says::Offline(*last_seen_at));
             }
-            PeerAnswer::Taken { .. } => {}
+            PeerAnswer::Taken { .. } | PeerAnswer::Again => {}
         }
         let verdict = checks::only_friends_are_told(&self.objects[who].told, peer, "an answer goes");
         self.judge(&[who, peer], verdict);
