@@ -114,7 +114,7 @@ pub struct Roll {
     /// Empty for more friends than [`ROLL_LEN_MAX`]: then all are taken to be there.
     pub digits: String,
     /// When those were seen last whose digit is 0, at most [`ABSENT_LEN_MAX`] of them, so that they need not be asked: in
-    /// base64, six bytes each. 0: they are to be asked; [`NEVER_SEEN`]; or milliseconds since 1970.
+    /// base64, six bytes each. 0: they are to be asked; 1: never; or milliseconds since 1970.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub absent: String,
 }
