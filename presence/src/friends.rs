@@ -59,13 +59,13 @@ impl UserPresence {
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
         let remembers = self.views.get(&from).is_some_and(|view| view.seq > 0);
         if !remembers && sent_at < self.believes_from {
-            // Whoever leaves sees to it that all hear of it, whatever becomes of this memory.
-            if matches!(say, PeerSay::Bye { .. }) {
-                return PeerAnswer::Again;
-            }
             self.ask(&BTreeSet::from([from.clone()]));
             if let Some(call) = self.calling.get_mut(&from) {
                 call.doubted = call.doubted.max(seq);
+            }
+            // Whoever leaves sees to it that all hear of it, should this memory be lost before they answer.
+            if matches!(say, PeerSay::Bye { .. }) {
+                return PeerAnswer::Again;
             }
         } else {
             match say {

@@ -3,7 +3,7 @@
 use presence::{Effect, Event, Times, UserPresence};
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerSay, Presence, Wants},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
     limits::{ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     wire::ServerMessage,
 };
@@ -210,10 +210,24 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
 fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
     let (mut town, alice, bob) = two();
     town.visit(bob, "https://example.com/1");
+    town.seen(bob);
     town.evict("bob");
+    // Bob's object asks whether it is so, and never hears.
+    town.unanswering.insert(id("alice"));
     town.say(alice, r#"{"action":"goodbye"}"#);
     town.evict("bob");
-    assert_eq!(town.seen(bob).len(), 1, "the answer to the page, and no farewell yet");
     town.pass_ms(2_000);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn a_farewell_by_a_clock_that_is_far_behind_is_heard() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.hibernate("bob");
+    assert_eq!(town.seen(bob), []);
+    let bye = town.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: town.now });
+    assert_eq!(town.speak("bob", PeerMessage { sent_at: town.now.plus_ms(-3_600_000), ..bye }), PeerAnswer::Again);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }

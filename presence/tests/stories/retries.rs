@@ -2,6 +2,7 @@
 
 use presence::Reply;
 use shared::{
+    ids::SocketId,
     internal::{PeerSay, Presence},
     wire::ServerMessage,
 };
@@ -56,8 +57,8 @@ fn a_farewell_is_repeated_until_it_is_heard_whatever_is_lost_meanwhile() {
     assert_eq!((town.calls.len(), town.saves), (calls, saves), "then it is over");
 }
 
-#[test]
-fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
+/// Alice has come online, and does not know that bob has heard of it.
+fn two_and_a_lost_answer() -> (Town, SocketId, SocketId) {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = town.connect("bob");
     town.seen(bob);
@@ -65,6 +66,12 @@ fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
     let alice = town.connect("alice");
     assert_eq!(town.update(bob).user_id, id("alice"));
     town.unanswering.clear();
+    (town, alice, bob)
+}
+
+#[test]
+fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
+    let (mut town, alice, bob) = two_and_a_lost_answer();
     town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
     town.pass_ms(5_000);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
@@ -73,13 +80,7 @@ fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
 #[test]
 fn who_may_have_heard_that_somebody_came_hears_that_they_left_whatever_is_lost_meanwhile() {
     for lost in [false, true] {
-        let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-        let bob = town.connect("bob");
-        town.seen(bob);
-        town.unanswering.insert(id("bob"));
-        let alice = town.connect("alice");
-        assert_eq!(town.update(bob).user_id, id("alice"));
-        town.unanswering.clear();
+        let (mut town, alice, bob) = two_and_a_lost_answer();
         town.disconnect(alice);
         if lost {
             town.evict("alice");

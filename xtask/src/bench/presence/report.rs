@@ -70,6 +70,10 @@ impl Report {
                 if behind { "  behind" } else { "" }
             );
         }
+        let unbeaten: Vec<&str> = self.rate.iter().filter(|rate| rate.at_least).map(|rate| &*rate.server).collect();
+        if !unbeaten.is_empty() {
+            let _ = writeln!(text, "\nTook as many changes per second as were tried: {}", unbeaten.join(", "));
+        }
         text
     }
 
@@ -156,6 +160,19 @@ mod tests {
     use swarm::Times;
 
     use super::*;
+
+    #[test]
+    fn says_who_took_all_that_was_tried() {
+        let rate = |server: &str, at_least: bool| Rate {
+            server: server.to_owned(),
+            friends: 150,
+            changes_per_s: 36.0,
+            at_least,
+            steps: Vec::new(),
+        };
+        let table = Report { rate: vec![rate(OURS, false), rate(FLOOR, true)], ..Report::default() }.table();
+        assert!(table.ends_with("as were tried: floor\n"), "{table}");
+    }
 
     #[test]
     fn says_where_ours_is_behind() {
