@@ -20,15 +20,15 @@ export class UserObject extends DurableObject {
   }
 
   webSocketMessage(socket, message) {
-    return this.#inner.webSocketMessage(socket, message);
+    this.#inner.frame(socket, message);
   }
 
-  webSocketClose(socket, code, reason, wasClean) {
-    return this.#inner.webSocketClose(socket, code, reason, wasClean);
+  webSocketClose(socket, code) {
+    this.#inner.gone(socket, code);
   }
 
-  webSocketError(socket, error) {
-    return this.#inner.webSocketError(socket, error);
+  webSocketError(socket) {
+    this.#inner.gone(socket);
   }
 
   // Another user's object speaks: a PeerMessage in JSON, answered by a PeerAnswer.

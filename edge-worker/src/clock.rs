@@ -4,11 +4,11 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use futures_util::future::{Either, select};
 use shared::time::Timestamp;
-use worker::{AbortController, Date, Delay, Fetch, Request, Response};
+use worker::{AbortController, Delay, Fetch, Request, Response, js_sys::Date};
 
 /// Now, as the runtime tells it.
 pub fn now() -> Timestamp {
-    Timestamp::from_unix_ms(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
+    Timestamp::from_unix_ms(Date::now() as i64)
 }
 
 /// The future's output, or `None` when it takes longer. Its timer goes with it: a timer left behind would

@@ -11,10 +11,6 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use futures_util::{
-    FutureExt,
-    future::{LocalBoxFuture, Shared},
-};
 use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
 use serde_bytes::ByteBuf;
 use shared::{
@@ -22,11 +18,12 @@ use shared::{
     internal::{EventsTaken, ObjectCounts, PeerAnswer, PeerMessage},
     limits::CORE_CALL_MS_MAX,
     time::Timestamp,
-    wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE, ServerMessage},
+    wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE},
 };
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{
-    Delay, Env, ScheduledTime, State, WebSocket, js_sys,
+    Delay, Env, ScheduledTime, State, WebSocket,
+    js_sys::{self, Promise},
     worker_sys::{WebSocketRequestResponsePair, web_sys},
 };
 
@@ -77,7 +74,7 @@ pub struct Outcome {
     pub peer_answer: Option<PeerAnswer>,
     pub events_taken: Option<EventsTaken>,
     /// Each ends when all has been heard that comes of one effect's calls to peers.
-    pub calls: Vec<Shared<LocalBoxFuture<'static, ()>>>,
+    pub calls: Vec<Promise>,
 }
 
 impl Shell {
@@ -135,7 +132,10 @@ impl Shell {
     fn carry_out(self: &Rc<Self>, effects: Vec<Effect>, outcome: &mut Outcome) {
         for effect in effects {
             match effect {
-                Effect::Send { sockets, message } => self.send(&sockets, &message),
+                Effect::Send { sockets, message } => {
+                    self.send(&sockets, &serde_json::to_string(&message).unwrap_or_default());
+                }
+                Effect::Show { sockets, presence } => self.send(&sockets, presence.as_str()),
                 Effect::Close { socket, code } => {
                     if let Some(ws) = self.forget_socket(socket) {
                         // It fails when the socket is gone already, which is what we want.
@@ -239,12 +239,11 @@ impl Shell {
         sockets.iter().filter_map(|(id, ws)| Some((*id, at(ws)?))).collect()
     }
 
-    fn send(&self, to: &[SocketId], message: &ServerMessage) {
-        let Ok(text) = serde_json::to_string(message) else { return };
+    fn send(&self, to: &[SocketId], text: &str) {
         let sockets = self.sockets.borrow();
         for ws in to.iter().filter_map(|socket| sockets.get(socket)) {
             // A socket that cannot be written to is closing: its close comes as an event of its own.
-            let _ = ws.send_with_str(&text);
+            let _ = ws.send_with_str(text);
         }
     }
 
@@ -269,21 +268,18 @@ impl Shell {
         });
     }
 
-    fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: &PeerMessage) -> Shared<LocalBoxFuture<'static, ()>> {
+    fn call_peers(self: &Rc<Self>, peers: Vec<UserId>, message: &PeerMessage) -> Promise {
         let calls = u64::try_from(peers.len()).unwrap_or(u64::MAX);
         self.count(|counts| counts.peer_calls = counts.peer_calls.saturating_add(calls));
-        let (shell, env, message) = (Rc::clone(self), self.env.clone(), message.clone());
-        let calls = async move {
-            let hear = move |outcomes: Vec<peers::Outcome>| {
-                shell.handle_all(outcomes.into_iter().map(|(peer, answer)| match answer {
-                    Some(answer) => Event::PeerAnswered { peer, answer },
-                    None => Event::PeerFailed { peer },
-                }));
-            };
-            peers::call(&env, peers, &message, hear).await;
-        };
-        let calls = calls.boxed_local().shared();
-        self.state.wait_until(calls.clone());
+        let shell = Rc::clone(self);
+        let calls = peers::call(&self.env, peers, message, move |outcomes| {
+            shell.handle_all(outcomes.into_iter().map(|(peer, answer)| match answer {
+                Some(answer) => Event::PeerAnswered { peer, answer },
+                None => Event::PeerFailed { peer },
+            }));
+        });
+        // It fails only where the object is gone already.
+        let _ = self.state.as_raw().wait_until(&calls);
         calls
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use shared::{
     ids::{EventId, UserId},
     internal::{CoreEvent, EventBatch, EventsTaken},
-    limits::{EVENT_BATCH_BYTES_MAX, EVENT_BATCH_LEN_MAX, PEER_CALL_MS_MAX, PEER_CALLS_AT_ONCE},
+    limits::{EVENT_BATCH_BYTES_MAX, EVENT_BATCH_LEN_MAX, PEER_CALL_MS_MAX},
 };
 use worker::{Headers, Method, Request, RequestInit, Response, Stub};
 
@@ -39,8 +39,7 @@ pub async fn take(call: &Call, mut request: Request) -> worker::Result<Response>
     let handed = by_recipient.into_iter().map(|(recipient, events)| async move {
         clock::within(PEER_CALL_MS_MAX, hand_over(call.object(&recipient), &events)).await
     });
-    let outcomes: Vec<_> = stream::iter(handed).buffer_unordered(PEER_CALLS_AT_ONCE).collect().await;
-    let taken: Vec<EventId> = outcomes.into_iter().flatten().flatten().flatten().collect();
+    let taken: Vec<EventId> = join_all(handed).await.into_iter().flatten().flatten().flatten().collect();
     if taken.len() < sent {
         let line = serde_json::json!({ "level": "warn", "request.id": call.id, "message": "events were not taken", "events": sent - taken.len() });
         worker::console_warn!("{line}");

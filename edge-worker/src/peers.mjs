@@ -4,75 +4,71 @@
 // Deliberately absent: what the answers mean.
 
 /** Longest time for which an outcome waits for others to go with it, in milliseconds. */
-const GATHER_MS = 25;
+const GATHER_MS = 100;
 
 /**
- * Calls `peer(message)` on the object of each of these ids, which line feeds separate; at most `atOnce` at a time, each
- * for `msMax` at most. Gives `take` what came of each, once: lines of the id's place, and after a space the answer if
- * there was one in time. Resolves after the last.
+ * Calls `peer(message)` on the object of each of these ids, which line feeds separate. All calls are made before any
+ * answer is looked at: no friend waits for another's. Gives `take` what came of each, once and never at once: lines of
+ * the id's place, and after a space the answer, where it was no failure and took no longer than `msMax`. Resolves after
+ * the last.
  */
-export const callPeers = (users, ids, message, msMax, atOnce, take) =>
+export const callPeers = (users, ids, message, msMax, take) =>
   new Promise((resolve, reject) => {
+    const begun = Date.now();
     const names = ids.split("\n");
-    // Of the calls under way, by place; the earliest first.
-    const deadlines = new Map();
-    let started = 0;
+    // By place; what comes of others is not heard.
+    const waiting = new Set(names.keys());
     let outcomes = [];
     let timer;
 
-    const hand = () => {
-      if (outcomes.length === 0) return;
-      const lines = outcomes.join("\n");
-      outcomes = [];
-      take(lines);
-    };
-
-    const end = (place, outcome) => {
-      // Too late, and known as failed.
-      if (!deadlines.delete(place)) return;
-      outcomes.push(outcome);
-      attempt(proceed);
-    };
-
+    // A timer left behind would keep the object from hibernating.
     const attempt = (work) => {
       try {
         work();
       } catch (error) {
         clearTimeout(timer);
+        waiting.clear();
         reject(error);
       }
     };
 
-    const proceed = () => {
-      while (started < names.length && deadlines.size < atOnce) {
-        const place = started++;
-        deadlines.set(place, Date.now() + msMax);
+    const hand = () => {
+      if (outcomes.length > 0) take(outcomes.join("\n"));
+      outcomes = [];
+    };
+
+    const finish = () => {
+      clearTimeout(timer);
+      for (const place of waiting) outcomes.push(`${place}`);
+      waiting.clear();
+      hand();
+      resolve();
+    };
+
+    const end = (place, outcome) => {
+      if (!waiting.delete(place)) return;
+      outcomes.push(outcome);
+      if (waiting.size === 0) attempt(finish);
+    };
+
+    const look = () => {
+      if (Date.now() - begun >= msMax) return finish();
+      hand();
+      timer = setTimeout(attempt, GATHER_MS, look);
+    };
+
+    timer = setTimeout(attempt, GATHER_MS, look);
+    try {
+      names.forEach((name, place) => {
         users
-          .getByName(names[place])
+          .getByName(name)
           .peer(message)
           .then(
             (answer) => end(place, `${place} ${answer}`),
             () => end(place, `${place}`),
           );
-      }
-      if (deadlines.size > 0) return;
-      // A timer left behind would keep the object from hibernating.
-      clearTimeout(timer);
-      hand();
-      resolve();
-    };
-
-    // One timer for all calls.
-    const look = () => {
-      timer = setTimeout(attempt, GATHER_MS, look);
-      hand();
-      const now = Date.now();
-      for (const [place, deadline] of deadlines) {
-        if (deadline > now) break;
-        end(place, `${place}`);
-      }
-    };
-
-    timer = setTimeout(attempt, GATHER_MS, look);
-    attempt(proceed);
+      });
+    } catch {
+      queueMicrotask(() => attempt(finish));
+    }
   });

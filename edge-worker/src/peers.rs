@@ -1,54 +1,41 @@
 //! One object speaking to others, by RPC.
 
-use std::{cell::RefCell, rc::Rc};
-
 use shared::{
     ids::UserId,
     internal::{PeerAnswer, PeerMessage},
-    limits::{PEER_CALL_MS_MAX, PEER_CALLS_AT_ONCE},
+    limits::PEER_CALL_MS_MAX,
 };
 use wasm_bindgen::prelude::*;
-use worker::{Env, js_sys::Reflect};
+use worker::{
+    Env,
+    js_sys::{Promise, Reflect},
+};
 
 use crate::config::USERS;
 
 #[wasm_bindgen(module = "/src/peers.mjs")]
 extern "C" {
-    #[wasm_bindgen(catch, js_name = callPeers)]
-    async fn call_peers(
-        users: &JsValue,
-        ids: &str,
-        message: &str,
-        ms_max: u32,
-        at_once: usize,
-        take: &Closure<dyn FnMut(String)>,
-    ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = callPeers)]
+    fn call_peers(users: &JsValue, ids: &str, message: &str, ms_max: u32, take: &JsValue) -> Promise;
 }
 
 /// What came of a call. `None`: it failed, or took too long.
 pub type Outcome = (UserId, Option<PeerAnswer>);
 
-/// Says the same to each of these users' objects, and lets `hear` have what came of each, once, many at a time. Ends
-/// when it has heard of all.
-pub async fn call(env: &Env, peers: Vec<UserId>, message: &PeerMessage, hear: impl FnMut(Vec<Outcome>) + 'static) {
+/// Says the same to each of these users' objects, and lets `hear` have what came of each, once, many at a time and never
+/// before this returns. The promise is kept when it has heard of all.
+pub fn call(
+    env: &Env,
+    peers: Vec<UserId>,
+    message: &PeerMessage,
+    mut hear: impl FnMut(Vec<Outcome>) + 'static,
+) -> Promise {
     let message = serde_json::to_string(message).unwrap_or_default();
     let ids = peers.iter().map(UserId::as_str).collect::<Vec<_>>().join("\n");
-    let waiting = Rc::new(RefCell::new(peers.into_iter().map(Some).collect::<Vec<_>>()));
-    let hear = Rc::new(RefCell::new(hear));
-    let take = {
-        let (waiting, hear) = (Rc::clone(&waiting), Rc::clone(&hear));
-        Closure::new(move |lines: String| {
-            let outcomes = read(&lines, &mut waiting.borrow_mut());
-            hear.borrow_mut()(outcomes);
-        })
-    };
+    let mut waiting: Vec<Option<UserId>> = peers.into_iter().map(Some).collect();
+    let take = Closure::<dyn FnMut(String)>::new(move |lines: String| hear(read(&lines, &mut waiting)));
     let users = Reflect::get(env.as_ref(), &JsValue::from_str(USERS)).unwrap_or_default();
-    // Should it end before its time, nobody else has been reached.
-    let _ = call_peers(&users, &ids, &message, PEER_CALL_MS_MAX, PEER_CALLS_AT_ONCE, &take).await;
-    let left = waiting.borrow_mut().iter_mut().filter_map(Option::take).map(|id| (id, None)).collect::<Vec<_>>();
-    if !left.is_empty() {
-        hear.borrow_mut()(left);
-    }
+    call_peers(&users, &ids, &message, PEER_CALL_MS_MAX, &take.into_js_value())
 }
 
 /// Reads outcomes as `callPeers` writes them.

@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 
-use futures_util::future::join_all;
 use presence::{Event, Frame, Reply};
 use shared::{
     ids::{SocketId, UserId},
@@ -16,9 +15,10 @@ use shared::{
 };
 use uuid::Uuid;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use worker::{
-    DurableObject, Env, Error, Method, Request, Response, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    DurableObject, Env, Error, Method, Request, Response, State, WebSocket, WebSocketPair, durable_object,
+    js_sys::Uint8Array, worker_sys::web_sys,
 };
 
 use crate::{
@@ -30,8 +30,19 @@ use crate::{
 /// Until when the token is good that the worker has checked, in milliseconds since 1970: on its way to the object.
 pub const EXPIRES_AT_HEADER: &str = "x-token-expires-at";
 
+/// The object has no name or no configuration.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("this object is not configured")]
+struct NotConfigured;
+
+impl From<NotConfigured> for Error {
+    fn from(error: NotConfigured) -> Self {
+        Self::RustError(error.to_string())
+    }
+}
+
 /// The class behind `entry.mjs`.
-#[durable_object]
+#[durable_object(alarm)]
 pub struct UserObject {
     /// `None` only when the object has no name or no configuration, which no request of ours causes.
     shell: Option<Rc<Shell>>,
@@ -45,7 +56,7 @@ impl UserObject {
     ///
     /// When the message is none this version knows.
     pub fn peer(&self, message: &str) -> Result<String, JsError> {
-        let shell = self.shell().map_err(|error| JsError::new(&error.to_string()))?;
+        let shell = self.shell()?;
         shell.count(|counts| counts.requests += 1);
         let message: PeerMessage = serde_json::from_str(message)?;
         let Some(answer) = shell.handle(Event::PeerSpoke { message }).peer_answer else {
@@ -54,8 +65,48 @@ impl UserObject {
         Ok(serde_json::to_string(&answer)?)
     }
 
-    fn shell(&self) -> worker::Result<&Rc<Shell>> {
-        self.shell.as_ref().ok_or_else(|| Error::RustError("this object is not configured".to_owned()))
+    /// A client says something. At once, without a promise: this is what the object does most.
+    ///
+    /// # Errors
+    ///
+    /// When the object is not configured.
+    pub fn frame(&self, socket: web_sys::WebSocket, message: &JsValue) -> Result<(), JsError> {
+        let shell = self.shell()?;
+        shell.count(|counts| counts.frames += 1);
+        let Some(socket) = shell.socket_of(&socket.into()) else { return Ok(()) };
+        let frame = match message.as_string() {
+            Some(text) => Frame::Text(text),
+            None => Frame::Binary { bytes: Uint8Array::new(message).length() as usize },
+        };
+        shell.handle(Event::FrameReceived { socket, frame });
+        Ok(())
+    }
+
+    /// A socket is closed by its peer, or broke: then without a code.
+    ///
+    /// # Errors
+    ///
+    /// When the object is not configured.
+    pub fn gone(&self, socket: web_sys::WebSocket, code: Option<u16>) -> Result<(), JsError> {
+        let shell = self.shell()?;
+        shell.count(|counts| counts.closes += 1);
+        let socket = WebSocket::from(socket);
+        if let Some(id) = shell.socket_of(&socket) {
+            shell.forget_socket(id);
+            shell.handle(Event::SocketClosed { socket: id });
+        }
+        if let Some(code) = code {
+            // The runtime leaves answering a close to us. 1005, 1006 and 1015 say that there was no code, and must not
+            // be sent.
+            let code = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
+            // It fails when the peer is gone already, which is what we want.
+            let _ = socket.close::<&str>(Some(code), None);
+        }
+        Ok(())
+    }
+
+    fn shell(&self) -> Result<&Rc<Shell>, NotConfigured> {
+        self.shell.as_ref().ok_or(NotConfigured)
     }
 }
 
@@ -85,45 +136,11 @@ impl DurableObject for UserObject {
         shell.count(|counts| counts.alarms += 1);
         shell.alarm_fired();
         // The runtime repeats an alarm that did not end well, so it ends with the calls that came of it.
-        join_all(shell.wake().calls).await;
+        for call in shell.wake().calls {
+            // How each went, the engine has heard.
+            let _ = JsFuture::from(call).await;
+        }
         Response::empty()
-    }
-
-    async fn websocket_message(&self, ws: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
-        let shell = self.shell()?;
-        shell.count(|counts| counts.frames += 1);
-        let Some(socket) = shell.socket_of(&ws) else { return Ok(()) };
-        let frame = match message {
-            WebSocketIncomingMessage::String(text) => Frame::Text(text),
-            WebSocketIncomingMessage::Binary(bytes) => Frame::Binary { bytes: bytes.len() },
-        };
-        shell.handle(Event::FrameReceived { socket, frame });
-        Ok(())
-    }
-
-    async fn websocket_close(&self, ws: WebSocket, code: usize, _reason: String, _clean: bool) -> worker::Result<()> {
-        let shell = self.shell()?;
-        shell.count(|counts| counts.closes += 1);
-        if let Some(socket) = shell.socket_of(&ws) {
-            shell.forget_socket(socket);
-            shell.handle(Event::SocketClosed { socket });
-        }
-        // The runtime leaves answering a close to us. 1005, 1006 and 1015 say that there was no code, and
-        // must not be sent.
-        let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015)).unwrap_or(1000);
-        // It fails when the peer is gone already, which is what we want.
-        let _ = ws.close::<&str>(Some(code), None);
-        Ok(())
-    }
-
-    async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
-        let shell = self.shell()?;
-        shell.count(|counts| counts.closes += 1);
-        if let Some(socket) = shell.socket_of(&ws) {
-            shell.forget_socket(socket);
-            shell.handle(Event::SocketClosed { socket });
-        }
-        Ok(())
     }
 }
 

@@ -16,16 +16,15 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
 
-test("each friend has one outcome, and no more calls are under way than allowed", async () => {
+test("each friend has one outcome, and no call waits for another's answer", async () => {
   const { calls, users } = friends();
   const heard = [];
   const before = timers();
-  const all = callPeers(users, "a\nb\nc", "hello", 60_000, 2, (lines) => heard.push(...lines.split("\n")));
-  assert.deepEqual([...calls.keys()], ["a", "b"]);
-  calls.get("b").answer("from b");
-  await settle();
+  const all = callPeers(users, "a\nb\nc", "hello", 60_000, (lines) => heard.push(...lines.split("\n")));
   assert.deepEqual([...calls.keys()], ["a", "b", "c"]);
+  calls.get("b").answer("from b");
   calls.get("a").refuse(new Error("away"));
+  await settle();
   calls.get("c").answer("from c");
   await all;
   assert.deepEqual(heard.sort(), ["0", "1 from b", "2 from c"]);
@@ -33,31 +32,56 @@ test("each friend has one outcome, and no more calls are under way than allowed"
   assert.equal(timers(), before, "a timer left behind would keep the object awake");
 });
 
-test("who takes too long has failed, and what they answer after that is not heard", async () => {
+test("answers that come together are heard together", async () => {
   const { calls, users } = friends();
   const heard = [];
-  const all = callPeers(users, "slow\nquick", "hello", 80, 2, (lines) => heard.push(...lines.split("\n")));
-  calls.get("quick").answer("here");
+  const all = callPeers(users, "a\nb\nslow", "hello", 60_000, (lines) => heard.push(lines));
+  calls.get("a").answer("1");
+  calls.get("b").answer("2");
+  while (heard.length === 0) await settle();
+  assert.deepEqual(heard, ["0 1\n1 2"], "nobody waits for the slow one to hear the quick ones");
+  calls.get("slow").answer("3");
   await all;
-  assert.deepEqual(heard, ["1 here", "0"], "nobody waits for the slow one to hear the quick one");
-  calls.get("slow").answer("late");
-  await settle();
-  assert.equal(heard.length, 2);
+  assert.deepEqual(heard, ["0 1\n1 2", "2 3"]);
 });
 
-test("a fault on the way ends the whole, and leaves no timer", async () => {
+test("what takes too long is not waited for, and not heard when it comes", async () => {
+  const { calls, users } = friends();
+  const heard = [];
+  const before = timers();
+  const all = callPeers(users, "slow\nquick", "hello", 150, (lines) => heard.push(...lines.split("\n")));
+  calls.get("quick").answer("here");
+  await all;
+  assert.deepEqual(heard, ["1 here", "0"]);
+  calls.get("slow").answer("late");
+  await settle();
+  assert.deepEqual(heard, ["1 here", "0"]);
+  assert.equal(timers(), before);
+});
+
+test("friends who cannot even be called were not reached", async () => {
   const before = timers();
   const users = {
     getByName: () => {
       throw new Error("no such namespace");
     },
   };
-  await assert.rejects(callPeers(users, "a", "hello", 60_000, 2, () => assert.fail("nothing came of it")));
-  const { calls, users: good } = friends();
-  const taking = callPeers(good, "a", "hello", 60_000, 2, () => {
+  const heard = [];
+  const all = callPeers(users, "a\nb", "hello", 60_000, (lines) => heard.push(lines));
+  assert.deepEqual(heard, [], "whoever calls is in the midst of something");
+  await all;
+  assert.deepEqual(heard, ["0\n1"]);
+  assert.equal(timers(), before);
+});
+
+test("a fault in whoever hears the answers ends the whole, and leaves no timer", async () => {
+  const before = timers();
+  const { calls, users } = friends();
+  const taking = callPeers(users, "a\nb", "hello", 60_000, () => {
     throw new Error("not taken");
   });
   calls.get("a").answer("here");
+  calls.get("b").answer("here");
   await assert.rejects(taking, /not taken/);
   assert.equal(timers(), before);
 });

@@ -148,7 +148,8 @@ impl UserPresence {
 
     /// This friend is to take in the newest change, if they want to hear at least this much.
     pub(crate) fn owe(&mut self, at_least: Wants, friend: &UserId) {
-        if self.news().is_none() {
+        if !self.visible && self.last_seen_at.is_none() {
+            // Friends never saw anything.
             return;
         }
         let concerned = self.telling.entry(friend.clone()).or_insert(at_least);

@@ -2,7 +2,7 @@
 
 use shared::{
     ids::{EventId, SocketId, UserId},
-    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, Social},
+    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, Presence, Social},
     time::Timestamp,
     wire::{CloseCode, PageView, PresenceSnapshot, ServerMessage},
 };
@@ -72,6 +72,8 @@ pub struct ReadId(pub u64);
 pub enum Effect {
     /// Send this to each of these sockets.
     Send { sockets: Vec<SocketId>, message: ServerMessage },
+    /// Send each of these sockets this, as it is.
+    Show { sockets: Vec<SocketId>, presence: Presence },
     /// Close the socket. The engine has forgotten it already.
     Close { socket: SocketId, code: CloseCode },
     /// Say this to each of these users' objects, and report what came of each.

@@ -9,10 +9,7 @@ use shared::{
     wire::ServerMessage,
 };
 
-use crate::{
-    event::Effect,
-    user::{UserPresence, update_of},
-};
+use crate::{event::Effect, user::UserPresence};
 
 /// What is known of a friend. One whom clients see online, but who has no view, shows who knows what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +55,10 @@ impl UserPresence {
         self.note_wants(&from, before.max(wants));
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
         let remembers = self.views.get(&from).is_some_and(|view| view.seq > 0);
-        if !remembers && sent_at < self.believes_from {
+        let doubts = !remembers && sent_at < self.believes_from;
+        if doubts && self.sockets.is_empty() {
+            // Nobody is shown anything. Whoever connects asks all friends of whom nothing is known.
+        } else if doubts {
             self.ask(&BTreeSet::from([from.clone()]));
             if let Some(call) = self.calling.get_mut(&from) {
                 call.doubted = call.doubted.max(seq);
@@ -136,7 +136,7 @@ impl UserPresence {
         let comes = self.is_here() && (self.seen.insert(friend.clone()) | self.missed.remove(friend) | unshown);
         self.note |= comes;
         let to = if comes { self.ready_sockets() } else { self.watching_sockets() };
-        self.send(to, update_of(friend, seq, &presence));
+        self.show(to, presence.clone());
         self.views.insert(friend.clone(), View { seq, state: ViewState::Online(presence), kept_up });
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use shared::{
     api::UserInfo,
     ids::{SocketId, UserId},
-    wire::{PageView, PresenceSnapshot, ServerMessage, UserPresence as Shown},
+    wire::{PageView, PresenceSnapshot, PresenceUpdate, ServerMessage, UserPresence as Shown},
 };
 
 use crate::{
@@ -117,17 +117,23 @@ impl UserPresence {
         };
         let user_id = id.clone();
         match state {
-            ViewState::Online(presence) => Shown {
-                user_id,
-                page: Some(PageView::from(presence.page.as_ref())),
-                latest_page: Some(PageView::from(presence.latest.as_ref())),
-                last_seen_at: None,
-                idle: presence.idle_since.is_some(),
-                idle_since: presence.idle_since,
-            },
+            ViewState::Online(presence) => {
+                // Nothing, when another version wrote it: then they are there, and no more is known.
+                let update = presence.read();
+                let idle_since = update.as_ref().and_then(|update| update.idle_since);
+                let (page, latest) = update.map(pages_of).unwrap_or_default();
+                let idle = idle_since.is_some();
+                Shown { user_id, page: Some(page), latest_page: Some(latest), last_seen_at: None, idle, idle_since }
+            }
             ViewState::Offline { last_seen_at } => {
                 Shown { user_id, page: None, latest_page: None, last_seen_at, idle: false, idle_since: None }
             }
         }
     }
+}
+
+/// The page in front and the last one that was shown.
+fn pages_of(update: PresenceUpdate) -> (PageView, PageView) {
+    let PresenceUpdate { url, title, domain, latest_url, latest_title, latest_domain, .. } = update;
+    (PageView { url, title, domain }, PageView { url: latest_url, title: latest_title, domain: latest_domain })
 }

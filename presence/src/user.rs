@@ -505,7 +505,7 @@ impl UserPresence {
         if visible {
             self.shown = Shown { at: now, page, latest, idle_since };
             let to = if was_visible { self.watching_sockets() } else { self.ready_sockets() };
-            self.send(to, update_of(&self.me, self.seq, &self.presence()));
+            self.show(to, self.presence());
         } else {
             self.shown = Shown::nothing(now);
             self.last_seen_at = Some(now);
@@ -526,8 +526,21 @@ impl UserPresence {
 
     /// What friends see of this user while visible.
     pub(crate) fn presence(&self) -> Presence {
-        let Shown { at, page, latest, idle_since } = self.shown.clone();
-        Presence { at, page, latest, idle_since }
+        let Shown { at, page, latest, idle_since } = &self.shown;
+        let (page, latest) = (PageView::from(page.as_ref()), PageView::from(latest.as_ref()));
+        Presence::new(PresenceUpdate {
+            user_id: self.me.clone(),
+            url: page.url,
+            title: page.title,
+            domain: page.domain,
+            latest_url: latest.url,
+            latest_title: latest.title,
+            latest_domain: latest.domain,
+            seq: self.seq,
+            at: *at,
+            idle: idle_since.is_some(),
+            idle_since: *idle_since,
+        })
     }
 
     /// How friends are told of what they see; nothing when they never saw anything.
@@ -564,23 +577,10 @@ impl UserPresence {
             self.effects.push(Effect::Send { sockets, message });
         }
     }
-}
 
-/// The message that shows somebody's presence.
-pub(crate) fn update_of(user_id: &UserId, seq: u64, presence: &Presence) -> ServerMessage {
-    let page = PageView::from(presence.page.as_ref());
-    let latest = PageView::from(presence.latest.as_ref());
-    ServerMessage::UpdatePresence(PresenceUpdate {
-        user_id: user_id.clone(),
-        url: page.url,
-        title: page.title,
-        domain: page.domain,
-        latest_url: latest.url,
-        latest_title: latest.title,
-        latest_domain: latest.domain,
-        seq,
-        at: presence.at,
-        idle: presence.idle_since.is_some(),
-        idle_since: presence.idle_since,
-    })
+    pub(crate) fn show(&mut self, sockets: Vec<SocketId>, presence: Presence) {
+        if !sockets.is_empty() {
+            self.effects.push(Effect::Show { sockets, presence });
+        }
+    }
 }

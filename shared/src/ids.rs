@@ -1,6 +1,6 @@
 //! Identifiers, parsed once at the door.
 
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,13 +15,14 @@ use crate::limits::USER_ID_CHARS_MAX;
 #[cfg_attr(
     feature = "openapi",
     schema(
+        value_type = String,
         min_length = 1,
         max_length = 128,
         pattern = r"^[^\s,\x00-\x1f\x7f-\x9f]+$",
         examples("google_117400000000000000000")
     )
 )]
-pub struct UserId(String);
+pub struct UserId(Arc<str>);
 
 /// Text that cannot be a user id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +43,7 @@ impl TryFrom<String> for UserId {
         // A comma separates ids in paths, so an id that held one could not be looked up.
         let allowed = |c: char| !c.is_control() && !c.is_whitespace() && c != ',';
         let fits = (1..=USER_ID_CHARS_MAX).contains(&text.chars().count());
-        if fits && text.chars().all(allowed) { Ok(Self(text)) } else { Err(BadUserId) }
+        if fits && text.chars().all(allowed) { Ok(Self(text.into())) } else { Err(BadUserId) }
     }
 }
 
@@ -56,7 +57,7 @@ impl FromStr for UserId {
 
 impl From<UserId> for String {
     fn from(id: UserId) -> Self {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 

@@ -2,13 +2,14 @@
 //! for minutes at every deployment, so fields are only ever added, and readers ignore what they do not know.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
     ids::{EventId, ShareId, UserId},
-    page::Page,
     share_policy::SharePolicy,
     time::Timestamp,
+    wire::{PresenceUpdate, ServerMessage},
 };
 
 /// Header that names a request in the logs of both servers.
@@ -160,15 +161,38 @@ pub enum PeerAnswer {
     Again,
 }
 
-/// How an online user appears to friends: the owner's rules have been applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Presence {
-    /// When this became so.
-    pub at: Timestamp,
-    /// `None`: the page in front is hidden.
-    pub page: Option<Page>,
-    /// The last page that was shown since coming online.
-    pub latest: Option<Page>,
-    /// Since when nobody is at any of the user's devices.
-    pub idle_since: Option<Timestamp>,
+/// How an online user appears to friends, the owner's rules applied: the message by which clients are shown it. Written
+/// once, by the owner's object, and passed on to the sockets of all friends as it is. Reading and writing it anew at each
+/// would take longer than everything else that a friend's object does with a page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Presence(Box<RawValue>);
+
+impl Presence {
+    /// Writes down what clients are shown.
+    pub fn new(update: PresenceUpdate) -> Self {
+        // Nothing in it could fail to be written.
+        Self(to_raw_value(&ServerMessage::UpdatePresence(update)).unwrap_or_default())
+    }
+
+    /// What clients get: JSON of [`ServerMessage::UpdatePresence`].
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// What it says. `None` when another version wrote what this one cannot read.
+    pub fn read(&self) -> Option<PresenceUpdate> {
+        match serde_json::from_str(self.as_str()) {
+            Ok(ServerMessage::UpdatePresence(update)) => Some(update),
+            _ => None,
+        }
+    }
 }
+
+impl PartialEq for Presence {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Presence {}

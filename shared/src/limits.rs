@@ -141,9 +141,6 @@ pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// How many of the newest event ids an object remembers in order to drop repeats.
 pub const EVENT_IDS_REMEMBERED: usize = 256;
 
-/// Most calls to other objects that one object has under way at once.
-pub const PEER_CALLS_AT_ONCE: usize = 64;
-
 /// Time after which a call to another object counts as failed, in milliseconds.
 pub const PEER_CALL_MS_MAX: u32 = 2_000;
 

@@ -10,7 +10,8 @@ use std::{
 };
 
 use shared::{
-    internal::{Change, CoreEvent, Presence, Social},
+    internal::{Change, CoreEvent, Social},
+    page::Domain,
     share_policy::SharePolicy,
     time::Timestamp,
     wire::{PageView, PresenceUpdate},
@@ -160,19 +161,22 @@ fn raise(map: &mut BTreeMap<Who, u64>, who: Who, version: u64) {
 }
 
 /// Nothing of a page that its owner's settings hide leaves the owner's object.
-pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], presence: &Presence) -> Verdict {
+pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], update: &PresenceUpdate) -> Verdict {
     let broken = |what: String| Err((Rule::HiddenStaysHidden, what));
     // What was in force by what the object knows, or came later.
     let old = policies.iter().filter(|(version, _)| *version <= told.settings_version).count().saturating_sub(1);
-    for page in presence.page.iter().chain(&presence.latest) {
-        if page.url.contains("never") || page.title.contains("never") {
-            return broken(format!("{} is nobody's to see", page.url));
+    let page = (&update.url, &update.title, &update.domain);
+    let latest = (&update.latest_url, &update.latest_title, &update.latest_domain);
+    for (url, title, domain) in [page, latest] {
+        if url.is_empty() && title.is_empty() && domain.is_empty() {
+            continue;
         }
-        if !policies.iter().skip(old).any(|(_, policy)| policy.shows(&page.domain)) {
-            return broken(format!(
-                "{} left though the settings of version {} hide it",
-                page.url, told.settings_version
-            ));
+        if url.contains("never") || title.contains("never") {
+            return broken(format!("{url} is nobody's to see"));
+        }
+        let shows = |domain: &Domain| policies.iter().skip(old).any(|(_, policy)| policy.shows(domain));
+        if !Domain::parse_entry(domain).is_ok_and(|domain| shows(&domain)) {
+            return broken(format!("{url} left though the settings of version {} hide it", told.settings_version));
         }
     }
     Ok(())
@@ -214,7 +218,7 @@ pub fn invisible_is_offline(told: &mut Told, says: Says) -> Verdict {
 /// What an object says of its user.
 #[derive(Debug, Clone, Copy)]
 pub enum Says<'a> {
-    Online(&'a Presence),
+    Online(&'a PresenceUpdate),
     Offline(Option<Timestamp>),
 }
 
@@ -283,13 +287,7 @@ pub fn digest(page: &PageView, latest: &PageView, idle_since: Option<Timestamp>)
     hasher.finish()
 }
 
-/// The digest of what an object tells.
-pub fn digest_of_presence(presence: &Presence) -> u64 {
-    let view = |page: &Option<_>| PageView::from(page.as_ref());
-    digest(&view(&presence.page), &view(&presence.latest), presence.idle_since)
-}
-
-/// The digest of what a client is shown.
+/// The same of what an object tells, or a client is shown.
 pub fn digest_of_update(update: &PresenceUpdate) -> u64 {
     let PresenceUpdate { url, title, domain, latest_url, latest_title, latest_domain, idle_since, .. } = update.clone();
     let page = PageView { url, title, domain };

@@ -3,16 +3,11 @@
 
 use presence::Reply;
 use shared::{
-    internal::{PeerAnswer, PeerSay, Presence, Wants},
+    internal::{PeerAnswer, PeerSay, Wants},
     wire::ServerMessage,
 };
 
-use crate::town::{GRACE_MS, Town, id};
-
-fn presence(town: &Town, url: &str) -> Presence {
-    let page = shared::page::Page::parse(url, "t").unwrap();
-    Presence { at: town.now, latest: page.clone(), page, idle_since: None }
-}
+use crate::town::{GRACE_MS, Town, id, showing};
 
 #[test]
 fn a_stranger_gets_nothing_and_learns_nothing() {
@@ -22,7 +17,7 @@ fn a_stranger_gets_nothing_and_learns_nothing() {
     town.seen(eve);
     town.visit(alice, "https://example.com/");
     assert_eq!(town.seen(eve), []);
-    let say = PeerSay::Hello { presence: presence(&town, "https://example.com/eve") };
+    let say = PeerSay::Hello { presence: showing("eve", "https://example.com/eve", town.now) };
     let message = town.message("eve", 9, say);
     town.seen(alice);
     assert_eq!(town.speak("alice", message), PeerAnswer::NotFriends);
@@ -62,7 +57,8 @@ fn an_older_state_never_follows_a_newer_one() {
         let message = town.message("alice", seq, say);
         town.speak("bob", message);
     };
-    let at = |url: &str| PeerSay::Presence { presence: presence(&Town::new(&[], &[]), url) };
+    let now = town.now;
+    let at = |url: &str| PeerSay::Presence { presence: showing("alice", url, now) };
     speak(&mut town, at("https://example.com/2"), 2);
     town.seen(bob);
     speak(&mut town, at("https://example.com/1"), 1);

@@ -1,15 +1,15 @@
 //! Rule 8: hibernation and deployments between any two events.
 
-use presence::{Effect, Event, Times, UserPresence};
+use presence::{Effect, Event, Reply, Times, UserPresence};
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
     limits::{ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     wire::ServerMessage,
 };
 use uuid::Uuid;
 
-use crate::town::{GRACE_MS, TIMEOUT_MS, TOKEN_MS, Town, id, two};
+use crate::town::{GRACE_MS, TIMEOUT_MS, TOKEN_MS, Town, id, showing, two};
 
 #[test]
 fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
@@ -199,11 +199,34 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
     let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
     let calls = |effects: Vec<Effect>| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
     assert_eq!(calls(alice.handle(opened, now)), 1);
-    let presence = Presence { at: town.now, page: None, latest: None, idle_since: None };
+    let presence = showing("bob", "", town.now);
     let hello = town.message("bob", 7, PeerSay::Hello { presence: presence.clone() });
     assert_eq!(calls(alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
     let answer = PeerAnswer::Online { seq: 7, presence, wants: Wants::Pages };
     assert_eq!(calls(alice.handle(Event::PeerAnswered { peer: id("bob"), answer }, now)), 0);
+}
+
+#[test]
+fn friends_who_come_back_after_a_deployment_ask_each_of_them_once() {
+    let names = ["alice", "bob", "chris", "dana"];
+    let pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)].map(|(a, b)| (names[a], names[b]));
+    let mut town = Town::new(&names, &pairs);
+    for name in names {
+        town.connect(name);
+    }
+    town.pass_ms(5_000);
+    for name in names {
+        town.redeploy(name);
+    }
+    town.calls.clear();
+    for name in names {
+        town.connect(name);
+    }
+    assert_eq!(town.calls.len(), 2 * pairs.len());
+    for name in names {
+        let Reply::All(all) = town.read(name, None) else { panic!("a snapshot") };
+        assert!(all.presence_arr.iter().all(|friend| friend.page.is_some()), "{all:?}");
+    }
 }
 
 #[test]

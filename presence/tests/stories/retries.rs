@@ -3,11 +3,11 @@
 use presence::Reply;
 use shared::{
     ids::SocketId,
-    internal::{PeerSay, Presence},
+    internal::PeerSay,
     wire::ServerMessage,
 };
 
-use crate::town::{Town, id, two};
+use crate::town::{Town, id, showing, two};
 
 #[test]
 fn a_friend_who_was_not_reached_gets_the_newest_page_later_and_only_that() {
@@ -135,8 +135,7 @@ fn a_friend_who_was_not_reached_is_not_forgotten_in_sleep() {
 #[test]
 fn a_message_older_than_the_receivers_memory_is_not_believed_but_asked_about() {
     let (mut town, alice, bob) = two();
-    let page = |url: &str| shared::page::Page::parse(url, "").unwrap();
-    let presence = Presence { at: town.now, page: page("https://example.com/old"), latest: None, idle_since: None };
+    let presence = showing("alice", "https://example.com/old", town.now);
     let late = town.message("alice", u64::MAX / 2, PeerSay::Presence { presence });
     town.visit(alice, "https://example.com/new");
     town.seen(bob);

@@ -7,11 +7,11 @@ use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Tim
 use shared::{
     api::{UserInfo, UserSummary},
     ids::{EventId, SocketId, UserId},
-    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Social, Wants},
-    page::Domain,
+    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Presence, Social, Wants},
+    page::{Domain, Page},
     share_policy::{ShareMode, SharePolicy},
     time::Timestamp,
-    wire::{CloseCode, PresenceSnapshot, PresenceUpdate, ServerMessage},
+    wire::{CloseCode, PageView, PresenceSnapshot, PresenceUpdate, ServerMessage},
 };
 use uuid::Uuid;
 
@@ -71,6 +71,25 @@ pub fn summary(name: &str) -> UserSummary {
         friendship_state: None,
         mutual_friend_count: None,
     }
+}
+
+/// What somebody shows who has that page in front; none when the URL is empty.
+pub fn showing(name: &str, url: &str, at: Timestamp) -> Presence {
+    let page = Page::parse(url, "t").expect("a short URL");
+    let PageView { url, title, domain } = PageView::from(page.as_ref());
+    Presence::new(PresenceUpdate {
+        user_id: id(name),
+        latest_url: url.clone(),
+        latest_title: title.clone(),
+        latest_domain: domain.clone(),
+        url,
+        title,
+        domain,
+        seq: 0,
+        at,
+        idle: false,
+        idle_since: None,
+    })
 }
 
 /// Alice and bob are friends, online and up to date.
@@ -340,6 +359,12 @@ impl Town {
                     for socket in sockets {
                         self.inboxes.get_mut(&socket).unwrap().push(message.clone());
                     }
+                    continue;
+                }
+                Effect::Show { sockets, presence } => {
+                    let update = presence.read().expect("what clients can read");
+                    let message = ServerMessage::UpdatePresence(update);
+                    queue.push_front(Effect::Send { sockets, message });
                     continue;
                 }
                 Effect::Close { socket, code } => {

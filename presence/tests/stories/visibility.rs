@@ -3,11 +3,11 @@
 use presence::Reply;
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerSay, Presence, Wants},
+    internal::{PeerAnswer, PeerSay, Wants},
     wire::ServerMessage,
 };
 
-use crate::town::{GRACE_MS, Town, id, two};
+use crate::town::{GRACE_MS, Town, id, showing, two};
 
 const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
 const VISIBLE: &str = r#"{"action":"set-visibility","invisible":false}"#;
@@ -170,7 +170,7 @@ fn hiding_never_waits_for_its_turn() {
 fn a_friend_who_says_hello_to_an_invisible_user_hears_what_an_offline_one_says() {
     let (mut town, alice, _) = two_and_a_page();
     town.say(alice, INVISIBLE);
-    let presence = Presence { at: town.now, page: None, latest: None, idle_since: None };
+    let presence = showing("bob", "", town.now);
     let hello = town.message("bob", u64::MAX - 1, PeerSay::Hello { presence });
     let answer = town.speak("alice", hello);
     assert!(matches!(answer, PeerAnswer::Offline { wants: Wants::Pages, .. }), "{answer:?}");

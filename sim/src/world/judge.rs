@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use presence::{Effect, ReadId, Reply, Save};
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerMessage, PeerSay},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Presence},
     page::Page,
     wire::{ClientMessage, ServerMessage},
 };
@@ -104,11 +104,11 @@ impl World<'_> {
         match &message.say {
             PeerSay::Hello { presence } => {
                 self.link(from, to).told(true);
-                self.check_emission(from, to, message.seq, Says::Online(presence));
+                self.check_shown(from, to, message.seq, presence);
             }
             PeerSay::Presence { presence } => {
                 self.counts.page_calls += 1;
-                self.check_emission(from, to, message.seq, Says::Online(presence));
+                self.check_shown(from, to, message.seq, presence);
                 let watches = self.watches(to);
                 let verdict = self.link(from, to).page_told(to, message.seq, watches);
                 self.judge(&[from, to], verdict);
@@ -127,7 +127,7 @@ impl World<'_> {
             PeerAnswer::Offline { last_seen_at: None, .. } if !self.objects[who].told.is_known() => return,
             PeerAnswer::Online { seq, presence, .. } => {
                 self.link(who, peer).told(true);
-                self.check_emission(who, peer, *seq, Says::Online(presence));
+                self.check_shown(who, peer, *seq, presence);
             }
             PeerAnswer::Offline { seq, last_seen_at, .. } => {
                 self.link(who, peer).told(false);
@@ -139,13 +139,22 @@ impl World<'_> {
         self.judge(&[who, peer], verdict);
     }
 
+    fn check_shown(&mut self, who: Who, peer: Who, seq: u64, presence: &Presence) {
+        match presence.read() {
+            Some(update) if update.seq == seq && who_is(&update.user_id) == who => {
+                self.check_emission(who, peer, seq, Says::Online(&update));
+            }
+            _ => self.break_rule(Rule::OneSeqOneState, &[who, peer], format!("{seq} is told with something else")),
+        }
+    }
+
     fn check_emission(&mut self, who: Who, peer: Who, seq: u64, says: Says<'_>) {
         let object = &mut self.objects[who];
         let invisible = checks::invisible_is_offline(&mut object.told, says);
         let (hidden, digest) = match says {
-            Says::Online(presence) => (
-                checks::hidden_stays_hidden(&object.told, &self.core.people[who].policies, presence),
-                Some(checks::digest_of_presence(presence)),
+            Says::Online(update) => (
+                checks::hidden_stays_hidden(&object.told, &self.core.people[who].policies, update),
+                Some(checks::digest_of_update(update)),
             ),
             Says::Offline(_) => (Ok(()), None),
         };
@@ -184,7 +193,7 @@ impl World<'_> {
         }
         if let Cause::Peer { message } = cause
             && message.say == PeerSay::Peek
-            && effects.iter().any(|effect| matches!(effect, Effect::Send { .. }))
+            && effects.iter().any(|effect| matches!(effect, Effect::Send { .. } | Effect::Show { .. }))
         {
             let who = [who_is(&message.from), who];
             self.break_rule(Rule::InvisibleIsOffline, &who, "a question is seen on a screen".into());

@@ -10,7 +10,7 @@ use shared::{
     limits::CORE_CALL_MS_MAX,
     page::Page,
     time::Timestamp,
-    wire::{CloseCode, PresenceSnapshot},
+    wire::{CloseCode, PresenceSnapshot, ServerMessage},
 };
 
 use super::{
@@ -258,6 +258,10 @@ impl World<'_> {
                 }
             }
             Effect::Send { sockets, message } => self.send(who, cause, &sockets, message),
+            Effect::Show { sockets, presence } => match presence.read() {
+                Some(update) => self.send(who, cause, &sockets, ServerMessage::UpdatePresence(update)),
+                None => self.break_rule(Rule::OneSeqOneState, &[who], "nobody can read what is shown".into()),
+            },
             Effect::Close { socket, code } => self.closed(who, socket, code),
             Effect::CallPeers { peers, message } => {
                 let message = Rc::new(message);

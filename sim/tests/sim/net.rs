@@ -6,7 +6,7 @@ use shared::{
     internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
     page::Page,
     time::Timestamp,
-    wire::{ClientMessage, PresenceUpdate, ServerMessage},
+    wire::{ClientMessage, PageView, PresenceUpdate, ServerMessage},
 };
 use sim::{
     checks::{Rule, Rules},
@@ -67,26 +67,44 @@ fn is_page(cause: &Cause) -> bool {
     matches!(cause, Cause::Frame { frame: Said::Message(ClientMessage::UpdatePresence { .. }), .. })
 }
 
-/// A presence of some page.
-fn presence(url: &str) -> Presence {
-    let page = Page::parse(url, "A page").unwrap();
-    Presence { at: Timestamp::from_unix_ms(1), page: page.clone(), latest: page, idle_since: None }
+/// What u0 shows who has that page in front.
+fn showing(seq: u64, url: &str) -> Presence {
+    let PageView { url, title, domain } = PageView::from(Page::parse(url, "A page").unwrap().as_ref());
+    Presence::new(PresenceUpdate {
+        user_id: id_of(0),
+        latest_url: url.clone(),
+        latest_title: title.clone(),
+        latest_domain: domain.clone(),
+        url,
+        title,
+        domain,
+        seq,
+        at: Timestamp::from_unix_ms(1),
+        idle: false,
+        idle_since: None,
+    })
 }
 
-fn alter_presence(effects: &mut [Effect], alter: impl Fn(&mut Presence)) {
+fn alter(presence: &mut Presence, alter: impl FnOnce(&mut PresenceUpdate)) {
+    let mut update = presence.read().unwrap();
+    alter(&mut update);
+    *presence = Presence::new(update);
+}
+
+fn alter_told(effects: &mut [Effect], change: impl Fn(&mut PresenceUpdate)) {
     for effect in effects {
         if let Effect::CallPeers { message: PeerMessage { say: PeerSay::Presence { presence }, .. }, .. } = effect {
-            alter(presence);
+            alter(presence, &change);
         }
     }
 }
 
-fn alter_updates(effects: &mut [Effect], of: &UserId, alter: impl Fn(&mut PresenceUpdate)) {
+fn alter_shown(effects: &mut [Effect], of: &UserId, change: impl Fn(&mut PresenceUpdate)) {
     for effect in effects {
-        if let Effect::Send { message: ServerMessage::UpdatePresence(update), .. } = effect
-            && update.user_id == *of
+        if let Effect::Show { presence, .. } = effect
+            && presence.read().unwrap().user_id == *of
         {
-            alter(update);
+            alter(presence, &change);
         }
     }
 }
@@ -96,9 +114,9 @@ fn a_hidden_page_that_leaves_is_found() {
     let hide = [(100, Step::Share(0, 2)), (110, Step::Share(0, 0)), (120, Step::Turn(ALICE, Tab::Site(3)))];
     check(Rule::HiddenStaysHidden, &hide, |who, cause, effects| {
         if who == 0 && !is_page(cause) {
-            alter_presence(effects, |told| {
-                if told.page.is_none() {
-                    *told = presence("https://site1.com/hidden");
+            alter_told(effects, |told| {
+                if told.url.is_empty() {
+                    *told = showing(told.seq, "https://site1.com/hidden").read().unwrap();
                 }
             });
         }
@@ -109,9 +127,9 @@ fn a_hidden_page_that_leaves_is_found() {
 fn a_fragment_that_leaves_is_found() {
     check(Rule::HiddenStaysHidden, &[(100, Step::Turn(ALICE, Tab::Dressed(3)))], |who, _, effects| {
         if who == 0 {
-            alter_presence(effects, |told| {
-                for page in told.page.iter_mut().chain(&mut told.latest).filter(|page| page.url.contains("site3")) {
-                    page.url.push_str("#never");
+            alter_told(effects, |told| {
+                for url in [&mut told.url, &mut told.latest_url].into_iter().filter(|url| url.contains("site3")) {
+                    url.push_str("#never");
                 }
             });
         }
@@ -127,7 +145,7 @@ fn a_call_to_a_former_friend_is_found() {
             && url.contains("/u0/120000")
         {
             let at = Timestamp::from_unix_ms(1);
-            let say = PeerSay::Presence { presence: presence(url) };
+            let say = PeerSay::Presence { presence: showing(u64::MAX, url) };
             let message = PeerMessage { from: id_of(0), seq: u64::MAX, sent_at: at, wants: Wants::Pages, say };
             effects.push(Effect::CallPeers { peers: vec![id_of(1)], message });
         }
@@ -150,7 +168,7 @@ fn an_invisible_user_who_is_told_to_be_online_is_found() {
                 && let PeerAnswer::Offline { seq, last_seen_at: Some(_), wants } = answer
                 && who == 0
             {
-                *answer = PeerAnswer::Online { seq: *seq, presence: presence("https://site1.com/1"), wants: *wants };
+                *answer = PeerAnswer::Online { seq: *seq, presence: showing(*seq, "https://site1.com/1"), wants: *wants };
             }
         }
     });
@@ -184,7 +202,7 @@ fn a_ghost_is_found() {
 fn an_older_state_after_a_newer_one_is_found() {
     check(Rule::SeqNeverGoesBack, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
         if who == 1 {
-            alter_updates(effects, &id_of(0), |update| {
+            alter_shown(effects, &id_of(0), |update| {
                 if update.domain == "site3.com" {
                     update.seq = 1;
                 }
@@ -197,7 +215,7 @@ fn an_older_state_after_a_newer_one_is_found() {
 fn a_state_that_was_never_told_is_found() {
     check(Rule::OneSeqOneState, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
         if who == 1 {
-            alter_updates(effects, &id_of(0), |update| update.title.push('!'));
+            alter_shown(effects, &id_of(0), |update| update.title.push('!'));
         }
     });
 }
@@ -207,19 +225,11 @@ fn one_seq_for_two_states_is_found() {
     check(Rule::OneSeqOneState, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
         for effect in effects {
             if let Effect::CallPeers { message, .. } = effect
-                && let PeerSay::Presence { presence } = &message.say
+                && let PeerSay::Presence { presence } = &mut message.say
                 && who == 0
-                && presence.page.as_ref().is_some_and(|page| page.domain.as_str() == "site3.com")
-            {
-                // That of the page before.
-                message.seq = message.seq.min(1_772_366_440_000);
-            }
-            if let Effect::CallPeers { message, .. } = effect
-                && let PeerSay::Presence { presence } = &message.say
-                && who == 0
-                && presence.page.as_ref().is_some_and(|page| page.domain.as_str() == "site1.com")
             {
                 message.seq = 1_772_366_440_000;
+                alter(presence, |told| told.seq = 1_772_366_440_000);
             }
         }
     });
@@ -245,7 +255,7 @@ fn a_reader_who_is_forgotten_is_found() {
 #[test]
 fn a_socket_that_never_gets_its_snapshot_is_found() {
     check(Rule::EveryReaderIsAnswered, &[], |who, _, effects| {
-        effects.retain(|effect| !(who == 1 && matches!(effect, Effect::Send { .. })));
+        effects.retain(|effect| !(who == 1 && matches!(effect, Effect::Send { .. } | Effect::Show { .. })));
     });
 }
 
@@ -253,8 +263,7 @@ fn a_socket_that_never_gets_its_snapshot_is_found() {
 fn a_screen_that_shows_what_was_is_found() {
     check(Rule::QuietShowsTheTruth, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
         effects.retain(|effect| {
-            let site3 = matches!(effect, Effect::Send { message: ServerMessage::UpdatePresence(update), .. }
-                if update.domain == "site3.com");
+            let site3 = matches!(effect, Effect::Show { presence, .. } if presence.as_str().contains("site3.com"));
             !(who == 1 && site3)
         });
     });
