@@ -16,16 +16,16 @@ use shared::{
 use crate::{event::Effect, user::UserPresence};
 
 /// A call under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     /// The change it tells of; `None` when it only asks.
     tells: Option<u64>,
     wants: Wants,
     /// What the friend said meanwhile that they want: the answer may be older.
     pub heard: Wants,
-    /// The newest change that they told of meanwhile and that was not believed; 0 for none. An answer as new as that says
-    /// what is true.
-    pub doubted: u64,
+    /// The newest that they said meanwhile and that was not believed. If it is newer than their answer, it was said after
+    /// this memory began, and is true.
+    pub doubted: Option<PeerMessage>,
 }
 
 /// Calls that did not reach a friend.
@@ -90,8 +90,8 @@ impl UserPresence {
         let Some(say) = say(self) else { return };
         let wants = self.wants();
         let tells = (say != PeerSay::Peek).then_some(self.seq);
-        self.calling
-            .extend(peers.iter().map(|peer| (peer.clone(), Call { tells, wants, heard: Wants::Nothing, doubted: 0 })));
+        let call = Call { tells, wants, heard: Wants::Nothing, doubted: None };
+        self.calling.extend(peers.iter().map(|peer| (peer.clone(), call.clone())));
         let message = PeerMessage { from: self.me.clone(), seq: self.seq, sent_at: now, wants, say };
         self.effects.push(Effect::CallPeers { peers, message });
     }
@@ -118,23 +118,23 @@ impl UserPresence {
                 self.forget(&peer);
                 return self.load_social();
             }
-            PeerAnswer::Taken { wants } => self.took_in(&peer, call, wants),
+            PeerAnswer::Taken { wants } => self.took_in(&peer, &call, wants),
             PeerAnswer::Online { seq, presence, wants } => {
-                self.took_in(&peer, call, wants);
-                self.answered(&peer, call, seq);
+                self.took_in(&peer, &call, wants);
                 self.learn_online(&peer, seq, presence);
+                self.answered(&peer, call, seq);
             }
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
-                self.took_in(&peer, call, wants);
-                self.answered(&peer, call, seq);
+                self.took_in(&peer, &call, wants);
                 self.learn_offline(&peer, seq, last_seen_at);
+                self.answered(&peer, call, seq);
             }
         }
         self.due.insert(peer);
     }
 
     /// A friend has taken in what a call told, and wants to hear this.
-    fn took_in(&mut self, peer: &UserId, call: Call, wants: Wants) {
+    fn took_in(&mut self, peer: &UserId, call: &Call, wants: Wants) {
         self.note_wants(peer, wants.max(call.heard));
         let Some(told) = call.tells else { return };
         self.telling.remove(peer);
@@ -157,12 +157,14 @@ impl UserPresence {
         self.due.insert(friend.clone());
     }
 
-    /// A friend said how they appear. They are asked again if that may be old, or if they still believe that this user
-    /// wants to hear less.
+    /// A friend said how they appear. They are asked again if they still believe that this user wants to hear less.
     fn answered(&mut self, peer: &UserId, call: Call, seq: u64) {
-        if call.wants >= self.wants() && call.doubted <= seq {
+        if call.wants >= self.wants() {
             self.asking.remove(peer);
             self.stop_waiting_for(peer);
+        }
+        if let Some(message) = call.doubted.filter(|message| message.seq > seq) {
+            self.take_in(message);
         }
     }
 

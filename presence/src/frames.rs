@@ -102,8 +102,10 @@ impl UserPresence {
         let Some(gone) = self.sockets.remove(&socket) else { return };
         self.effects.push(Effect::Close { socket, code: CloseCode::Done });
         // Who comes and goes too often leaves like anybody else, and friends see less of it.
-        let grace_ms = if self.sockets.is_empty() && self.pace.take(now) { 0 } else { self.times.grace_ms };
-        self.socket_gone(gone, grace_ms, now);
+        if self.sockets.is_empty() && self.pace.take(now) {
+            return self.go_offline(now, now);
+        }
+        self.socket_gone(gone, now);
     }
 
     pub(crate) fn token_checked(&mut self, socket: SocketId, outcome: TokenOutcome, now: Timestamp) {

@@ -42,50 +42,37 @@ impl UserPresence {
     }
 
     fn friend_spoke(&mut self, message: PeerMessage) -> PeerAnswer {
-        let PeerMessage { from, seq, sent_at, wants, say } = message;
         // Only those who are here keep an audience and views; the others ask when they want to know.
         if !self.is_here() {
             return self.own_answer();
         }
+        let PeerMessage { from, sent_at, wants, say, .. } = &message;
         let asks = matches!(say, PeerSay::Hello { .. } | PeerSay::Peek);
-        if let Some(call) = self.calling.get_mut(&from) {
-            call.heard = call.heard.max(wants);
+        let leaves = matches!(say, PeerSay::Bye { .. });
+        if let Some(call) = self.calling.get_mut(from) {
+            call.heard = call.heard.max(*wants);
         }
-        let before = self.audience.get(&from).copied().unwrap_or(Wants::Nothing);
-        self.note_wants(&from, before.max(wants));
+        let before = self.audience.get(from).copied().unwrap_or(Wants::Nothing);
+        self.note_wants(from, before.max(*wants));
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
-        let remembers = self.views.get(&from).is_some_and(|view| view.seq > 0);
-        let doubts = !remembers && sent_at < self.believes_from;
-        if doubts && self.sockets.is_empty() {
-            // Nobody is shown anything. Whoever connects asks all friends of whom nothing is known.
-        } else if doubts {
+        let remembers = self.views.get(from).is_some_and(|view| view.seq > 0);
+        let doubts = !remembers && *sent_at < self.believes_from;
+        let from = from.clone();
+        if !doubts {
+            self.take_in(message);
+        } else if !self.sockets.is_empty() {
             self.ask(&BTreeSet::from([from.clone()]));
-            if let Some(call) = self.calling.get_mut(&from) {
-                call.doubted = call.doubted.max(seq);
+            if let Some(call) = self.calling.get_mut(&from)
+                && call.doubted.as_ref().is_none_or(|before| before.seq < message.seq)
+            {
+                call.doubted = Some(message);
             }
             // Whoever leaves sees to it that all hear of it, should this memory be lost before they answer.
-            if matches!(say, PeerSay::Bye { .. }) {
+            if leaves {
                 return PeerAnswer::Again;
             }
         } else {
-            match say {
-                PeerSay::Hello { presence } | PeerSay::Presence { presence } => {
-                    self.learn_online(&from, seq, presence);
-                }
-                PeerSay::Bye { last_seen_at } => {
-                    if !self.views.contains_key(&from) {
-                        // Memory may have been lost between keeping that they left and showing it.
-                        self.note |= self.seen.insert(from.clone());
-                    }
-                    if self.learn_offline(&from, seq, Some(last_seen_at)) && wants == Wants::Nothing {
-                        self.note_wants(&from, wants);
-                        self.asking.remove(&from);
-                        self.stop_waiting_for(&from);
-                        self.due.insert(from.clone());
-                    }
-                }
-                PeerSay::Peek => {}
-            }
+            // Nobody is shown anything. Whoever connects asks all friends of whom nothing is known.
         }
         let answer = if asks { self.own_answer() } else { PeerAnswer::Taken { wants: self.wants() } };
         if self.wants() < Wants::Pages
@@ -94,6 +81,27 @@ impl UserPresence {
             view.kept_up = matches!(view.state, ViewState::Offline { .. });
         }
         answer
+    }
+
+    /// What a friend says is true, unless something newer is known.
+    pub(crate) fn take_in(&mut self, message: PeerMessage) {
+        let PeerMessage { from, seq, wants, say, .. } = message;
+        match say {
+            PeerSay::Hello { presence } | PeerSay::Presence { presence } => self.learn_online(&from, seq, presence),
+            PeerSay::Bye { last_seen_at } => {
+                if !self.views.contains_key(&from) {
+                    // Memory may have been lost between keeping that they left and showing it.
+                    self.note |= self.seen.insert(from.clone());
+                }
+                if self.learn_offline(&from, seq, Some(last_seen_at)) && wants == Wants::Nothing {
+                    self.note_wants(&from, wants);
+                    self.asking.remove(&from);
+                    self.stop_waiting_for(&from);
+                    self.due.insert(from);
+                }
+            }
+            PeerSay::Peek => {}
+        }
     }
 
     fn own_answer(&self) -> PeerAnswer {

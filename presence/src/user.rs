@@ -187,7 +187,7 @@ impl UserPresence {
             Event::TokenChecked { socket, outcome } => self.token_checked(socket, outcome, now),
             Event::SocketClosed { socket } => {
                 if let Some(gone) = self.sockets.remove(&socket) {
-                    self.socket_gone(gone, self.times.grace_ms, now);
+                    self.socket_gone(gone, now);
                 }
             }
             Event::PeerSpoke { message } => self.peer_spoke(message),
@@ -342,17 +342,17 @@ impl UserPresence {
     pub(crate) fn close(&mut self, socket: SocketId, code: CloseCode, now: Timestamp) {
         if let Some(gone) = self.sockets.remove(&socket) {
             self.effects.push(Effect::Close { socket, code });
-            self.socket_gone(gone, self.times.grace_ms, now);
+            self.socket_gone(gone, now);
         }
     }
 
-    pub(crate) fn socket_gone(&mut self, gone: Socket, grace_ms: i64, now: Timestamp) {
+    pub(crate) fn socket_gone(&mut self, gone: Socket, now: Timestamp) {
         let Some(newest) = self.newest_socket() else {
             // Nobody sees an invisible user leave.
             if !self.visible {
                 return self.go_offline(now, now);
             }
-            self.status = Status::Leaving { at: now.plus_ms(grace_ms), since: now, restarted: false };
+            self.status = Status::Leaving { at: now.plus_ms(self.times.grace_ms), since: now, restarted: false };
             self.save_state = true;
             return;
         };

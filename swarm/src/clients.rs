@@ -179,15 +179,6 @@ impl Clients {
             }
         }
     }
-
-    /// Leaves on purpose.
-    pub async fn leave(mut self) {
-        let goodbye = serde_json::to_string(&ClientMessage::Goodbye).unwrap_or_default();
-        for writer in &mut self.writers {
-            // A server that has gone needs no goodbye.
-            let _ = writer.send(Message::text(goodbye.clone())).await;
-        }
-    }
 }
 
 async fn connect(

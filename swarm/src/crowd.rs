@@ -32,7 +32,6 @@ pub async fn idle(server: &Server, town: &Town, rest: Duration, beats_every: Dur
     }
     let after = Usage::of(process)?;
     let elapsed_s = begun.elapsed().as_secs_f64();
-    clients.leave().await;
     Ok(Idle {
         server: server.name.clone(),
         sockets,
@@ -54,8 +53,6 @@ pub async fn connect(server: &Server, town: &Town, hold: bool) -> Result<Connect
         println!("connected");
         let day = Instant::now() + Duration::from_secs(86_400);
         while clients.next(day).await.is_ok_and(|report| report.is_some()) {}
-    } else {
-        clients.leave().await;
     }
     let times = times(taken);
     Ok(Connected { server: server.name.clone(), sockets: town.people.len(), all_s, times })

@@ -71,9 +71,6 @@ pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<
             }
         }
     }
-    for clients in all {
-        clients.leave().await;
-    }
     let mut found = Vec::new();
     for (server, taken) in servers.iter().zip(taken) {
         for (group, taken) in town.groups.iter().zip(taken) {

@@ -90,7 +90,6 @@ pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<
             at_least: failed_per_s.is_none(),
             steps,
         });
-        clients.leave().await;
     }
     Ok(found)
 }

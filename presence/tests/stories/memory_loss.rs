@@ -191,19 +191,31 @@ fn who_answers_is_noted_once_however_many_do() {
 
 #[test]
 fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
-    let (mut town, alice, bob) = two();
-    town.visit(alice, "https://example.com/1");
-    town.visit(bob, "https://example.com/2");
-    let (saved, now) = (town.saved("alice"), town.now.plus_ms(500));
-    let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
-    let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
-    let calls = |effects: Vec<Effect>| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
-    assert_eq!(calls(alice.handle(opened, now)), 1);
-    let presence = showing("bob", "", town.now);
-    let hello = town.message("bob", 7, PeerSay::Hello { presence: presence.clone() });
-    assert_eq!(calls(alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
-    let answer = PeerAnswer::Online { seq: 7, presence, wants: Wants::Pages };
-    assert_eq!(calls(alice.handle(Event::PeerAnswered { peer: id("bob"), answer }, now)), 0);
+    // Bob's answer was on its way while he turned a page, or while he was quiet.
+    for (answered, said) in [(7, 7), (7, 9)] {
+        let (mut town, alice, bob) = two();
+        town.visit(alice, "https://example.com/1");
+        town.visit(bob, "https://example.com/2");
+        let (saved, now) = (town.saved("alice"), town.now.plus_ms(500));
+        let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+        let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
+        let calls = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
+        assert_eq!(calls(&alice.handle(opened, now)), 1);
+        let presence = showing("bob", "https://example.com/3", town.now);
+        let hello = town.message("bob", said, PeerSay::Hello { presence: presence.clone() });
+        assert_eq!(calls(&alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
+        let presence = if said > answered { showing("bob", "", town.now) } else { presence };
+        let answer = PeerAnswer::Online { seq: answered, presence, wants: Wants::Pages };
+        let effects = alice.handle(Event::PeerAnswered { peer: id("bob"), answer }, now);
+        assert_eq!(calls(&effects), 0);
+        let sends = |effect: &&Effect| matches!(effect, Effect::Send { .. } | Effect::Show { .. });
+        let shows = |effect: &Effect| {
+            matches!(effect, Effect::Send { message: ServerMessage::PresenceSnapshot(snapshot), .. }
+                if snapshot.presence_arr[0].page.as_ref().is_some_and(|page| page.url == "https://example.com/3"))
+        };
+        assert!(effects.iter().filter(sends).all(shows), "the newest that bob said, in {effects:?}");
+        assert_eq!(effects.iter().filter(sends).count(), 1);
+    }
 }
 
 #[test]
@@ -239,7 +251,7 @@ fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
     town.unanswering.insert(id("alice"));
     town.say(alice, r#"{"action":"goodbye"}"#);
     town.evict("bob");
-    town.pass_ms(2_000);
+    town.pass_ms(4_000);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
 

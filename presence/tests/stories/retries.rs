@@ -1,11 +1,7 @@
 //! Rule 8: what could not be delivered is tried again, until the friend has the newest state or is away.
 
 use presence::Reply;
-use shared::{
-    ids::SocketId,
-    internal::PeerSay,
-    wire::ServerMessage,
-};
+use shared::{ids::SocketId, internal::PeerSay, wire::ServerMessage};
 
 use crate::town::{Town, id, showing, two};
 

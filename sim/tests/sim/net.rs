@@ -168,7 +168,8 @@ fn an_invisible_user_who_is_told_to_be_online_is_found() {
                 && let PeerAnswer::Offline { seq, last_seen_at: Some(_), wants } = answer
                 && who == 0
             {
-                *answer = PeerAnswer::Online { seq: *seq, presence: showing(*seq, "https://site1.com/1"), wants: *wants };
+                *answer =
+                    PeerAnswer::Online { seq: *seq, presence: showing(*seq, "https://site1.com/1"), wants: *wants };
             }
         }
     });
