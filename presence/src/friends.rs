@@ -136,7 +136,9 @@ impl UserPresence {
         let kept_up = self.wants() == Wants::Pages;
         match self.views.get_mut(friend) {
             Some(view) if seq < view.seq => return,
-            Some(view) if seq == view.seq => return view.kept_up |= kept_up,
+            Some(view) if seq == view.seq && matches!(view.state, ViewState::Online(_)) => {
+                return view.kept_up |= kept_up;
+            }
             Some(_) | None => {}
         }
         // Lost in the midst of something, memory may have kept that they came before it showed it.
@@ -170,7 +172,13 @@ impl UserPresence {
     /// nothing of them is kept.
     pub(crate) fn forget(&mut self, friend: &UserId) {
         self.note |= self.audience.remove(friend).is_some() | self.seen.remove(friend);
-        self.views.remove(friend);
+        if !self.friends.contains(friend) {
+            self.views.remove(friend);
+        } else if let Some(view) = self.views.get_mut(friend) {
+            // Until the core says so: nothing older that is still on its way brings them back.
+            view.state = ViewState::Offline { last_seen_at: None };
+            view.kept_up = false;
+        }
         self.missed.remove(friend);
         self.telling.remove(friend);
         self.asking.remove(friend);

@@ -334,7 +334,8 @@ impl UserPresence {
         let absent = self.friends.iter().zip(digits.chars()).filter(|(_, digit)| *digit == '0').map(|(id, _)| id);
         let mut bytes = Vec::new();
         for id in absent.take(ABSENT_LEN_MAX) {
-            let moment = match self.views.get(id).map(|view| &view.state) {
+            let known = self.views.get(id).filter(|view| view.kept_up);
+            let moment = match known.map(|view| &view.state) {
                 Some(ViewState::Offline { last_seen_at: Some(at) }) => u64::try_from(at.unix_ms()).unwrap_or_default(),
                 Some(ViewState::Offline { last_seen_at: None }) => NEVER_SEEN,
                 Some(ViewState::Online(_)) | None => 0,

@@ -7,7 +7,7 @@ use shared::{
     wire::ServerMessage,
 };
 
-use crate::town::{GRACE_MS, Town, id, showing};
+use crate::town::{GRACE_MS, Town, id, showing, two};
 
 #[test]
 fn a_stranger_gets_nothing_and_learns_nothing() {
@@ -46,6 +46,26 @@ fn one_who_learns_that_they_are_no_friend_fetches_the_list_anew() {
     assert!(town.seen(alice).contains(&ServerMessage::PresenceTimeout { user_id: id("bob"), last_seen_at: None }));
     assert_eq!(town.seen(bob), []);
     assert_eq!(town.read("alice", Some("bob")), Reply::NotFriends);
+}
+
+#[test]
+fn one_who_seems_to_be_no_friend_is_not_brought_back_by_an_old_message() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/1");
+    let seq = town.update(bob).seq;
+    let old = PeerSay::Presence { presence: showing("alice", "https://example.com/1", town.now) };
+    let old = town.message("alice", seq, old);
+    town.visit(alice, "https://example.com/2");
+    let [for_alice, _] = town.unfriend("alice", "bob");
+    town.deliver([for_alice]);
+    town.core_is_away = true;
+    town.visit(bob, "https://example.com/bob");
+    assert_eq!(
+        town.seen(bob).last(),
+        Some(&ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: None })
+    );
+    town.speak("bob", old);
+    assert_eq!(town.seen(bob), []);
 }
 
 #[test]
