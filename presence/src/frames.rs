@@ -83,8 +83,8 @@ impl UserPresence {
     }
 
     fn visibility_set(&mut self, invisible: bool, now: Timestamp) {
-        self.save_state |= self.invisible != invisible;
         self.invisible = invisible;
+        self.save_state = true;
         self.settle(Haste::Paced, now);
     }
 

@@ -11,7 +11,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::town::{Town, id};
+use crate::town::{Town, id, two};
 
 #[test]
 fn a_friendship_made_while_both_are_online_shows_both_at_once() {
@@ -239,4 +239,69 @@ fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
     town.pass_ms(2_000);
     assert_ne!(town.read("alice", Some("carol")), presence::Reply::NotFriends);
     assert_eq!(town.read("alice", Some("bob")), presence::Reply::NotFriends);
+}
+
+#[test]
+fn what_the_core_has_told_already_costs_no_call_when_its_event_comes_late() {
+    let (mut town, _alice, _bob) = two();
+    let late = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    town.change_silently("alice", |_| {});
+    let newest = town.social("alice");
+    town.load("alice", newest);
+    let calls = town.core_calls;
+    town.deliver([late]);
+    assert_eq!(town.core_calls, calls);
+    assert!(town.saved("alice").state.behind.is_none());
+}
+
+#[test]
+fn a_gap_that_was_fetched_is_forgotten() {
+    let (mut town, alice, bob) = two();
+    town.change_silently("alice", |_| {});
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    town.deliver([event]);
+    assert!(town.saved("alice").state.behind.is_none());
+    let calls = town.core_calls;
+    town.hibernate("alice");
+    town.visit(alice, "https://elsewhere.org/");
+    assert_eq!(town.update(bob).url, "https://elsewhere.org/");
+    assert_eq!(town.core_calls, calls);
+}
+
+#[test]
+fn with_the_core_away_settings_are_those_of_the_newest_event() {
+    let (mut town, alice, bob) = two();
+    town.core_is_away = true;
+    town.change_silently("alice", |_| {});
+    let all = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    let none = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.deliver([all]);
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.update(bob).url, "https://example.com/");
+    town.deliver([none]);
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
+fn nobody_wakes_for_an_old_list_while_away() {
+    let (mut town, alice, _bob) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.core_is_away = true;
+    town.change_silently("alice", |_| {});
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    town.deliver([event]);
+    assert_eq!(town.next_wake("alice"), None, "whoever asks next fetches it");
+    let old = town.saved("alice").social.unwrap();
+    town.load("alice", old);
+    assert_eq!(town.next_wake("alice"), None);
+}
+
+#[test]
+fn an_old_answer_of_the_core_is_dropped_without_a_second_question() {
+    let (mut town, _alice, _bob) = two();
+    let wake = town.next_wake("alice");
+    let mut old = town.social("alice");
+    old.version = 0;
+    town.load("alice", old);
+    assert_eq!(town.next_wake("alice"), wake);
 }

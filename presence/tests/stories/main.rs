@@ -13,6 +13,7 @@ mod any_order;
 mod bounds;
 mod coming_and_going;
 mod core_events;
+mod crossing;
 mod friends;
 mod memory_loss;
 mod pages;

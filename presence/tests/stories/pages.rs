@@ -106,6 +106,22 @@ fn the_socket_that_reported_last_is_in_front_until_it_closes() {
 }
 
 #[test]
+fn where_somebody_is_again_their_page_is_in_front() {
+    let (mut town, first, bob) = two();
+    let second = town.connect("alice");
+    town.visit(first, "https://example.com/first");
+    town.visit(second, "https://example.com/second");
+    town.seen(bob);
+    for message in [r#"{"action":"set-idle","idle":false}"#, r#"{"action":"set-idle","idle":true}"#] {
+        town.say(first, message);
+        town.say(first, message);
+        assert_eq!(town.seen(bob), [], "nobody came back to the first");
+    }
+    town.say(first, r#"{"action":"set-idle","idle":false}"#);
+    assert_eq!(town.update(bob).url, "https://example.com/first");
+}
+
+#[test]
 fn a_new_socket_that_has_not_reported_hides_nothing() {
     let (mut town, old, bob) = two();
     town.visit(old, "https://example.com/x");
@@ -160,6 +176,11 @@ fn what_is_no_message_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_frame_over_8_kib_closes_the_socket() {
+    let (mut town, alice, _) = two();
+    let longest = format!("{:8192}", r#"{"action":"heartbeat"}"#);
+    town.seen(alice);
+    town.say(alice, &longest);
+    assert_eq!(town.seen(alice), [ServerMessage::Heartbeat]);
     let (mut town, alice, _) = two();
     let fits = format!(r#"{{"action":"heartbeat","x":"{}"}}"#, "a".repeat(8_192 - 30));
     town.say(alice, &fits);

@@ -166,3 +166,27 @@ fn a_farewell_that_a_stranger_refuses_is_over() {
     town.pass_ms(0);
     assert_eq!((town.saved("alice").state.online, town.saved("alice").state.leaving), (false, None));
 }
+
+#[test]
+fn one_who_has_left_is_not_called_about_a_page_they_missed() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.say(bob, r#"{"action":"goodbye"}"#);
+    town.unreachable.clear();
+    town.calls.clear();
+    town.pass_ms(60_000);
+    assert_eq!(town.calls.len(), 0, "{:?}", town.calls);
+}
+
+#[test]
+fn what_a_friend_says_meanwhile_settles_no_debt() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.visit(bob, "https://example.com/bob");
+    town.seen(bob);
+    town.unreachable.clear();
+    town.pass_ms(4_000);
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+}

@@ -39,6 +39,9 @@ pub struct Town {
     pub unreachable: BTreeSet<UserId>,
     /// Users whose objects hear what is said, and whose answers get lost.
     pub unanswering: BTreeSet<UserId>,
+    /// Friends whose answers are on their way until they arrive.
+    pub slow: BTreeSet<UserId>,
+    answers: Vec<(UserId, Event)>,
     pub calls: Vec<(UserId, PeerMessage)>,
     pub core_calls: usize,
     pub saves: usize,
@@ -127,6 +130,8 @@ impl Town {
             core_is_away: false,
             unreachable: BTreeSet::new(),
             unanswering: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            answers: Vec::new(),
             calls: Vec::new(),
             core_calls: 0,
             saves: 0,
@@ -286,6 +291,14 @@ impl Town {
         self.happen(&id(name), Event::SocialLoaded { social });
     }
 
+    /// The answers of slow friends arrive, and nobody is slow any more.
+    pub fn answers_arrive(&mut self) {
+        self.slow.clear();
+        for (who, answer) in std::mem::take(&mut self.answers) {
+            self.happen(&who, answer);
+        }
+    }
+
     /// Memory goes in the midst of something; storage and sockets stay.
     pub fn evict(&mut self, name: &str) {
         self.users.remove(&id(name));
@@ -428,10 +441,13 @@ impl Town {
                         let message = message.clone();
                         let answer = self.happen(&peer, Event::PeerSpoke { message });
                         let answer = answer.expect("every peer is answered");
-                        outcomes.push(match self.unanswering.contains(&peer) {
-                            true => Event::PeerFailed { peer },
-                            false => Event::PeerAnswered { peer, answer },
-                        });
+                        if self.unanswering.contains(&peer) {
+                            outcomes.push(Event::PeerFailed { peer });
+                        } else if self.slow.contains(&peer) {
+                            self.answers.push((who.clone(), Event::PeerAnswered { peer, answer }));
+                        } else {
+                            outcomes.push(Event::PeerAnswered { peer, answer });
+                        }
                     }
                     outcomes
                 }

@@ -1,0 +1,99 @@
+//! What happens while a friend's answer is on its way.
+
+use shared::wire::ServerMessage;
+
+use crate::town::{Town, id, two};
+
+const NOT_WATCHING: &str = r#"{"action":"watch","watching":false}"#;
+const WATCHING: &str = r#"{"action":"watch","watching":true}"#;
+const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
+
+/// The same two, where nothing was said yet and bob does not watch, of which alice's object has not heard.
+fn bob_looks_away() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
+    let (mut town, alice, bob) = two();
+    town.say(bob, NOT_WATCHING);
+    town.calls.clear();
+    (town, alice, bob)
+}
+
+#[test]
+fn a_page_turned_meanwhile_follows_the_answer() {
+    let (mut town, alice, bob) = two();
+    town.slow.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+    town.visit(alice, "https://example.com/2");
+    town.visit(alice, "https://example.com/3");
+    assert_eq!(town.seen(bob), [], "one call to each friend at a time");
+    town.answers_arrive();
+    assert_eq!(town.update(bob).url, "https://example.com/3");
+}
+
+#[test]
+fn a_page_turned_meanwhile_is_not_for_one_whose_answer_says_that_they_do_not_watch() {
+    let (mut town, alice, _bob) = bob_looks_away();
+    town.slow.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.visit(alice, "https://example.com/2");
+    town.answers_arrive();
+    assert_eq!(town.calls.len(), 1);
+}
+
+#[test]
+fn one_who_does_not_watch_hears_of_a_coming_and_no_more() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.say(bob, NOT_WATCHING);
+    town.calls.clear();
+    town.slow.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.visit(alice, "https://example.com/1");
+    town.answers_arrive();
+    assert_eq!(town.calls.len(), 1);
+}
+
+#[test]
+fn vanishing_meanwhile_is_for_one_who_does_not_watch_too() {
+    let (mut town, alice, bob) = bob_looks_away();
+    town.seen(bob);
+    town.slow.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.say(alice, INVISIBLE);
+    town.answers_arrive();
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn one_who_learns_of_the_friendship_meanwhile_is_no_stranger() {
+    let mut town = Town::new(&["alice", "bob"], &[]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(bob, "https://example.com/bob");
+    town.slow.insert(id("bob"));
+    let [for_alice, for_bob] = town.befriend("alice", "bob");
+    town.deliver([for_alice]);
+    town.deliver([for_bob]);
+    town.seen(alice);
+    town.answers_arrive();
+    let gone = ServerMessage::PresenceTimeout { user_id: id("bob"), last_seen_at: None };
+    assert!(!town.seen(alice).contains(&gone));
+    town.seen(bob);
+    town.visit(alice, "https://example.com/alice");
+    assert_eq!(town.update(bob).url, "https://example.com/alice");
+}
+
+#[test]
+fn whoever_watches_meanwhile_is_told_of_pages_from_then_on() {
+    let (mut town, alice, bob) = two();
+    town.say(alice, NOT_WATCHING);
+    town.visit(bob, "https://example.com/1");
+    town.seen(alice);
+    // Bob is asked after a loss of memory, by an object that does not want pages yet.
+    town.slow.insert(id("bob"));
+    town.evict("alice");
+    town.alarm("alice");
+    town.say(alice, WATCHING);
+    town.answers_arrive();
+    town.snapshot(alice);
+    town.visit(bob, "https://example.com/2");
+    assert_eq!(town.update(alice).url, "https://example.com/2");
+}
