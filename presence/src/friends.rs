@@ -60,6 +60,7 @@ impl UserPresence {
         let from = from.clone();
         if !doubts {
             self.take_in(message);
+        // Without a socket nobody is shown anything, and whoever connects asks all friends of whom nothing is known.
         } else if !self.sockets.is_empty() {
             self.ask(&BTreeSet::from([from.clone()]));
             if let Some(call) = self.calling.get_mut(&from)
@@ -71,8 +72,6 @@ impl UserPresence {
             if leaves {
                 return PeerAnswer::Again;
             }
-        } else {
-            // Nobody is shown anything. Whoever connects asks all friends of whom nothing is known.
         }
         let answer = if asks { self.own_answer() } else { PeerAnswer::Taken { wants: self.wants() } };
         if self.wants() < Wants::Pages

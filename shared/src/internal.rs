@@ -182,10 +182,8 @@ impl Presence {
 
     /// What it says. `None` when another version wrote what this one cannot read.
     pub fn read(&self) -> Option<PresenceUpdate> {
-        match serde_json::from_str(self.as_str()) {
-            Ok(ServerMessage::UpdatePresence(update)) => Some(update),
-            _ => None,
-        }
+        // It is of no other type, and without looking for that it is read in one go.
+        serde_json::from_str(self.as_str()).ok()
     }
 }
 
@@ -196,3 +194,31 @@ impl PartialEq for Presence {
 }
 
 impl Eq for Presence {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_presence_is_the_message_that_clients_get() {
+        let update = PresenceUpdate {
+            user_id: "alice".parse().unwrap(),
+            url: "https://example.com/".to_owned(),
+            title: "A \"title\"".to_owned(),
+            domain: "example.com".to_owned(),
+            latest_url: String::new(),
+            latest_title: String::new(),
+            latest_domain: String::new(),
+            seq: 7,
+            at: Timestamp::from_unix_ms(1),
+            idle: false,
+            idle_since: None,
+        };
+        let presence = Presence::new(update.clone());
+        let message: ServerMessage = serde_json::from_str(presence.as_str()).unwrap();
+        assert_eq!(message, ServerMessage::UpdatePresence(update.clone()));
+        let json = serde_json::to_string(&PeerSay::Presence { presence }).unwrap();
+        let PeerSay::Presence { presence } = serde_json::from_str(&json).unwrap() else { panic!("{json}") };
+        assert_eq!(presence.read(), Some(update));
+    }
+}

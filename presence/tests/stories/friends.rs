@@ -1,13 +1,15 @@
 //! Rule 5 and the order of what friends say: only friends, both ways, and never an older state after a
 //! newer one.
 
-use presence::Reply;
+use presence::{Effect, Event, ReadId, Reply, Times, UserPresence};
 use shared::{
+    ids::SocketId,
     internal::{PeerAnswer, PeerSay, Wants},
-    wire::ServerMessage,
+    wire::{PageView, ServerMessage},
 };
+use uuid::Uuid;
 
-use crate::town::{GRACE_MS, Town, id, showing, two};
+use crate::town::{GRACE_MS, TOKEN_MS, Town, id, showing, two};
 
 #[test]
 fn a_stranger_gets_nothing_and_learns_nothing() {
@@ -127,4 +129,18 @@ fn one_who_is_offline_sees_friends_by_asking_and_keeps_nothing_of_it() {
     assert_eq!(all.user_presence.page, None);
     assert!(all.user_presence.last_seen_at.is_some());
     assert_eq!(town.seen(alice), [], "asking is not coming online");
+}
+
+#[test]
+fn a_friend_whose_version_writes_what_this_one_cannot_read_is_there_and_no_more() {
+    let (town, _, _) = two();
+    let now = town.now;
+    let mut bob = UserPresence::restore(id("bob"), Times::default(), town.saved("bob"), Vec::new(), now);
+    bob.handle(Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) }, now);
+    let presence = serde_json::from_str(r#"{"type":"update-presence","userId":"alice"}"#).unwrap();
+    let answer = PeerAnswer::Online { seq: u64::MAX / 2, presence, wants: Wants::Pages };
+    bob.handle(Event::PeerAnswered { peer: id("alice"), answer }, now);
+    let all = bob.handle(Event::Read { read: ReadId(1), friend: None }, now);
+    let [Effect::Reply { reply: Reply::All(all), .. }] = all.as_slice() else { panic!("a snapshot, not {all:?}") };
+    assert_eq!(all.presence_arr[0].page, Some(PageView::default()));
 }
