@@ -1,13 +1,14 @@
-//! Clients of the live channel: each a socket, and a task that says what it hears.
+//! Clients of the live channel, or of a server that speaks XMPP: each a socket, and a task that says what it hears.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream, stream::SplitSink};
 use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, SUBPROTOCOL};
 use swarm::{Citizen, Town};
 use tokio::{
-    net::TcpStream,
+    io::AsyncWriteExt as _,
+    net::{TcpStream, tcp::OwnedWriteHalf},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, sleep, timeout},
 };
@@ -19,6 +20,8 @@ use tokio_tungstenite::{
         http::{self, HeaderValue, StatusCode},
     },
 };
+
+use crate::xmpp::{self, Roll, Said};
 
 /// What stands before the number of a change in the address of its page.
 const MARK: &str = "https://example.com/change/";
@@ -54,15 +57,30 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Clients {
     pub name: String,
-    writers: Vec<SplitSink<WebSocketStream<TcpStream>, Message>>,
+    writers: Vec<Writer>,
     reports: UnboundedReceiver<Report>,
     beaten_at: Instant,
 }
 
-/// A server: its name and where it listens.
+/// What a client writes to, by what its server speaks.
+#[derive(Debug)]
+enum Writer {
+    LiveChannel(SplitSink<WebSocketStream<TcpStream>, Message>),
+    Xmpp(OwnedWriteHalf),
+}
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    LiveChannel,
+    Xmpp,
+}
+
+/// A server: its name, what it speaks and where it listens.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub name: String,
+    pub language: Language,
     pub address: SocketAddr,
     /// Its process, where somebody said so.
     pub process: Option<u32>,
@@ -73,10 +91,12 @@ impl std::str::FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self> {
         let (name, rest) = text.split_once('=').context("a server is NAME=ADDRESS or NAME=ADDRESS@PROCESS")?;
+        let (language, rest) =
+            rest.strip_prefix("xmpp:").map_or((Language::LiveChannel, rest), |rest| (Language::Xmpp, rest));
         let (address, process) = rest.split_once('@').map_or((rest, None), |(a, p)| (a, Some(p)));
         let process = process.map(str::parse).transpose().context("a process is a number")?;
         let address = address.parse().context("an address is 127.0.0.1:PORT")?;
-        Ok(Self { name: name.to_owned(), address, process })
+        Ok(Self { name: name.to_owned(), language, address, process })
     }
 }
 
@@ -84,11 +104,12 @@ impl Clients {
     /// Connects everybody, so many at a time, and waits until all have their snapshots.
     pub async fn connect(server: &Server, town: &Town, at_once: usize) -> Result<Self> {
         let (sender, reports) = unbounded_channel();
+        let roll = Arc::new(Roll::new(town));
         let connections = town.people.iter().enumerate().map(|(who, citizen)| {
-            let sender = sender.clone();
+            let (sender, roll) = (sender.clone(), Arc::clone(&roll));
             async move {
                 let why = || format!("{}: {} cannot connect", server.name, citizen.id);
-                timeout(CONNECTING_MAX, connect(server.address, who, citizen, sender))
+                timeout(CONNECTING_MAX, connect(server, who, citizen, roll, sender))
                     .await
                     .with_context(why)?
                     .with_context(why)
@@ -105,6 +126,7 @@ impl Clients {
     /// Connects everybody at the same moment, and says how long it took until each had the snapshot.
     pub async fn storm(server: &Server, town: &Town) -> Result<(Self, Vec<Duration>)> {
         let (sender, reports) = unbounded_channel();
+        let roll = Arc::new(Roll::new(town));
         let begun = Instant::now();
         let tasks: Vec<_> = town
             .people
@@ -112,8 +134,9 @@ impl Clients {
             .cloned()
             .enumerate()
             .map(|(who, citizen)| {
-                let (sender, address) = (sender.clone(), server.address);
-                tokio::spawn(async move { timeout(CONNECTING_MAX, connect(address, who, &citizen, sender)).await })
+                let (sender, roll, server) = (sender.clone(), Arc::clone(&roll), server.clone());
+                let connected = async move { connect(&server, who, &citizen, roll, sender).await };
+                tokio::spawn(timeout(CONNECTING_MAX, connected))
             })
             .collect();
         let mut writers = Vec::new();
@@ -132,14 +155,24 @@ impl Clients {
 
     /// Turns to the page of that change.
     pub async fn change(&mut self, who: usize, change: u64) -> Result<()> {
-        let message =
-            ClientMessage::UpdatePresence { url: format!("{MARK}{change}"), title: "What became of it".to_owned() };
-        self.send(who, serde_json::to_string(&message)?).await
+        let url = format!("{MARK}{change}");
+        let text = match self.writer(who)? {
+            Writer::LiveChannel(_) => {
+                let title = "What became of it".to_owned();
+                serde_json::to_string(&ClientMessage::UpdatePresence { url, title })?
+            }
+            Writer::Xmpp(_) => xmpp::page(&url),
+        };
+        self.send(who, text).await
     }
 
     /// Sends a heartbeat.
     pub async fn beat(&mut self, who: usize) -> Result<()> {
-        self.send(who, HEARTBEAT_REQUEST.to_owned()).await
+        let text = match self.writer(who)? {
+            Writer::LiveChannel(_) => HEARTBEAT_REQUEST,
+            Writer::Xmpp(_) => xmpp::PING,
+        };
+        self.send(who, text.to_owned()).await
     }
 
     /// Lets everybody beat who would soon be taken for gone. Wakes nothing.
@@ -154,9 +187,16 @@ impl Clients {
         Ok(())
     }
 
+    fn writer(&mut self, who: usize) -> Result<&mut Writer> {
+        self.writers.get_mut(who).context("nobody there is connected")
+    }
+
     async fn send(&mut self, who: usize, text: String) -> Result<()> {
-        let writer = self.writers.get_mut(who).context("nobody there is connected")?;
-        writer.send(Message::text(text)).await.with_context(|| format!("{}: a socket broke", self.name))
+        let sent = match self.writer(who)? {
+            Writer::LiveChannel(socket) => socket.send(Message::text(text)).await.map_err(anyhow::Error::from),
+            Writer::Xmpp(stream) => stream.write_all(text.as_bytes()).await.map_err(anyhow::Error::from),
+        };
+        sent.with_context(|| format!("{}: a socket broke", self.name))
     }
 
     /// The next thing that was heard; `None` when nothing was until that moment.
@@ -182,6 +222,19 @@ impl Clients {
 }
 
 async fn connect(
+    server: &Server,
+    who: usize,
+    citizen: &Citizen,
+    roll: Arc<Roll>,
+    reports: UnboundedSender<Report>,
+) -> Result<Writer> {
+    match server.language {
+        Language::LiveChannel => connect_live(server.address, who, citizen, reports).await.map(Writer::LiveChannel),
+        Language::Xmpp => connect_xmpp(server.address, who, citizen, roll, reports).await.map(Writer::Xmpp),
+    }
+}
+
+async fn connect_live(
     address: SocketAddr,
     who: usize,
     citizen: &Citizen,
@@ -211,6 +264,38 @@ async fn connect(
     Ok(writer)
 }
 
+async fn connect_xmpp(
+    address: SocketAddr,
+    who: usize,
+    citizen: &Citizen,
+    roll: Arc<Roll>,
+    reports: UnboundedSender<Report>,
+) -> Result<OwnedWriteHalf> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let (writer, mut stanzas, mut snapshot) = xmpp::connect(tcp, citizen, roll).await?;
+    tokio::spawn(async move {
+        let report = |heard| reports.send(Report { who, heard, at: Instant::now() });
+        while let Ok(Some(stanza)) = stanzas.next().await {
+            let Some(said) = stanza.said() else { continue };
+            let whole = snapshot.is_completed_by(&said).then_some(Heard::Snapshot);
+            let heard = match said {
+                Said::Presence { page, .. } => change(&page),
+                Said::Pong => Some(Heard::Heartbeat),
+                Said::Roster => None,
+            };
+            for heard in whole.into_iter().chain(heard) {
+                if report(heard).is_err() {
+                    return;
+                }
+            }
+        }
+        // As above.
+        let _ = report(Heard::Closed);
+    });
+    Ok(writer)
+}
+
 async fn open(address: SocketAddr, citizen: &Citizen) -> Result<WebSocketStream<TcpStream>, Error> {
     // The least server takes anybody's word for who they are; the others have the token.
     let mut request = format!("ws://{address}/ws?user={}", citizen.id).into_client_request()?;
@@ -231,8 +316,12 @@ fn heard(text: &str) -> Option<Heard> {
         return Some(Heard::Heartbeat);
     }
     let url = text.starts_with(r#"{"type":"update-presence""#).then(|| text.split_once(r#""url":""#))??.1;
-    let number = url.strip_prefix(MARK)?.split('"').next()?;
-    number.parse().ok().map(Heard::Change)
+    change(url.split('"').next()?)
+}
+
+/// The change that this page is of.
+fn change(url: &str) -> Option<Heard> {
+    url.strip_prefix(MARK)?.parse().ok().map(Heard::Change)
 }
 
 #[cfg(test)]
@@ -248,5 +337,14 @@ mod tests {
         assert_eq!(heard(r#"{"type":"presence-snapshot","userPresence":{}}"#), Some(Heard::Snapshot));
         assert_eq!(heard(r#"{"type":"heartbeat"}"#), Some(Heard::Heartbeat));
         assert_eq!(heard(r#"{"type":"presence-timeout"}"#), None);
+    }
+
+    #[test]
+    fn a_server_says_what_it_speaks() {
+        let server: Server = "one=xmpp:127.0.0.1:5222@7".parse().unwrap();
+        let address = ([127, 0, 0, 1], 5222).into();
+        assert_eq!((server.language, server.address, server.process), (Language::Xmpp, address, Some(7)));
+        let server: Server = "two=127.0.0.1:5222".parse().unwrap();
+        assert_eq!((server.language, server.address, server.process), (Language::LiveChannel, address, None));
     }
 }

@@ -9,6 +9,7 @@ mod fan_out;
 mod floor;
 mod rate;
 mod times;
+mod xmpp;
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -31,7 +32,7 @@ struct Where {
     /// The users: JSON of a `Town`.
     #[arg(long)]
     town: PathBuf,
-    /// A server to measure: NAME=ADDRESS, or NAME=ADDRESS@PROCESS. Repeatable.
+    /// A server to measure: NAME=ADDRESS, or NAME=ADDRESS@PROCESS; NAME=xmpp:ADDRESS where it speaks XMPP. Repeatable.
     #[arg(long = "at", required = true)]
     servers: Vec<Server>,
 }
