@@ -1,9 +1,10 @@
 //! `cargo xtask bench presence`: how fast friends see a page change and what sockets cost, beside the least worker
-//! that does the same without rules, and the least server there could be.
+//! that does the same without rules, the least server there could be, and ejabberd where Debian's is installed.
 //!
 //! Everything runs on this machine and shares its processors, so only figures of one run are worth comparing. The
 //! servers take turns, change by change where they can: what else the machine has to do hits them alike.
 
+mod ejabberd;
 mod report;
 mod towns;
 mod workerd;
@@ -25,6 +26,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use crate::{
     bench::{
         presence::{
+            ejabberd::{Ejabberd, Installed},
             report::{Reconnected, Report},
             workerd::{Worker, Workerd},
         },
@@ -47,6 +49,8 @@ const BEFORE: &str = "before";
 const LEAST: &str = "least";
 /// `swarm serve`.
 const FLOOR: &str = "floor";
+/// An XMPP server, whose users show their pages as their status.
+const EJABBERD: &str = "ejabberd";
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -139,7 +143,7 @@ async fn measure(presence: &Presence, stage: &mut Stage) -> Result<()> {
     let least = bundle_least(stage).await?;
     stage.use_empty_database("presence").await?;
     let core = stage.start_core().await?;
-    let bench = Measurement { presence, stage, least };
+    let bench = Measurement { presence, stage, least, ejabberd: Installed::find() };
     let report = bench.run().await;
     stop_core(core).await;
     let report = report?;
@@ -156,24 +160,33 @@ struct Measurement<'a> {
     stage: &'a Stage,
     /// The least worker in one file.
     least: PathBuf,
+    /// Where it is installed.
+    ejabberd: Option<Installed>,
 }
 
 /// A server under measurement.
 enum Server {
     Worker(&'static str, Workerd),
     Floor(Child, Port),
+    Ejabberd(Ejabberd),
 }
 
 impl Measurement<'_> {
     async fn run(&self) -> Result<Report> {
         let mut report = Report { machine: stage::machine(), ..Report::default() };
+        if self.ejabberd.is_none() {
+            report.not_measured.push(format!("{EJABBERD}: not measured; `apt-get install ejabberd` adds it"));
+        }
         if self.is_wanted(Figure::Warm) {
             say("From a page change until the last friend has it, warm");
-            report.warm = self.fan_out(self.presence.changes, 20, Duration::ZERO).await?;
+            report.warm = self.fan_out(&self.servers(), self.presence.changes, 20, Duration::ZERO).await?;
         }
         if self.is_wanted(Figure::Hibernated) {
             say("The same, hibernated");
-            report.hibernated = self.fan_out(self.presence.hibernated_changes, 1, REST).await?;
+            // The objects of workers are what sleeps; the least server shows what waking them adds.
+            let mut servers = self.servers();
+            servers.retain(|name| *name != EJABBERD);
+            report.hibernated = self.fan_out(&servers, self.presence.hibernated_changes, 1, REST).await?;
         }
         if self.is_wanted(Figure::Rate) {
             say("Page changes per second");
@@ -192,18 +205,25 @@ impl Measurement<'_> {
 
     fn servers(&self) -> Vec<&'static str> {
         let before = self.presence.against.is_some().then_some(BEFORE);
-        [OURS].into_iter().chain(before).chain([LEAST, FLOOR]).collect()
+        let ejabberd = self.ejabberd.is_some().then_some(EJABBERD);
+        [OURS].into_iter().chain(before).chain([LEAST, FLOOR]).chain(ejabberd).collect()
     }
 
     fn is_wanted(&self, figure: Figure) -> bool {
         self.presence.only.is_empty() || self.presence.only.contains(&figure)
     }
 
-    async fn fan_out(&self, changes: u64, warm_up: u64, rest: Duration) -> Result<Vec<swarm::FanOut>> {
+    async fn fan_out(
+        &self,
+        servers: &[&'static str],
+        changes: u64,
+        warm_up: u64,
+        rest: Duration,
+    ) -> Result<Vec<swarm::FanOut>> {
         let sizes: Vec<usize> = self.presence.friends.iter().filter_map(|size| usize::try_from(*size).ok()).collect();
         let town = towns::settle(towns::onlookers(&sizes, CHANGERS), self.stage).await?;
         let args = [("--changes", changes), ("--warm-up", warm_up), ("--rest-ms", millis(rest))];
-        self.side_by_side("fan-out", &town, &args).await
+        self.side_by_side(servers, "fan-out", &town, &args).await
     }
 
     async fn rate(&self) -> Result<Vec<swarm::Rate>> {
@@ -218,7 +238,7 @@ impl Measurement<'_> {
             ("--first-per-s", most.min(10)),
             ("--most-per-s", most),
         ];
-        self.side_by_side("rate", &town, &args).await
+        self.side_by_side(&self.servers(), "rate", &town, &args).await
     }
 
     async fn idle(&self) -> Result<Vec<swarm::Idle>> {
@@ -291,10 +311,16 @@ impl Measurement<'_> {
         Ok(towns::circle(usize::try_from(people)?, usize::try_from(self.presence.crowd_friends)?))
     }
 
-    /// Lets the swarm measure all servers at once, which then take turns.
-    async fn side_by_side<T: DeserializeOwned>(&self, what: &str, town: &Path, args: &[(&str, u64)]) -> Result<T> {
+    /// Lets the swarm measure all these servers at once, which then take turns.
+    async fn side_by_side<T: DeserializeOwned>(
+        &self,
+        names: &[&'static str],
+        what: &str,
+        town: &Path,
+        args: &[(&str, u64)],
+    ) -> Result<T> {
         let mut servers = Vec::new();
-        for name in self.servers() {
+        for name in names {
             servers.push(self.start(name, town, false, false).await?);
         }
         let all: Vec<&Server> = servers.iter().collect();
@@ -346,9 +372,12 @@ impl Measurement<'_> {
             let port = Port::choose("the least server", 0, "")?;
             let mut command = project::command(swarm_program());
             command.arg("serve").arg("--town").arg(town).arg("--port").arg(port.number().to_string());
-            let child = Child::start(name, command, Output::Log(dir.join("floor.log")))?;
-            wait_for_port(&port).await?;
+            let mut child = Child::start(name, command, Output::Log(dir.join("floor.log")))?;
+            wait_for_port(&port, &mut child).await?;
             return Ok(Server::Floor(child, port));
+        }
+        if let (EJABBERD, Some(installed)) = (name, &self.ejabberd) {
+            return Ok(Server::Ejabberd(installed.start(&dir.join(name), town, keep).await?));
         }
         let edge =
             |dir: &Path| ["entry.mjs", "build/index.js", "build/index_bg.wasm"].map(|file| (file, dir.join(file)));
@@ -380,6 +409,7 @@ impl Server {
         let (name, address, process) = match self {
             Self::Worker(name, workerd) => (*name, workerd.address(), workerd.process()),
             Self::Floor(child, port) => (FLOOR, format!("127.0.0.1:{}", port.number()), child.id()),
+            Self::Ejabberd(ejabberd) => (EJABBERD, ejabberd.address(), ejabberd.process()),
         };
         match process {
             Some(process) => format!("{name}={address}@{process}"),
@@ -391,6 +421,7 @@ impl Server {
         match self {
             Self::Worker(_, workerd) => workerd.stop().await,
             Self::Floor(child, _) => child.end(Signal::TERM, Duration::from_secs(2)).await,
+            Self::Ejabberd(ejabberd) => ejabberd.stop().await,
         }
     }
 
@@ -398,19 +429,24 @@ impl Server {
         match self {
             Self::Worker(_, workerd) => workerd.kill().await,
             Self::Floor(child, _) => child.kill().await,
+            Self::Ejabberd(ejabberd) => ejabberd.kill().await,
         }
     }
 }
 
-async fn wait_for_port(port: &Port) -> Result<()> {
-    const TRIES: u32 = 200;
+/// Waits until somebody listens there. Fails when the child that should has ended, or takes too long.
+async fn wait_for_port(port: &Port, child: &mut Child) -> Result<()> {
+    const TRIES: u32 = 600;
     for _ in 0..TRIES {
         if tokio::net::TcpStream::connect(("127.0.0.1", port.number())).await.is_ok() {
             return Ok(());
         }
+        if let Some(status) = child.ended()? {
+            bail!("{}", child.obituary(status));
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    bail!("nothing listens on port {}", port.number())
+    bail!("nothing listens on port {}\n{}", port.number(), child.log_end())
 }
 
 fn millis(time: Duration) -> u64 {

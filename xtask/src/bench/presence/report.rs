@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use swarm::{Connected, FanOut, Idle, Rate};
 
-use super::{BEFORE, FLOOR, LEAST, OURS};
+use super::{BEFORE, EJABBERD, FLOOR, LEAST, OURS};
 
 /// Everybody connecting at once, and what it took.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +25,8 @@ pub struct Report {
     pub rate: Vec<Rate>,
     pub idle: Vec<Idle>,
     pub reconnect: Vec<Reconnected>,
+    /// What could be measured besides, and how, each in a sentence.
+    pub not_measured: Vec<String>,
 }
 
 /// One line of a table: a figure of every server.
@@ -34,6 +36,7 @@ struct Line {
     before: Option<f64>,
     least: Option<f64>,
     floor: Option<f64>,
+    ejabberd: Option<f64>,
     more_is_better: bool,
 }
 
@@ -44,7 +47,7 @@ impl Report {
     /// The tables.
     pub fn table(&self) -> String {
         let mut text = format!("On {}\n\n", self.machine);
-        let heads = [OURS, BEFORE, LEAST, FLOOR, "to before", "to least", "to floor"];
+        let heads = [OURS, BEFORE, LEAST, FLOOR, EJABBERD, "to before", "to least", "to floor"];
         let _ = write!(text, "{:<58}", "");
         for head in heads {
             let _ = write!(text, "{head:>10}");
@@ -58,12 +61,13 @@ impl Report {
             let ratio_text = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
             let _ = writeln!(
                 text,
-                "{:<58}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{}",
+                "{:<58}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{}",
                 line.name,
                 figure(line.ours),
                 figure(line.before),
                 figure(line.least),
                 figure(line.floor),
+                figure(line.ejabberd),
                 ratio_text(ratio(line.before)),
                 ratio_text(to_least),
                 ratio_text(ratio(line.floor)),
@@ -73,6 +77,9 @@ impl Report {
         let unbeaten: Vec<&str> = self.rate.iter().filter(|rate| rate.at_least).map(|rate| &*rate.server).collect();
         if !unbeaten.is_empty() {
             let _ = writeln!(text, "\nTook as many changes per second as were tried: {}", unbeaten.join(", "));
+        }
+        for words in &self.not_measured {
+            let _ = writeln!(text, "\n{words}");
         }
         text
     }
@@ -129,7 +136,15 @@ impl Report {
 
 impl Line {
     fn new(name: String, more_is_better: bool, of: impl Fn(&str) -> Option<f64>) -> Self {
-        Self { name, ours: of(OURS), before: of(BEFORE), least: of(LEAST), floor: of(FLOOR), more_is_better }
+        Self {
+            name,
+            ours: of(OURS),
+            before: of(BEFORE),
+            least: of(LEAST),
+            floor: of(FLOOR),
+            ejabberd: of(EJABBERD),
+            more_is_better,
+        }
     }
 }
 
@@ -175,17 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn says_what_was_not_measured() {
+        let table = Report { not_measured: vec!["that: not measured".to_owned()], ..Report::default() }.table();
+        assert!(table.ends_with("\n\nthat: not measured\n"), "{table}");
+    }
+
+    #[test]
     fn says_where_ours_is_behind() {
         let found = |server: &str, p50_ms: f64| FanOut {
             server: server.to_owned(),
             friends: 150,
             times: Times { count: 1, p50_ms, p99_ms: 40.0, max_ms: 40.0 },
         };
-        let warm = vec![found(OURS, 30.0), found(LEAST, 20.0), found(FLOOR, 5.0)];
+        let warm = vec![found(OURS, 30.0), found(LEAST, 20.0), found(FLOOR, 5.0), found(EJABBERD, 8.25)];
         let table = Report { warm, ..Report::default() }.table();
         let line = |part: &str| table.lines().find(|line| line.contains(part)).unwrap().to_owned();
         let slower = line("p50");
         assert!(slower.contains("30.0") && slower.contains("1.50") && slower.contains("6.00"), "{slower}");
+        assert!(slower.contains("8.25"), "{slower}");
         assert!(slower.ends_with("behind"), "{slower}");
         assert!(!line("p99").ends_with("behind"));
     }
