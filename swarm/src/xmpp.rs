@@ -133,7 +133,14 @@ impl<R: AsyncRead + Unpin> Stanzas<R> {
                     }
                 }
                 Event::Eof => return Ok(None),
-                _ => {}
+                Event::Empty(_)
+                | Event::Text(_)
+                | Event::GeneralRef(_)
+                | Event::CData(_)
+                | Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::DocType(_) => {}
             }
         }
     }
