@@ -290,7 +290,7 @@ async fn connect_xmpp(
                 }
             }
         }
-        // As above.
+        // Nobody listens any more once the measurement is over.
         let _ = report(Heard::Closed);
     });
     Ok(writer)
