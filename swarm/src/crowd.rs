@@ -11,9 +11,11 @@ use crate::{
     times::times,
 };
 
-/// Connects everybody, lets them be still for a while, and then only beat.
+/// Connects everybody to a server that has been still for a while, lets them be still as long, and then only beat.
 pub async fn idle(server: &Server, town: &Town, rest: Duration, beats_every: Duration, time: Duration) -> Result<Idle> {
     let process = server.process.context("whose memory is to be measured?")?;
+    // What starting took is given back by then.
+    sleep(rest).await;
     let before = Usage::of(process)?;
     let begun = Instant::now();
     let mut clients = Clients::connect(server, town, 32).await?;
