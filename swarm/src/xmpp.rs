@@ -112,7 +112,7 @@ impl<R: AsyncRead + Unpin> Stanzas<R> {
             self.buffer.clear();
             match self.xml.read_event_into_async(&mut self.buffer).await? {
                 // The root, once more after signing in: what it holds comes one by one.
-                Event::Start(start) if start.name().as_ref() == b"stream:stream" => depth = 0,
+                Event::Start(start) if start.name().as_ref() == b"stream:stream" => {}
                 Event::Start(start) => {
                     depth += 1;
                     match depth {
