@@ -5,9 +5,10 @@ use std::{cell::RefCell, time::Duration};
 use shared::{
     limits::JWKS_REFETCH_MS_MIN,
     time::Timestamp,
-    token::{self, Claims, Key, KeyCache, Keys, Lookup, TokenError},
+    token::{self, Claims, KeyCache, Keys, Lookup},
     wire::SUBPROTOCOL,
 };
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use worker::{Delay, Headers, Method, Request, Response};
 
 use crate::{Call, answer, clock, config::Config};
@@ -19,8 +20,17 @@ const JWKS_FETCH_MS_MAX: u32 = 3_000;
 /// cannot await another's IO in this runtime.
 const JWKS_POLL_MS: u64 = 20;
 
+#[wasm_bindgen(module = "/src/signatures.mjs")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = importKey)]
+    async fn import_key(jwk: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = isSigned)]
+    async fn is_signed(key: &JsValue, message: &str, signature: &str) -> Result<JsValue, JsValue>;
+}
+
 thread_local! {
-    static KEYS: RefCell<KeyCache> = RefCell::default();
+    static KEYS: RefCell<KeyCache<JsValue>> = RefCell::default();
     /// Until when another request's fetch of the keys is waited for.
     static FETCHING_UNTIL: RefCell<Option<Timestamp>> = const { RefCell::new(None) };
 }
@@ -56,7 +66,10 @@ pub async fn caller(call: &Call, request: &Request) -> Result<Claims, Refusal> {
 pub async fn check(token: &str, config: &Config, request_id: Option<&str>) -> Result<Claims, Refusal> {
     let key_id = token::key_id(token).map_err(|_| Refusal::Unauthorized)?;
     let key = key(config, request_id, &key_id).await?;
-    token::verify(token, &key, &config.issuer, clock::now()).map_err(|_: TokenError| Refusal::Unauthorized)
+    let is_signed = async |message: &str, signature: &str| {
+        is_signed(&key, message, signature).await.is_ok_and(|signed| signed.is_truthy())
+    };
+    token::verify(token, &config.issuer, clock::now(), is_signed).await.map_err(|_| Refusal::Unauthorized)
 }
 
 /// The token: as the published extension sends it, in the query; in the header; or, from browsers that
@@ -84,7 +97,7 @@ fn subprotocols(headers: &Headers) -> impl Iterator<Item = String> {
     header.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>().into_iter()
 }
 
-async fn key(config: &Config, request_id: Option<&str>, key_id: &str) -> Result<Key, Refusal> {
+async fn key(config: &Config, request_id: Option<&str>, key_id: &str) -> Result<JsValue, Refusal> {
     loop {
         let now = clock::now();
         let fetching = FETCHING_UNTIL.with_borrow(|until| until.is_some_and(|until| now < until));
@@ -117,11 +130,17 @@ async fn fetch_keys(config: &Config, request_id: Option<&str>, now: Timestamp) {
     FETCHING_UNTIL.set(None);
 }
 
-async fn fetched(request: Request) -> Option<Keys> {
+async fn fetched(request: Request) -> Option<Keys<JsValue>> {
     let mut response = clock::fetch_within(JWKS_FETCH_MS_MAX, request).await?.ok()?;
     if response.status_code() != 200 {
         return None;
     }
     let body = clock::within(JWKS_FETCH_MS_MAX, response.bytes()).await?.ok()?;
-    Keys::parse(&body).ok()
+    let mut keys = Keys::new();
+    for (id, jwk) in token::signing_keys(&body).ok()? {
+        if let Ok(key) = import_key(&serde_json::to_string(&jwk).ok()?).await {
+            keys.insert(id, key);
+        }
+    }
+    Some(keys)
 }

@@ -1,54 +1,64 @@
 //! The object's own storage: three documents, and the alarm's time.
 
 use presence::{Save, Saved};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use worker::{SqlStorage, State};
+use serde::{Serialize, de::DeserializeOwned};
+use wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen};
+use worker::State;
 
 const STATE: &str = "state";
 const SOCIAL: &str = "social";
 const EVENT_IDS: &str = "event_ids";
 
-#[derive(Deserialize)]
-struct Row {
-    name: String,
-    value: String,
+#[wasm_bindgen]
+extern "C" {
+    /// What the `worker` crate does not bind of the object's state: the way to storage that waits for nothing.
+    type RawState;
+    type RawStorage;
+    type Documents;
+
+    #[wasm_bindgen(method, getter)]
+    fn storage(this: &RawState) -> RawStorage;
+
+    #[wasm_bindgen(method, getter)]
+    fn kv(this: &RawStorage) -> Documents;
+
+    #[wasm_bindgen(method, catch)]
+    fn get(this: &Documents, name: &str) -> Result<Option<String>, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn put(this: &Documents, name: &str, text: &str) -> Result<(), JsValue>;
 }
 
-/// Reads all that is kept, at once: an object that wakes has somebody waiting. One that never kept anything has no
-/// table yet, and reading makes none: a friend's question must not cost an absent user a row.
+fn documents(state: &State) -> Documents {
+    let raw: &RawState = AsRef::<JsValue>::as_ref(state.as_raw()).unchecked_ref();
+    raw.storage().kv()
+}
+
+/// Reads all that is kept, at once: an object that wakes has somebody waiting. Of one that never kept anything, this
+/// writes nothing either: a friend's question must not cost an absent user a row.
 pub fn load(state: &State) -> Saved {
-    let mut saved = Saved::default();
-    // Without a table the statement is refused.
-    let rows = state.storage().sql().exec("select name, value from kept", None);
-    for Row { name, value } in rows.and_then(|cursor| cursor.to_array()).unwrap_or_default() {
-        match name.as_str() {
-            STATE => saved.state = read(&value).unwrap_or_default(),
-            SOCIAL => saved.social = read(&value),
-            EVENT_IDS => saved.event_ids = read(&value).unwrap_or_default(),
-            // Kept by another version.
-            _ => {}
-        }
+    let documents = documents(state);
+    Saved {
+        state: read(&documents, STATE).unwrap_or_default(),
+        social: read(&documents, SOCIAL),
+        event_ids: read(&documents, EVENT_IDS).unwrap_or_default(),
     }
-    saved
 }
 
 /// Keeps one document in place of what was kept before: one row written.
 pub fn save(state: &State, save: &Save) -> worker::Result<()> {
-    let sql = state.storage().sql();
-    sql.exec("create table if not exists kept (name text primary key, value text not null) without rowid", None)?;
+    let documents = documents(state);
     match save {
-        Save::State(state) => write(&sql, STATE, state),
-        Save::Social(social) => write(&sql, SOCIAL, social),
-        Save::EventIds(ids) => write(&sql, EVENT_IDS, ids),
+        Save::State(state) => write(&documents, STATE, state),
+        Save::Social(social) => write(&documents, SOCIAL, social),
+        Save::EventIds(ids) => write(&documents, EVENT_IDS, ids),
     }
 }
 
-fn read<T: DeserializeOwned>(value: &str) -> Option<T> {
-    serde_json::from_str(value).ok()
+fn read<T: DeserializeOwned>(documents: &Documents, name: &str) -> Option<T> {
+    serde_json::from_str(&documents.get(name).ok()??).ok()
 }
 
-fn write<T: Serialize>(sql: &SqlStorage, name: &str, document: &T) -> worker::Result<()> {
-    let value = serde_json::to_string(document)?;
-    let bindings = vec![name.to_owned().into(), value.into()];
-    sql.exec("insert or replace into kept (name, value) values (?, ?)", Some(bindings)).map(|_| ())
+fn write<T: Serialize>(documents: &Documents, name: &str, document: &T) -> worker::Result<()> {
+    documents.put(name, &serde_json::to_string(document)?).map_err(worker::Error::from)
 }

@@ -122,12 +122,12 @@ impl UserPresence {
             PeerAnswer::Online { seq, presence, wants } => {
                 self.took_in(&peer, &call, wants);
                 self.learn_online(&peer, seq, presence);
-                self.answered(&peer, call, seq);
+                self.answered(&peer, call);
             }
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
                 self.took_in(&peer, &call, wants);
                 self.learn_offline(&peer, seq, last_seen_at);
-                self.answered(&peer, call, seq);
+                self.answered(&peer, call);
             }
         }
         self.due.insert(peer);
@@ -158,12 +158,12 @@ impl UserPresence {
     }
 
     /// A friend said how they appear. They are asked again if they still believe that this user wants to hear less.
-    fn answered(&mut self, peer: &UserId, call: Call, seq: u64) {
+    fn answered(&mut self, peer: &UserId, call: Call) {
         if call.wants >= self.wants() {
             self.asking.remove(peer);
             self.stop_waiting_for(peer);
         }
-        if let Some(message) = call.doubted.filter(|message| message.seq > seq) {
+        if let Some(message) = call.doubted {
             self.take_in(message);
         }
     }

@@ -143,8 +143,9 @@ impl UserPresence {
         // Lost in the midst of something, memory may have kept that they came before it showed it.
         let unshown = self.unsure && !self.views.contains_key(friend);
         let comes = self.is_here() && (self.seen.insert(friend.clone()) | self.missed.remove(friend) | unshown);
-        self.note |= comes;
         let to = if comes { self.ready_sockets() } else { self.watching_sockets() };
+        // Whom no client sees yet, nobody need remember: for the first snapshot all who may be there are asked again.
+        self.note |= comes && !to.is_empty();
         self.show(to, presence.clone());
         self.views.insert(friend.clone(), View { seq, state: ViewState::Online(presence), kept_up });
     }

@@ -1,0 +1,33 @@
+// What the runtime makes of keys and signatures, with keys made here.
+import assert from "node:assert/strict";
+import { createSign, generateKeyPairSync } from "node:crypto";
+import { test } from "node:test";
+import { importKey, isSigned } from "../src/signatures.mjs";
+
+const pair = () => generateKeyPairSync("rsa", { modulusLength: 2048 });
+
+const jwk = (key, more) => JSON.stringify({ ...key.export({ format: "jwk" }), kid: "one", use: "sig", ...more });
+
+const sign = (key, message, hash = "RSA-SHA256") => createSign(hash).update(message).sign(key, "base64url");
+
+test("a signature is good for its message and its key alone", async () => {
+  const [ours, theirs] = [pair(), pair()];
+  const key = await importKey(jwk(ours.publicKey, { alg: "RS256" }));
+  const signature = sign(ours.privateKey, "header.claims");
+  assert.equal(await isSigned(key, "header.claims", signature), true);
+  assert.equal(await isSigned(key, "header.claimz", signature), false);
+  assert.equal(await isSigned(key, "header.claims", sign(theirs.privateKey, "header.claims")), false);
+  assert.equal(await isSigned(key, "header.claims", sign(ours.privateKey, "header.claims", "RSA-SHA512")), false);
+  assert.equal(await isSigned(key, "header.claims", ""), false);
+  assert.equal(await isSigned(await importKey(jwk(theirs.publicKey)), "header.claims", signature), false);
+});
+
+test("what is no base64url is no signature, and what is no RS256 key no key", async () => {
+  const { publicKey } = pair();
+  const key = await importKey(jwk(publicKey));
+  await assert.rejects(isSigned(key, "header.claims", "%"));
+  await assert.rejects(importKey(jwk(publicKey, { alg: "RS512" })));
+  await assert.rejects(importKey(jwk(publicKey, { use: "enc" })));
+  await assert.rejects(importKey(JSON.stringify({ kty: "RSA", kid: "one" })));
+  await assert.rejects(importKey("no key"));
+});
