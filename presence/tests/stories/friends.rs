@@ -4,7 +4,7 @@
 use presence::{Effect, Event, ReadId, Reply, Times, UserPresence};
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerSay, Wants},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
     wire::{PageView, ServerMessage},
 };
 use uuid::Uuid;
@@ -91,6 +91,25 @@ fn an_older_state_never_follows_a_newer_one() {
     assert_eq!(town.seen(bob), [ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(left) }]);
     speak(&mut town, at("https://example.com/2"), 2);
     assert_eq!(town.seen(bob), [], "a late update must not raise the dead");
+}
+
+#[test]
+fn a_second_farewell_is_told_to_nobody() {
+    let (mut town, alice, bob) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    assert_eq!(town.seen(bob).len(), 1);
+    let again = town.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: town.now });
+    town.speak("bob", PeerMessage { wants: Wants::Nothing, ..again });
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn a_late_farewell_takes_nobody_out_of_the_audience() {
+    let (mut town, alice, bob) = two();
+    let late = town.message("bob", 1, PeerSay::Bye { last_seen_at: town.now });
+    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..late });
+    town.visit(alice, "https://example.com/1");
+    assert_eq!(town.update(bob).url, "https://example.com/1");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use shared::{
     ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
     limits::{ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
-    wire::ServerMessage,
+    wire::{PresenceUpdate, ServerMessage},
 };
 use uuid::Uuid;
 
@@ -191,8 +191,8 @@ fn who_answers_is_noted_once_however_many_do() {
 
 #[test]
 fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
-    // Bob's answer was on its way while he turned a page, or while he was quiet.
-    for (answered, said) in [(7, 7), (7, 9)] {
+    // Bob's answer was on its way while he turned pages, or while he was quiet.
+    for (answered, said) in [(7, &[7][..]), (7, &[9]), (7, &[8, 9]), (7, &[9, 8])] {
         let (mut town, alice, bob) = two();
         town.visit(alice, "https://example.com/1");
         town.visit(bob, "https://example.com/2");
@@ -201,10 +201,13 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
         let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
         let calls = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
         assert_eq!(calls(&alice.handle(opened, now)), 1);
-        let presence = showing("bob", "https://example.com/3", town.now);
-        let hello = town.message("bob", said, PeerSay::Hello { presence: presence.clone() });
-        assert_eq!(calls(&alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
-        let presence = if said > answered { showing("bob", "", town.now) } else { presence };
+        let newest = *said.iter().max().unwrap();
+        let at = |seq: u64| showing("bob", if seq == newest { "https://example.com/3" } else { "" }, town.now);
+        for seq in said {
+            let hello = town.message("bob", *seq, PeerSay::Hello { presence: at(*seq) });
+            assert_eq!(calls(&alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
+        }
+        let presence = at(answered);
         let answer = PeerAnswer::Online { seq: answered, presence, wants: Wants::Pages };
         let effects = alice.handle(Event::PeerAnswered { peer: id("bob"), answer }, now);
         assert_eq!(calls(&effects), 0);
@@ -253,6 +256,24 @@ fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
     town.evict("bob");
     town.pass_ms(4_000);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn an_old_word_of_one_who_was_absent_before_sleep_is_not_believed() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    let alice = town.connect("alice");
+    town.visit(bob, "https://example.com/1");
+    let Some(ServerMessage::UpdatePresence(PresenceUpdate { seq, .. })) = town.seen(alice).pop() else {
+        panic!("a page")
+    };
+    let presence = showing("bob", "https://example.com/1", town.now);
+    let old = town.message("bob", seq, PeerSay::Presence { presence });
+    town.say(bob, r#"{"action":"goodbye"}"#);
+    town.seen(alice);
+    town.hibernate("alice");
+    town.speak("alice", PeerMessage { sent_at: town.now.plus_ms(-3_600_000), ..old });
+    assert_eq!(town.seen(alice), []);
 }
 
 #[test]

@@ -35,6 +35,18 @@ fn being_left_out_outlives_hibernation() {
 }
 
 #[test]
+fn watching_again_outlives_hibernation() {
+    let (mut town, alice, bob) = two();
+    town.say(bob, AWAY);
+    town.visit(alice, "https://example.com/1");
+    town.say(bob, WATCH);
+    town.seen(bob);
+    town.hibernate("alice");
+    town.visit(alice, "https://example.com/2");
+    assert_eq!(town.update(bob).url, "https://example.com/2");
+}
+
+#[test]
 fn watching_again_brings_a_fresh_snapshot_and_then_every_page() {
     let (mut town, alice, bob) = two();
     town.say(bob, AWAY);
