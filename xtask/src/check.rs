@@ -26,6 +26,9 @@ const CLIPPY_WASM: &[&str] = &[
     "-D",
     "warnings",
 ];
+/// The fuzz targets are a workspace of their own, which nothing else compiles.
+const CLIPPY_FUZZ: &[&str] =
+    &["clippy", "--manifest-path=presence/fuzz/Cargo.toml", "--target-dir=target", "--locked", "--", "-D", "warnings"];
 const RUSTDOC: &[&str] = &["doc", "--workspace", "--no-deps", "--document-private-items"];
 
 /// One check: how it went, and how long it took.
@@ -47,6 +50,7 @@ pub async fn run() -> Result<bool> {
     cargo("formatting", &["fmt", "--all", "--check"], &mut outcomes).await;
     cargo("clippy", CLIPPY_NATIVE, &mut outcomes).await;
     cargo("clippy for wasm32", CLIPPY_WASM, &mut outcomes).await;
+    cargo("clippy for the fuzz targets", CLIPPY_FUZZ, &mut outcomes).await;
     cargo("documentation", RUSTDOC, &mut outcomes).await;
     let begun = begin("queries in .sqlx are fresh");
     let result = queries::run(Mode::Check).await.map(|fresh| if fresh { Passed::Yes } else { Passed::No });

@@ -4,9 +4,7 @@
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use presence::{
-    Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence,
-};
+use presence::{Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence};
 use shared::{
     api::{UserInfo, UserSummary},
     ids::{EventId, SocketId, UserId},
@@ -15,6 +13,7 @@ use shared::{
     page::{Domain, Page},
     share_policy::{ShareMode, SharePolicy},
     time::Timestamp,
+    wire::{PageView, PresenceUpdate},
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -40,9 +39,27 @@ fn page(u: &mut Unstructured) -> Result<Option<Page>> {
 }
 
 fn presence(u: &mut Unstructured) -> Result<Presence> {
+    if u.ratio(1, 10)? {
+        // As another version may write it.
+        return Ok(serde_json::from_str(r#"{"type":"update-presence","page":7}"#).expect("an object"));
+    }
     let at = Timestamp::from_unix_ms(u.arbitrary()?);
     let idle_since = if u.arbitrary()? { Some(at) } else { None };
-    Ok(Presence { at, page: page(u)?, latest: page(u)?, idle_since })
+    let (page, latest) = (page(u)?, page(u)?);
+    let (page, latest) = (PageView::from(page.as_ref()), PageView::from(latest.as_ref()));
+    Ok(Presence::new(PresenceUpdate {
+        user_id: user(u)?,
+        url: page.url,
+        title: page.title,
+        domain: page.domain,
+        latest_url: latest.url,
+        latest_title: latest.title,
+        latest_domain: latest.domain,
+        seq: u.arbitrary()?,
+        at,
+        idle: idle_since.is_some(),
+        idle_since,
+    }))
 }
 
 fn wants(u: &mut Unstructured) -> Result<Wants> {
@@ -55,7 +72,12 @@ fn info(id: UserId) -> UserInfo {
 
 fn social(u: &mut Unstructured) -> Result<Social> {
     let friends = (0..u.int_in_range(0..=8)?).map(|_| user(u).map(info)).collect::<Result<_>>()?;
-    Ok(Social { version: u.int_in_range(0..=20)?, user: info("user0".parse().expect("an id")), share: share(u)?, friends })
+    Ok(Social {
+        version: u.int_in_range(0..=20)?,
+        user: info("user0".parse().expect("an id")),
+        share: share(u)?,
+        friends,
+    })
 }
 
 fn share(u: &mut Unstructured) -> Result<SharePolicy> {
@@ -120,7 +142,9 @@ fn event(u: &mut Unstructured, sockets: &[SocketId], now: Timestamp) -> Result<E
                 _ => PeerSay::Peek,
             };
             let sent_at = now.plus_ms(u.int_in_range(-5_000..=1_000)?);
-            Event::PeerSpoke { message: PeerMessage { from: peer, seq: u.arbitrary()?, sent_at, wants: wants(u)?, say } }
+            Event::PeerSpoke {
+                message: PeerMessage { from: peer, seq: u.arbitrary()?, sent_at, wants: wants(u)?, say },
+            }
         }
         7 => {
             let (seq, wants) = (u.arbitrary()?, wants(u)?);
@@ -167,8 +191,7 @@ fn run(u: &mut Unstructured) -> Result<()> {
         }
         let sockets: Vec<SocketId> = attachments.keys().copied().collect();
         let event = event(u, &sockets, now)?;
-        let (spoke, reported) =
-            (matches!(event, Event::PeerSpoke { .. }), matches!(event, Event::CoreReported { .. }));
+        let (spoke, reported) = (matches!(event, Event::PeerSpoke { .. }), matches!(event, Event::CoreReported { .. }));
         if let Event::SocketClosed { socket } = &event {
             attachments.remove(socket);
         }
