@@ -60,8 +60,10 @@ impl UserPresence {
         let from = from.clone();
         if !doubts {
             self.take_in(message);
-        // Without a socket nobody is shown anything, and whoever connects asks all friends of whom nothing is known.
-        } else if !self.sockets.is_empty() {
+        } else if self.sockets.is_empty() {
+            // Nobody is shown anything, and whoever connects asks all friends of whom nothing is known.
+            self.views.remove(&from);
+        } else {
             self.ask(&BTreeSet::from([from.clone()]));
             if let Some(call) = self.calling.get_mut(&from)
                 && call.doubted.as_ref().is_none_or(|before| before.seq < message.seq)

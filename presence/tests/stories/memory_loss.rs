@@ -287,3 +287,17 @@ fn a_farewell_by_a_clock_that_is_far_behind_is_heard() {
     assert_eq!(town.speak("bob", PeerMessage { sent_at: town.now.plus_ms(-3_600_000), ..bye }), PeerAnswer::Again);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
+
+#[test]
+fn a_friendship_made_between_a_deployment_and_the_reconnect_shows_both() {
+    let mut town = Town::new(&["bob", "carol"], &[]);
+    town.connect("bob");
+    town.redeploy("bob");
+    let events = town.befriend("carol", "bob");
+    town.deliver(events);
+    let carol = town.connect("carol");
+    town.seen(carol);
+    let bob = town.connect("bob");
+    assert!(town.snapshot(bob).presence_arr[0].page.is_some(), "carol is there");
+    assert_eq!(town.update(carol).user_id, id("bob"));
+}

@@ -23,6 +23,8 @@ pub const SLACK_MS: i64 = 2_000;
 pub const SLEEP_MS: i64 = 10_000;
 /// How long a token is good.
 pub const TOKEN_MS: i64 = 3_600_000;
+/// More calls or wake-ups than any story has: what goes on for ever fails here.
+const ENDLESS: usize = 10_000;
 
 pub struct Town {
     pub now: Timestamp,
@@ -159,6 +161,7 @@ impl Town {
 
     fn wake(&mut self, who: &UserId) {
         self.wakes += 1;
+        assert!(self.wakes < ENDLESS, "somebody is woken for ever");
         let heard = self.heartbeats.iter().map(|(socket, at)| (*socket, *at)).collect();
         self.happen(who, Event::Woken { heard });
     }
@@ -434,6 +437,7 @@ impl Town {
                     let mut outcomes = Vec::new();
                     for peer in peers {
                         self.calls.push((peer.clone(), message.clone()));
+                        assert!(self.calls.len() < ENDLESS, "friends call each other for ever");
                         if self.unreachable.contains(&peer) {
                             outcomes.push(Event::PeerFailed { peer });
                             continue;
