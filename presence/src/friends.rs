@@ -142,14 +142,25 @@ impl UserPresence {
             }
             Some(_) | None => {}
         }
+        if self.is_here() {
+            self.show_friend(friend, presence.clone());
+        }
+        self.views.insert(friend.clone(), View { seq, state: ViewState::Online(presence), kept_up });
+    }
+
+    /// Shows a friend who is online: to every client when they come, else to those who watch.
+    fn show_friend(&mut self, friend: &UserId, presence: Presence) {
+        let unseen = self.seen.insert(friend.clone());
+        let missed = self.missed.remove(friend);
         // Lost in the midst of something, memory may have kept that they came before it showed it.
         let unshown = self.unsure && !self.views.contains_key(friend);
-        let comes = self.is_here() && (self.seen.insert(friend.clone()) | self.missed.remove(friend) | unshown);
-        let to = if comes { self.ready_sockets() } else { self.watching_sockets() };
+        if !(unseen || missed || unshown) {
+            return self.show(self.watching_sockets(), presence);
+        }
+        let to = self.ready_sockets();
         // Whom no client sees yet, nobody need remember: for the first snapshot all who may be there are asked again.
-        self.note |= comes && !to.is_empty();
-        self.show(to, presence.clone());
-        self.views.insert(friend.clone(), View { seq, state: ViewState::Online(presence), kept_up });
+        self.note |= !to.is_empty();
+        self.show(to, presence);
     }
 
     /// A friend is offline, unless something newer is known.
@@ -173,7 +184,9 @@ impl UserPresence {
     /// Somebody is a friend no longer, as it seems: they go off the screen, whether they were seen there or not, and
     /// nothing of them is kept.
     pub(crate) fn forget(&mut self, friend: &UserId) {
-        self.note |= self.audience.remove(friend).is_some() | self.seen.remove(friend);
+        self.note = true;
+        self.audience.remove(friend);
+        self.seen.remove(friend);
         if !self.friends.contains(friend) {
             self.views.remove(friend);
         } else if let Some(view) = self.views.get_mut(friend) {

@@ -52,9 +52,4 @@ impl Lately {
         self.0.push_back(now);
         self.0.len()
     }
-
-    /// Whether there is none to remember.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }

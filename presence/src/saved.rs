@@ -76,7 +76,7 @@ pub struct Attachment {
     pub ready: bool,
     pub watching: bool,
     pub idle_since: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Lately::is_empty")]
+    #[serde(default)]
     pub bad: Lately,
     /// The page its client reported last, with the order of that report among all of the user's sockets.
     /// `None` when it has not reported yet.

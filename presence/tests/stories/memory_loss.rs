@@ -277,6 +277,28 @@ fn an_old_word_of_one_who_was_absent_before_sleep_is_not_believed() {
 }
 
 #[test]
+fn who_came_or_vanished_as_memory_was_lost_is_shown_to_have() {
+    let away = r#"{"action":"watch","watching":false}"#;
+    let invisible = |yes: bool| format!(r#"{{"action":"set-visibility","invisible":{yes}}}"#);
+    // What the clients got of it may never have been sent, though it was noted.
+    let lose = |town: &mut Town, alice| {
+        town.seen(alice);
+        town.evict("alice");
+        town.visit(alice, "https://example.com/1");
+        town.seen(alice).into_iter().find(|message| format!("{message:?}").contains("bob"))
+    };
+    let (mut town, alice, bob) = two();
+    town.say(alice, away);
+    town.say(bob, &invisible(true));
+    town.pass_ms(2_000);
+    assert!(matches!(lose(&mut town, alice), Some(ServerMessage::PresenceTimeout { .. })));
+    town.evict("alice");
+    town.say(bob, &invisible(false));
+    assert_eq!(town.seen(alice).len(), 1, "noted and shown");
+    assert!(matches!(lose(&mut town, alice), Some(ServerMessage::UpdatePresence(_))));
+}
+
+#[test]
 fn a_farewell_by_a_clock_that_is_far_behind_is_heard() {
     let (mut town, alice, bob) = two();
     town.unreachable.insert(id("bob"));

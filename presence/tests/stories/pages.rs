@@ -37,6 +37,14 @@ fn a_page_change_costs_one_request_per_online_friend_and_no_row() {
 }
 
 #[test]
+fn a_page_change_is_noted_by_whoever_made_it_alone() {
+    let (mut town, alice, _) = two();
+    let attachings = town.attachings;
+    town.visit(alice, "https://example.com/");
+    assert_eq!(town.attachings, attachings + 2, "before it is told and after");
+}
+
+#[test]
 fn a_hidden_page_leaves_the_last_shown_one_and_nothing_of_itself() {
     let (mut town, alice, bob) = two();
     town.visit(alice, "https://example.com/shown");
@@ -194,10 +202,12 @@ fn a_frame_over_8_kib_closes_the_socket() {
 fn a_get_shows_what_the_live_channel_shows() {
     let (mut town, alice, _) = two();
     town.visit(alice, "https://example.com/x");
+    let calls = town.calls.len();
     let view = PageView { url: "https://example.com/x".into(), title: "A title".into(), domain: "example.com".into() };
     assert_eq!(town.read("bob", Some("alice")), Reply::One(Some(view.clone())));
     assert_eq!(town.read("alice", Some("alice")), Reply::One(Some(view)));
     assert_eq!(town.read("bob", Some("carol")), Reply::NotFriends);
     let Reply::All(all) = town.read("bob", None) else { panic!("a snapshot") };
     assert_eq!(all.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/x");
+    assert_eq!(town.calls.len(), calls, "nobody is asked what they tell anyway");
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Times, TokenOutcome, UserPresence};
+use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     api::{UserInfo, UserSummary},
     ids::{EventId, SocketId, UserId},
@@ -95,6 +96,11 @@ pub fn showing(name: &str, url: &str, at: Timestamp) -> Presence {
         idle: false,
         idle_since: None,
     })
+}
+
+/// What storage and sockets give back.
+fn written<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    serde_json::from_slice(&serde_json::to_vec(value).unwrap()).unwrap()
 }
 
 /// Alice and bob are friends, online and up to date.
@@ -390,15 +396,15 @@ impl Town {
                 }
                 Effect::Attach { socket, attachment } => {
                     self.attachings += 1;
-                    self.attachments.insert(socket, (who.clone(), attachment));
+                    self.attachments.insert(socket, (who.clone(), written(&attachment)));
                     continue;
                 }
                 Effect::Save(save) => {
                     self.saves += 1;
                     let saved = self.saved.entry(who.clone()).or_default();
                     match save {
-                        Save::State(state) => saved.state = state,
-                        Save::Social(social) => saved.social = Some(social),
+                        Save::State(state) => saved.state = written(&state),
+                        Save::Social(social) => saved.social = Some(written(&social)),
                         Save::EventIds(ids) => saved.event_ids = ids,
                     }
                     continue;

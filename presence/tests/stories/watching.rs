@@ -47,6 +47,32 @@ fn watching_again_outlives_hibernation() {
 }
 
 #[test]
+fn whoever_watches_again_is_up_to_date_from_then_on() {
+    let (mut town, alice, bob) = two();
+    town.say(alice, AWAY);
+    town.visit(bob, "https://example.com/1");
+    town.say(alice, WATCH);
+    let calls = town.calls.len();
+    town.connect("alice");
+    assert_eq!(town.calls.len(), calls, "nothing has changed since");
+}
+
+#[test]
+fn who_reappears_before_sleep_does_not_come_again_after_it() {
+    let (mut town, away, bob) = two();
+    town.say(away, AWAY);
+    let alice = town.connect("alice");
+    town.say(bob, r#"{"action":"set-visibility","invisible":true}"#);
+    town.say(bob, r#"{"action":"set-visibility","invisible":false}"#);
+    town.hibernate("alice");
+    town.seen(away);
+    town.seen(alice);
+    town.visit(bob, "https://example.com/1");
+    assert_eq!(town.update(alice).url, "https://example.com/1");
+    assert_eq!(town.seen(away), []);
+}
+
+#[test]
 fn watching_again_brings_a_fresh_snapshot_and_then_every_page() {
     let (mut town, alice, bob) = two();
     town.say(bob, AWAY);
