@@ -1,10 +1,11 @@
 //! Rule 8: hibernation and deployments between any two events.
 
-use presence::{Effect, Event, Reply, Times, UserPresence};
+use presence::{Effect, Event, ReadId, Reply, Saved, SavedState, Times, UserPresence};
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
-    limits::{ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
+    limits::{LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
 };
 use uuid::Uuid;
@@ -296,6 +297,102 @@ fn who_came_or_vanished_as_memory_was_lost_is_shown_to_have() {
     town.say(bob, &invisible(false));
     assert_eq!(town.seen(alice).len(), 1, "noted and shown");
     assert!(matches!(lose(&mut town, alice), Some(ServerMessage::UpdatePresence(_))));
+}
+
+#[test]
+fn what_was_in_front_on_a_socket_that_went_with_memory_is_shown_no_more() {
+    let (mut town, first, bob) = two();
+    town.visit(first, "https://example.com/1");
+    let second = town.connect("alice");
+    town.visit(second, "https://example.com/2");
+    town.connect("alice");
+    town.pass_ms(20_000);
+    town.seen(bob);
+    town.lose(second);
+    town.alarm("alice");
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+}
+
+#[test]
+fn whoever_was_active_on_a_socket_that_went_with_memory_is_idle() {
+    let (mut town, first, bob) = two();
+    town.visit(first, "https://example.com/1");
+    town.say(first, r#"{"action":"set-idle","idle":true}"#);
+    let second = town.connect("alice");
+    assert!(!town.seen(bob).is_empty(), "active again");
+    town.pass_ms(20_000);
+    town.lose(second);
+    town.alarm("alice");
+    assert!(town.update(bob).idle);
+}
+
+#[test]
+fn memory_that_was_lost_at_rest_asks_nobody() {
+    let (mut town, alice, _) = two();
+    town.visit(alice, "https://example.com/1");
+    let calls = town.calls.len();
+    town.pass_ms(LOST_MEMORY_MS);
+    town.evict("alice");
+    town.alarm("alice");
+    assert_eq!(town.calls.len(), calls);
+}
+
+#[test]
+fn whoever_wanted_to_vanish_as_memory_was_lost_has_vanished() {
+    let (mut town, _, bob) = two();
+    town.pass_ms(20_000);
+    town.lose_after_saving("alice", |saved| saved.state.invisible = true);
+    town.alarm("alice");
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn whoever_vanished_and_lost_all_stays_where_they_were_seen_last() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.unreachable.insert(id("bob"));
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    let last_seen_at = Some(town.now);
+    town.seen(bob);
+    town.pass_ms(1_000);
+    town.redeploy("alice");
+    let carol = town.connect("carol");
+    let of_alice = &town.snapshot(carol).presence_arr[0];
+    assert_eq!((of_alice.page.clone(), of_alice.last_seen_at), (None, last_seen_at));
+    town.unreachable.clear();
+    town.alarm("alice");
+    town.pass_ms(4_000);
+    assert_eq!(town.seen(bob), [ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at }]);
+}
+
+#[test]
+fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
+    let social = Town::new(&["alice"], &[]).social("alice");
+    for (version, old) in [(1, true), (2, false), (3, false)] {
+        let social = Some(Social { version, ..social.clone() });
+        let state = SavedState { behind: Some(2), ..SavedState::default() };
+        let saved = Saved { state, social, event_ids: Vec::new() };
+        let now = Timestamp::from_unix_ms(1_772_366_400_000);
+        let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+        let effects = alice.handle(Event::Read { read: ReadId(1), friend: None }, now);
+        assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::LoadSocial { .. })), old, "version {version}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_carried_as_sent_only_once_it_was() {
+    let social = Some(Town::new(&["alice"], &[]).social("alice"));
+    let (saved, now) = (Saved { social, ..Saved::default() }, Timestamp::from_unix_ms(1_772_366_400_000));
+    let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+    let socket = SocketId(Uuid::from_u128(1));
+    let effects = alice.handle(Event::SocketOpened { socket, expires_at: now.plus_ms(TOKEN_MS) }, now);
+    let order = effects.iter().filter_map(|effect| {
+        if let Effect::Attach { attachment, .. } = effect {
+            return Some(if attachment.ready { "sent" } else { "to be sent" });
+        }
+        matches!(effect, Effect::Send { .. }).then_some("the snapshot")
+    });
+    assert_eq!(order.collect::<Vec<_>>(), ["to be sent", "the snapshot", "sent"]);
 }
 
 #[test]

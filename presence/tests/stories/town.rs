@@ -319,6 +319,18 @@ impl Town {
         self.attachments.retain(|_, (who, _)| *who != id(name));
     }
 
+    /// Memory goes, and one of the sockets: nobody hears its close.
+    pub fn lose(&mut self, socket: SocketId) {
+        let (who, _) = self.attachments.remove(&socket).unwrap();
+        self.users.remove(&who);
+    }
+
+    /// Memory goes between two things that were to be kept: storage has this already, sockets do not.
+    pub fn lose_after_saving(&mut self, name: &str, change: impl FnOnce(&mut Saved)) {
+        change(self.saved.get_mut(&id(name)).unwrap());
+        self.evict(name);
+    }
+
     /// What a socket got since it was last asked.
     pub fn seen(&mut self, socket: SocketId) -> Vec<ServerMessage> {
         std::mem::take(self.inboxes.get_mut(&socket).unwrap())
