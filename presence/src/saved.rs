@@ -342,9 +342,6 @@ impl UserPresence {
             };
             bytes.extend(moment.to_be_bytes().into_iter().skip(2));
         }
-        if bytes.iter().all(|byte| *byte == 0) {
-            bytes.clear();
-        }
         Roll { version, digits, absent: STANDARD_NO_PAD.encode(bytes) }
     }
 
@@ -441,8 +438,8 @@ impl Socket {
 impl View {
     /// As it is carried in a [`Roll`]. Whatever the friend says is newer than that.
     fn of_absent(bytes: &[u8]) -> Option<Self> {
-        let moment = bytes.iter().fold(0, |moment, byte| moment << 8 | u64::from(*byte));
-        let last_seen_at = match moment {
+        let [a, b, c, d, e, f] = *bytes else { return None };
+        let last_seen_at = match u64::from_be_bytes([0, 0, a, b, c, d, e, f]) {
             0 => return None,
             NEVER_SEEN => None,
             ms => Some(Timestamp::from_unix_ms(i64::try_from(ms).ok()?)),
