@@ -5,6 +5,7 @@ use shared::{
     ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
     limits::{LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    share_policy::ShareMode,
     time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
 };
@@ -393,6 +394,54 @@ fn a_snapshot_is_carried_as_sent_only_once_it_was() {
         matches!(effect, Effect::Send { .. }).then_some("the snapshot")
     });
     assert_eq!(order.collect::<Vec<_>>(), ["to be sent", "the snapshot", "sent"]);
+}
+
+#[test]
+fn what_is_missing_in_the_list_is_not_forgotten_by_losing_memory_twice() {
+    // Alice has not come back yet, or has left and a friend has yet to hear it.
+    for leaves in [false, true] {
+        let (mut town, alice, _bob) = two();
+        if leaves {
+            town.unreachable.insert(id("bob"));
+            town.say(alice, r#"{"action":"goodbye"}"#);
+        } else {
+            town.redeploy("alice");
+        }
+        town.core_is_away = true;
+        town.change_silently("alice", |social| social.user.first_name = "Alicia".to_owned());
+        let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+        town.deliver([event]);
+        assert_eq!(town.saved("alice").state.behind, Some(3));
+        let seq = town.saved("alice").state.seq;
+        town.evict("alice");
+        town.core_is_away = false;
+        town.connect("alice");
+        town.pass_ms(30_000);
+        assert_eq!(town.saved("alice").social.unwrap().user.first_name, "Alicia");
+        assert!(town.saved("alice").state.seq >= seq);
+    }
+}
+
+#[test]
+fn without_sockets_storage_knows_the_newest_change_that_was_told() {
+    // Alice has not come back yet, or has left and a friend has yet to hear it.
+    for leaves in [false, true] {
+        let (mut town, alice, _bob) = two();
+        town.unreachable.insert(id("bob"));
+        town.visit(alice, "https://example.com/1");
+        if leaves {
+            town.say(alice, r#"{"action":"goodbye"}"#);
+            town.evict("alice");
+            town.alarm("alice");
+        } else {
+            town.redeploy("alice");
+        }
+        let question = town.message("bob", 1, PeerSay::Peek);
+        let (PeerAnswer::Online { seq, .. } | PeerAnswer::Offline { seq, .. }) = town.speak("alice", question) else {
+            panic!("alice is a friend");
+        };
+        assert!(town.saved("alice").state.seq >= seq);
+    }
 }
 
 #[test]

@@ -53,6 +53,38 @@ fn a_farewell_is_repeated_until_it_is_heard_whatever_is_lost_meanwhile() {
     assert_eq!((town.calls.len(), town.saves), (calls, saves), "then it is over");
 }
 
+#[test]
+fn a_farewell_is_kept_once_and_given_up_once_however_many_are_to_hear_it() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, _bob, _carol) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
+    town.unreachable.extend([id("bob"), id("carol")]);
+    let saves = town.saves;
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    let last_seen_at = Some(town.now);
+    town.unreachable.remove(&id("bob"));
+    town.pass_ms(10_000);
+    assert_eq!(town.saves, saves + 1, "carol has yet to hear it");
+    town.unreachable.clear();
+    town.pass_ms(60_000);
+    assert_eq!(town.saves, saves + 2);
+    let state = town.saved("alice").state;
+    assert_eq!((state.online, state.leaving, state.last_seen_at), (false, None, last_seen_at));
+}
+
+#[test]
+fn a_farewell_that_outlives_memory_says_when_it_was() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    let last_seen_at = Some(town.now);
+    town.pass_ms(1_000);
+    town.evict("alice");
+    town.unreachable.clear();
+    town.alarm("alice");
+    town.pass_ms(10_000);
+    assert_eq!(town.seen(bob), [ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at }]);
+}
+
 /// Alice has come online, and does not know that bob has heard of it.
 fn two_and_a_lost_answer() -> (Town, SocketId, SocketId) {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
@@ -126,6 +158,19 @@ fn a_friend_who_was_not_reached_is_not_forgotten_in_sleep() {
     town.unreachable.clear();
     town.alarm("alice");
     assert_eq!(town.update(bob).url, "https://example.com/1");
+}
+
+#[test]
+fn a_friend_who_could_not_be_asked_is_not_forgotten_when_memory_is_lost() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    town.connect("bob");
+    town.unreachable.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.seen(alice);
+    town.hibernate("alice");
+    town.unreachable.clear();
+    town.alarm("alice");
+    assert_eq!(town.update(alice).user_id, id("bob"));
 }
 
 #[test]

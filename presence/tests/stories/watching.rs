@@ -32,6 +32,8 @@ fn being_left_out_outlives_hibernation() {
     let (calls, saves) = (town.calls.len(), town.saves);
     town.visit(alice, "https://example.com/2");
     assert_eq!((town.calls.len(), town.saves), (calls, saves));
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]), "of that they hear");
 }
 
 #[test]
