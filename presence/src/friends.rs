@@ -92,7 +92,7 @@ impl UserPresence {
             PeerSay::Bye { last_seen_at } => {
                 if !self.views.contains_key(&from) {
                     // Memory may have been lost between keeping that they left and showing it.
-                    self.note |= self.seen.insert(from.clone());
+                    self.seen.insert(from.clone());
                 }
                 if self.learn_offline(&from, seq, Some(last_seen_at)) && wants == Wants::Nothing {
                     self.note_wants(&from, wants);

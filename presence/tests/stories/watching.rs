@@ -60,6 +60,20 @@ fn whoever_watches_again_is_up_to_date_from_then_on() {
 }
 
 #[test]
+fn whoever_left_the_user_out_without_news_is_asked_too() {
+    let (mut town, alice, bob) = two();
+    town.visit(bob, "https://example.com/1");
+    town.say(alice, AWAY);
+    // Bob's object lost its memory, asks who is there, and hears that alice does not watch.
+    town.evict("bob");
+    town.alarm("bob");
+    town.seen(alice);
+    town.visit(bob, "https://example.com/2");
+    town.say(alice, WATCH);
+    assert_eq!(town.snapshot(alice).presence_arr[0].page.as_ref().unwrap().url, "https://example.com/2");
+}
+
+#[test]
 fn who_reappears_before_sleep_does_not_come_again_after_it() {
     let (mut town, away, bob) = two();
     town.say(away, AWAY);
