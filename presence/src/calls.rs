@@ -20,7 +20,7 @@ use crate::{event::Effect, user::UserPresence};
 pub(crate) struct Call {
     /// The change it tells of; `None` when it only asks.
     tells: Option<u64>,
-    wants: Wants,
+    pub wants: Wants,
     /// What the friend said meanwhile that they want: the answer may be older.
     pub heard: Wants,
     /// The newest that they said meanwhile and that was not believed. If it is newer than their answer, it was said after

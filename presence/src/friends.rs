@@ -60,19 +60,21 @@ impl UserPresence {
         let from = from.clone();
         if !doubts {
             self.take_in(message);
-        } else if self.sockets.is_empty() {
-            // Nobody is shown anything, and whoever connects asks all friends of whom nothing is known.
-            self.views.remove(&from);
         } else {
-            self.ask(&BTreeSet::from([from.clone()]));
             if let Some(call) = self.calling.get_mut(&from)
                 && call.doubted.as_ref().is_none_or(|before| before.seq < message.seq)
             {
                 call.doubted = Some(message);
             }
-            // Whoever leaves sees to it that all hear of it, should this memory be lost before they answer.
-            if leaves {
-                return PeerAnswer::Again;
+            if self.sockets.is_empty() && self.readers.is_empty() {
+                // Nobody waits for it: whoever connects asks all friends of whom nothing is known.
+                self.views.remove(&from);
+            } else {
+                self.ask(&BTreeSet::from([from.clone()]));
+                // Whoever leaves sees to it that all hear of it, should this memory be lost before they answer.
+                if leaves {
+                    return PeerAnswer::Again;
+                }
             }
         }
         let answer = if asks { self.own_answer() } else { PeerAnswer::Taken { wants: self.wants() } };

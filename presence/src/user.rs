@@ -302,6 +302,8 @@ impl UserPresence {
                 // Every friend is to hear of it, even one who was asked a moment ago. Who has yet to hear of the user's
                 // going hears of their coming instead.
                 self.views.clear();
+                // What was asked before may be answered only now, and friends have left this user out since.
+                self.calling.values_mut().for_each(|call| call.wants = Wants::Nothing);
                 self.believes_from = now;
             }
         }

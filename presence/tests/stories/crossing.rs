@@ -97,3 +97,34 @@ fn whoever_watches_meanwhile_is_told_of_pages_from_then_on() {
     town.visit(bob, "https://example.com/2");
     assert_eq!(town.update(alice).url, "https://example.com/2");
 }
+
+#[test]
+fn an_answer_from_before_a_short_absence_is_asked_for_again() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.visit(bob, "https://example.com/1");
+    town.slow.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    // Nobody is there to be told of this.
+    town.visit(bob, "https://example.com/2");
+    let alice = town.connect("alice");
+    town.answers_arrive();
+    let Some(ServerMessage::PresenceSnapshot(snapshot)) = town.seen(alice).pop() else { panic!("a snapshot") };
+    assert_eq!(snapshot.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/2");
+}
+
+#[test]
+fn what_was_doubted_while_nobody_was_connected_is_not_undone_by_an_older_answer() {
+    let (mut town, alice, bob) = two();
+    town.visit(bob, "https://example.com/1");
+    town.slow.insert(id("bob"));
+    town.evict("alice");
+    town.alarm("alice");
+    town.disconnect(alice);
+    town.visit(bob, "https://example.com/2");
+    let alice = town.connect("alice");
+    town.answers_arrive();
+    let seen = town.seen(alice);
+    assert!(format!("{:?}", seen.last()).contains("https://example.com/2"), "{seen:?}");
+}
