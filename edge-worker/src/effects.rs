@@ -20,11 +20,11 @@ use shared::{
     time::Timestamp,
     wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE},
 };
-use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::JsValue;
 use worker::{
     Delay, Env, ScheduledTime, State, WebSocket,
     js_sys::{self, Promise},
-    worker_sys::{WebSocketRequestResponsePair, web_sys},
+    worker_sys::WebSocketRequestResponsePair,
 };
 
 use crate::{
@@ -32,17 +32,10 @@ use crate::{
     auth::{self, Refusal},
     clock,
     config::Config,
-    core_client, counts, peers, storage,
+    core_client, counts, peers,
+    raw_state::RawState,
+    storage,
 };
-
-#[wasm_bindgen]
-extern "C" {
-    /// What the `worker` crate does not bind of the object's state.
-    type RawState;
-
-    #[wasm_bindgen(method, js_name = getWebSocketAutoResponseTimestamp)]
-    fn auto_response_at(this: &RawState, socket: &web_sys::WebSocket) -> Option<js_sys::Date>;
-}
 
 /// The engine of one user and everything around it.
 pub struct Shell {
@@ -78,7 +71,8 @@ pub struct Outcome {
 }
 
 impl Shell {
-    /// Brings a user back from storage and from the sockets that are still open.
+    /// Brings a user back from storage and from the sockets that are still open. `None` when the object has no name or
+    /// no configuration, or storage cannot be read.
     pub fn restore(state: State, env: Env) -> Option<Self> {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
@@ -94,7 +88,7 @@ impl Shell {
                 attachments.push(attachment);
             }
         }
-        let saved = storage::load(&state);
+        let saved = storage::load(&state).inspect_err(|error| log_error("storage", error)).ok()?;
         counts::count(&config, &me, |counts| counts.starts += 1);
         let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
         Some(Self {
@@ -230,7 +224,7 @@ impl Shell {
 
     /// When the runtime last answered each socket's heartbeat.
     pub fn last_heartbeats(&self) -> Vec<(SocketId, Timestamp)> {
-        let raw: &RawState = AsRef::<JsValue>::as_ref(self.state.as_raw()).unchecked_ref();
+        let raw = RawState::of(&self.state);
         let sockets = self.sockets.borrow();
         let at = |ws: &WebSocket| {
             let date = raw.auto_response_at(ws.as_ref())?;

@@ -14,6 +14,7 @@ mod effects;
 mod events;
 mod peers;
 mod proxy;
+mod raw_state;
 mod storage;
 mod user_object;
 

@@ -7,9 +7,12 @@ const RS256 = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
 /** Makes a key of a JSON Web Key, in JSON. Rejects what is none for RS256. */
 export const importKey = async (jwk) => crypto.subtle.importKey("jwk", JSON.parse(jwk), RS256, false, ["verify"]);
 
-/** Resolves whether this key has signed that message. Rejects a signature that is not in base64url. */
+/** Resolves whether this key has signed that message. A signature is in base64url, spelt in the one way there is. */
 export const isSigned = async (key, message, signature) => {
-  const text = atob(signature.replaceAll("-", "+").replaceAll("_", "/"));
-  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(signature.replaceAll("-", "+").replaceAll("_", "/")), (byte) => byte.charCodeAt(0));
+  if (base64url(bytes) !== signature) return false;
   return crypto.subtle.verify(RS256, key, bytes, new TextEncoder().encode(message));
 };
+
+const base64url = (bytes) =>
+  btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

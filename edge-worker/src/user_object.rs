@@ -30,13 +30,13 @@ use crate::{
 /// Until when the token is good that the worker has checked, in milliseconds since 1970: on its way to the object.
 pub const EXPIRES_AT_HEADER: &str = "x-token-expires-at";
 
-/// The object has no name or no configuration.
+/// The object has no name or no configuration, or cannot read what it kept.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("this object is not configured")]
-struct NotConfigured;
+#[error("this object cannot start")]
+struct CannotStart;
 
-impl From<NotConfigured> for Error {
-    fn from(error: NotConfigured) -> Self {
+impl From<CannotStart> for Error {
+    fn from(error: CannotStart) -> Self {
         Self::RustError(error.to_string())
     }
 }
@@ -44,7 +44,8 @@ impl From<NotConfigured> for Error {
 /// The class behind `entry.mjs`.
 #[durable_object(alarm)]
 pub struct UserObject {
-    /// `None` only when the object has no name or no configuration, which no request of ours causes.
+    /// `None` only when the object has no name or no configuration, which no request of ours causes, or when it cannot
+    /// read what it kept.
     shell: Option<Rc<Shell>>,
 }
 
@@ -69,7 +70,7 @@ impl UserObject {
     ///
     /// # Errors
     ///
-    /// When the object is not configured.
+    /// When the object could not start.
     pub fn frame(&self, socket: web_sys::WebSocket, message: &JsValue) -> Result<(), JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.frames += 1);
@@ -86,7 +87,7 @@ impl UserObject {
     ///
     /// # Errors
     ///
-    /// When the object is not configured.
+    /// When the object could not start.
     pub fn gone(&self, socket: web_sys::WebSocket, code: Option<u16>) -> Result<(), JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.closes += 1);
@@ -105,8 +106,8 @@ impl UserObject {
         Ok(())
     }
 
-    fn shell(&self) -> Result<&Rc<Shell>, NotConfigured> {
-        self.shell.as_ref().ok_or(NotConfigured)
+    fn shell(&self) -> Result<&Rc<Shell>, CannotStart> {
+        self.shell.as_ref().ok_or(CannotStart)
     }
 }
 

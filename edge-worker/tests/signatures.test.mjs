@@ -22,6 +22,23 @@ test("a signature is good for its message and its key alone", async () => {
   assert.equal(await isSigned(await importKey(jwk(theirs.publicKey)), "header.claims", signature), false);
 });
 
+test("a signature is spelt in one way", async () => {
+  const { publicKey, privateKey } = pair();
+  const key = await importKey(jwk(publicKey));
+  // With both letters in which base64 and base64url differ.
+  let [message, signature] = [0, ""];
+  while (!/-/.test(signature) || !/_/.test(signature)) signature = sign(privateKey, `${++message}`);
+  assert.equal(await isSigned(key, `${message}`, signature), true);
+  const plus = signature.replaceAll("-", "+");
+  const slash = signature.replaceAll("_", "/");
+  // 256 bytes leave four bits of the last letter over.
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const bits = signature.slice(0, -1) + letters[letters.indexOf(signature.at(-1)) + 1];
+  for (const other of [plus, slash, bits, `${signature}==`, ` ${signature}`, `${signature}\n`]) {
+    assert.equal(await isSigned(key, `${message}`, other), false, JSON.stringify(other));
+  }
+});
+
 test("what is no base64url is no signature, and what is no RS256 key no key", async () => {
   const { publicKey } = pair();
   const key = await importKey(jwk(publicKey));

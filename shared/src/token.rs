@@ -42,8 +42,6 @@ pub struct Claims {
 pub enum TokenError {
     #[error("not a token this service takes")]
     Malformed,
-    #[error("signed with a key the provider does not name")]
-    UnknownKey,
     #[error("the signature, issuer or audience is wrong")]
     Refused,
     #[error("expired")]
@@ -71,7 +69,7 @@ pub fn key_id(token: &str) -> Result<String, TokenError> {
         return Err(TokenError::Malformed);
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-    // Pinned here and again below: a token must not choose how it is checked.
+    // Pinned here, and where the signature is checked: a token must not choose how.
     if header.alg != Algorithm::RS256 {
         return Err(TokenError::Malformed);
     }

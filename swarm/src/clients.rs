@@ -175,7 +175,7 @@ impl Clients {
         self.send(who, text.to_owned()).await
     }
 
-    /// Lets everybody beat who would soon be taken for gone. Wakes nothing.
+    /// Lets everybody beat who would soon be taken for gone. Wakes no object.
     pub async fn keep_alive(&mut self) -> Result<()> {
         if self.beaten_at.elapsed() < HEARTBEAT {
             return Ok(());

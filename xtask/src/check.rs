@@ -29,6 +29,7 @@ const CLIPPY_WASM: &[&str] = &[
 /// The fuzz targets are a workspace of their own, which nothing else compiles.
 const CLIPPY_FUZZ: &[&str] =
     &["clippy", "--manifest-path=presence/fuzz/Cargo.toml", "--target-dir=target", "--locked", "--", "-D", "warnings"];
+const FMT_FUZZ: &[&str] = &["fmt", "--manifest-path=presence/fuzz/Cargo.toml", "--check"];
 const RUSTDOC: &[&str] = &["doc", "--workspace", "--no-deps", "--document-private-items"];
 
 /// One check: how it went, and how long it took.
@@ -48,6 +49,7 @@ enum Passed {
 pub async fn run() -> Result<bool> {
     let mut outcomes = Vec::new();
     cargo("formatting", &["fmt", "--all", "--check"], &mut outcomes).await;
+    cargo("formatting of the fuzz targets", FMT_FUZZ, &mut outcomes).await;
     cargo("clippy", CLIPPY_NATIVE, &mut outcomes).await;
     cargo("clippy for wasm32", CLIPPY_WASM, &mut outcomes).await;
     cargo("clippy for the fuzz targets", CLIPPY_FUZZ, &mut outcomes).await;

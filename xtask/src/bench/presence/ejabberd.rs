@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, bail};
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use crate::{
     child::{Child, Output},
@@ -40,6 +40,9 @@ pub struct Ejabberd {
 /// Tables that hold users and friends in memory as well as on disk, where ejabberd has them on disk only: filling
 /// them would take minutes.
 const SCHEMA: &str = "passwd:\n  storage_type: disc_copies\nroster:\n  storage_type: disc_copies\n";
+
+/// Registering the largest towns takes seconds.
+const REGISTERING_MAX: Duration = Duration::from_secs(300);
 
 impl Installed {
     /// Looks on the PATH, and where the PATHs of ordinary users do not lead.
@@ -77,7 +80,12 @@ impl Installed {
             erl.args(["-eval", r#"{ok, _} = file:script("dev/bench/ejabberd.script")"#, "-s", "init", "stop"]);
             erl.env("TOWN", town);
             let mut child = Child::start("ejabberd", erl, log.clone())?;
-            let status = child.wait().await?;
+            let Ok(status) = timeout(REGISTERING_MAX, child.wait()).await else {
+                let words = child.log_end();
+                child.kill().await;
+                bail!("registering the users took too long\n{words}");
+            };
+            let status = status?;
             if !status.success() {
                 bail!("{}", child.obituary(status));
             }

@@ -1,0 +1,38 @@
+//! What the `worker` crate does not bind of an object's state.
+
+use wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen};
+use worker::{State, js_sys::Date, worker_sys::web_sys};
+
+#[wasm_bindgen]
+extern "C" {
+    pub type RawState;
+    type RawStorage;
+    /// The way to storage that waits for nothing: texts by name.
+    pub type Documents;
+
+    /// When the runtime last answered a heartbeat of that socket.
+    #[wasm_bindgen(method, js_name = getWebSocketAutoResponseTimestamp)]
+    pub fn auto_response_at(this: &RawState, socket: &web_sys::WebSocket) -> Option<Date>;
+
+    #[wasm_bindgen(method, getter)]
+    fn storage(this: &RawState) -> RawStorage;
+
+    #[wasm_bindgen(method, getter)]
+    fn kv(this: &RawStorage) -> Documents;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn get(this: &Documents, name: &str) -> Result<Option<String>, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn put(this: &Documents, name: &str, text: &str) -> Result<(), JsValue>;
+}
+
+impl RawState {
+    pub fn of(state: &State) -> &Self {
+        AsRef::<JsValue>::as_ref(state.as_raw()).unchecked_ref()
+    }
+
+    pub fn documents(&self) -> Documents {
+        self.storage().kv()
+    }
+}
