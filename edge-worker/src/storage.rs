@@ -1,4 +1,4 @@
-//! The object's own storage: three documents, and the alarm's time.
+//! The object's own storage: three documents.
 
 use presence::{Save, Saved};
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,5 +1,6 @@
 //! What happens while a friend's answer is on its way.
 
+use presence::Reply;
 use shared::wire::ServerMessage;
 
 use crate::town::{Town, id, two};
@@ -127,4 +128,18 @@ fn what_was_doubted_while_nobody_was_connected_is_not_undone_by_an_older_answer(
     town.answers_arrive();
     let seen = town.seen(alice);
     assert!(format!("{:?}", seen.last()).contains("https://example.com/2"), "{seen:?}");
+}
+
+#[test]
+fn who_comes_while_a_get_waits_for_somebody_else_is_shown_in_it() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    town.connect("carol");
+    town.connect("alice");
+    town.redeploy("alice");
+    town.slow.insert(id("carol"));
+    let read = town.begin_to_read("alice", None);
+    town.connect("bob");
+    town.answers_arrive();
+    let Reply::All(all) = town.reply(read) else { panic!("a snapshot") };
+    assert!(all.presence_arr.iter().all(|friend| friend.page.is_some()), "{all:?}");
 }

@@ -227,6 +227,16 @@ impl Town {
     }
 
     pub fn read(&mut self, name: &str, friend: Option<&str>) -> Reply {
+        let read = self.begin_to_read(name, friend);
+        self.reply(read)
+    }
+
+    /// What came of a reading that had to wait.
+    pub fn reply(&mut self, read: ReadId) -> Reply {
+        self.replies.remove(&read).expect("every read is answered")
+    }
+
+    pub fn begin_to_read(&mut self, name: &str, friend: Option<&str>) -> ReadId {
         self.next_id += 1;
         let read = ReadId(self.next_id as u64);
         let who = id(name);
@@ -235,7 +245,7 @@ impl Town {
             self.happen(&who, Event::SocialLoaded { social });
         }
         self.happen(&who, Event::Read { read, friend: friend.map(id) });
-        self.replies.remove(&read).expect("every read is answered")
+        read
     }
 
     /// The core changes its mind about somebody, without telling.
