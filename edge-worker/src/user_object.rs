@@ -71,10 +71,10 @@ impl UserObject {
     /// # Errors
     ///
     /// When the object could not start.
-    pub fn frame(&self, socket: web_sys::WebSocket, message: &JsValue) -> Result<(), JsError> {
+    pub fn frame(&self, socket: &web_sys::WebSocket, message: &JsValue) -> Result<(), JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.frames += 1);
-        let Some(socket) = shell.socket_of(&socket.into()) else { return Ok(()) };
+        let Some(socket) = shell.socket_of(socket) else { return Ok(()) };
         let frame = match message.as_string() {
             Some(text) => Frame::Text(text),
             None => Frame::Binary { bytes: Uint8Array::new(message).length() as usize },
@@ -91,7 +91,6 @@ impl UserObject {
     pub fn gone(&self, socket: web_sys::WebSocket, code: Option<u16>) -> Result<(), JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.closes += 1);
-        let socket = WebSocket::from(socket);
         if let Some(id) = shell.socket_of(&socket) {
             shell.forget_socket(id);
             shell.handle(Event::SocketClosed { socket: id });
@@ -101,7 +100,7 @@ impl UserObject {
             // be sent.
             let code = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
             // It fails when the peer is gone already, which is what we want.
-            let _ = socket.close::<&str>(Some(code), None);
+            let _ = WebSocket::from(socket).close::<&str>(Some(code), None);
         }
         Ok(())
     }

@@ -179,7 +179,9 @@ impl UserPresence {
             self.send(self.ready_sockets(), message);
         }
         let state = ViewState::Offline { last_seen_at };
-        self.views.insert(friend.clone(), View { seq, state, kept_up: true });
+        let view = View { seq, state: state.clone(), kept_up: true };
+        // Even of one whom nobody saw come, sleep must not bring back when they had left before.
+        self.note |= self.views.insert(friend.clone(), view).is_none_or(|before| before.state != state);
         true
     }
 

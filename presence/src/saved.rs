@@ -94,10 +94,9 @@ pub struct Note {
     pub seq: u64,
     pub at: Timestamp,
     pub latest: Option<Page>,
-    /// Which report was in front then, and since when the user was idle: what may be told from the sockets, unless one
-    /// of them closed and nobody was there to hear it.
-    pub report: u64,
-    pub idle_since: Option<Timestamp>,
+    /// How many sockets there were then. Every one that opens is noted on all, so when fewer are left, one of them closed
+    /// and nobody was there to hear it.
+    pub sockets: usize,
     /// Whether friends see the user.
     pub visible: bool,
     /// Not all who are to know of that change do, or a newer one waits for its turn; or somebody has not answered.
@@ -172,6 +171,7 @@ impl UserPresence {
             calling: BTreeMap::new(),
             failed: BTreeMap::new(),
             due: BTreeSet::new(),
+            farewells_until: None,
             readers: Vec::new(),
             effects: Vec::new(),
             save_state: false,
@@ -231,8 +231,12 @@ impl UserPresence {
             let latest = note.latest;
             self.shown = Shown { at: note.at, page: self.visible_page(), latest, idle_since: self.idle_since() };
         }
-        let other = self.newest_report() != note.report || self.shown.idle_since != note.idle_since;
-        let untold = note.untold || (self.visible && other);
+        // What only a lost socket knew may have been told.
+        let lost = self.sockets.len() < note.sockets;
+        if lost {
+            self.leap(now);
+        }
+        let untold = note.untold || lost;
         if untold {
             self.grow_seq(now);
             self.shown.at = now;
@@ -266,6 +270,7 @@ impl UserPresence {
         if at <= now {
             // Friends may have been told that the user left, by a clock ahead of this one.
             self.leap(now);
+            self.go_offline(since, now);
         }
     }
 
@@ -295,15 +300,14 @@ impl UserPresence {
     }
 
     fn note(&self) -> Note {
-        let Shown { at, latest, idle_since, .. } = self.shown.clone();
+        let Shown { at, latest, .. } = self.shown.clone();
         Note {
             order: self.noted,
             active_at: self.active_at,
             seq: self.seq,
             at,
             latest,
-            report: self.newest_report(),
-            idle_since,
+            sockets: self.sockets.len(),
             visible: self.visible,
             untold: self.has_untold(),
             roll: self.roll(),
@@ -313,16 +317,6 @@ impl UserPresence {
     /// Whether friends are owed something, or owe it.
     pub(crate) fn has_untold(&self) -> bool {
         self.held || !self.telling.is_empty() || !self.asking.is_empty()
-    }
-
-    /// The order of the report that is in front.
-    fn newest_report(&self) -> u64 {
-        self.sockets
-            .values()
-            .filter_map(|open| open.report.as_ref())
-            .map(|report| report.order)
-            .max()
-            .unwrap_or_default()
     }
 
     fn roll(&self) -> Roll {

@@ -101,6 +101,8 @@ pub struct UserPresence {
     pub(crate) failed: BTreeMap<UserId, Failure>,
     /// Friends whom it may be time to call.
     pub(crate) due: BTreeSet<UserId>,
+    /// When to look whether the farewells under way were heard, should memory be lost meanwhile.
+    pub(crate) farewells_until: Option<Timestamp>,
     /// Who waits for answers.
     pub(crate) readers: Vec<Reader>,
 
@@ -181,6 +183,7 @@ impl UserPresence {
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         let answers = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
+        let woken = matches!(event, Event::Woken { .. });
         match event {
             Event::SocketOpened { socket, expires_at } => self.socket_opened(socket, expires_at, now),
             Event::FrameReceived { socket, frame } => self.frame_received(socket, frame, now),
@@ -201,10 +204,24 @@ impl UserPresence {
         }
         self.serve_readers();
         self.make_calls(now);
+        self.expect_farewells(woken, now);
         if answers {
             self.put_off_note();
         }
         self.finish(now)
+    }
+
+    /// Without sockets no alarm is left that would find out that memory was lost before all had heard that the user left.
+    /// The runtime repeats an alarm until the calls that come of it have ended.
+    fn expect_farewells(&mut self, woken: bool, now: Timestamp) {
+        let under_way = !self.is_here() && self.telling.keys().any(|friend| self.calling.contains_key(friend));
+        let calls = !woken && self.effects.iter().any(|effect| matches!(effect, Effect::CallPeers { .. }));
+        let expected = self.farewells_until.map_or(calls, |until| until <= now);
+        if !under_way {
+            self.farewells_until = None;
+        } else if expected {
+            self.farewells_until = Some(now.plus_ms(self.times.timeout_ms));
+        }
     }
 
     /// What an answer tells of who is there waits for the others, so that a call to many is noted once: until then
@@ -227,7 +244,7 @@ impl UserPresence {
         let ends = self.sockets.values().map(|socket| socket.expires_at.min(look_at(socket)));
         let idle = |friend: &UserId| !self.calling.contains_key(friend);
         let retry = self.failed.iter().filter(|(id, _)| idle(id)).map(|(_, failure)| failure.retry_at);
-        leaving.into_iter().chain(ends).chain(retry).chain(self.load_at).min()
+        leaving.into_iter().chain(ends).chain(retry).chain(self.load_at).chain(self.farewells_until).min()
     }
 
     /// When this user wants [`Event::Woken`] too, as long as memory lasts: within [`shared::limits::CHANGE_EVERY_MS`].
@@ -324,7 +341,7 @@ impl UserPresence {
             self.load_at = Some(now.plus_ms(SOCIAL_AGAIN_MS));
         }
         self.save_state = true;
-        self.touched.insert(socket);
+        self.touched.extend(self.sockets.keys());
         if self.sockets.len() > SOCKETS_MAX {
             let oldest = self.sockets.iter().min_by_key(|(id, open)| (**id == socket, open.opened_at));
             if let Some(oldest) = oldest.map(|(id, _)| *id) {

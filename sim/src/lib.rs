@@ -1,7 +1,7 @@
 //! A deterministic simulator: whole towns of users on virtual days, running the very engine that the worker runs,
 //! with everything that can go wrong drawn from one seed.
 //!
-//! [`plan`] draws what happens, with the help of [`clients`], [`core`] and [`faults`]; [`world`] lets it happen and
+//! [`plan`] draws what happens, with the help of [`clients`], [`core`], [`faults`] and [`moments`]; [`world`] lets it happen and
 //! holds every object to the [`checks`]; [`run`] does so for many seeds, and [`shrink`] finds the fewest steps that
 //! still break a rule.
 //!
@@ -21,6 +21,7 @@ pub mod cost;
 pub mod counts;
 pub mod dice;
 pub mod faults;
+pub mod moments;
 pub mod plan;
 pub mod run;
 pub mod screen;

@@ -70,6 +70,8 @@ pub enum Weather {
     Lossy,
     /// Half of all calls fail.
     Stormy,
+    /// Half of all calls take seconds, one way or the other; nothing else is lost.
+    Late,
 }
 
 /// One thing that happens.
@@ -271,6 +273,7 @@ impl Setting {
         }
         if self.faults {
             crate::faults::draw(self, self.busy_ms(), &mut steps);
+            crate::moments::draw(self, self.busy_ms(), &mut steps);
         }
         self.place(&mut steps);
         steps

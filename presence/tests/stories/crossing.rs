@@ -3,10 +3,11 @@
 use presence::Reply;
 use shared::wire::ServerMessage;
 
-use crate::town::{Town, id, two};
+use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id, two};
 
 const NOT_WATCHING: &str = r#"{"action":"watch","watching":false}"#;
 const WATCHING: &str = r#"{"action":"watch","watching":true}"#;
+const GOODBYE: &str = r#"{"action":"goodbye"}"#;
 const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
 
 /// The same two, where nothing was said yet and bob does not watch, of which alice's object has not heard.
@@ -142,4 +143,43 @@ fn who_comes_while_a_get_waits_for_somebody_else_is_shown_in_it() {
     town.answers_arrive();
     let Reply::All(all) = town.reply(read) else { panic!("a snapshot") };
     assert!(all.presence_arr.iter().all(|friend| friend.page.is_some()), "{all:?}");
+}
+
+#[test]
+fn a_farewell_that_is_on_its_way_as_memory_goes_is_said_again() {
+    let (mut town, alice, _) = two();
+    town.slow.insert(id("bob"));
+    town.say(alice, GOODBYE);
+    // One that was set for something else.
+    town.alarm("alice");
+    let wake = town.next_wake("alice").expect("nobody knows yet whether bob has heard it");
+    assert!(wake <= town.now.plus_ms(TIMEOUT_MS));
+    town.redeploy("alice");
+    let calls = town.calls.len();
+    town.now = wake;
+    town.alarm("alice");
+    assert_eq!(town.calls.len(), calls + 1);
+    town.answers_arrive();
+    assert_eq!(town.next_wake("alice"), None);
+}
+
+#[test]
+fn an_alarm_that_says_farewell_sets_no_other() {
+    let (mut town, alice, _) = two();
+    town.slow.insert(id("bob"));
+    town.disconnect(alice);
+    town.now = town.now.plus_ms(GRACE_MS);
+    town.alarm("alice");
+    assert_eq!(town.next_wake("alice"), None, "the runtime repeats one that did not end");
+}
+
+#[test]
+fn whoever_left_before_memory_went_is_there_for_nobody_whatever_comes_first() {
+    let (mut town, alice, bob) = two();
+    town.slow.insert(id("bob"));
+    town.say(alice, GOODBYE);
+    town.redeploy("alice");
+    town.seen(bob);
+    town.begin_to_read("alice", None);
+    assert!(!town.seen(bob).iter().any(|message| matches!(message, ServerMessage::UpdatePresence(_))));
 }

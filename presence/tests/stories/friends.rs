@@ -104,6 +104,18 @@ fn a_second_farewell_is_told_to_nobody() {
 }
 
 #[test]
+fn when_somebody_left_whom_nobody_saw_come_is_known_after_sleep_too() {
+    let (mut town, alice, _) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    let left = town.now.plus_ms(3_000);
+    let again = town.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: left });
+    town.speak("bob", PeerMessage { wants: Wants::Nothing, ..again });
+    town.hibernate("bob");
+    let Reply::All(all) = town.read("bob", None) else { panic!("bob has friends") };
+    assert_eq!(all.presence_arr[0].last_seen_at, Some(left));
+}
+
+#[test]
 fn a_late_farewell_takes_nobody_out_of_the_audience() {
     let (mut town, alice, bob) = two();
     let late = town.message("bob", 1, PeerSay::Bye { last_seen_at: town.now });

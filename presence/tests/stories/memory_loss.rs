@@ -315,6 +315,27 @@ fn what_was_in_front_on_a_socket_that_went_with_memory_is_shown_no_more() {
 }
 
 #[test]
+fn what_only_a_socket_knew_that_went_with_memory_is_shown_no_more() {
+    let (mut town, first, bob) = two();
+    town.visit(first, "https://example.com/1");
+    town.redeploy("alice");
+    let first = town.connect("alice");
+    town.visit(first, "https://example.com/1");
+    town.pass_ms(20_000);
+    town.seen(bob);
+    let second = town.connect("alice");
+    town.visit(second, "https://example.com/2");
+    let told = town.update(bob);
+    assert_eq!(told.url, "https://example.com/2");
+    town.pass_ms(20_000);
+    town.lose(second);
+    town.alarm("alice");
+    let after = town.update(bob);
+    assert_eq!(after.url, "https://example.com/1");
+    assert!(after.seq > told.seq);
+}
+
+#[test]
 fn whoever_was_active_on_a_socket_that_went_with_memory_is_idle() {
     let (mut town, first, bob) = two();
     town.visit(first, "https://example.com/1");

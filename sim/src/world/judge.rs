@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl World<'_> {
-    /// What is true of the user by what their object has taken in. `in_part`: a crash left some of it undone.
-    pub(super) fn take_in(&mut self, who: Who, cause: &Cause, in_part: bool) {
+    /// What is true of the user by what their object has taken in.
+    pub(super) fn take_in(&mut self, who: Who, cause: &Cause) {
         let object = &mut self.objects[who];
         match cause {
             Cause::Social { social } => object.told.social(social),
@@ -85,11 +85,6 @@ impl World<'_> {
             | Cause::Token { .. }
             | Cause::Alarm
             | Cause::Tick => {}
-        }
-        if in_part {
-            for open in self.objects[who].sockets.values_mut() {
-                open.unsure = true;
-            }
         }
     }
 

@@ -74,6 +74,7 @@ impl World<'_> {
                 Weather::Slow => (0.3, 0.04, 0.0),
                 Weather::Lossy => (0.1, 0.02, 0.1),
                 Weather::Stormy => (0.3, 0.1, 0.5),
+                Weather::Late => (0.3, 0.5, 0.0),
             };
             if draws.chance(slow) {
                 (there_ms, back_ms) = (draws.ms(1, 900), draws.ms(1, 900));

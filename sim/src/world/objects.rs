@@ -188,9 +188,22 @@ impl World<'_> {
                 weights <= left
             });
             // What a crash did not let it keep, an object has not been told.
-            let kept = left >= total || kept.into_iter().any(|effect| matches!(effect, Effect::Save(Save::Social(_))));
-            if kept || !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
-                self.take_in(who, &cause, left < total);
+            let of_core = matches!(cause, Cause::Core { .. } | Cause::Social { .. });
+            let page_of = if let Cause::Frame { socket, frame } = &cause {
+                Some(*socket).filter(|_| is_page_change(frame))
+            } else {
+                None
+            };
+            let keeps = |effect: &Effect| {
+                (of_core && matches!(effect, Effect::Save(Save::Social(_))))
+                    || matches!(effect, Effect::Attach { socket, .. } if page_of == Some(*socket))
+            };
+            let kept = left >= total || !(of_core || page_of.is_some()) || kept.into_iter().any(keeps);
+            if kept {
+                self.take_in(who, &cause);
+            }
+            if left < total {
+                self.objects[who].sockets.values_mut().for_each(|open| open.unsure = true);
             }
             self.check_rows(who, &cause, &effects);
         }

@@ -1,0 +1,54 @@
+//! Moments in which a few users do much within seconds while what they say to each other crosses on its way. Spread
+//! over a day, people hardly ever leave, come back and hide within the time that one answer takes.
+
+use crate::{
+    dice::{Dice, Draws},
+    plan::{Device, Leave, Ms, Planned, Setting, Step, Tab, Weather},
+};
+
+/// A moment lasts so long at most.
+const MOMENT_MS: Ms = 6_000;
+
+/// Draws the moments of so much busy time. The last of each part runs into the quiet, which then shows what became of
+/// it; of the others, what comes later hides most.
+pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
+    let mut draws = Dice::new(setting.seed).of(&[4]);
+    let part_ms = busy_ms / setting.parts();
+    for part in 0..setting.parts() {
+        let begin = part * part_ms;
+        let last = begin + (part_ms - MOMENT_MS - 1).max(0);
+        for _ in 0..setting.users / 3 {
+            draw_moment(setting, draws.ms(begin, last), &mut draws, steps);
+        }
+        draw_moment(setting, last, &mut draws, steps);
+    }
+}
+
+fn draw_moment(setting: &Setting, begin: Ms, draws: &mut Draws, steps: &mut Vec<Planned>) {
+    let weather = [Weather::Slow, Weather::Late][draws.weighted(&[1, 3])];
+    steps.push(Planned { at: begin, step: Step::Network { weather, for_ms: MOMENT_MS } });
+    for _ in 0..2 + draws.below(3) {
+        let device = Device { user: draws.below(setting.users), number: 0 };
+        let mut at = begin + draws.ms(0, 1_000);
+        let mut say = |at: Ms, step: Step| steps.push(Planned { at: at.min(begin + MOMENT_MS), step });
+        say(at, Step::On(device));
+        for _ in 0..2 + draws.below(4) {
+            at += draws.ms(20, 1_500);
+            let tab = Tab::Site(draws.below(3));
+            match draws.weighted(&[30, 10, 20, 10, 5, 5]) {
+                0 | 1 => {
+                    let leave = [Leave::Goodbye, Leave::Close][draws.weighted(&[3, 1])];
+                    say(at, Step::Off(device, leave));
+                    at += draws.ms(20, 1_500);
+                    if draws.chance(0.7) {
+                        say(at, Step::On(device));
+                    }
+                }
+                2 => say(at, Step::Turn(device, tab)),
+                3 => say(at, Step::Invisible(device, draws.chance(0.5))),
+                4 => say(at, Step::Redeploy(device.user)),
+                _ => say(at, Step::Evict(device.user)),
+            }
+        }
+    }
+}
