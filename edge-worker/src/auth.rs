@@ -114,13 +114,21 @@ async fn key(config: &Config, request_id: Option<&str>, key_id: &str) -> Result<
 async fn fetch_keys(config: &Config, request_id: Option<&str>, now: Timestamp) {
     KEYS.with_borrow_mut(|keys| keys.fetching(now));
     FETCHING_UNTIL.set(Some(now.plus_ms(i64::from(JWKS_FETCH_MS_MAX).min(JWKS_REFETCH_MS_MIN))));
+    let warn = |message: &str| {
+        worker::console_warn!(
+            "{}",
+            serde_json::json!({ "level": "warn", "request.id": request_id, "message": message })
+        );
+    };
     match Request::new(&config.jwks_url, Method::Get) {
         Ok(request) => match fetched(request).await {
-            Some(keys) => KEYS.with_borrow_mut(|cache| cache.store(keys, now)),
-            None => worker::console_warn!(
-                "{}",
-                serde_json::json!({ "level": "warn", "request.id": request_id, "message": "the signing keys could not be fetched" })
-            ),
+            Some((keys, all)) => {
+                if !all {
+                    warn("some of the signing keys cannot be used");
+                }
+                KEYS.with_borrow_mut(|cache| cache.store(keys, now));
+            }
+            None => warn("the signing keys could not be fetched"),
         },
         Err(error) => worker::console_error!(
             "{}",
@@ -130,17 +138,19 @@ async fn fetch_keys(config: &Config, request_id: Option<&str>, now: Timestamp) {
     FETCHING_UNTIL.set(None);
 }
 
-async fn fetched(request: Request) -> Option<Keys<JsValue>> {
+/// The keys that can be used, and whether those are all. `None` when there is no key set to be had.
+async fn fetched(request: Request) -> Option<(Keys<JsValue>, bool)> {
     let mut response = clock::fetch_within(JWKS_FETCH_MS_MAX, request).await?.ok()?;
     if response.status_code() != 200 {
         return None;
     }
     let body = clock::within(JWKS_FETCH_MS_MAX, response.bytes()).await?.ok()?;
-    let mut keys = Keys::new();
+    let (mut keys, mut all) = (Keys::new(), true);
     for (id, jwk) in token::signing_keys(&body).ok()? {
-        if let Ok(key) = import_key(&serde_json::to_string(&jwk).ok()?).await {
-            keys.insert(id, key);
+        match import_key(&serde_json::to_string(&jwk).ok()?).await {
+            Ok(key) => drop(keys.insert(id, key)),
+            Err(_) => all = false,
         }
     }
-    Some(keys)
+    Some((keys, all))
 }
