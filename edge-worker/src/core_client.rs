@@ -6,12 +6,19 @@ use shared::{
     internal::{REQUEST_ID_HEADER, Social},
     token::service,
 };
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use worker::{Env, Fetcher, Method, Request, Response};
 
 use crate::{
     clock,
     config::{CORE, Config},
 };
+
+#[wasm_bindgen(module = "/src/signatures.mjs")]
+extern "C" {
+    #[wasm_bindgen(catch)]
+    async fn sign(secret: &str, message: &str) -> Result<JsValue, JsValue>;
+}
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -41,7 +48,7 @@ pub enum Answer {
 
 /// Asks the core for a user's friends and settings.
 pub async fn social(env: &Env, config: &Config, id: &UserId, known_version: Option<u64>, ms_max: u32) -> Answer {
-    let Ok(request) = social_request(config, id, known_version) else { return Answer::Away };
+    let Ok(request) = social_request(config, id, known_version).await else { return Answer::Away };
     let Some(mut response) = send(env, ms_max, request).await else { return Answer::Away };
     match response.status_code() {
         200 => match clock::within(ms_max, response.json::<Social>()).await {
@@ -54,11 +61,12 @@ pub async fn social(env: &Env, config: &Config, id: &UserId, known_version: Opti
     }
 }
 
-fn social_request(config: &Config, id: &UserId, known_version: Option<u64>) -> worker::Result<Request> {
+async fn social_request(config: &Config, id: &UserId, known_version: Option<u64>) -> worker::Result<Request> {
     let id = utf8_percent_encode(id.as_str(), UNRESERVED);
     let url = format!("{}/internal/users/{id}/social", config.core_url);
     let mut request = Request::new(&url, Method::Get)?;
-    let token = service::sign(&config.service_token_secret, clock::now());
+    let signature_of = async |message: &str| sign(&config.service_token_secret, message).await.ok()?.as_string();
+    let token = service::sign(clock::now(), signature_of).await;
     let token = token.map_err(|error| worker::Error::RustError(error.to_string()))?;
     let headers = request.headers_mut()?;
     headers.set("authorization", &format!("Bearer {token}"))?;

@@ -1,8 +1,8 @@
 // What the runtime makes of keys and signatures, with keys made here.
 import assert from "node:assert/strict";
-import { createSign, generateKeyPairSync } from "node:crypto";
+import { createHmac, createSign, generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
-import { importKey, isSigned } from "../src/signatures.mjs";
+import { importKey, isSigned, sign as signForCore } from "../src/signatures.mjs";
 
 const pair = () => generateKeyPairSync("rsa", { modulusLength: 2048 });
 
@@ -47,4 +47,13 @@ test("what is no base64url is no signature, and what is no RS256 key no key", as
   await assert.rejects(importKey(jwk(publicKey, { use: "enc" })));
   await assert.rejects(importKey(JSON.stringify({ kty: "RSA", kid: "one" })));
   await assert.rejects(importKey("no key"));
+});
+
+test("what is signed for the core is HS256 with the secret", async () => {
+  // Many, for both letters in which base64 and base64url differ.
+  for (let n = 0; n < 50; n += 1) {
+    const message = `header.${n}`;
+    const signature = createHmac("sha256", "a secret, at length").update(message).digest("base64url");
+    assert.equal(await signForCore("a secret, at length", message), signature);
+  }
 });

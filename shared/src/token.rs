@@ -1,13 +1,13 @@
 //! Who is calling: users' OIDC ID tokens and the edge's own service tokens.
 //!
-//! Deliberately absent: fetching keys, checking users' signatures, which each host does best in its own way, and reading
-//! the time. [`KeyCache`] says when to fetch, its owner does.
+//! Deliberately absent: fetching keys, checking users' signatures and making the edge's, which each host does best in its
+//! own way, and reading the time. [`KeyCache`] says when to fetch, its owner does.
 
 use std::collections::HashMap;
 
 pub use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    Algorithm, DecodingKey, Header, Validation,
     dangerous::insecure_decode_claims,
     jwk::{AlgorithmParameters, JwkSet, PublicKeyUse},
 };
@@ -209,9 +209,10 @@ impl<K: Clone> KeyCache<K> {
 
 /// The edge's token towards the core: HS256 over a secret both hold, 60 s long, for `/internal/*` alone.
 pub mod service {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
     use super::{
-        Algorithm, DecodingKey, Deserialize, EncodingKey, Header, SERVICE_TOKEN_LIFE_S, Serialize, Timestamp,
-        TokenError, Validation,
+        Algorithm, DecodingKey, Deserialize, Header, SERVICE_TOKEN_LIFE_S, Serialize, Timestamp, TokenError, Validation,
     };
 
     const ISSUER: &str = "edge";
@@ -225,20 +226,29 @@ pub mod service {
         exp: i64,
     }
 
-    /// Makes a token.
+    /// Makes a token. `signature_of` is given what is to be signed: its HS256 with the secret, in base64url.
     ///
     /// # Errors
     ///
-    /// [`TokenError::Malformed`] when the library cannot sign, which no secret makes it do.
-    pub fn sign(secret: &str, now: Timestamp) -> Result<String, TokenError> {
+    /// [`TokenError::Malformed`] when there is no signature, or the library cannot write JSON.
+    pub async fn sign(
+        now: Timestamp,
+        signature_of: impl AsyncFnOnce(&str) -> Option<String>,
+    ) -> Result<String, TokenError> {
         let claims = ServiceToken {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             iat: now.unix_s(),
             exp: now.unix_s() + SERVICE_TOKEN_LIFE_S,
         };
-        let key = EncodingKey::from_secret(secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|_| TokenError::Malformed)
+        let message = format!("{}.{}", part(&Header::new(Algorithm::HS256))?, part(&claims)?);
+        let signature = signature_of(&message).await.ok_or(TokenError::Malformed)?;
+        Ok(format!("{message}.{signature}"))
+    }
+
+    fn part(content: &impl Serialize) -> Result<String, TokenError> {
+        let json = serde_json::to_vec(content).map_err(|_| TokenError::Malformed)?;
+        Ok(URL_SAFE_NO_PAD.encode(json))
     }
 
     /// Checks a token. One that claims a longer life than ours have is refused.
@@ -266,6 +276,7 @@ pub mod service {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use jsonwebtoken::EncodingKey;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -330,8 +341,11 @@ mod tests {
     /// What comes of a token whose signature is good, or is not.
     fn verified(token: &str, signed: bool) -> Result<Claims, TokenError> {
         let issuer = Issuer { issuer: "the-issuer".to_owned(), audience: "the-client".to_owned() };
-        let verifying = std::pin::pin!(verify(token, &issuer, at(0), async |_, _| signed));
-        match verifying.poll(&mut Context::from_waker(Waker::noop())) {
+        at_once(verify(token, &issuer, at(0), async |_, _| signed))
+    }
+
+    fn at_once<T>(future: impl Future<Output = T>) -> T {
+        match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => unreachable!("nothing here waits"),
         }
@@ -384,7 +398,11 @@ mod tests {
 
     #[test]
     fn a_service_token_lives_sixty_seconds_and_opens_only_with_its_secret() {
-        let token = service::sign("secret", at(0)).unwrap();
+        let signature_of = async |message: &str| {
+            let secret = EncodingKey::from_secret(b"secret");
+            jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).ok()
+        };
+        let token = at_once(service::sign(at(0), signature_of)).unwrap();
         assert_eq!(service::verify("secret", &token, at(59_000)), Ok(()));
         assert_eq!(service::verify("secret", &token, at(60_000)), Err(TokenError::Expired));
         assert_eq!(service::verify("another", &token, at(0)), Err(TokenError::Refused));

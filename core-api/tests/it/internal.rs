@@ -4,7 +4,7 @@ use axum::{body::Body, http::Request};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, token};
+use crate::world::{SERVICE_SECRET, World, service_token, token};
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn the_social_document_holds_friends_and_share_settings(pool: PgPool) {
@@ -51,8 +51,7 @@ async fn each_kind_of_token_opens_only_its_own_routes(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     let now = shared::time::Timestamp::from(time::OffsetDateTime::now_utc());
-    let sign = |secret: &str, at| shared::token::service::sign(secret, at).unwrap();
-    let service = sign(crate::world::SERVICE_SECRET, now);
+    let service = service_token(SERVICE_SECRET, now).await;
     let get = async |path: &str, token: Option<String>| {
         let request = Request::get(path);
         let request = token.into_iter().fold(request, |request, token| request.header("authorization", token));
@@ -63,8 +62,8 @@ async fn each_kind_of_token_opens_only_its_own_routes(pool: PgPool) {
     let strange = [
         None,
         Some(token("alice")),
-        Some(sign("another secret", now)),
-        Some(sign(crate::world::SERVICE_SECRET, now.plus_ms(-60_000))),
+        Some(service_token("another secret", now).await),
+        Some(service_token(SERVICE_SECRET, now.plus_ms(-60_000)).await),
     ];
     for token in strange {
         let reply = get(social, token).await;

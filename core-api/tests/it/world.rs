@@ -24,6 +24,7 @@ use core_api::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use rsa::{RsaPrivateKey, pkcs1::EncodeRsaPrivateKey};
 use serde_json::{Value, json};
+use shared::time::Timestamp;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -118,6 +119,14 @@ pub struct World {
     pub router: Router,
 }
 
+/// The edge's token, signed with this secret at that time.
+pub async fn service_token(secret: &str, at: Timestamp) -> String {
+    let secret = EncodingKey::from_secret(secret.as_bytes());
+    let signature_of =
+        async |message: &str| jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).ok();
+    shared::token::service::sign(at, signature_of).await.unwrap()
+}
+
 impl World {
     pub async fn new(pool: PgPool) -> Self {
         Self::with(pool, &[]).await
@@ -169,7 +178,7 @@ impl World {
     /// What the edge gets when it asks about a user, knowing this version.
     pub async fn social(&self, user_id: &str, known: Option<&str>) -> Reply {
         let now = time::OffsetDateTime::now_utc().into();
-        let token = shared::token::service::sign(SERVICE_SECRET, now).unwrap();
+        let token = service_token(SERVICE_SECRET, now).await;
         let request = Request::builder().uri(format!("/internal/users/{user_id}/social"));
         let mut request = request.header("authorization", format!("Bearer {token}"));
         if let Some(known) = known {
