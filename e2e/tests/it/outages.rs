@@ -1,4 +1,4 @@
-//! Parts of the system stop, crash and come back: what goes on meanwhile, and what is right afterwards.
+//! Parts of the system sleep, stop, crash and come back: what goes on meanwhile, and what is right afterwards.
 //!
 //! Each test has a stack of its own.
 
@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use shared::wire::ServerMessage;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Error;
 use xtask::stack::{Stack, StackOptions};
 
@@ -27,7 +27,8 @@ impl OwnStack {
         let options = StackOptions::for_test(dir.path())
             .var("PRESENCE_TIMEOUT_MS", 30_000)
             .var("PRESENCE_GRACE_MS", 3_000)
-            .var("OUTBOX_RETRY_MS_MAX", 1_000);
+            .var("OUTBOX_RETRY_MS_MAX", 1_000)
+            .var("COUNT_WORK", true);
         let stack = Stack::start(options).await?;
         let site = Site::of(stack.info().clone())?;
         Ok(Self { stack, site, _dir: dir })
@@ -182,10 +183,36 @@ async fn an_event_waits_for_a_worker_that_crashed() -> Result<()> {
     for (me, friend) in [(&alice, &bob), (&bob, &alice)] {
         while !me.presence().await?.user_info_map.contains_key(&friend.id) {
             ensure!(begun.elapsed() < PATIENCE, "the event has not arrived");
-            sleep(std::time::Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     }
     let (_alice_live, _bob_live) = (alice.connect().await?, bob.connect().await?);
     assert!(alice.page_of(&bob.id).await?.is_some() && bob.page_of(&alice.id).await?.is_some());
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result<()> {
+    let own = OwnStack::start().await?;
+    let ((alice, alice_live), (bob, mut bob_live)) = own.site.friends_online().await?;
+    let slept = async || -> Result<()> {
+        let before = [alice.counts().await?.starts, bob.counts().await?.starts];
+        // The runtime puts an object to sleep that has been quiet for ten seconds.
+        sleep(Duration::from_secs(12)).await;
+        alice_live.visit(&format!("https://example.com/{}", before[0]), "")?;
+        while [alice.counts().await?.starts, bob.counts().await?.starts] != before.map(|starts| starts + 1) {
+            // Nothing tells when they have begun anew.
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    timeout(PATIENCE + Duration::from_secs(12), slept()).await??;
+    assert!(bob_live.update().await?.url.starts_with("https://example.com/"));
+
+    let starts = alice.counts().await?.starts;
+    sleep(Duration::from_secs(12)).await;
+    alice_live.close().await?;
+    assert_eq!(bob_live.gone().await?.0, alice.id);
+    assert_eq!(alice.counts().await?.starts, starts + 1, "it slept before it heard the close");
     own.stack.stop().await
 }
