@@ -154,6 +154,10 @@ fn a_farewell_that_is_on_its_way_as_memory_goes_is_said_again() {
     town.alarm("alice");
     let wake = town.next_wake("alice").expect("nobody knows yet whether bob has heard it");
     assert!(wake <= town.now.plus_ms(TIMEOUT_MS));
+    town.now = wake;
+    town.alarm("alice");
+    let wake = town.next_wake("alice").expect("nor do they now");
+    assert!(wake > town.now);
     town.redeploy("alice");
     let calls = town.calls.len();
     town.now = wake;

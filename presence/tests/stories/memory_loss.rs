@@ -192,6 +192,34 @@ fn who_answers_is_noted_once_however_many_do() {
 }
 
 #[test]
+fn what_one_answer_tells_is_noted_though_another_is_still_to_come() {
+    let friendships = [("alice", "bob"), ("alice", "carol")];
+    let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
+    let (_, bob, _) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
+    town.unreachable.insert(id("alice"));
+    town.say(bob, r#"{"action":"goodbye"}"#);
+    town.hibernate("alice");
+    // Her socket carries that nothing is under way.
+    town.alarm("alice");
+    town.slow.extend([id("bob"), id("carol")]);
+    town.begin_to_read("alice", None);
+    let noted = town.attachings;
+    town.answer_arrives("bob");
+    assert_eq!(town.attachings, noted + 1, "bob has left");
+}
+
+#[test]
+fn an_alarm_that_hears_nothing_new_notes_nothing() {
+    let (mut town, alice, _) = two();
+    town.pass_ms(60_000);
+    town.heartbeat(alice);
+    town.alarm("alice");
+    let noted = town.attachings;
+    town.alarm("alice");
+    assert_eq!(town.attachings, noted);
+}
+
+#[test]
 fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
     // Bob's answer was on its way while he turned pages, or while he was quiet.
     for (answered, said) in [(7, &[7][..]), (7, &[9]), (7, &[8, 9]), (7, &[9, 8])] {

@@ -318,6 +318,18 @@ impl Town {
         }
     }
 
+    /// What this slow friend answered arrives, and they are slow no more.
+    pub fn answer_arrives(&mut self, from: &str) {
+        self.slow.remove(&id(from));
+        let of = |event: &Event| matches!(event, Event::PeerAnswered { peer, .. } if *peer == id(from));
+        let (arriving, left): (Vec<_>, _) =
+            std::mem::take(&mut self.answers).into_iter().partition(|(_, answer)| of(answer));
+        self.answers = left;
+        for (who, answer) in arriving {
+            self.happen(&who, answer);
+        }
+    }
+
     /// Memory goes in the midst of something; storage and sockets stay.
     pub fn evict(&mut self, name: &str) {
         self.users.remove(&id(name));
