@@ -10,7 +10,7 @@ use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use worker::{Env, Fetcher, Method, Request, Response};
 
 use crate::{
-    clock,
+    answer, clock,
     config::{CORE, Config},
 };
 
@@ -48,7 +48,14 @@ pub enum Answer {
 
 /// Asks the core for a user's friends and settings.
 pub async fn social(env: &Env, config: &Config, id: &UserId, known_version: Option<u64>, ms_max: u32) -> Answer {
-    let Ok(request) = social_request(config, id, known_version).await else { return Answer::Away };
+    let request = match social_request(config, id, known_version).await {
+        Ok(request) => request,
+        Err(error) => {
+            // No secret that the core takes makes this happen.
+            worker::console_error!("{}", serde_json::json!({ "level": "error", "error": answer::kind_of(&error) }));
+            return Answer::Away;
+        }
+    };
     let Some(mut response) = send(env, ms_max, request).await else { return Answer::Away };
     match response.status_code() {
         200 => match clock::within(ms_max, response.json::<Social>()).await {
@@ -65,11 +72,10 @@ async fn social_request(config: &Config, id: &UserId, known_version: Option<u64>
     let id = utf8_percent_encode(id.as_str(), UNRESERVED);
     let url = format!("{}/internal/users/{id}/social", config.core_url);
     let mut request = Request::new(&url, Method::Get)?;
-    let signature_of = async |message: &str| sign(&config.service_token_secret, message).await.ok()?.as_string();
-    let token = service::sign(clock::now(), signature_of).await;
-    let token = token.map_err(|error| worker::Error::RustError(error.to_string()))?;
+    let unsigned = service::unsigned(clock::now()).map_err(|error| worker::Error::RustError(error.to_string()))?;
+    let signature = sign(&config.service_token_secret, &unsigned).await?.as_string().unwrap_or_default();
     let headers = request.headers_mut()?;
-    headers.set("authorization", &format!("Bearer {token}"))?;
+    headers.set("authorization", &format!("Bearer {unsigned}.{signature}"))?;
     headers.set(REQUEST_ID_HEADER, &uuid::Uuid::new_v4().to_string())?;
     if let Some(version) = known_version {
         headers.set("if-none-match", &format!("\"{version}\""))?;

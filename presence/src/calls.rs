@@ -180,10 +180,18 @@ impl UserPresence {
         if !self.telling.contains_key(&peer) && !self.asking.contains(&peer) {
             return;
         }
-        let times = self.failed.get(&peer).map_or(0, |failure| failure.times);
+        let times = self.failed.get(&peer).map_or_else(|| self.failures_forgotten(now), |failure| failure.times);
         let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
         let failure = Failure { times: times.saturating_add(1), retry_at: now.plus_ms(wait_ms) };
         self.failed.insert(peer, failure);
+    }
+
+    /// How many failures memory may have been lost over since the user left: who sleeps between one and the next must
+    /// not begin anew for ever.
+    fn failures_forgotten(&self, now: Timestamp) -> u32 {
+        let left_at = self.last_seen_at.filter(|_| !self.is_here()).unwrap_or(now);
+        let minutes = now.unix_ms().saturating_sub(left_at.unix_ms()) / 60_000;
+        minutes.checked_ilog2().unwrap_or_default()
     }
 
     pub(crate) fn stop_waiting_for(&mut self, friend: &UserId) {

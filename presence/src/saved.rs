@@ -52,7 +52,7 @@ pub struct SavedState {
 /// A user without sockets whom friends still see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaving {
-    /// When the grace is over.
+    /// When the grace is over. 0: it is, and the newest change is that they left.
     pub at: Timestamp,
     /// When the last socket closed.
     pub since: Timestamp,
@@ -65,7 +65,8 @@ pub struct Leaving {
     pub audience: BTreeMap<UserId, Wants>,
 }
 
-/// What each socket carries through hibernation. What it does not carry of the user, another one does.
+/// What each socket carries through hibernation. What it does not carry of the user, another one does; if that one was
+/// lost, what it knew is asked and told anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub socket: SocketId,
@@ -96,6 +97,7 @@ pub struct Note {
     pub latest: Option<Page>,
     /// How many sockets there were then. Every one that opens is noted on all, so when fewer are left, one of them closed
     /// and nobody was there to hear it.
+    #[serde(default)]
     pub sockets: usize,
     /// Whether friends see the user.
     pub visible: bool,
@@ -184,11 +186,14 @@ impl UserPresence {
             active_at: Timestamp::from_unix_ms(0),
             newly_ready: BTreeSet::new(),
         };
+        let over = state.leaving.as_ref().is_some_and(Leaving::is_over);
         match (note, state.leaving) {
             (Some(note), _) => user.restore_here(note, now),
-            // The user vanished, and not all friends have heard it.
-            (None, leaving) if state.online && state.invisible => {
-                user.leap(now);
+            // The user left, or vanished, and not all friends have heard it.
+            (None, leaving) if state.online && (state.invisible || over) => {
+                if !over {
+                    user.leap(now);
+                }
                 let told =
                     leaving.map_or_else(|| user.friends.clone(), |leaving| leaving.audience.into_keys().collect());
                 user.telling = told.intersection(&user.friends).map(|id| (id.clone(), Wants::Comings)).collect();
@@ -219,26 +224,29 @@ impl UserPresence {
         // Storage and sockets may have been given different things when memory was lost in between.
         self.save_state = true;
         self.load_at = self.behind.map(|_| now);
-        if !self.read_roll(&note.roll) {
+        // What only a lost socket knew may have been told, and may have been who is there.
+        let lost = self.sockets.len() < note.sockets;
+        if lost || !self.read_roll(&note.roll) {
             // Too many is only dear.
             self.missed = self.friends.clone();
             self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
             self.seen = self.friends.clone();
         }
+        // Storage knows when the user vanished, and friends may have been told.
+        self.visible &= !(lost && self.invisible);
         if self.visible {
             // What was shown follows from what is in front and the rules, neither of which changed since. It does not
-            // when a change was waiting; then what is shown now is new.
-            let latest = note.latest;
+            // when a change was waiting, or a socket was lost; then what is shown now is new.
+            let latest = note.latest.filter(|page| self.may_be_seen(page));
             self.shown = Shown { at: note.at, page: self.visible_page(), latest, idle_since: self.idle_since() };
         }
-        // What only a lost socket knew may have been told.
-        let lost = self.sockets.len() < note.sockets;
+        let untold = note.untold || lost;
         if lost {
             self.leap(now);
-        }
-        let untold = note.untold || lost;
-        if untold {
+        } else if untold {
             self.grow_seq(now);
+        }
+        if untold {
             self.shown.at = now;
             self.note = true;
         }
@@ -400,12 +408,12 @@ impl UserPresence {
                 return SavedState { seq: self.seq, behind: self.behind, ..self.saved.clone() };
             }
             // Until all have heard it, memory may be lost and the rest be forgotten.
-            Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() => {
+            Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() && !self.leapt => {
                 return SavedState { seq: self.seq, behind: self.behind, ..self.saved.clone() };
             }
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
-                let audience = self.telling.clone();
-                Leaving { at, since: at, front: None, latest: None, shown_at: at, idle_since: None, audience }
+                let (over, audience) = (Timestamp::from_unix_ms(0), self.telling.clone());
+                Leaving { at: over, since: at, front: None, latest: None, shown_at: at, idle_since: None, audience }
             }),
             Status::Away | Status::Here => None,
         };
@@ -417,6 +425,12 @@ impl UserPresence {
             behind: self.behind,
             leaving,
         }
+    }
+}
+
+impl Leaving {
+    fn is_over(&self) -> bool {
+        self.at == Timestamp::from_unix_ms(0)
     }
 }
 

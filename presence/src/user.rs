@@ -183,7 +183,7 @@ impl UserPresence {
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         let answers = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
-        let woken = matches!(event, Event::Woken { .. });
+        let (woken, was_here) = (matches!(event, Event::Woken { .. }), self.is_here());
         match event {
             Event::SocketOpened { socket, expires_at } => self.socket_opened(socket, expires_at, now),
             Event::FrameReceived { socket, frame } => self.frame_received(socket, frame, now),
@@ -204,22 +204,23 @@ impl UserPresence {
         }
         self.serve_readers();
         self.make_calls(now);
-        self.expect_farewells(woken, now);
+        self.expect_farewells(was_here, woken, now);
         if answers {
             self.put_off_note();
         }
         self.finish(now)
     }
 
-    /// Without sockets no alarm is left that would find out that memory was lost before all had heard that the user left.
-    /// The runtime repeats an alarm until the calls that come of it have ended.
-    fn expect_farewells(&mut self, woken: bool, now: Timestamp) {
-        let under_way = !self.is_here() && self.telling.keys().any(|friend| self.calling.contains_key(friend));
-        let calls = !woken && self.effects.iter().any(|effect| matches!(effect, Effect::CallPeers { .. }));
-        let expected = self.farewells_until.map_or(calls, |until| until <= now);
+    /// Should memory be lost before all have heard that the user left, without sockets nothing else need be there to wake
+    /// the object. An alarm that says farewell itself, the runtime repeats until its calls have ended.
+    fn expect_farewells(&mut self, was_here: bool, woken: bool, now: Timestamp) {
+        let owed = |friend: &UserId| self.telling.contains_key(friend);
+        let under_way = !self.is_here() && self.calling.keys().any(owed);
+        let calls = |effect: &Effect| matches!(effect, Effect::CallPeers { peers, .. } if peers.iter().any(owed));
+        let begun = !woken && (was_here || self.effects.iter().any(calls));
         if !under_way {
             self.farewells_until = None;
-        } else if expected {
+        } else if self.farewells_until.map_or(begun, |until| until <= now) {
             self.farewells_until = Some(now.plus_ms(self.times.timeout_ms));
         }
     }
@@ -478,7 +479,7 @@ impl UserPresence {
     }
 
     /// Whether the owner's rules let friends see the page. The one place that decides.
-    fn may_be_seen(&self, page: &Page) -> bool {
+    pub(crate) fn may_be_seen(&self, page: &Page) -> bool {
         self.social.as_ref().is_some_and(|social| social.share.shows(&page.domain))
     }
 

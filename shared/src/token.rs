@@ -226,24 +226,19 @@ pub mod service {
         exp: i64,
     }
 
-    /// Makes a token. `signature_of` is given what is to be signed: its HS256 with the secret, in base64url.
+    /// What is to be signed. A token is that, a dot, and its HS256 with the secret in base64url.
     ///
     /// # Errors
     ///
-    /// [`TokenError::Malformed`] when there is no signature, or the library cannot write JSON.
-    pub async fn sign(
-        now: Timestamp,
-        signature_of: impl AsyncFnOnce(&str) -> Option<String>,
-    ) -> Result<String, TokenError> {
+    /// [`TokenError::Malformed`] when the library cannot write JSON, which nothing here makes it do.
+    pub fn unsigned(now: Timestamp) -> Result<String, TokenError> {
         let claims = ServiceToken {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             iat: now.unix_s(),
             exp: now.unix_s() + SERVICE_TOKEN_LIFE_S,
         };
-        let message = format!("{}.{}", part(&Header::new(Algorithm::HS256))?, part(&claims)?);
-        let signature = signature_of(&message).await.ok_or(TokenError::Malformed)?;
-        Ok(format!("{message}.{signature}"))
+        Ok(format!("{}.{}", part(&Header::new(Algorithm::HS256))?, part(&claims)?))
     }
 
     fn part(content: &impl Serialize) -> Result<String, TokenError> {
@@ -341,11 +336,8 @@ mod tests {
     /// What comes of a token whose signature is good, or is not.
     fn verified(token: &str, signed: bool) -> Result<Claims, TokenError> {
         let issuer = Issuer { issuer: "the-issuer".to_owned(), audience: "the-client".to_owned() };
-        at_once(verify(token, &issuer, at(0), async |_, _| signed))
-    }
-
-    fn at_once<T>(future: impl Future<Output = T>) -> T {
-        match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        let verifying = std::pin::pin!(verify(token, &issuer, at(0), async |_, _| signed));
+        match verifying.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => unreachable!("nothing here waits"),
         }
@@ -398,11 +390,10 @@ mod tests {
 
     #[test]
     fn a_service_token_lives_sixty_seconds_and_opens_only_with_its_secret() {
-        let signature_of = async |message: &str| {
-            let secret = EncodingKey::from_secret(b"secret");
-            jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).ok()
-        };
-        let token = at_once(service::sign(at(0), signature_of)).unwrap();
+        let unsigned = service::unsigned(at(0)).unwrap();
+        let secret = EncodingKey::from_secret(b"secret");
+        let signature = jsonwebtoken::crypto::sign(unsigned.as_bytes(), &secret, Algorithm::HS256).unwrap();
+        let token = format!("{unsigned}.{signature}");
         assert_eq!(service::verify("secret", &token, at(59_000)), Ok(()));
         assert_eq!(service::verify("secret", &token, at(60_000)), Err(TokenError::Expired));
         assert_eq!(service::verify("another", &token, at(0)), Err(TokenError::Refused));

@@ -193,6 +193,7 @@ impl Core {
             | Step::RedeployAll { .. }
             | Step::Crash { .. }
             | Step::Network { .. }
+            | Step::Drop(_)
             | Step::CoreOutage { .. } => {}
         }
         let mut due = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::{
     dice::{Dice, Draws},
-    plan::{Ms, Planned, Setting, Step, Weather},
+    plan::{Device, Ms, Planned, Setting, Step, Weather},
 };
 
 const DAY_MS: f64 = 86_400_000.0;
@@ -22,6 +22,7 @@ pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
     };
     often(user_day_ms / 10.0, &|draws| Step::Evict(who(draws)));
     often(user_day_ms / 4.0, &|draws| Step::Redeploy(who(draws)));
+    often(user_day_ms / 4.0, &|draws| Step::Drop(Device { user: who(draws), number: draws.below(3) }));
     often(user_day_ms / 15.0, &|draws| Step::Crash {
         who: who(draws),
         effects: draws.below(8),

@@ -1,9 +1,9 @@
 //! A deterministic simulator: whole towns of users on virtual days, running the very engine that the worker runs,
 //! with everything that can go wrong drawn from one seed.
 //!
-//! [`plan`] draws what happens, with the help of [`clients`], [`core`], [`faults`] and [`moments`]; [`world`] lets it happen and
-//! holds every object to the [`checks`]; [`run`] does so for many seeds, and [`shrink`] finds the fewest steps that
-//! still break a rule.
+//! [`plan`] draws what happens, with the help of [`clients`], [`core`], [`faults`] and [`moments`]; [`world`] lets it
+//! happen and holds every object to the [`checks`]; [`run`] does so for many seeds, and [`shrink`] finds the fewest steps
+//! that still break a rule.
 //!
 //! Deliberately absent: rules of presence. What is right is told from outside, by what clients were sent, by what
 //! objects were told, and by what is true of the core and the clients.

@@ -12,7 +12,7 @@ const MOMENT_MS: Ms = 6_000;
 /// Draws the moments of so much busy time. The last of each part runs into the quiet, which then shows what became of
 /// it; of the others, what comes later hides most.
 pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
-    let mut draws = Dice::new(setting.seed).of(&[4]);
+    let mut draws = Dice::new(setting.seed).of(&[6]);
     let part_ms = busy_ms / setting.parts();
     for part in 0..setting.parts() {
         let begin = part * part_ms;
@@ -35,8 +35,8 @@ fn draw_moment(setting: &Setting, begin: Ms, draws: &mut Draws, steps: &mut Vec<
         for _ in 0..2 + draws.below(4) {
             at += draws.ms(20, 1_500);
             let tab = Tab::Site(draws.below(3));
-            match draws.weighted(&[30, 10, 20, 10, 5, 5]) {
-                0 | 1 => {
+            match draws.weighted(&[40, 20, 10, 5, 5, 5]) {
+                0 => {
                     let leave = [Leave::Goodbye, Leave::Close][draws.weighted(&[3, 1])];
                     say(at, Step::Off(device, leave));
                     at += draws.ms(20, 1_500);
@@ -44,9 +44,10 @@ fn draw_moment(setting: &Setting, begin: Ms, draws: &mut Draws, steps: &mut Vec<
                         say(at, Step::On(device));
                     }
                 }
-                2 => say(at, Step::Turn(device, tab)),
-                3 => say(at, Step::Invisible(device, draws.chance(0.5))),
-                4 => say(at, Step::Redeploy(device.user)),
+                1 => say(at, Step::Turn(device, tab)),
+                2 => say(at, Step::Invisible(device, draws.chance(0.5))),
+                3 => say(at, Step::Redeploy(device.user)),
+                4 => say(at, Step::Drop(device)),
                 _ => say(at, Step::Evict(device.user)),
             }
         }

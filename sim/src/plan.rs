@@ -123,6 +123,8 @@ pub enum Step {
     Evict(Who),
     /// Memory and sockets are lost.
     Redeploy(Who),
+    /// Memory is lost, and this device's socket with it.
+    Drop(Device),
     /// All objects' memory and sockets are lost, within so many milliseconds.
     RedeployAll {
         within_ms: Ms,
@@ -157,6 +159,7 @@ impl Step {
             | Self::Invisible(device, _)
             | Self::Authenticate(device, _)
             | Self::OddHeartbeat(device)
+            | Self::Drop(device)
             | Self::Misbehave { device, .. } => [Some(device.user), None],
             Self::Read { reader, of } => [Some(*reader), *of],
             Self::Befriend(a, b) | Self::Unfriend(a, b) | Self::Block(a, b) => [Some(*a), Some(*b)],

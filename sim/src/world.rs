@@ -179,7 +179,8 @@ pub struct World<'a> {
     clients: BTreeMap<Device, Client>,
     links: Vec<Link>,
     calls: BTreeMap<u64, Call>,
-    weather: Option<(Weather, Ms)>,
+    /// What the network is like, and until when. The newest counts.
+    weather: Vec<(Weather, Ms)>,
     frozen: BTreeMap<SocketId, (Who, Screen, bool)>,
     /// Lines of the trace; `None` while nobody reads it.
     trace: Option<Trace>,
@@ -247,7 +248,7 @@ impl<'a> World<'a> {
             clients: BTreeMap::new(),
             links: vec![Link::default(); setting.users * setting.users],
             calls: BTreeMap::new(),
-            weather: None,
+            weather: Vec::new(),
             frozen: BTreeMap::new(),
             trace,
             counts: Counts::default(),
@@ -444,6 +445,7 @@ impl<'a> World<'a> {
                 self.lose_memory(*who, true);
             }
             Step::Redeploy(who) => self.redeploy(*who),
+            Step::Drop(device) => self.drop_with_memory(*device),
             Step::RedeployAll { within_ms } => {
                 for who in 0..self.setting.users {
                     let ms = self.draws(&[11, who as u64, self.now as u64]).ms(0, *within_ms);
@@ -451,7 +453,7 @@ impl<'a> World<'a> {
                 }
             }
             Step::Crash { who, effects, sockets } => self.objects[*who].crash = Some((*effects, *sockets)),
-            Step::Network { weather, for_ms } => self.weather = Some((*weather, self.now + for_ms)),
+            Step::Network { weather, for_ms } => self.weather.push((*weather, self.now + for_ms)),
             Step::CoreOutage { for_ms } => {
                 let until = self.now + for_ms;
                 self.core.away_until = self.core.away_until.max(until);
@@ -463,6 +465,11 @@ impl<'a> World<'a> {
                 }
             }
         }
+    }
+
+    /// What the network is like now, unless it is fine.
+    fn weather(&self) -> Option<Weather> {
+        self.weather.iter().rev().find(|(_, until)| self.now < *until).map(|(weather, _)| *weather)
     }
 
     fn draws(&self, name: &[u64]) -> Draws {

@@ -51,7 +51,7 @@ async fn each_kind_of_token_opens_only_its_own_routes(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     let now = shared::time::Timestamp::from(time::OffsetDateTime::now_utc());
-    let service = service_token(SERVICE_SECRET, now).await;
+    let service = service_token(SERVICE_SECRET, now);
     let get = async |path: &str, token: Option<String>| {
         let request = Request::get(path);
         let request = token.into_iter().fold(request, |request, token| request.header("authorization", token));
@@ -62,8 +62,8 @@ async fn each_kind_of_token_opens_only_its_own_routes(pool: PgPool) {
     let strange = [
         None,
         Some(token("alice")),
-        Some(service_token("another secret", now).await),
-        Some(service_token(SERVICE_SECRET, now.plus_ms(-60_000)).await),
+        Some(service_token("another secret", now)),
+        Some(service_token(SERVICE_SECRET, now.plus_ms(-60_000))),
     ];
     for token in strange {
         let reply = get(social, token).await;

@@ -21,11 +21,16 @@ struct OwnStack {
 
 impl OwnStack {
     async fn start() -> Result<Self> {
+        Self::start_with_timeout(30_000).await
+    }
+
+    /// The same where whoever says nothing is gone after that many milliseconds.
+    async fn start_with_timeout(timeout_ms: u32) -> Result<Self> {
         // For the sentence that says how to run the tests.
         Site::of_tests()?;
         let dir = tempfile::tempdir()?;
         let options = StackOptions::for_test(dir.path())
-            .var("PRESENCE_TIMEOUT_MS", 30_000)
+            .var("PRESENCE_TIMEOUT_MS", timeout_ms)
             .var("PRESENCE_GRACE_MS", 3_000)
             .var("OUTBOX_RETRY_MS_MAX", 1_000)
             .var("COUNT_WORK", true);
@@ -193,7 +198,8 @@ async fn an_event_waits_for_a_worker_that_crashed() -> Result<()> {
 
 #[tokio::test]
 async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result<()> {
-    let own = OwnStack::start().await?;
+    // No alarm is to wake anybody before.
+    let own = OwnStack::start_with_timeout(600_000).await?;
     let ((alice, alice_live), (bob, mut bob_live)) = own.site.friends_online().await?;
     let slept = async || -> Result<()> {
         let before = [alice.counts().await?.starts, bob.counts().await?.starts];
@@ -209,7 +215,18 @@ async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result
     timeout(PATIENCE + Duration::from_secs(12), slept()).await??;
     assert!(bob_live.update().await?.url.starts_with("https://example.com/"));
 
-    let starts = alice.counts().await?.starts;
+    let elsewhere = alice.connect().await?;
+    sleep(Duration::from_secs(12)).await;
+    let before = alice.counts().await?;
+    // Gone without a word: the other one stays, and nobody hears anything.
+    drop(elsewhere);
+    while alice.counts().await?.closes == before.closes {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let after = alice.counts().await?;
+    assert_eq!((after.starts, after.peer_calls), (before.starts + 1, before.peer_calls));
+
+    let starts = after.starts;
     sleep(Duration::from_secs(12)).await;
     alice_live.close().await?;
     assert_eq!(bob_live.gone().await?.0, alice.id);

@@ -1,7 +1,7 @@
 //! What happens while a friend's answer is on its way.
 
 use presence::Reply;
-use shared::wire::ServerMessage;
+use shared::{ids::SocketId, wire::ServerMessage};
 
 use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id, two};
 
@@ -11,7 +11,7 @@ const GOODBYE: &str = r#"{"action":"goodbye"}"#;
 const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
 
 /// The same two, where nothing was said yet and bob does not watch, of which alice's object has not heard.
-fn bob_looks_away() -> (Town, shared::ids::SocketId, shared::ids::SocketId) {
+fn bob_looks_away() -> (Town, SocketId, SocketId) {
     let (mut town, alice, bob) = two();
     town.say(bob, NOT_WATCHING);
     town.calls.clear();
@@ -168,13 +168,37 @@ fn a_farewell_that_is_on_its_way_as_memory_goes_is_said_again() {
 }
 
 #[test]
+fn a_farewell_that_waits_for_another_call_to_end_is_not_forgotten_either() {
+    type Leaves = fn(&mut Town, SocketId);
+    let with_a_word: Leaves = |town, alice| {
+        town.visit(alice, "https://example.com/1");
+        town.say(alice, GOODBYE);
+    };
+    let in_hiding: Leaves = |town, alice| {
+        town.say(alice, INVISIBLE);
+        town.disconnect(alice);
+    };
+    for leaves in [with_a_word, in_hiding] {
+        let (mut town, alice, _) = two();
+        town.slow.insert(id("bob"));
+        leaves(&mut town, alice);
+        town.alarm("alice");
+        assert!(town.next_wake("alice").is_some_and(|wake| wake <= town.now.plus_ms(TIMEOUT_MS)));
+    }
+}
+
+#[test]
 fn an_alarm_that_says_farewell_sets_no_other() {
-    let (mut town, alice, _) = two();
-    town.slow.insert(id("bob"));
+    let friendships = [("alice", "bob"), ("alice", "carol")];
+    let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
+    let (alice, _bob) = (town.connect("alice"), town.connect("bob"));
+    town.slow.extend([id("bob"), id("carol")]);
     town.disconnect(alice);
     town.now = town.now.plus_ms(GRACE_MS);
     town.alarm("alice");
     assert_eq!(town.next_wake("alice"), None, "the runtime repeats one that did not end");
+    town.begin_to_read("alice", Some("carol"));
+    assert_eq!(town.next_wake("alice"), None, "a question is no farewell");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use crate::town::{GRACE_MS, TIMEOUT_MS, TOKEN_MS, Town, id, showing, two};
 
+const GOODBYE: &str = r#"{"action":"goodbye"}"#;
+
 #[test]
 fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
@@ -361,6 +363,91 @@ fn what_only_a_socket_knew_that_went_with_memory_is_shown_no_more() {
     let after = town.update(bob);
     assert_eq!(after.url, "https://example.com/1");
     assert!(after.seq > told.seq);
+}
+
+#[test]
+fn a_friend_of_whom_only_a_lost_socket_knew_hears_that_the_user_left() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let first = town.connect("alice");
+    let second = town.connect("alice");
+    town.visit(second, "https://example.com/2");
+    let bob = town.connect("bob");
+    town.pass_ms(20_000);
+    town.seen(bob);
+    town.lose(second);
+    town.alarm("alice");
+    town.visit(first, "https://example.com/1");
+    assert!(!town.seen(bob).is_empty());
+    town.say(first, GOODBYE);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn a_page_that_was_shown_last_stays_forgotten_though_a_lost_socket_knew_that_it_may_be_seen_no_more() {
+    let (mut town, first, bob) = two();
+    let second = town.connect("alice");
+    town.visit(first, "https://github.com/1");
+    town.visit(second, "https://github.com/2");
+    town.visit(first, "");
+    town.visit(second, "");
+    let hides = town.set_share("alice", ShareMode::DefaultNone, &["example.com"], &[]);
+    town.deliver([hides]);
+    town.seen(bob);
+    town.pass_ms(20_000);
+    town.lose(second);
+    town.alarm("alice");
+    assert_eq!(town.update(bob).latest_url, "");
+}
+
+#[test]
+fn whoever_vanished_on_a_socket_that_went_with_memory_was_seen_last_then() {
+    let (mut town, _first, bob) = two();
+    let second = town.connect("alice");
+    town.visit(second, "https://example.com/2");
+    town.seen(bob);
+    town.say(second, r#"{"action":"set-visibility","invisible":true}"#);
+    let vanished = town.seen(bob);
+    assert!(matches!(vanished.as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    town.pass_ms(20_000);
+    town.lose(second);
+    town.alarm("alice");
+    assert!(town.seen(bob).iter().all(|message| *message == vanished[0]));
+    let Reply::All(own) = town.read("alice", None) else { panic!("alice reads of all") };
+    let [ServerMessage::PresenceTimeout { last_seen_at, .. }] = vanished[..] else { panic!("alice vanished") };
+    assert_eq!((own.user_presence.page, own.user_presence.last_seen_at), (None, last_seen_at));
+}
+
+#[test]
+fn whoever_said_goodbye_has_left_by_any_clock() {
+    let (mut town, alice, bob) = two();
+    town.slow.insert(id("bob"));
+    town.say(alice, GOODBYE);
+    town.redeploy("alice");
+    town.seen(bob);
+    town.now = town.now.plus_ms(-400);
+    town.begin_to_read("alice", None);
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn a_farewell_to_one_who_cannot_be_reached_is_said_ever_more_seldom_though_memory_goes_each_time() {
+    let (mut town, alice, _) = two();
+    town.unreachable.insert(id("bob"));
+    town.say(alice, GOODBYE);
+    let until = town.now.plus_ms(3_600_000);
+    let mut calls = Vec::new();
+    while town.now < until {
+        let wake = town.next_wake("alice").unwrap();
+        if wake > town.now.plus_ms(10_000) {
+            town.evict("alice");
+        }
+        town.now = town.now.max(wake);
+        town.alarm("alice");
+        calls.push(town.calls.len());
+    }
+    assert!(calls.len() < 250, "{} in an hour", calls.len());
+    let ahead = i64::try_from(town.saved("alice").state.seq).unwrap() - town.now.unix_ms();
+    assert!(ahead < 120_000, "{ahead} ms ahead of the clock");
 }
 
 #[test]

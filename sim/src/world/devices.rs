@@ -71,6 +71,7 @@ impl World<'_> {
     pub(super) fn switch_off(&mut self, device: Device, leave: Leave) {
         self.client(device).on = false;
         let Some(socket) = self.client(device).socket else { return };
+        self.one_more_to_friends(device.user);
         match leave {
             Leave::Vanish => {
                 let now = self.now;

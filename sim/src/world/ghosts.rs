@@ -35,6 +35,13 @@ impl World<'_> {
         }
     }
 
+    /// Friends may not have heard yet that the user left when the user comes back, and hear of that instead.
+    pub(super) fn one_more_to_friends(&mut self, who: Who) {
+        for friend in 0..self.setting.users {
+            self.link(who, friend).one_more = true;
+        }
+    }
+
     fn is_alive(&self, who: Who) -> bool {
         self.objects[who].sockets.values().any(|socket| socket.gone_at.is_none())
     }

@@ -67,6 +67,7 @@ impl World<'_> {
                     Said::Message(ClientMessage::SetVisibility { invisible }) => {
                         object.told.set_invisible(*invisible);
                         self.one_more_from_friends(who);
+                        self.one_more_to_friends(who);
                     }
                     Said::Message(
                         ClientMessage::Heartbeat | ClientMessage::Goodbye | ClientMessage::Authenticate { .. },

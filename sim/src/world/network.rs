@@ -57,7 +57,7 @@ impl World<'_> {
         if of_alarm && let Some(memory) = &mut self.objects[from].memory {
             memory.alarm_calls += 1;
         }
-        let (now, weather) = (self.now, self.weather);
+        let weather = self.weather();
         let link = self.link(from, to);
         link.calls += 1;
         link.under_way += 1;
@@ -67,9 +67,7 @@ impl World<'_> {
         let (mut there_ms, mut back_ms) =
             if self.setting.steady { (5, 5) } else { (draws.ms(least_ms, most_ms), draws.ms(least_ms, most_ms)) };
         let (mut lost, mut answer_lost, mut again) = (false, false, false);
-        if let Some((weather, until)) = weather
-            && now < until
-        {
+        if let Some(weather) = weather {
             let (slow, late, fails) = match weather {
                 Weather::Slow => (0.3, 0.04, 0.0),
                 Weather::Lossy => (0.1, 0.02, 0.1),
@@ -191,7 +189,7 @@ impl World<'_> {
             false if known == Some(person.social.version) => Found::Same,
             false => Found::Changed(Rc::clone(&person.social)),
         };
-        (found, draws.ms(2, if draws_bad(self.weather, self.now) { 500 } else { 30 }))
+        (found, draws.ms(2, if self.weather().is_some() { 500 } else { 30 }))
     }
 
     pub(super) fn known(&mut self, who: Who, generation: u64, found: Found, then: Then) {
@@ -234,7 +232,7 @@ impl World<'_> {
         }
         self.next += 1;
         let mut draws = self.draws(&[31, who as u64, self.now as u64]);
-        let bad = draws_bad(self.weather, self.now);
+        let bad = self.weather().is_some();
         if bad && draws.chance(0.3) {
             let ms = draws.ms(1_000, 20_000);
             return self.after(ms, Happening::Relay { who });
@@ -255,8 +253,4 @@ impl World<'_> {
             self.after(ms, Happening::Relay { who });
         }
     }
-}
-
-fn draws_bad(weather: Option<(Weather, Ms)>, now: Ms) -> bool {
-    weather.is_some_and(|(_, until)| now < until)
 }

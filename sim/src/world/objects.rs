@@ -521,14 +521,30 @@ impl World<'_> {
 
     fn lose_sockets(&mut self, who: Who) {
         for (_, socket) in std::mem::take(&mut self.objects[who].sockets) {
-            self.count_heartbeats(&socket);
-            let sign = self.last_sign_of(&socket);
-            self.objects[who].last_sign = self.objects[who].last_sign.max(sign);
-            self.stopped_watching(who, &socket);
-            if socket.gone_at.is_none() {
-                self.connect_later(socket.device, 100, 6_000);
-            }
+            self.lost(who, &socket);
         }
+        self.signs_may_have_ended(who);
+    }
+
+    fn lost(&mut self, who: Who, socket: &Socket) {
+        self.count_heartbeats(socket);
+        let sign = self.last_sign_of(socket);
+        self.objects[who].last_sign = self.objects[who].last_sign.max(sign);
+        self.stopped_watching(who, socket);
+        if socket.gone_at.is_none() {
+            self.connect_later(socket.device, 100, 6_000);
+        }
+    }
+
+    /// Memory is lost, and with it the socket of one device: nobody hears its close.
+    pub(super) fn drop_with_memory(&mut self, device: Device) {
+        let who = device.user;
+        let Some(socket) = self.client(device).socket else { return };
+        let Some(socket) = self.objects[who].sockets.remove(&socket) else { return };
+        self.counts.evictions += 1;
+        self.note(&[who], || format!("{device} loses its socket"));
+        self.lose_memory(who, true);
+        self.lost(who, &socket);
         self.signs_may_have_ended(who);
     }
 }
