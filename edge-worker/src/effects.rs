@@ -175,6 +175,11 @@ impl Shell {
         self.engine.borrow().is_here()
     }
 
+    /// Whether friends and settings have to be asked for before anybody reads them.
+    pub fn is_behind(&self) -> bool {
+        self.engine.borrow().is_behind()
+    }
+
     /// The version of the friends and settings that are kept.
     pub fn social_version(&self) -> Option<u64> {
         self.engine.borrow().social_version()

@@ -167,7 +167,7 @@ async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> 
 
 /// `GET /presence` and `GET /presence/{id}`.
 async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    if let Some(refusal) = know_social(shell, false).await? {
+    if let Some(refusal) = know_social(shell, shell.is_behind()).await? {
         return Ok(refusal);
     }
     let url = request.url()?;

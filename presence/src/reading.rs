@@ -39,10 +39,6 @@ impl Reader {
 impl UserPresence {
     /// A `GET`. A stranger is refused at once; the user's own page needs nobody's answer.
     pub(crate) fn read(&mut self, read: ReadId, friend: Option<UserId>) {
-        if self.behind.is_some() && !self.is_here() {
-            // Nobody else would ask; the next reader sees what comes of it.
-            self.load_social();
-        }
         let waits_for = match &friend {
             None => self.ask_unknown_friends(),
             Some(id) if *id == self.me => BTreeSet::new(),

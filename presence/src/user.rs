@@ -259,6 +259,11 @@ impl UserPresence {
         self.social.as_ref().map(|social| social.version)
     }
 
+    /// Whether friends and settings are known to be old while nobody is here, for whom they would be asked for.
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_some() && !self.is_here()
+    }
+
     /// Whether the user has sockets, or had until a moment ago.
     pub fn is_here(&self) -> bool {
         self.status != Status::Away

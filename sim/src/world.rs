@@ -433,7 +433,7 @@ impl<'a> World<'a> {
                     self.utter(*device, Said::Bad(*bad));
                 }
             }
-            Step::Read { reader, of } => self.know(*reader, false, Then::Read { of: *of, quiet: false }),
+            Step::Read { reader, of } => self.know_to_read(*reader, Then::Read { of: *of, quiet: false }),
             Step::Befriend(..)
             | Step::Unfriend(..)
             | Step::Block(..)

@@ -242,6 +242,22 @@ fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
 }
 
 #[test]
+fn a_friend_made_while_nobody_was_there_and_the_core_was_away_is_listed_for_the_first_who_reads() {
+    let mut town = Town::new(&["alice", "carol"], &[]);
+    town.read("alice", None);
+    town.core_is_away = true;
+    town.change_silently("alice", |_| {});
+    let [for_alice, _] = town.befriend("alice", "carol");
+    town.deliver([for_alice]);
+    town.core_is_away = false;
+    for core_calls in [town.core_calls + 1, town.core_calls + 1] {
+        let presence::Reply::All(all) = town.read("alice", None) else { panic!("she reads of all") };
+        assert_eq!(all.presence_arr.len(), 1);
+        assert_eq!(town.core_calls, core_calls);
+    }
+}
+
+#[test]
 fn what_the_core_has_told_already_costs_no_call_when_its_event_comes_late() {
     let (mut town, _alice, _bob) = two();
     let late = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);

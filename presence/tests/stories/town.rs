@@ -240,8 +240,9 @@ impl Town {
         self.next_id += 1;
         let read = ReadId(self.next_id as u64);
         let who = id(name);
-        if self.user(&who).social_version().is_none() {
+        if self.user(&who).social_version().is_none() || (self.user(&who).is_behind() && !self.core_is_away) {
             let social = self.socials[&who].clone();
+            self.core_calls += 1;
             self.happen(&who, Event::SocialLoaded { social });
         }
         self.happen(&who, Event::Read { read, friend: friend.map(id) });

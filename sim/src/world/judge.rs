@@ -207,6 +207,10 @@ impl World<'_> {
         if !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
             return;
         }
+        if matches!(cause, Cause::Social { .. }) && self.core.waits(who) {
+            // A crash took what an event was to show. It comes again.
+            return;
+        }
         let object = &self.objects[who];
         let shown = object.sockets.values().filter(|socket| socket.gone_at.is_none() && socket.screen.ready).find_map(
             |socket| {

@@ -174,6 +174,13 @@ impl World<'_> {
         self.after(ms, Happening::Known { who, generation, found, then });
     }
 
+    /// The same for somebody who reads.
+    pub(super) fn know_to_read(&mut self, who: Who, then: Then) {
+        self.touch(who);
+        let refresh = self.engine(who).is_behind();
+        self.know(who, refresh, then);
+    }
+
     /// What the core says, and after how long.
     pub(super) fn ask_core(&mut self, who: Who, known: Option<u64>, ms_max: Ms) -> (Found, Ms) {
         self.counts.core_calls += 1;
