@@ -13,7 +13,10 @@ use shared::{
     time::Timestamp,
 };
 
-use crate::{event::Effect, user::UserPresence};
+use crate::{
+    event::Effect,
+    user::{Status, UserPresence},
+};
 
 /// A call under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +78,9 @@ impl UserPresence {
                 self.failed.remove(&friend);
             }
         }
-        if self.visible {
+        // Of a user whose sockets were lost, nobody knows whether they are there still.
+        let known = !matches!(self.status, Status::Leaving { restarted: true, .. });
+        if self.visible && known {
             self.call(asked, |user| Some(PeerSay::Hello { presence: user.presence() }), now);
         } else {
             self.call(asked, |_| Some(PeerSay::Peek), now);

@@ -9,6 +9,7 @@ use shared::{
 
 use crate::{
     event::{Effect, Save},
+    reading::Reader,
     saved::Saved,
     user::{Haste, UserPresence},
 };
@@ -143,7 +144,9 @@ impl UserPresence {
         }
         self.make_calls(now);
         let effects = std::mem::take(&mut self.effects);
-        let readers = std::mem::take(&mut self.readers);
+        let mut readers = std::mem::take(&mut self.readers);
+        // Whom they ask for is nobody to them now.
+        readers.iter_mut().for_each(Reader::wait_no_more);
         *self = Self::restore(self.me.clone(), self.times, Saved::default(), Vec::new(), now);
         self.effects = effects;
         self.readers = readers;

@@ -34,6 +34,12 @@ impl Reader {
             Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for.remove(friend),
         };
     }
+
+    pub fn wait_no_more(&mut self) {
+        match self {
+            Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for.clear(),
+        }
+    }
 }
 
 impl UserPresence {

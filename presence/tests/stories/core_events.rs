@@ -242,6 +242,19 @@ fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
 }
 
 #[test]
+fn who_reads_while_their_account_goes_is_answered() {
+    let (mut town, _alice, _bob) = two();
+    town.hibernate("alice");
+    town.slow.insert(id("bob"));
+    let (all, one) = (town.begin_to_read("alice", None), town.begin_to_read("alice", Some("bob")));
+    let gone = town.passing_event("alice", Change::UserDeleted {});
+    town.deliver([gone]);
+    let presence::Reply::All(all) = town.reply(all) else { panic!("she asked for all") };
+    assert!(all.presence_arr.is_empty());
+    assert_eq!(town.reply(one), presence::Reply::NotFriends);
+}
+
+#[test]
 fn a_friend_made_while_nobody_was_there_and_the_core_was_away_is_listed_for_the_first_who_reads() {
     let mut town = Town::new(&["alice", "carol"], &[]);
     town.read("alice", None);

@@ -418,6 +418,15 @@ fn whoever_vanished_on_a_socket_that_went_with_memory_was_seen_last_then() {
 }
 
 #[test]
+fn whoever_reads_after_a_deployment_and_has_not_come_back_is_not_shown_to_have() {
+    let (mut town, _alice, bob) = two();
+    town.redeploy("alice");
+    let Reply::All(all) = town.read("alice", None) else { panic!("she reads of all") };
+    assert!(all.presence_arr[0].page.is_some());
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
 fn whoever_said_goodbye_has_left_by_any_clock() {
     let (mut town, alice, bob) = two();
     town.slow.insert(id("bob"));

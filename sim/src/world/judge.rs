@@ -189,6 +189,7 @@ impl World<'_> {
         }
         if let Cause::Peer { message } = cause
             && message.say == PeerSay::Peek
+            && !self.objects[who].mends
             && effects.iter().any(|effect| matches!(effect, Effect::Send { .. } | Effect::Show { .. }))
         {
             let who = [who_is(&message.from), who];
@@ -212,12 +213,14 @@ impl World<'_> {
             return;
         }
         let object = &self.objects[who];
-        let shown = object.sockets.values().filter(|socket| socket.gone_at.is_none() && socket.screen.ready).find_map(
-            |socket| {
+        let shown = object
+            .sockets
+            .values()
+            .filter(|socket| socket.gone_at.is_none() && socket.screen.ready && !socket.unsure)
+            .find_map(|socket| {
                 let online = socket.screen.seen.iter().filter(|(_, seen)| seen.look.is_online());
                 online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of))
-            },
-        );
+            });
         if let Some(of) = shown {
             self.break_rule(Rule::StrangersGetNothing, &[who, of], format!("u{of} stays on a screen of u{who}"));
         }
@@ -279,6 +282,10 @@ impl World<'_> {
     fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look, _cause: &Cause) {
         let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
         if !open.screen.ready {
+            if self.objects[who].mends {
+                // Shown before it was heard that the client wants a snapshot.
+                return;
+            }
             return self.break_rule(Rule::SnapshotComesFirst, &[who, of], format!("u{of} is shown before"));
         }
         let device = open.device;
