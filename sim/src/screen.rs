@@ -104,6 +104,8 @@ pub struct Seen {
 pub struct Screen {
     /// Whether a snapshot came.
     pub ready: bool,
+    /// A crash left it open what was shown since; the next snapshot tells.
+    pub unsure: bool,
     pub seen: BTreeMap<Who, Seen>,
 }
 

@@ -1,7 +1,7 @@
 //! Holds every step of an object to the rules: what it has taken in, what it tells others, what it shows its clients
 //! and what it writes.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use presence::{Effect, ReadId, Reply, Save};
 use shared::{
@@ -216,7 +216,7 @@ impl World<'_> {
         let shown = object
             .sockets
             .values()
-            .filter(|socket| socket.gone_at.is_none() && socket.screen.ready && !socket.unsure)
+            .filter(|socket| socket.gone_at.is_none() && socket.screen.ready && !socket.screen.unsure)
             .find_map(|socket| {
                 let online = socket.screen.seen.iter().filter(|(_, seen)| seen.look.is_online());
                 online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of))
@@ -252,7 +252,7 @@ impl World<'_> {
                 looks.push((who, Look::Entry(Rc::clone(&snapshot), None)));
                 for socket in sockets {
                     if let Some(open) = self.objects[who].sockets.get_mut(socket) {
-                        open.screen = Screen { ready: true, seen: BTreeMap::new() };
+                        open.screen = Screen { ready: true, ..Screen::default() };
                     }
                 }
                 looks

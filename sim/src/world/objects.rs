@@ -67,6 +67,8 @@ pub(super) struct Object {
     pub(super) crash: Option<(usize, bool)>,
     /// Memory was lost in the midst of something, and nothing has been handled since.
     pub(super) mends: bool,
+    /// Memory was lost before an alarm was set, and none has fired since.
+    pub(super) unarmed: bool,
     pub(super) reads: BTreeMap<u64, Read>,
     /// How often the core was asked of this user.
     pub(super) asked: u64,
@@ -140,6 +142,7 @@ impl Object {
             alarm_late_at: -1,
             crash: None,
             mends: false,
+            unarmed: false,
             reads: BTreeMap::new(),
             asked: 0,
             told: Told::default(),
@@ -203,7 +206,9 @@ impl World<'_> {
                 self.take_in(who, &cause);
             }
             if left < total {
-                self.objects[who].sockets.values_mut().for_each(|open| open.unsure = true);
+                for open in self.objects[who].sockets.values_mut() {
+                    (open.unsure, open.screen.unsure) = (true, true);
+                }
             }
             self.check_rows(who, &cause, &effects);
         }
@@ -217,6 +222,7 @@ impl World<'_> {
             left = left.saturating_sub(weight);
         }
         if let Some((_, sockets)) = crash {
+            self.objects[who].unarmed |= self.objects[who].alarm.is_none();
             self.lose_memory(who, true);
             if sockets {
                 self.lose_sockets(who);
@@ -503,7 +509,7 @@ impl World<'_> {
         if object.alarm.is_none() || object.alarms != number {
             return;
         }
-        object.alarm = None;
+        (object.alarm, object.unarmed) = (None, false);
         object.woken += 1;
         self.counts.alarms += 1;
         self.touch(who);
