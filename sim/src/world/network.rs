@@ -119,7 +119,8 @@ impl World<'_> {
 
     /// A message that comes late may wish for what its sender no longer wants.
     pub(super) fn late_wish(&mut self, from: Who, to: Who, message: &PeerMessage) {
-        let wish = message.wants == Wants::Pages && !self.watches(from);
+        let watching = self.objects[from].sockets.values().any(|socket| socket.watching);
+        let wish = message.wants == Wants::Pages && !watching;
         let link = self.link(to, from);
         // And an answer that crosses a message may be older than it: it says nothing of what is no longer wanted.
         link.one_more |= wish || link.under_way > 0;

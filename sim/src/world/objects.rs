@@ -205,11 +205,6 @@ impl World<'_> {
             if kept {
                 self.take_in(who, &cause);
             }
-            if left < total {
-                for open in self.objects[who].sockets.values_mut() {
-                    (open.unsure, open.screen.unsure) = (true, true);
-                }
-            }
             self.check_rows(who, &cause, &effects);
         }
         let deleted = effects.iter().any(|effect| matches!(effect, Effect::Forget));
@@ -223,6 +218,9 @@ impl World<'_> {
         }
         if let Some((_, sockets)) = crash {
             self.objects[who].unarmed |= self.objects[who].alarm.is_none();
+            for open in self.objects[who].sockets.values_mut() {
+                (open.unsure, open.screen.unsure) = (true, true);
+            }
             self.lose_memory(who, true);
             if sockets {
                 self.lose_sockets(who);
