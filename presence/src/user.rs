@@ -447,6 +447,10 @@ impl UserPresence {
         for socket in over {
             self.close(socket, CloseCode::TokenExpired, now);
         }
+        if let (Some(last_heard_at), Status::Leaving { at, .. }) = (last_heard_at, &mut self.status) {
+            // Who was silent already is not given a grace on top.
+            *at = (*at).min(last_heard_at.plus_ms(self.times.timeout_ms));
+        }
     }
 
     /// The user is away from now on. Friends who see them are told; storage calls them leaving until all have heard.

@@ -2,7 +2,7 @@
 
 use shared::wire::{CloseCode, PageView, ServerMessage};
 
-use crate::town::{GRACE_MS, SLACK_MS, TIMEOUT_MS, Town, id};
+use crate::town::{GRACE_MS, SLACK_MS, TIMEOUT_MS, TOKEN_MS, Town, id};
 
 fn went_offline(name: &str, at: shared::time::Timestamp) -> ServerMessage {
     ServerMessage::PresenceTimeout { user_id: id(name), last_seen_at: Some(at) }
@@ -162,4 +162,24 @@ fn the_slow_spellings_of_a_heartbeat_are_answered_too() {
     town.seen(alice);
     town.say(alice, r#"{ "action" : "heartbeat" }"#);
     assert_eq!(town.seen(alice), [ServerMessage::Heartbeat]);
+}
+
+#[test]
+fn whoever_is_silent_as_their_token_ends_is_gone_when_silence_would_have_been_noticed() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let alice = town.connect("alice");
+    let mut passed_ms = 0;
+    while passed_ms + TIMEOUT_MS - 10_000 < TOKEN_MS {
+        town.pass_ms(10_000);
+        town.heartbeat(alice);
+        passed_ms += 10_000;
+    }
+    let last_seen = town.now;
+    let bob = town.connect("bob");
+    town.seen(bob);
+    town.pass_ms(TOKEN_MS - passed_ms);
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::TokenExpired));
+    assert_eq!(town.seen(bob), [], "she may come back with another");
+    town.pass_ms(last_seen.plus_ms(TIMEOUT_MS).unix_ms() - town.now.unix_ms());
+    assert_eq!(town.seen(bob).len(), 1, "not a whole grace later");
 }

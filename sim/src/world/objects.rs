@@ -67,7 +67,7 @@ pub(super) struct Object {
     pub(super) crash: Option<(usize, bool)>,
     /// Memory was lost in the midst of something, and nothing has been handled since.
     pub(super) mends: bool,
-    /// Memory was lost before an alarm was set, and none has fired since.
+    /// Memory was lost after it was kept that the user came and before an alarm was set, and none has fired since.
     pub(super) unarmed: bool,
     pub(super) reads: BTreeMap<u64, Read>,
     /// How often the core was asked of this user.
@@ -183,6 +183,7 @@ impl World<'_> {
             self.counts.crashes += 1;
             self.note(&[who], || format!("u{who} crashes after {left} of {total} effects"));
         }
+        let undone = left < total;
         let mut done = Done { crashed: crash.is_some(), ..Done::default() };
         if left > 0 {
             let mut weights = 0;
@@ -217,9 +218,12 @@ impl World<'_> {
             left = left.saturating_sub(weight);
         }
         if let Some((_, sockets)) = crash {
-            self.objects[who].unarmed |= self.objects[who].alarm.is_none();
-            for open in self.objects[who].sockets.values_mut() {
-                (open.unsure, open.screen.unsure) = (true, true);
+            let object = &mut self.objects[who];
+            object.unarmed |= object.saved.state.online && object.alarm.is_none();
+            if undone {
+                for open in object.sockets.values_mut() {
+                    (open.unsure, open.screen.unsure) = (true, true);
+                }
             }
             self.lose_memory(who, true);
             if sockets {
