@@ -49,8 +49,11 @@ impl UserPresence {
         let PeerMessage { from, sent_at, wants, say, .. } = &message;
         let asks = matches!(say, PeerSay::Hello { .. } | PeerSay::Peek);
         let leaves = matches!(say, PeerSay::Bye { .. });
+        let own_wants = self.wants();
         if let Some(call) = self.calling.get_mut(from) {
             call.heard = call.heard.max(*wants);
+            // The friend goes by what they are answered now, which may be less than the call said.
+            call.wants = call.wants.min(own_wants);
         }
         let before = self.audience.get(from).copied().unwrap_or(Wants::Nothing);
         self.note_wants(from, before.max(*wants));

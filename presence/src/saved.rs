@@ -61,6 +61,9 @@ pub struct Leaving {
     pub latest: Option<Page>,
     pub shown_at: Timestamp,
     pub idle_since: Option<Timestamp>,
+    /// They do not see `front` yet: it waits for its turn.
+    #[serde(default)]
+    pub held: bool,
     /// The friends who see it, and what they want to hear.
     pub audience: BTreeMap<UserId, Wants>,
 }
@@ -268,13 +271,19 @@ impl UserPresence {
     }
 
     fn restore_leaving(&mut self, leaving: Leaving, now: Timestamp) {
-        let Leaving { at, since, front, latest, shown_at, idle_since, audience } = leaving;
+        let Leaving { at, since, front, latest, shown_at, idle_since, held, audience } = leaving;
         self.status = Status::Leaving { at, since, restarted: false };
         self.visible = true;
         self.front = front;
         self.shown = Shown { at: shown_at, page: self.visible_page(), latest, idle_since };
         self.audience = audience;
         self.audience.retain(|id, _| self.friends.contains(id));
+        if held {
+            self.grow_seq(now);
+            self.shown.at = now;
+            self.save_state = true;
+            self.tell(Wants::Pages);
+        }
         if at <= now {
             // Friends may have been told that the user left, by a clock ahead of this one.
             self.leap(now);
@@ -401,7 +410,8 @@ impl UserPresence {
                 let audience = unanswered.chain(&self.telling).chain(&self.audience);
                 let audience = audience.map(|(id, wants)| (id.clone(), *wants)).collect();
                 let Shown { at: shown_at, idle_since, .. } = self.shown;
-                Some(Leaving { at, since, front, latest, shown_at, idle_since, audience })
+                let held = self.held;
+                Some(Leaving { at, since, front, latest, shown_at, idle_since, held, audience })
             }
             // Until somebody comes or the grace is over, what storage says is still so.
             Status::Leaving { restarted: true, .. } => {
@@ -413,7 +423,8 @@ impl UserPresence {
             }
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
                 let (over, audience) = (Timestamp::from_unix_ms(0), self.telling.clone());
-                Leaving { at: over, since: at, front: None, latest: None, shown_at: at, idle_since: None, audience }
+                let (front, latest, idle_since, held) = (None, None, None, false);
+                Leaving { at: over, since: at, front, latest, shown_at: at, idle_since, held, audience }
             }),
             Status::Away | Status::Here => None,
         };

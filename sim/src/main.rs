@@ -77,16 +77,16 @@ fn main() -> ExitCode {
         args.first,
         args.seeds,
         |seed| args.setting(seed),
-        |done| {
+        |done, broken| {
+            if let Some((seed, violation)) = broken {
+                println!("seed {seed}: {violation}");
+            }
             if done % 50 == 0 {
                 eprintln!("{done} of {} seeds, {} s", args.seeds, began.elapsed().as_secs());
             }
         },
     );
     print_table(&report, began.elapsed());
-    for (seed, violation) in report.broken.iter().take(20) {
-        println!("seed {seed}: {violation}");
-    }
     if let Some((seed, _)) = report.broken.first() {
         println!("\nTo see how: cargo xtask sim --seed {seed} with the same --users, --days and --haste");
         return ExitCode::FAILURE;

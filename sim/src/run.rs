@@ -22,12 +22,12 @@ pub struct Report {
 /// How many broken seeds are enough to stop at.
 const BROKEN_MAX: usize = 50;
 
-/// Runs `seeds` seeds from `first` on. `progress` is told after each of how many are done.
+/// Runs `seeds` seeds from `first` on. `progress` is told after each of how many are done, and how it broke a rule.
 pub fn seeds(
     first: u64,
     seeds: u64,
     setting_of: impl Fn(u64) -> Setting + Sync,
-    progress: impl Fn(u64) + Sync,
+    progress: impl Fn(u64, Option<&(u64, Violation)>) + Sync,
 ) -> Report {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -43,11 +43,10 @@ pub fn seeds(
             let Ok(mut report) = report.lock() else { return };
             report.seeds += 1;
             report.counts += outcome.counts;
-            if let Some(violation) = outcome.violation {
-                report.broken.push((setting.seed, violation));
-                stop.fetch_or(report.broken.len() >= BROKEN_MAX, Ordering::Relaxed);
-            }
-            progress(report.seeds);
+            let broken = outcome.violation.map(|violation| (setting.seed, violation));
+            progress(report.seeds, broken.as_ref());
+            report.broken.extend(broken);
+            stop.fetch_or(report.broken.len() >= BROKEN_MAX, Ordering::Relaxed);
         }
     };
     thread::scope(|scope| {

@@ -117,6 +117,23 @@ fn an_answer_from_before_a_short_absence_is_asked_for_again() {
 }
 
 #[test]
+fn who_watches_again_while_an_answer_is_on_its_way_hears_what_was_not_told_meanwhile() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.visit(bob, "https://example.com/1");
+    town.slow.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.say(alice, r#"{"action":"watch","watching":false}"#);
+    // Bob hears that nobody watches, and keeps what follows to himself.
+    town.visit(bob, "https://example.com/2");
+    town.visit(bob, "https://example.com/3");
+    let second = town.connect("alice");
+    town.answers_arrive();
+    let snapshot = town.snapshot(second);
+    assert_eq!(snapshot.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/3");
+}
+
+#[test]
 fn what_was_doubted_while_nobody_was_connected_is_not_undone_by_an_older_answer() {
     let (mut town, alice, bob) = two();
     town.visit(bob, "https://example.com/1");

@@ -85,6 +85,28 @@ fn a_grace_goes_on_after_memory_was_lost() {
 }
 
 #[test]
+fn a_page_that_waited_as_the_last_socket_closed_is_a_change_of_its_own_after_memory_went() {
+    let (mut town, alice, bob) = two();
+    for number in 0..10 {
+        town.visit(alice, &format!("https://example.com/{number}"));
+    }
+    let Some(ServerMessage::UpdatePresence(before)) = town.seen(bob).pop() else { panic!("a page") };
+    assert_ne!(before.url, "https://example.com/9", "it waits for its turn");
+    town.disconnect(alice);
+    town.evict("alice");
+    town.begin_to_read("alice", None);
+    let after = town.update(bob);
+    assert_eq!(after.url, "https://example.com/9");
+    assert!(after.seq > before.seq);
+    assert_eq!(after.at, town.now);
+    // And it is one change, however often memory goes.
+    town.evict("alice");
+    town.pass_ms(1);
+    town.begin_to_read("alice", None);
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
 fn a_friend_who_spoke_between_a_deployment_and_the_reconnect_still_hears_what_is_true_now() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (town.connect("alice"), town.connect("bob"));

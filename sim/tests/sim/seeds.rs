@@ -25,7 +25,7 @@ fn setting(seed: u64) -> Setting {
 
 /// Runs a part of the seeds: the parts run beside each other.
 fn check(part: u64) {
-    let report = run::seeds(part * 50, 50, setting, |_| {});
+    let report = run::seeds(part * 50, 50, setting, |_, _| {});
     let broken: Vec<String> = report.broken.iter().map(|(seed, violation)| format!("{seed}: {violation}")).collect();
     assert_eq!(broken, Vec::<String>::new());
     assert_eq!(report.seeds, 50);
