@@ -90,6 +90,10 @@ impl Shell {
         }
         let saved = storage::load(&state).inspect_err(|error| log_error("storage", error)).ok()?;
         counts::count(&config, &me, |counts| counts.starts += 1);
+        // Whoever comes is kept together with the alarm, in one transaction, lest nothing wakes an object that was lost
+        // in between. To look first which alarm is set would end it, and nobody absent needs one.
+        let absent = attachments.is_empty() && !saved.state.online;
+        let alarm = Cell::new(if absent { Alarm::None } else { Alarm::Unknown });
         let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
         Some(Self {
             me,
@@ -98,7 +102,7 @@ impl Shell {
             config,
             engine: RefCell::new(engine),
             sockets: RefCell::new(sockets),
-            alarm: Cell::new(Alarm::Unknown),
+            alarm,
             ticking: Cell::new(false),
             reads: RefCell::default(),
             next_read: Cell::new(0),

@@ -97,7 +97,6 @@ impl UserPresence {
         }
         if version > social.version {
             let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);
-            let newest = self.behind.is_none_or(|v| v < version);
             match &change {
                 Change::FriendAccepted { user } if next => {
                     social.friends.retain(|friend| friend.user_id != user.user_id);
@@ -107,7 +106,12 @@ impl UserPresence {
                 Change::FriendAccepted { .. } => {}
                 // To take away is right even too early.
                 Change::FriendRemoved { user_id } => social.friends.retain(|friend| friend.user_id != *user_id),
-                Change::SettingsUpdated { share } if next || newest => social.share = share.clone(),
+                Change::SettingsUpdated { share } if self.settings_version <= version => {
+                    social.share = share.clone();
+                    if !next {
+                        self.settings_version = version;
+                    }
+                }
                 Change::SettingsUpdated { .. } => {}
                 // Clients alone keep these; the last is dealt with above.
                 Change::FriendRequested { .. }

@@ -44,6 +44,8 @@ pub struct SavedState {
     pub last_seen_at: Option<Timestamp>,
     /// The highest version heard of that is missing in the kept friends and settings.
     pub behind: Option<u64>,
+    /// The version of settings that were taken in before something older that is missing. 0: of none.
+    pub settings_version: u64,
     /// Set from the last socket's closing until a socket opens, or until all who are to hear of it have heard that the
     /// user left.
     pub leaving: Option<Leaving>,
@@ -151,6 +153,7 @@ impl UserPresence {
             friends,
             // What has been caught up with since is kept in another document.
             behind: state.behind.filter(|behind| social.as_ref().is_some_and(|social| social.version < *behind)),
+            settings_version: state.settings_version,
             social,
             load_at: None,
             event_ids: event_ids.into(),
@@ -226,7 +229,9 @@ impl UserPresence {
         self.bring_to_front();
         // Storage and sockets may have been given different things when memory was lost in between.
         self.save_state = true;
-        self.load_at = self.behind.map(|_| now);
+        if self.behind.is_some() {
+            self.load_social();
+        }
         // What only a lost socket knew may have been told, and may have been who is there.
         let lost = self.sockets.len() < note.sockets;
         if lost || !self.read_roll(&note.roll) {
@@ -403,6 +408,7 @@ impl UserPresence {
 
     /// What storage is to hold.
     pub(crate) fn saved_state(&self) -> SavedState {
+        let (seq, behind, settings_version) = (self.seq, self.behind, self.settings_version);
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
                 let (front, latest) = (self.front.clone(), self.shown.latest.clone());
@@ -415,11 +421,11 @@ impl UserPresence {
             }
             // Until somebody comes or the grace is over, what storage says is still so.
             Status::Leaving { restarted: true, .. } => {
-                return SavedState { seq: self.seq, behind: self.behind, ..self.saved.clone() };
+                return SavedState { seq, behind, settings_version, ..self.saved.clone() };
             }
             // Until all have heard it, memory may be lost and the rest be forgotten.
             Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() && !self.leapt => {
-                return SavedState { seq: self.seq, behind: self.behind, ..self.saved.clone() };
+                return SavedState { seq, behind, settings_version, ..self.saved.clone() };
             }
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
                 let (over, audience) = (Timestamp::from_unix_ms(0), self.telling.clone());
@@ -431,9 +437,10 @@ impl UserPresence {
         SavedState {
             online: self.visible || leaving.is_some() || !self.telling.is_empty(),
             invisible: self.invisible,
-            seq: self.seq,
+            seq,
             last_seen_at: self.last_seen_at,
-            behind: self.behind,
+            behind,
+            settings_version,
             leaving,
         }
     }

@@ -53,6 +53,8 @@ pub struct UserPresence {
     pub(crate) friends: BTreeSet<UserId>,
     /// The highest version heard of that could not be applied for want of one before it.
     pub(crate) behind: Option<u64>,
+    /// The version of settings that were taken in ahead of what is missing; or less than that of the friends.
+    pub(crate) settings_version: u64,
     /// When to ask the core again after it was away.
     pub(crate) load_at: Option<Timestamp>,
     pub(crate) event_ids: VecDeque<EventId>,

@@ -113,6 +113,36 @@ fn settings_that_arrive_out_of_order_end_as_the_newest() {
 }
 
 #[test]
+fn settings_count_though_a_later_change_of_another_kind_came_first() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/");
+    town.seen(bob);
+    town.core_is_away = true;
+    let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    let [removed, _] = town.unfriend("alice", "carol");
+    town.deliver([removed, closed]);
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
+fn settings_older_than_those_taken_in_do_not_come_back_after_memory_went() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.visit(alice, "https://example.com/");
+    town.core_is_away = true;
+    let open = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.deliver([closed]);
+    town.evict("alice");
+    town.seen(bob);
+    town.deliver([open]);
+    town.evict("bob");
+    let second = town.connect("bob");
+    assert_eq!(town.snapshot(second).presence_arr[0].page.as_ref().unwrap().url, "");
+}
+
+#[test]
 fn an_old_list_is_fetched_again_when_the_core_is_back() {
     let mut town = Town::new(&["alice", "bob", "carol"], &[]);
     let (alice, _bob) = (town.connect("alice"), town.connect("bob"));

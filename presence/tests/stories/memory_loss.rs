@@ -153,6 +153,28 @@ fn where_the_clock_is_behind_a_page_change_brings_no_alarm_forward() {
     assert!(town.next_wake("alice") >= wake);
 }
 
+#[test]
+fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_the_list_is_old() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
+    let alice = town.connect("alice");
+    town.core_is_away = true;
+    let [_missing, _] = town.befriend("alice", "carol");
+    let [for_alice, _] = town.unfriend("alice", "bob");
+    town.deliver([for_alice]);
+    let wake = town.next_wake("alice");
+    assert!(wake < Some(town.now.plus_ms(TIMEOUT_MS)), "the core will be asked again");
+    town.hibernate("alice");
+    town.visit(alice, "https://example.com/1");
+    assert!(town.next_wake("alice") >= wake);
+    // But it is asked.
+    town.core_is_away = false;
+    let core_calls = town.core_calls;
+    town.hibernate("alice");
+    town.visit(alice, "https://example.com/2");
+    assert_eq!(town.core_calls, core_calls + 1);
+    assert_eq!(town.saved("alice").state.behind, None);
+}
+
 /// The runtime lets a socket carry so much.
 const ATTACHMENT_BYTES_MAX: usize = 16_384;
 

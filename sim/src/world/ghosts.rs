@@ -77,9 +77,7 @@ impl World<'_> {
 
     /// Until when a friend may be shown somebody who gives no sign of life.
     pub(super) fn ghost_deadline(&self, who: Who, friend: Who) -> Option<Ms> {
-        // Nothing wakes an object that kept that its user came and was lost before it set its alarm. Until somebody asks,
-        // nobody sees them.
-        if self.is_alive(who) || self.objects[who].unarmed {
+        if self.is_alive(who) {
             return None;
         }
         let sign = self.last_sign(who);

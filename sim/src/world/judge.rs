@@ -226,7 +226,7 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn send(&mut self, who: Who, cause: &Cause, sockets: &[SocketId], message: ServerMessage) {
+    pub(super) fn send(&mut self, who: Who, sockets: &[SocketId], message: ServerMessage) {
         self.counts.sends += sockets.len() as u64;
         if let Some(trace) = &mut self.trace
             && trace.sent_to_all_but.is_some_and(|but| but != who)
@@ -273,13 +273,13 @@ impl World<'_> {
                 self.judge(&[who, of], verdict);
             }
             for socket in sockets {
-                self.show(who, *socket, of, &look, cause);
+                self.show(who, *socket, of, &look);
             }
         }
     }
 
     /// Somebody appears on a screen.
-    fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look, _cause: &Cause) {
+    fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look) {
         let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
         if !open.screen.ready {
             if self.objects[who].mends {

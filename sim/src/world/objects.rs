@@ -67,8 +67,6 @@ pub(super) struct Object {
     pub(super) crash: Option<(usize, bool)>,
     /// Memory was lost in the midst of something, and nothing has been handled since.
     pub(super) mends: bool,
-    /// Memory was lost after it was kept that the user came and before an alarm was set, and none has fired since.
-    pub(super) unarmed: bool,
     pub(super) reads: BTreeMap<u64, Read>,
     /// How often the core was asked of this user.
     pub(super) asked: u64,
@@ -94,6 +92,8 @@ pub(super) struct Memory {
     pending_since: Ms,
     /// Calls that the alarm's handler waits for.
     pub(super) alarm_calls: u32,
+    /// The alarm that is set, as far as the shell knows; `None`: it has yet to look.
+    alarm: Option<Option<Ms>>,
     pub(super) tick: Option<Ms>,
 }
 
@@ -142,7 +142,6 @@ impl Object {
             alarm_late_at: -1,
             crash: None,
             mends: false,
-            unarmed: false,
             reads: BTreeMap::new(),
             asked: 0,
             told: Told::default(),
@@ -178,12 +177,16 @@ impl World<'_> {
         let weight = |effect: &Effect| if let Effect::CallPeers { peers, .. } = effect { peers.len() } else { 1 };
         let total: usize = effects.iter().map(weight).sum();
         let crash = if total > 0 { self.objects[who].crash.take() } else { None };
+        let saved_before = crash.map(|_| self.objects[who].saved.state.clone());
         let mut left = crash.map_or(usize::MAX, |(effects, _)| effects % (total + 1));
         if crash.is_some() {
             self.counts.crashes += 1;
             self.note(&[who], || format!("u{who} crashes after {left} of {total} effects"));
         }
         let undone = left < total;
+        // To close a socket is more than to change its page.
+        let changes_page = matches!(&cause, Cause::Frame { frame, .. } if is_page_change(frame))
+            && !effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
         let mut done = Done { crashed: crash.is_some(), ..Done::default() };
         if left > 0 {
             let mut weights = 0;
@@ -219,7 +222,12 @@ impl World<'_> {
         }
         if let Some((_, sockets)) = crash {
             let object = &mut self.objects[who];
-            object.unarmed |= object.saved.state.online && object.alarm.is_none();
+            // What was kept, and an alarm that need not be looked for first, are one transaction.
+            let knows_alarm = object.memory.as_ref().is_some_and(|memory| memory.alarm.is_some());
+            if knows_alarm && saved_before.is_some_and(|before| before != object.saved.state) {
+                self.arm(who, changes_page);
+            }
+            let object = &mut self.objects[who];
             if undone {
                 for open in object.sockets.values_mut() {
                     (open.unsure, open.screen.unsure) = (true, true);
@@ -231,7 +239,8 @@ impl World<'_> {
             }
         } else {
             self.check_screens(who, &cause);
-            self.arm(who, &cause);
+            self.arm(who, changes_page);
+            self.tick(who);
             self.objects[who].mends = false;
         }
         done
@@ -272,15 +281,16 @@ impl World<'_> {
             Effect::Forget => {
                 self.objects[who].saved = Saved::default();
                 self.objects[who].alarm = None;
+                self.knows_alarm(who, None);
             }
             Effect::Attach { socket, attachment } => {
                 if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
                     open.attachment = Some(attachment);
                 }
             }
-            Effect::Send { sockets, message } => self.send(who, cause, &sockets, message),
+            Effect::Send { sockets, message } => self.send(who, &sockets, message),
             Effect::Show { sockets, presence } => match presence.read() {
-                Some(update) => self.send(who, cause, &sockets, ServerMessage::UpdatePresence(update)),
+                Some(update) => self.send(who, &sockets, ServerMessage::UpdatePresence(update)),
                 None => self.break_rule(Rule::OneSeqOneState, &[who], "nobody can read what is shown".into()),
             },
             Effect::Close { socket, code } => self.closed(who, socket, code),
@@ -321,11 +331,11 @@ impl World<'_> {
 
     fn save(&mut self, who: Who, save: Save) {
         self.counts.rows += 1;
-        let saved = &mut self.objects[who].saved;
+        let object = &mut self.objects[who];
         match save {
-            Save::State(state) => saved.state = state,
-            Save::Social(social) => saved.social = Some(social),
-            Save::EventIds(ids) => saved.event_ids = ids,
+            Save::State(state) => object.saved.state = state,
+            Save::Social(social) => object.saved.social = Some(social),
+            Save::EventIds(ids) => object.saved.event_ids = ids,
         }
     }
 
@@ -357,39 +367,47 @@ impl World<'_> {
         self.signs_may_have_ended(who);
     }
 
-    /// Sets alarm and tick as the shell does.
-    fn arm(&mut self, who: Who, cause: &Cause) {
+    /// Sets the alarm as the shell does.
+    fn arm(&mut self, who: Who, changes_page: bool) {
         let object = &mut self.objects[who];
         let Some(memory) = &mut object.memory else { return };
-        let to_real = |at: Timestamp| at.unix_ms() - BEGIN_MS - object.skew_ms;
-        let mut wake = memory.engine.next_wake().map(to_real);
+        let mut wake = memory.engine.next_wake().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
         if self.doctor.is_some_and(|doctor| doctor.stray_alarms) {
             wake = wake.or(Some(self.now + 60_000));
         }
-        let tick = memory.engine.next_tick().map(to_real);
-        let earlier_tick = tick.filter(|at| memory.tick.is_none_or(|set| *at < set));
-        if let Some(at) = earlier_tick {
-            memory.tick = Some(at);
+        let Some(at) = wake else { return };
+        let set = *memory.alarm.get_or_insert(object.alarm);
+        if set.is_some_and(|set| set <= at) {
+            return;
         }
+        self.counts.alarms_set += 1;
+        if changes_page && !object.mends {
+            self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
+        }
+        self.set_alarm(who, at);
+        self.knows_alarm(who, Some(at));
+    }
+
+    /// The shell knows which alarm is set.
+    fn knows_alarm(&mut self, who: Who, alarm: Option<Ms>) {
+        if let Some(memory) = &mut self.objects[who].memory {
+            memory.alarm = Some(alarm);
+        }
+    }
+
+    /// Sets the timer for the engine's next tick as the shell does.
+    fn tick(&mut self, who: Who) {
+        let object = &mut self.objects[who];
+        let Some(memory) = &mut object.memory else { return };
+        let tick = memory.engine.next_tick().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
+        let Some(at) = tick.filter(|at| memory.tick.is_none_or(|set| *at < set)) else { return };
+        memory.tick = Some(at);
         let generation = object.generation;
-        let earlier_wake = wake.filter(|at| object.alarm.is_none_or(|set| *at < set));
-        if let Some(at) = earlier_wake {
-            self.counts.alarms_set += 1;
-            // To close a socket is more than to change its page.
-            let open = |socket| object.sockets.contains_key(socket);
-            if matches!(cause, Cause::Frame { frame, socket } if is_page_change(frame) && open(socket)) && !object.mends
-            {
-                self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
-            }
-            self.set_alarm(who, at);
+        self.pend(who);
+        if at - self.now > 2_500 {
+            self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "a tick is far away".into());
         }
-        if let Some(at) = earlier_tick {
-            self.pend(who);
-            if at - self.now > 2_500 {
-                self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "a tick is far away".into());
-            }
-            self.at(at.max(self.now), Happening::Tick { who, generation, at });
-        }
+        self.at(at.max(self.now), Happening::Tick { who, generation, at });
     }
 
     pub(super) fn engine(&self, who: Who) -> &UserPresence {
@@ -443,12 +461,14 @@ impl World<'_> {
         }
         let local = self.local(who);
         let object = &self.objects[who];
-        let attachments = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
+        let attachments: Vec<_> = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
+        // Of whoever is absent the shell does not look which alarm is set.
+        let alarm: Option<Option<Ms>> = (attachments.is_empty() && !object.saved.state.online).then_some(None);
         let engine =
             UserPresence::restore(self.ids[who].clone(), Times::default(), object.saved.clone(), attachments, local);
         self.counts.wakes += 1;
         self.objects[who].memory =
-            Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, tick: None });
+            Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, alarm, tick: None });
         self.note(&[who], || format!("u{who} wakes"));
     }
 
@@ -511,10 +531,11 @@ impl World<'_> {
         if object.alarm.is_none() || object.alarms != number {
             return;
         }
-        (object.alarm, object.unarmed) = (None, false);
+        object.alarm = None;
         object.woken += 1;
         self.counts.alarms += 1;
         self.touch(who);
+        self.knows_alarm(who, None);
         if self.happen(who, Cause::Alarm).crashed {
             self.alarm_again(who);
         }

@@ -78,9 +78,6 @@ impl World<'_> {
             }
             for shown in &reply.presence_arr {
                 let of = who_is(&shown.user_id);
-                if self.objects[of].unarmed {
-                    continue;
-                }
                 truths += 1;
                 let seen = Appearance::of_entry(shown);
                 match own(of) {
@@ -98,7 +95,7 @@ impl World<'_> {
             }
             let mut all: BTreeSet<Who> = self.core.people[*who].friends.clone();
             all.extend(screen.seen.keys());
-            for of in all.into_iter().filter(|of| of != who && !self.objects[*of].unarmed) {
+            for of in all.into_iter().filter(|of| of != who) {
                 truths += 1;
                 let seen = screen.seen.get(&of).map(|seen| seen.look.appearance());
                 let truth = own(of).filter(|_| self.core.people[*who].friends.contains(&of));
@@ -123,7 +120,7 @@ impl World<'_> {
     fn own_truth(&self, who: Who, own: &Appearance) -> Option<String> {
         let object = &self.objects[who];
         let online = !object.sockets.is_empty() && !object.told.invisible;
-        if own.online != online && !object.unarmed {
+        if own.online != online {
             return Some(format!("u{who} is shown {} and is not", if own.online { "online" } else { "offline" }));
         }
         if !online || object.sockets.values().any(|socket| socket.unsure) {
