@@ -136,6 +136,7 @@ impl UserPresence {
                 self.answered(&peer, call);
             }
         }
+        self.tire_of(&peer, now);
         self.due.insert(peer);
     }
 
@@ -198,11 +199,5 @@ impl UserPresence {
         let left_at = self.last_seen_at.filter(|_| !self.is_here()).unwrap_or(now);
         let minutes = now.unix_ms().saturating_sub(left_at.unix_ms()) / 60_000;
         minutes.checked_ilog2().unwrap_or_default()
-    }
-
-    pub(crate) fn stop_waiting_for(&mut self, friend: &UserId) {
-        for reader in &mut self.readers {
-            reader.stop_waiting_for(friend);
-        }
     }
 }

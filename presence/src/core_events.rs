@@ -9,7 +9,6 @@ use shared::{
 
 use crate::{
     event::{Effect, Save},
-    reading::Reader,
     saved::Saved,
     user::{Haste, UserPresence},
 };
@@ -150,7 +149,7 @@ impl UserPresence {
         let effects = std::mem::take(&mut self.effects);
         let mut readers = std::mem::take(&mut self.readers);
         // Whom they ask for is nobody to them now.
-        readers.iter_mut().for_each(Reader::wait_no_more);
+        readers.iter_mut().for_each(|reader| reader.waits_for.clear());
         *self = Self::restore(self.me.clone(), self.times, Saved::default(), Vec::new(), now);
         self.effects = effects;
         self.readers = readers;

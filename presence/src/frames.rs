@@ -49,7 +49,7 @@ impl UserPresence {
             Some(ClientMessage::UpdatePresence { url, title }) => self.page_reported(socket, &url, &title, now),
             Some(ClientMessage::SetIdle { idle }) => self.idle_reported(socket, idle, now),
             Some(ClientMessage::SetVisibility { invisible }) => self.visibility_set(invisible, now),
-            Some(ClientMessage::Watch { watching }) => self.watch_set(socket, watching),
+            Some(ClientMessage::Watch { watching }) => self.watch_set(socket, watching, now),
             Some(ClientMessage::Authenticate { token }) => self.effects.push(Effect::CheckToken { socket, token }),
             Some(ClientMessage::Goodbye) => self.goodbye(socket, now),
             Some(ClientMessage::Heartbeat) | None => self.refuse(socket, "not a message of the live channel", now),
@@ -88,13 +88,13 @@ impl UserPresence {
         self.settle(Haste::Paced, now);
     }
 
-    fn watch_set(&mut self, socket: SocketId, watching: bool) {
+    fn watch_set(&mut self, socket: SocketId, watching: bool, now: Timestamp) {
         let Some(open) = self.sockets.get_mut(&socket) else { return };
         let was_watching = std::mem::replace(&mut open.watching, watching);
         if watching && !was_watching {
             // What is known of online friends is old: until the snapshot, nothing that could contradict it.
             open.ready = false;
-            self.show_all(socket);
+            self.show_all(socket, now);
         }
     }
 

@@ -182,7 +182,8 @@ impl UserPresence {
             self.send(self.ready_sockets(), message);
         }
         let state = ViewState::Offline { last_seen_at };
-        let view = View { seq, state: state.clone(), kept_up: true };
+        // Of a friend who was never seen, nothing is newer than what they answered but what follows.
+        let view = View { seq: seq.max(1), state: state.clone(), kept_up: true };
         // Even of one whom nobody saw come, sleep must not bring back when they had left before.
         self.note |= self.views.insert(friend.clone(), view).is_none_or(|before| before.state != state);
         true

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use shared::{
     api::UserInfo,
     ids::{SocketId, UserId},
+    limits::PEER_CALL_MS_MAX,
+    time::Timestamp,
     wire::{PageView, PresenceSnapshot, PresenceUpdate, ServerMessage, UserPresence as Shown},
 };
 
@@ -17,34 +19,22 @@ use crate::{
 
 /// Somebody who waits for answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reader {
-    Socket { socket: SocketId, waits_for: BTreeSet<UserId> },
-    Get { read: ReadId, friend: Option<UserId>, waits_for: BTreeSet<UserId> },
+pub(crate) struct Reader {
+    pub whom: Whom,
+    pub since: Timestamp,
+    pub waits_for: BTreeSet<UserId>,
 }
 
-impl Reader {
-    pub fn waits_for(&self) -> &BTreeSet<UserId> {
-        match self {
-            Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for,
-        }
-    }
-
-    pub fn stop_waiting_for(&mut self, friend: &UserId) {
-        match self {
-            Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for.remove(friend),
-        };
-    }
-
-    pub fn wait_no_more(&mut self) {
-        match self {
-            Self::Socket { waits_for, .. } | Self::Get { waits_for, .. } => waits_for.clear(),
-        }
-    }
+/// To whom a reading goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whom {
+    Socket(SocketId),
+    Get { read: ReadId, friend: Option<UserId> },
 }
 
 impl UserPresence {
     /// A `GET`. A stranger is refused at once; the user's own page needs nobody's answer.
-    pub(crate) fn read(&mut self, read: ReadId, friend: Option<UserId>) {
+    pub(crate) fn read(&mut self, read: ReadId, friend: Option<UserId>, now: Timestamp) {
         let waits_for = match &friend {
             None => self.ask_unknown_friends(),
             Some(id) if *id == self.me => BTreeSet::new(),
@@ -58,17 +48,34 @@ impl UserPresence {
                 one
             }
         };
-        self.readers.push(Reader::Get { read, friend, waits_for });
+        self.readers.push(Reader { whom: Whom::Get { read, friend }, since: now, waits_for });
+    }
+
+    /// Nobody waits for this friend any more.
+    pub(crate) fn stop_waiting_for(&mut self, friend: &UserId) {
+        for reader in &mut self.readers {
+            reader.waits_for.remove(friend);
+        }
+    }
+
+    /// A call to this friend ended without what they were asked. Whoever has waited for as long as a call may take does
+    /// without, so that nobody waits for more than two.
+    pub(crate) fn tire_of(&mut self, friend: &UserId, now: Timestamp) {
+        for reader in &mut self.readers {
+            if reader.since.plus_ms(i64::from(PEER_CALL_MS_MAX)) <= now {
+                reader.waits_for.remove(friend);
+            }
+        }
     }
 
     /// Serves whoever waits for nobody any more.
     pub(crate) fn serve_readers(&mut self) {
         let (waiting, served) =
-            std::mem::take(&mut self.readers).into_iter().partition(|reader| !reader.waits_for().is_empty());
+            std::mem::take(&mut self.readers).into_iter().partition(|reader| !reader.waits_for.is_empty());
         self.readers = waiting;
         for reader in served {
-            match reader {
-                Reader::Socket { socket, .. } => {
+            match reader.whom {
+                Whom::Socket(socket) => {
                     if let Some(open) = self.sockets.get_mut(&socket) {
                         open.ready = true;
                         self.newly_ready.insert(socket);
@@ -78,11 +85,11 @@ impl UserPresence {
                         self.send(vec![socket], ServerMessage::PresenceSnapshot(snapshot));
                     }
                 }
-                Reader::Get { read, friend: None, .. } => {
+                Whom::Get { read, friend: None } => {
                     let reply = Reply::All(self.snapshot());
                     self.effects.push(Effect::Reply { read, reply });
                 }
-                Reader::Get { read, friend: Some(id), .. } => {
+                Whom::Get { read, friend: Some(id) } => {
                     let reply = if id == self.me || self.friends.contains(&id) {
                         Reply::One(self.shown(&id).page)
                     } else {

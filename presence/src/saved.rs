@@ -271,7 +271,7 @@ impl UserPresence {
             self.settle(Haste::Urgent, now);
         }
         for socket in self.sockets.iter().filter(|(_, open)| !open.ready).map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.show_all(socket);
+            self.show_all(socket, now);
         }
     }
 

@@ -6,7 +6,8 @@ use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{PeerSay, Presence, Social, Wants},
     limits::{
-        ACTIVE_NOTE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SILENCE_SLACK_DIVISOR, SOCIAL_AGAIN_MS, SOCKETS_MAX,
+        ACTIVE_NOTE_MS, PEER_LATE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SILENCE_SLACK_DIVISOR, SOCIAL_AGAIN_MS,
+        SOCKETS_MAX,
     },
     page::Page,
     time::Timestamp,
@@ -18,7 +19,7 @@ use crate::{
     event::{Effect, Event, Save},
     friends::View,
     pace::{Lately, Pace},
-    reading::Reader,
+    reading::{Reader, Whom},
     saved::{Report, SavedState},
 };
 
@@ -201,7 +202,7 @@ impl UserPresence {
             Event::SocialLoaded { social } => self.social_loaded(social, now),
             Event::SocialFailed => self.social_failed(now),
             Event::CoreReported { events } => self.core_reported(events, now),
-            Event::Read { read, friend } => self.read(read, friend),
+            Event::Read { read, friend } => self.read(read, friend, now),
             Event::Woken { heard } => self.woken(&heard, now),
         }
         self.serve_readers();
@@ -329,7 +330,8 @@ impl UserPresence {
                 self.views.clear();
                 // What was asked before may be answered only now, and friends have left this user out since.
                 self.calling.values_mut().for_each(|call| call.wants = Wants::Nothing);
-                self.believes_from = now;
+                // What they said until now went by unheard, and may still come, dated by any clock.
+                self.believes_from = now.plus_ms(PEER_LATE_MS);
             }
         }
         let opened = Socket {
@@ -357,13 +359,13 @@ impl UserPresence {
             }
         }
         self.settle(Haste::Paced, now);
-        self.show_all(socket);
+        self.show_all(socket, now);
     }
 
     /// Gives a socket its snapshot as soon as all is known that it takes.
-    pub(crate) fn show_all(&mut self, socket: SocketId) {
+    pub(crate) fn show_all(&mut self, socket: SocketId, now: Timestamp) {
         let waits_for = self.ask_unknown_friends();
-        self.readers.push(Reader::Socket { socket, waits_for });
+        self.readers.push(Reader { whom: Whom::Socket(socket), since: now, waits_for });
     }
 
     pub(crate) fn close(&mut self, socket: SocketId, code: CloseCode, now: Timestamp) {
@@ -474,7 +476,7 @@ impl UserPresence {
         self.seen.clear();
         self.missed.clear();
         let readers = &self.readers;
-        self.asking.retain(|friend| readers.iter().any(|reader| reader.waits_for().contains(friend)));
+        self.asking.retain(|friend| readers.iter().any(|reader| reader.waits_for.contains(friend)));
         self.failed.retain(|friend, _| self.telling.contains_key(friend));
         self.load_at = None;
         self.save_state = true;

@@ -1,7 +1,12 @@
 //! What happens while a friend's answer is on its way.
 
 use presence::Reply;
-use shared::{ids::SocketId, wire::ServerMessage};
+use shared::{
+    ids::SocketId,
+    internal::{PeerMessage, PeerSay, Wants},
+    limits::PEER_CALL_MS_MAX,
+    wire::ServerMessage,
+};
 
 use crate::town::{GRACE_MS, TIMEOUT_MS, Town, id, two};
 
@@ -114,6 +119,41 @@ fn an_answer_from_before_a_short_absence_is_asked_for_again() {
     town.answers_arrive();
     let Some(ServerMessage::PresenceSnapshot(snapshot)) = town.seen(alice).pop() else { panic!("a snapshot") };
     assert_eq!(snapshot.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/2");
+}
+
+#[test]
+fn nobody_waits_for_a_slow_friend_for_longer_than_two_calls_take() {
+    let call_ms = i64::from(PEER_CALL_MS_MAX);
+    let (mut town, alice, bob) = two();
+    town.slow.insert(id("bob"));
+    town.say(alice, GOODBYE);
+    town.pass_ms(call_ms / 10);
+    let alice = town.connect("alice");
+    town.say(alice, INVISIBLE);
+    town.pass_ms(call_ms * 8 / 10);
+    town.answers_so_far_arrive();
+    // Bob hears first that alice vanished, and is asked then.
+    town.pass_ms(call_ms * 9 / 10);
+    assert_eq!(town.seen(alice), []);
+    town.pass_ms(call_ms / 10);
+    town.answers_so_far_arrive();
+    assert!(town.snapshot(alice).presence_arr[0].page.is_none());
+    town.answers_arrive();
+    assert_eq!(town.update(alice).user_id, id("bob"));
+    drop(town.seen(bob));
+}
+
+#[test]
+fn a_farewell_from_before_the_user_came_is_not_believed_though_a_fast_clock_dates_it_later() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    town.connect("bob");
+    town.unreachable.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.snapshot(alice);
+    town.unreachable.clear();
+    let bye = town.message("bob", 5, PeerSay::Bye { last_seen_at: town.now });
+    town.speak("alice", PeerMessage { sent_at: town.now.plus_ms(500), wants: Wants::Nothing, ..bye });
+    assert_eq!(town.update(alice).user_id, id("bob"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use presence::{Effect, Event, ReadId, Reply, Times, UserPresence};
 use shared::{
     ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
+    limits::PEER_LATE_MS,
     wire::{PageView, ServerMessage},
 };
 use uuid::Uuid;
@@ -74,6 +75,7 @@ fn one_who_seems_to_be_no_friend_is_not_brought_back_by_an_old_message() {
 fn an_older_state_never_follows_a_newer_one() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = town.connect("bob");
+    town.pass_ms(PEER_LATE_MS);
     town.seen(bob);
     let speak = |town: &mut Town, say, seq| {
         let message = town.message("alice", seq, say);

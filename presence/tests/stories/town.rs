@@ -314,6 +314,11 @@ impl Town {
     /// The answers of slow friends arrive, and nobody is slow any more.
     pub fn answers_arrive(&mut self) {
         self.slow.clear();
+        self.answers_so_far_arrive();
+    }
+
+    /// The answers of slow friends arrive, who stay slow.
+    pub fn answers_so_far_arrive(&mut self) {
         for (who, answer) in std::mem::take(&mut self.answers) {
             self.happen(&who, answer);
         }

@@ -282,10 +282,6 @@ impl World<'_> {
     fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look) {
         let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
         if !open.screen.ready {
-            if self.objects[who].mends {
-                // Shown before it was heard that the client wants a snapshot.
-                return;
-            }
             return self.break_rule(Rule::SnapshotComesFirst, &[who, of], format!("u{of} is shown before"));
         }
         let device = open.device;
