@@ -34,6 +34,10 @@ impl UserPresence {
             // Never been here, so there is nothing to tell, not even who the friends are.
             PeerAnswer::Offline { seq: self.seq, last_seen_at: None, wants: Wants::Nothing }
         } else if !self.friends.contains(&message.from) {
+            if self.is_behind() {
+                // Whoever takes this user for a friend may be one by now.
+                self.load_social();
+            }
             PeerAnswer::NotFriends
         } else {
             self.friend_spoke(message)

@@ -10,6 +10,7 @@
 
 mod calls;
 mod core_events;
+mod endings;
 mod event;
 mod frames;
 mod friends;

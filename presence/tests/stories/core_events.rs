@@ -100,6 +100,22 @@ fn a_friendship_that_ended_before_its_beginning_was_heard_of_stays_ended() {
 }
 
 #[test]
+fn an_absent_user_whose_list_is_old_learns_of_a_friendship_when_the_friend_speaks() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[]);
+    let alice = town.connect("alice");
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.core_is_away = true;
+    let [_missing, _] = town.befriend("alice", "carol");
+    let events = town.befriend("alice", "bob");
+    town.deliver(events);
+    town.core_is_away = false;
+    let bob = town.connect("bob");
+    assert_eq!(town.saved("alice").state.behind, None);
+    town.connect("alice");
+    assert!(town.seen(bob).iter().any(|message| matches!(message, ServerMessage::UpdatePresence(_))));
+}
+
+#[test]
 fn settings_that_arrive_out_of_order_end_as_the_newest() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (town.connect("alice"), town.connect("bob"));

@@ -15,6 +15,7 @@ mod coming_and_going;
 mod core_events;
 mod crossing;
 mod friends;
+mod lost_sockets;
 mod memory_loss;
 mod pages;
 mod retries;
