@@ -49,7 +49,7 @@ impl UserPresence {
         if self.social.as_ref() != Some(&social) {
             // What sockets carry about friends goes by the list of one version.
             self.note = true;
-            self.effects.push(Effect::Save(Save::Social(social.clone())));
+            self.save_social = true;
         }
         let friends = social.friends.iter().map(|friend| friend.user_id.clone()).collect();
         let before = std::mem::replace(&mut self.friends, friends);

@@ -182,6 +182,7 @@ impl UserPresence {
             farewells_until: None,
             readers: Vec::new(),
             effects: Vec::new(),
+            save_social: false,
             save_state: false,
             saved: state.clone(),
             touched: BTreeSet::new(),

@@ -111,6 +111,7 @@ pub struct UserPresence {
 
     /// What to do, gathered while an event is handled.
     pub(crate) effects: Vec<Effect>,
+    pub(crate) save_social: bool,
     pub(crate) save_state: bool,
     /// The state that storage holds.
     pub(crate) saved: SavedState,
@@ -273,6 +274,10 @@ impl UserPresence {
         // All who were to hear that the user left, or vanished, have heard it, or are friends no longer.
         let all_know = self.saved.online && !self.visible && self.telling.is_empty();
         let mut effects = Vec::new();
+        // Before the state, which says what is missing in it.
+        if std::mem::take(&mut self.save_social) {
+            effects.extend(self.social.clone().map(|social| Effect::Save(Save::Social(social))));
+        }
         if std::mem::take(&mut self.save_state) || all_know {
             let state = self.saved_state();
             // While sockets are open, they carry the newest change. Only one that is ahead of the clock could not be

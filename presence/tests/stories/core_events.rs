@@ -116,6 +116,18 @@ fn an_absent_user_whose_list_is_old_learns_of_a_friendship_when_the_friend_speak
 }
 
 #[test]
+fn however_many_changes_come_at_once_the_list_is_kept_once() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[]);
+    town.connect("alice");
+    let [bob, _] = town.befriend("alice", "bob");
+    let [carol, _] = town.befriend("alice", "carol");
+    let saves = town.saves;
+    town.deliver_together([bob, carol]);
+    assert_eq!(town.saved("alice").social.unwrap().friends.len(), 2);
+    assert_eq!(town.saves, saves + 2, "the list, and which events were taken");
+}
+
+#[test]
 fn settings_that_arrive_out_of_order_end_as_the_newest() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (town.connect("alice"), town.connect("bob"));

@@ -295,6 +295,12 @@ impl Town {
         }
     }
 
+    /// The same for events of one recipient's, in one batch.
+    pub fn deliver_together<const N: usize>(&mut self, events: [CoreEvent; N]) {
+        let who = events[0].recipient.clone();
+        self.happen(&who, Event::CoreReported { events: events.into() });
+    }
+
     /// Nothing happens for a while, and memory goes; storage and sockets stay.
     pub fn hibernate(&mut self, name: &str) {
         self.pass_ms(SLEEP_MS);
