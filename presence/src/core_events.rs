@@ -39,7 +39,6 @@ impl UserPresence {
         }
         if self.behind.is_some_and(|version| version <= social.version) {
             self.behind = None;
-            self.save_state = true;
         }
         self.adopt(social, now);
     }
@@ -124,8 +123,8 @@ impl UserPresence {
                 self.behind = None;
             } else {
                 self.behind = self.behind.max(Some(version));
+                self.save_state = true;
             }
-            self.save_state = true;
             self.adopt(social, now);
             if self.behind.is_some() {
                 self.load_social();

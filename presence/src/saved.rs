@@ -42,7 +42,8 @@ pub struct SavedState {
     pub seq: u64,
     /// Of a user who ever was seen to leave.
     pub last_seen_at: Option<Timestamp>,
-    /// The highest version heard of that is missing in the kept friends and settings.
+    /// The highest version heard of while something before it was missing. When the kept friends and settings are as new,
+    /// nothing is.
     pub behind: Option<u64>,
     /// The version of settings that were taken in before something older that is missing. 0: of none.
     pub settings_version: u64,
@@ -151,7 +152,6 @@ impl UserPresence {
             // What came by the way has slept longer than any message is on its way, but for those that failed.
             believes_from: now.plus_ms(-PEER_LATE_MS),
             friends,
-            // What has been caught up with since is kept in another document.
             behind: state.behind.filter(|behind| social.as_ref().is_some_and(|social| social.version < *behind)),
             settings_version: state.settings_version,
             social,
@@ -409,7 +409,9 @@ impl UserPresence {
 
     /// What storage is to hold.
     pub(crate) fn saved_state(&self) -> SavedState {
-        let (seq, behind, settings_version) = (self.seq, self.behind, self.settings_version);
+        let (seq, settings_version) = (self.seq, self.settings_version);
+        // What was missing is in another document, which may not be kept yet.
+        let behind = self.behind.or(self.saved.behind);
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
                 let (front, latest) = (self.front.clone(), self.shown.latest.clone());

@@ -274,10 +274,6 @@ impl UserPresence {
         // All who were to hear that the user left, or vanished, have heard it, or are friends no longer.
         let all_know = self.saved.online && !self.visible && self.telling.is_empty();
         let mut effects = Vec::new();
-        // Before the state, which says what is missing in it.
-        if std::mem::take(&mut self.save_social) {
-            effects.extend(self.social.clone().map(|social| Effect::Save(Save::Social(social))));
-        }
         if std::mem::take(&mut self.save_state) || all_know {
             let state = self.saved_state();
             // While sockets are open, they carry the newest change. Only one that is ahead of the clock could not be
@@ -292,6 +288,10 @@ impl UserPresence {
         let newly_ready = std::mem::take(&mut self.newly_ready);
         for socket in std::mem::take(&mut self.touched) {
             effects.extend(self.attachment(socket, !newly_ready.contains(&socket), now));
+        }
+        // After the change that was judged by them, or it would be another one by the friends and settings of now.
+        if std::mem::take(&mut self.save_social) {
+            effects.extend(self.social.clone().map(|social| Effect::Save(Save::Social(social))));
         }
         effects.append(&mut self.effects);
         // A snapshot that was sent and forgotten comes again; one that was not sent would be missing.

@@ -108,7 +108,7 @@ fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_
     town.hibernate("alice");
     town.visit(alice, "https://example.com/2");
     assert_eq!(town.core_calls, core_calls + 1);
-    assert_eq!(town.saved("alice").state.behind, None);
+    assert_eq!(town.saved("alice").social, Some(town.social("alice")));
 }
 
 /// The runtime lets a socket carry so much.
