@@ -50,6 +50,8 @@ pub struct Shell {
     ticking: Cell<bool>,
     reads: RefCell<BTreeMap<ReadId, oneshot::Sender<Reply>>>,
     next_read: Cell<u64>,
+    /// How often the account was deleted.
+    deletions: Cell<u32>,
 }
 
 /// What is known of the one alarm an object has.
@@ -106,6 +108,7 @@ impl Shell {
             ticking: Cell::new(false),
             reads: RefCell::default(),
             next_read: Cell::new(0),
+            deletions: Cell::new(0),
         })
     }
 
@@ -192,7 +195,10 @@ impl Shell {
     /// Asks the core about this user.
     pub async fn ask_core(&self, known_version: Option<u64>, ms_max: u32) -> core_client::Answer {
         self.count(|counts| counts.core_calls += 1);
-        core_client::social(&self.env, &self.config, &self.me, known_version, ms_max).await
+        let deletions = self.deletions.get();
+        let answer = core_client::social(&self.env, &self.config, &self.me, known_version, ms_max).await;
+        // The core may have read before the account was deleted, and answer after.
+        if self.deletions.get() == deletions { answer } else { core_client::Answer::NotRegistered }
     }
 
     /// Reads how everybody, or one friend, appears. `None` when the object went away meanwhile.
@@ -263,6 +269,7 @@ impl Shell {
     }
 
     fn forget_storage(self: &Rc<Self>) {
+        self.deletions.set(self.deletions.get().wrapping_add(1));
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
             // With all the rest goes the alarm.

@@ -184,18 +184,26 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
 /// Makes sure that friends and settings are known, asking the core when they are not or when `refresh`
 /// says so. The answer, if there is one, is for the caller.
 async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<Response>> {
-    let known_version = shell.social_version();
-    if known_version.is_some() && !refresh {
+    // An answer that an event has overtaken on its way is not taken in. The next is as new as the event.
+    for _ in 0..2 {
+        let known_version = shell.social_version();
+        if known_version.is_some() && !refresh {
+            return Ok(None);
+        }
+        match shell.ask_core(known_version, SOCIAL_REFRESH_MS_MAX).await {
+            core_client::Answer::Changed(social) => {
+                shell.handle(Event::SocialLoaded { social });
+            }
+            core_client::Answer::Same => {}
+            core_client::Answer::NotRegistered => return problem(403, "Forbidden", "register first").map(Some),
+            core_client::Answer::Away => break,
+        }
+        if shell.social_version().is_some() {
+            return Ok(None);
+        }
+    }
+    if shell.social_version().is_some() {
         return Ok(None);
     }
-    match shell.ask_core(known_version, SOCIAL_REFRESH_MS_MAX).await {
-        core_client::Answer::Changed(social) => {
-            shell.handle(Event::SocialLoaded { social });
-            Ok(None)
-        }
-        core_client::Answer::Same => Ok(None),
-        core_client::Answer::NotRegistered => problem(403, "Forbidden", "register first").map(Some),
-        core_client::Answer::Away if known_version.is_some() => Ok(None),
-        core_client::Answer::Away => unavailable("your friends are not known here yet; try again").map(Some),
-    }
+    unavailable("your friends are not known here yet; try again").map(Some)
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use shared::{
     ids::UserId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
@@ -33,10 +34,11 @@ pub(crate) struct Call {
 }
 
 /// Calls that did not reach a friend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failure {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
     /// How many, one after the other.
-    times: u32,
+    pub times: u32,
+    /// When the next is due.
     pub retry_at: Timestamp,
 }
 
@@ -191,6 +193,7 @@ impl UserPresence {
         let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
         let failure = Failure { times: times.saturating_add(1), retry_at: now.plus_ms(wait_ms) };
         self.failed.insert(peer, failure);
+        self.note = true;
     }
 
     /// How many failures memory may have been lost over since the user left: who sleeps between one and the next must

@@ -31,7 +31,7 @@ impl UserPresence {
     /// The core's answer. One that was overtaken by an event is dropped, and another asked for: it might bring back a
     /// friend, or show a domain, that the event took away.
     pub(crate) fn social_loaded(&mut self, social: Social, now: Timestamp) {
-        if self.social_version().is_some_and(|version| social.version < version.max(self.behind.unwrap_or_default())) {
+        if Some(social.version) < self.social_version().max(self.behind) {
             if self.behind.is_some() && self.is_here() {
                 self.load_at = Some(now.plus_ms(SOCIAL_AGAIN_MS));
             }
@@ -67,7 +67,8 @@ impl UserPresence {
         let taken = events.iter().map(|event| event.id).collect();
         events.retain(|event| !self.event_ids.contains(&event.id));
         events.sort_by_key(|event| event.version);
-        if !events.is_empty() {
+        let new = !events.is_empty();
+        if new {
             self.event_ids.extend(events.iter().map(|event| event.id));
             let old = self.event_ids.len().saturating_sub(EVENT_IDS_REMEMBERED);
             self.event_ids.drain(..old);
@@ -75,18 +76,21 @@ impl UserPresence {
         for event in events {
             self.change_reported(event.version, event.change, now);
         }
-        if self.social.is_some() {
+        if new && self.social.is_some() {
             self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
         }
         self.effects.push(Effect::AnswerCore(EventsTaken { taken }));
     }
 
     fn change_reported(&mut self, version: u64, change: Change, now: Timestamp) {
-        // Nothing is kept of this user yet: the first connection asks the core for all of it.
-        let Some(mut social) = self.social.clone() else { return };
         if change == (Change::UserDeleted {}) {
             return self.account_deleted(now);
         }
+        let Some(mut social) = self.social.clone() else {
+            // Nothing is kept of this user yet: the first connection asks the core for all of it. It may be asking now.
+            self.behind = self.behind.max(Some(version));
+            return;
+        };
         if let Change::FriendRemoved { user_id } = &change
             && !self.friends.contains(user_id)
         {
@@ -130,7 +134,7 @@ impl UserPresence {
                 self.load_social();
             }
         }
-        if let Some(message) = message_of(change) {
+        if let Some(message) = self.message_of(version, change) {
             self.send(self.sockets.keys().copied().collect(), message);
         }
     }
@@ -154,23 +158,31 @@ impl UserPresence {
         self.readers = readers;
         self.effects.push(Effect::Forget);
     }
-}
 
-/// What the sockets are told of a change; nothing when they are closed with it.
-fn message_of(change: Change) -> Option<ServerMessage> {
-    let message = match change {
-        Change::FriendRequested { user } => ServerMessage::FriendRequest { user },
-        Change::FriendRequestRemoved { user_id } => ServerMessage::FriendRequestRemoved { user_id },
-        Change::FriendAccepted { user } => ServerMessage::FriendAccepted { user },
-        Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
-        Change::SettingsUpdated { share } => ServerMessage::SettingsUpdated {
-            share_mode: share.mode,
-            domain_allow_array: share.allow.into_iter().collect(),
-            domain_deny_array: share.deny.into_iter().collect(),
-        },
-        Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
-        Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },
-        Change::UserDeleted {} => return None,
-    };
-    Some(message)
+    /// What the sockets are told of a change; nothing when they are closed with it, or when it is known to have been
+    /// undone since.
+    fn message_of(&self, version: u64, change: Change) -> Option<ServerMessage> {
+        let known = Some(version) <= self.social_version();
+        let message = match change {
+            Change::FriendRequested { user } => ServerMessage::FriendRequest { user },
+            Change::FriendRequestRemoved { user_id } => ServerMessage::FriendRequestRemoved { user_id },
+            Change::FriendAccepted { user } if known && !self.friends.contains(&user.user_id) => return None,
+            Change::FriendAccepted { user } => ServerMessage::FriendAccepted { user },
+            Change::FriendRemoved { user_id } if known && self.friends.contains(&user_id) => return None,
+            Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
+            Change::SettingsUpdated { share } => {
+                // However late it comes, those of now.
+                let share = self.social.as_ref().map_or(share, |social| social.share.clone());
+                ServerMessage::SettingsUpdated {
+                    share_mode: share.mode,
+                    domain_allow_array: share.allow.into_iter().collect(),
+                    domain_deny_array: share.deny.into_iter().collect(),
+                }
+            }
+            Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
+            Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },
+            Change::UserDeleted {} => return None,
+        };
+        Some(message)
+    }
 }

@@ -19,6 +19,7 @@ mod reading;
 mod saved;
 mod user;
 
+pub use calls::Failure;
 pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome};
 pub use pace::Lately;
 pub use saved::{Attachment, Leaving, Note, Report, Roll, Saved, SavedState};

@@ -15,6 +15,7 @@ use shared::{
 };
 
 use crate::{
+    calls::Failure,
     event::Effect,
     friends::{View, ViewState},
     pace::{Lately, Pace},
@@ -109,11 +110,15 @@ pub struct Note {
     pub visible: bool,
     /// Not all who are to know of that change do, or a newer one waits for its turn; or somebody has not answered.
     pub untold: bool,
+    /// The first to be called again of those who were not reached.
+    #[serde(default)]
+    pub failure: Option<Failure>,
     pub roll: Roll,
 }
 
 /// Who of the friends is there. Each friend is a digit, in the order of their ids: what they want to hear (0 nothing,
-/// 1 coming and going, 2 everything), and 3 more when clients see them online, 6 when some of them do.
+/// 1 coming and going, 2 everything), and 3 more when clients see them online, 6 when some of them do. 9 more, in the
+/// letters that follow the digits in ASCII, stand for one who is still to be told or asked something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
     /// The social version that the list of friends is of.
@@ -235,7 +240,8 @@ impl UserPresence {
         }
         // What only a lost socket knew may have been told, and may have been who is there.
         let lost = self.sockets.len() < note.sockets;
-        if lost || !self.read_roll(&note.roll) {
+        let knows_all = !lost && self.read_roll(&note.roll);
+        if !knows_all {
             // Too many is only dear.
             self.missed = self.friends.clone();
             self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
@@ -243,13 +249,17 @@ impl UserPresence {
         }
         // Storage knows when the user vanished, and friends may have been told.
         self.visible &= !(lost && self.invisible);
+        // Nobody sleeps in the midst of something: what was under way may never have been done. But who was not reached is
+        // not called any sooner for that.
+        let at_rest = note.active_at.plus_ms(LOST_MEMORY_MS) <= now;
+        let untold = lost || (note.untold && !(at_rest && knows_all && note.failure.is_some()));
         if self.visible {
             // What was shown follows from what is in front and the rules, neither of which changed since. It does not
             // when a change was waiting, or a socket was lost; then what is shown now is new.
-            let latest = note.latest.filter(|page| self.may_be_seen(page));
-            self.shown = Shown { at: note.at, page: self.visible_page(), latest, idle_since: self.idle_since() };
+            let page = self.visible_page();
+            let latest = page.clone().or(note.latest.filter(|page| self.may_be_seen(page)));
+            self.shown = Shown { at: note.at, page, latest, idle_since: self.idle_since() };
         }
-        let untold = note.untold || lost;
         if lost {
             self.leap(now);
         } else if untold {
@@ -258,15 +268,21 @@ impl UserPresence {
         if untold {
             self.shown.at = now;
             self.note = true;
+            if self.visible {
+                self.show(self.watching_sockets(), self.presence());
+            }
+        } else {
+            self.noted_untold = note.untold;
+            self.failed =
+                self.asking.iter().map(|id| (id.clone(), note.failure)).filter_map(|(id, f)| Some((id, f?))).collect();
         }
-        // Nobody sleeps in the midst of something: what was under way may never have been done.
-        if untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
+        if untold || !at_rest {
             // Nor is anything believed that was on its way then, by whatever clock.
             self.believes_from = now.plus_ms(PEER_LATE_MS);
             self.unsure = true;
             self.views.clear();
             self.tell(Wants::Comings);
-            self.ask(&self.audience.keys().cloned().collect());
+            self.ask(&self.audience.keys().chain(&self.asking).cloned().collect());
         }
         if self.visible == self.invisible {
             self.settle(Haste::Urgent, now);
@@ -281,7 +297,9 @@ impl UserPresence {
         self.status = Status::Leaving { at, since, restarted: false };
         self.visible = true;
         self.front = front;
-        self.shown = Shown { at: shown_at, page: self.visible_page(), latest, idle_since };
+        let page = self.visible_page();
+        let latest = page.clone().or(latest.filter(|page| self.may_be_seen(page)));
+        self.shown = Shown { at: shown_at, page, latest, idle_since };
         self.audience = audience;
         self.audience.retain(|id, _| self.friends.contains(id));
         if held {
@@ -333,6 +351,7 @@ impl UserPresence {
             sockets: self.sockets.len(),
             visible: self.visible,
             untold: self.has_untold(),
+            failure: self.failed.values().min_by_key(|failure| failure.retry_at).copied(),
             roll: self.roll(),
         }
     }
@@ -363,10 +382,7 @@ impl UserPresence {
     }
 
     fn digit(&self, id: &UserId) -> char {
-        // Who could not be told or asked is taken for one who is there: then both are tried again.
-        let owed = self.telling.contains_key(id) || self.asking.contains(id);
-        let owed = owed.then_some(&Wants::Comings);
-        let wants = match self.audience.get(id).or(owed) {
+        let wants = match self.audience.get(id) {
             None | Some(Wants::Nothing) => 0,
             Some(Wants::Comings) => 1,
             Some(Wants::Pages) => 2,
@@ -376,7 +392,8 @@ impl UserPresence {
             (true, false) => 3,
             (true, true) => 6,
         };
-        char::from(b'0' + wants + seen)
+        let owed = if self.telling.contains_key(id) || self.asking.contains(id) { 9 } else { 0 };
+        char::from(b'0' + wants + seen + owed)
     }
 
     /// Takes in who is there; `false`, and nothing is taken in, when the list of friends is another one by now.
@@ -385,7 +402,7 @@ impl UserPresence {
             return false;
         }
         let absent = STANDARD_NO_PAD.decode(&roll.absent).unwrap_or_default();
-        let mut absent = absent.chunks_exact(6);
+        let (mut absent, mut owed) = (absent.chunks_exact(6), Vec::new());
         for (id, digit) in self.friends.iter().zip(roll.digits.bytes()) {
             let number = digit.saturating_sub(b'0');
             match number % 3 {
@@ -393,16 +410,24 @@ impl UserPresence {
                 2 => drop(self.audience.insert(id.clone(), Wants::Pages)),
                 _ => {}
             }
-            if number >= 3 {
+            if number % 9 >= 3 {
                 self.seen.insert(id.clone());
             }
-            if number >= 6 {
+            if number % 9 >= 6 {
                 self.missed.insert(id.clone());
+            }
+            if number >= 9 {
+                owed.push(id.clone());
             }
             let moment = if number == 0 { absent.next() } else { None };
             if let Some(view) = moment.and_then(View::of_absent) {
                 self.views.insert(id.clone(), view);
             }
+        }
+        // Which of the two it was does not matter: who is asked hears of this user too.
+        for friend in owed {
+            self.owe(Wants::Comings, &friend);
+            self.asking.insert(friend);
         }
         true
     }

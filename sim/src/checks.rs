@@ -116,10 +116,6 @@ impl Told {
 
     /// Events of the core's.
     pub fn events(&mut self, events: &[CoreEvent]) {
-        if self.social_version == 0 {
-            // Nothing is kept of this user yet: their object asks the core before it does anything.
-            return;
-        }
         for CoreEvent { version, change, .. } in events {
             match change {
                 Change::FriendAccepted { user } => raise(&mut self.accepted, who_is(&user.user_id), *version),

@@ -261,6 +261,13 @@ impl Core {
         self.people[who].outbox.retain(|(_, event)| !ids.contains(&event.id));
     }
 
+    /// Whether this user's object has yet to be told that it lost this friend.
+    pub fn will_lose(&self, who: Who, friend: Who) -> bool {
+        let removes =
+            |change: &Change| matches!(change, Change::FriendRemoved { user_id } if who_is(user_id) == friend);
+        self.people[who].outbox.iter().any(|(_, event)| removes(&event.change))
+    }
+
     /// Whether anything waits for this user's object.
     pub fn waits(&self, who: Who) -> bool {
         !self.people[who].outbox.is_empty()

@@ -42,7 +42,7 @@ pub use objects::Cause;
 pub use trace::Trace;
 
 use devices::Client;
-use network::{Call, Found, Then};
+use network::{Call, Found, Question, Then};
 use objects::{Object, skew};
 use quiet::{CALM_MS, LOOK_MS};
 
@@ -63,8 +63,7 @@ enum Happening {
     },
     Known {
         who: Who,
-        generation: u64,
-        found: Found,
+        question: Question,
         then: Then,
     },
     Introduce {
@@ -87,8 +86,7 @@ enum Happening {
     },
     CoreAnswers {
         who: Who,
-        generation: u64,
-        found: Found,
+        question: Question,
     },
     Relay {
         who: Who,
@@ -322,7 +320,7 @@ impl<'a> World<'a> {
             }
             Happening::Turn(device, tab) => self.turn(device, tab),
             Happening::Connect { device, attempt } => self.connect(device, attempt),
-            Happening::Known { who, generation, found, then } => self.known(who, generation, found, then),
+            Happening::Known { who, question, then } => self.known(who, &question, then),
             Happening::Introduce { device, socket } => self.introduce(device, socket),
             Happening::Arrive { call } => self.arrive(call),
             Happening::ArriveAgain { to, message } => {
@@ -332,9 +330,9 @@ impl<'a> World<'a> {
             }
             Happening::Answer { call, answer } => self.answer(call, Some(answer)),
             Happening::Fail { call } => self.answer(call, None),
-            Happening::CoreAnswers { who, generation, found } => {
-                if self.done(who, generation) {
-                    match found {
+            Happening::CoreAnswers { who, question } => {
+                if self.done(who, question.generation) {
+                    match self.found(who, &question) {
                         Found::Changed(social) => drop(self.happen(who, Cause::Social { social })),
                         Found::Same | Found::Deleted => {}
                         Found::Away => drop(self.happen(who, Cause::NoSocial)),

@@ -1,6 +1,6 @@
 //! What the core reports: at least once, in any order, and perhaps late.
 
-use presence::Saved;
+use presence::{Effect, Event, Saved, Times, UserPresence};
 use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
@@ -125,6 +125,66 @@ fn however_many_changes_come_at_once_the_list_is_kept_once() {
     town.deliver_together([bob, carol]);
     assert_eq!(town.saved("alice").social.unwrap().friends.len(), 2);
     assert_eq!(town.saves, saves + 2, "the list, and which events were taken");
+}
+
+#[test]
+fn an_answer_older_than_what_was_heard_meanwhile_is_not_taken_in_though_nothing_was_known() {
+    let mut town = Town::new(&["alice"], &[]);
+    let older = town.social("alice");
+    let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.deliver([closed]);
+    town.load("alice", older);
+    assert_eq!(town.saved("alice").social, None);
+    town.connect("alice");
+    assert_eq!(town.saved("alice").social, Some(town.social("alice")));
+}
+
+#[test]
+fn clients_are_told_of_the_settings_of_now_however_late_an_event_comes() {
+    let (mut town, alice, _bob) = two();
+    let (open, closed) = (
+        town.set_share("alice", ShareMode::DefaultAll, &[], &[]),
+        town.set_share("alice", ShareMode::DefaultNone, &[], &[]),
+    );
+    town.deliver([closed, open]);
+    let seen = town.seen(alice);
+    let mode = |message: &ServerMessage| {
+        if let ServerMessage::SettingsUpdated { share_mode, .. } = message { Some(*share_mode) } else { None }
+    };
+    let modes = seen.iter().filter_map(mode);
+    assert_eq!(modes.collect::<Vec<_>>(), [ShareMode::DefaultNone, ShareMode::DefaultNone]);
+}
+
+#[test]
+fn clients_hear_nothing_of_a_friendship_that_has_changed_again_since() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
+    let alice = town.connect("alice");
+    let ([began, _], [ended, _]) = (town.befriend("alice", "carol"), town.unfriend("alice", "carol"));
+    let ([parted, _], [again, _]) = (town.unfriend("alice", "bob"), town.befriend("alice", "bob"));
+    let social = town.social("alice");
+    town.load("alice", social);
+    town.seen(alice);
+    town.deliver([ended, began, again, parted]);
+    let seen = town.seen(alice);
+    let tells = |message: &&ServerMessage| {
+        matches!(message, ServerMessage::FriendAccepted { .. } | ServerMessage::FriendRemoved { .. })
+    };
+    let [ServerMessage::FriendRemoved { user_id }, ServerMessage::FriendAccepted { user }] =
+        seen.iter().filter(tells).collect::<Vec<_>>()[..]
+    else {
+        panic!("an end and a beginning, not {seen:?}")
+    };
+    assert_eq!((user_id, &user.user_id), (&id("carol"), &id("bob")));
+}
+
+#[test]
+fn events_that_were_taken_before_are_written_no_more() {
+    let (mut town, _alice, _bob) = two();
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    town.deliver([event.clone()]);
+    let saves = town.saves;
+    town.deliver([event]);
+    assert_eq!(town.saves, saves);
 }
 
 #[test]
@@ -310,6 +370,16 @@ fn who_reads_while_their_account_goes_is_answered() {
     let presence::Reply::All(all) = town.reply(all) else { panic!("she asked for all") };
     assert!(all.presence_arr.is_empty());
     assert_eq!(town.reply(one), presence::Reply::NotFriends);
+}
+
+#[test]
+fn an_account_that_is_deleted_before_anything_is_known_of_it_is_forgotten_too() {
+    // The core may be asked about it at this moment, and have answered before.
+    let mut town = Town::new(&["alice"], &[]);
+    let gone = town.passing_event("alice", Change::UserDeleted {});
+    let mut alice = UserPresence::restore(id("alice"), Times::default(), Saved::default(), Vec::new(), town.now);
+    let effects = alice.handle(Event::CoreReported { events: vec![gone] }, town.now);
+    assert!(effects.contains(&Effect::Forget));
 }
 
 #[test]

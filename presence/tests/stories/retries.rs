@@ -3,7 +3,7 @@
 use presence::Reply;
 use shared::{ids::SocketId, internal::PeerSay, wire::ServerMessage};
 
-use crate::town::{Town, id, showing, two};
+use crate::town::{TIMEOUT_MS, Town, id, showing, two};
 
 #[test]
 fn a_friend_who_was_not_reached_gets_the_newest_page_later_and_only_that() {
@@ -151,12 +151,9 @@ fn a_friend_who_was_not_reached_is_not_forgotten_in_sleep() {
     let (mut town, alice, bob) = two();
     town.unreachable.insert(id("bob"));
     town.visit(alice, "https://example.com/1");
-    for _ in 0..5 {
-        town.pass_ms(4_000);
-    }
-    town.hibernate("alice");
+    town.sleep_until_alarm("alice");
     town.unreachable.clear();
-    town.alarm("alice");
+    town.sleep_until_alarm("alice");
     assert_eq!(town.update(bob).url, "https://example.com/1");
 }
 
@@ -167,10 +164,36 @@ fn a_friend_who_could_not_be_asked_is_not_forgotten_when_memory_is_lost() {
     town.unreachable.insert(id("bob"));
     let alice = town.connect("alice");
     town.seen(alice);
-    town.hibernate("alice");
+    town.sleep_until_alarm("alice");
     town.unreachable.clear();
-    town.alarm("alice");
+    town.sleep_until_alarm("alice");
     assert_eq!(town.update(alice).user_id, id("bob"));
+}
+
+#[test]
+fn one_friend_who_cannot_be_reached_costs_ever_less_and_the_others_nothing() {
+    let friendships = [("alice", "bob"), ("alice", "carol")];
+    let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
+    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
+    town.connect("carol");
+    town.seen(bob);
+    town.unreachable.insert(id("carol"));
+    town.visit(alice, "https://example.com/1");
+    let before = town.update(bob);
+    // Less than the token is good for.
+    const LONG_MS: i64 = 3_000_000;
+    let (began, mut wakes) = (town.now, 0);
+    while town.now < began.plus_ms(LONG_MS) {
+        town.sleep_until_alarm("alice");
+        wakes += 1;
+    }
+    // One for each time-out, and those that try again: twice as late each time.
+    assert!(wakes <= LONG_MS / TIMEOUT_MS + 12, "{wakes} wake-ups");
+    assert_eq!(town.seen(bob), []);
+    town.visit(alice, "https://example.com/2");
+    assert!(town.update(bob).seq > before.seq);
+    let calls = town.calls.iter().filter(|(peer, _)| *peer == id("carol")).count();
+    assert!(calls <= 20, "{calls} calls");
 }
 
 #[test]

@@ -307,6 +307,20 @@ impl Town {
         self.evict(name);
     }
 
+    /// Somebody's object sleeps as soon as it can, until its alarm fires. All clients live on.
+    pub fn sleep_until_alarm(&mut self, name: &str) {
+        loop {
+            let wake = self.next_wake(name).expect("an alarm is set");
+            self.heartbeats.extend(self.attachments.keys().map(|socket| (*socket, wake)));
+            if wake >= self.now.plus_ms(SLEEP_MS) {
+                self.evict(name);
+                self.now = wake;
+                return self.alarm(name);
+            }
+            self.pass_ms(wake.unix_ms() - self.now.unix_ms());
+        }
+    }
+
     /// What the core knows of somebody.
     pub fn social(&self, name: &str) -> Social {
         self.socials[&id(name)].clone()

@@ -208,10 +208,6 @@ impl World<'_> {
         if !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
             return;
         }
-        if matches!(cause, Cause::Social { .. }) && self.core.waits(who) {
-            // A crash took what an event was to show. It comes again.
-            return;
-        }
         let object = &self.objects[who];
         let shown = object
             .sockets
@@ -219,7 +215,9 @@ impl World<'_> {
             .filter(|socket| socket.gone_at.is_none() && socket.screen.ready && !socket.screen.unsure)
             .find_map(|socket| {
                 let online = socket.screen.seen.iter().filter(|(_, seen)| seen.look.is_online());
-                online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of))
+                // A crash may have taken what an event was to show. It comes again.
+                let comes = |of| matches!(cause, Cause::Social { .. }) && self.core.will_lose(who, of);
+                online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of) && !comes(*of))
             });
         if let Some(of) = shown {
             self.break_rule(Rule::StrangersGetNothing, &[who, of], format!("u{of} stays on a screen of u{who}"));

@@ -33,6 +33,15 @@ pub(super) enum Found {
     Deleted,
 }
 
+/// A question to the core that is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) generation: u64,
+    /// How often the account had been deleted.
+    deletions: u64,
+    found: Found,
+}
+
 /// Why the shell looked at the core.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Then {
@@ -165,14 +174,13 @@ impl World<'_> {
         self.touch(who);
         let known = self.engine(who).social_version();
         if known.is_some() && !refresh {
-            let generation = self.objects[who].generation;
             self.pend(who);
-            return self.known(who, generation, Found::Same, then);
+            let question = self.question(who, Found::Same);
+            return self.known(who, &question, then);
         }
         let ms_max = Ms::from(SOCIAL_REFRESH_MS_MAX);
-        let (found, ms) = self.ask_core(who, known, ms_max);
-        let generation = self.objects[who].generation;
-        self.after(ms, Happening::Known { who, generation, found, then });
+        let (question, ms) = self.ask_core(who, known, ms_max);
+        self.after(ms, Happening::Known { who, question, then });
     }
 
     /// The same for somebody who reads.
@@ -183,13 +191,13 @@ impl World<'_> {
     }
 
     /// What the core says, and after how long.
-    pub(super) fn ask_core(&mut self, who: Who, known: Option<u64>, ms_max: Ms) -> (Found, Ms) {
+    pub(super) fn ask_core(&mut self, who: Who, known: Option<u64>, ms_max: Ms) -> (Question, Ms) {
         self.counts.core_calls += 1;
         self.pend(who);
         self.objects[who].asked += 1;
         let mut draws = self.draws(&[22, who as u64, self.objects[who].asked]);
         if self.now < self.core.away_until {
-            return (Found::Away, if draws.chance(0.5) { ms_max } else { draws.ms(1, 30) });
+            return (self.question(who, Found::Away), if draws.chance(0.5) { ms_max } else { draws.ms(1, 30) });
         }
         let person = &self.core.people[who];
         let found = match person.deleted {
@@ -197,21 +205,34 @@ impl World<'_> {
             false if known == Some(person.social.version) => Found::Same,
             false => Found::Changed(Rc::clone(&person.social)),
         };
-        (found, draws.ms(2, if self.weather().is_some() { 500 } else { 30 }))
+        (self.question(who, found), draws.ms(2, if self.weather().is_some() { 500 } else { 30 }))
     }
 
-    pub(super) fn known(&mut self, who: Who, generation: u64, found: Found, then: Then) {
+    fn question(&self, who: Who, found: Found) -> Question {
+        let object = &self.objects[who];
+        Question { generation: object.generation, deletions: object.deletions, found }
+    }
+
+    /// What the shell makes of an answer of the core's.
+    pub(super) fn found(&self, who: Who, question: &Question) -> Found {
+        // The core may have read before the account was deleted.
+        if self.objects[who].deletions == question.deletions { question.found.clone() } else { Found::Deleted }
+    }
+
+    pub(super) fn known(&mut self, who: Who, question: &Question, then: Then) {
         // Whatever was lost with memory, its callers see as a failure.
-        let there = self.done(who, generation);
-        let registered = match (there, found) {
+        let there = self.done(who, question.generation);
+        let registered = match (there, self.found(who, question)) {
             (false, _) => None,
-            (true, Found::Changed(social)) => {
-                self.happen(who, Cause::Social { social });
-                (self.objects[who].generation == generation).then_some(true)
-            }
-            (true, Found::Same) => Some(true),
-            (true, Found::Away) => self.engine(who).social_version().map(|_| true),
             (true, Found::Deleted) => Some(false),
+            (true, found) => {
+                if let Found::Changed(social) = found {
+                    self.happen(who, Cause::Social { social });
+                }
+                // One that an event has overtaken is not taken in.
+                let there = self.objects[who].generation == question.generation;
+                (there && self.engine(who).social_version().is_some()).then_some(true)
+            }
         };
         match (then, registered) {
             (Then::Open(device), Some(true)) => self.open(device),

@@ -70,6 +70,8 @@ pub(super) struct Object {
     pub(super) reads: BTreeMap<u64, Read>,
     /// How often the core was asked of this user.
     pub(super) asked: u64,
+    /// How often their account was deleted.
+    pub(super) deletions: u64,
 
     pub(super) told: Told,
     pub(super) emitted: Emitted,
@@ -144,6 +146,7 @@ impl Object {
             mends: false,
             reads: BTreeMap::new(),
             asked: 0,
+            deletions: 0,
             told: Told::default(),
             emitted: Emitted::default(),
             reports: 0,
@@ -229,8 +232,9 @@ impl World<'_> {
             }
             let object = &mut self.objects[who];
             if undone {
-                for open in object.sockets.values_mut() {
-                    (open.unsure, open.screen.unsure) = (true, true);
+                for (id, open) in &mut object.sockets {
+                    open.unsure |= matches!(&cause, Cause::Frame { socket, .. } if socket == id);
+                    open.screen.unsure = true;
                 }
             }
             self.lose_memory(who, true);
@@ -281,6 +285,7 @@ impl World<'_> {
             Effect::Forget => {
                 self.objects[who].saved = Saved::default();
                 self.objects[who].alarm = None;
+                self.objects[who].deletions += 1;
                 self.knows_alarm(who, None);
             }
             Effect::Attach { socket, attachment } => {
@@ -310,9 +315,8 @@ impl World<'_> {
             }
             Effect::AnswerCore(taken) => done.taken = Some(taken),
             Effect::LoadSocial { known_version } => {
-                let (found, ms) = self.ask_core(who, known_version, Ms::from(CORE_CALL_MS_MAX));
-                let generation = self.objects[who].generation;
-                self.after(ms, Happening::CoreAnswers { who, generation, found });
+                let (question, ms) = self.ask_core(who, known_version, Ms::from(CORE_CALL_MS_MAX));
+                self.after(ms, Happening::CoreAnswers { who, question });
             }
             Effect::CheckToken { socket, token } => {
                 self.pend(who);

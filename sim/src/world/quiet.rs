@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use presence::Saved;
 use shared::wire::PageView;
 
 use super::{World, network::Then};
@@ -63,6 +64,9 @@ impl World<'_> {
         let mut truths = 0;
         for who in 0..self.setting.users {
             let (object, person) = (&self.objects[who], &self.core.people[who]);
+            if person.deleted && (object.saved != Saved::default() || !object.sockets.is_empty()) {
+                wrong.push((vec![who], format!("u{who} is deleted and something of them is left")));
+            }
             let Some(reply) = &object.quiet_reply else {
                 if object.told.is_known() && !person.deleted {
                     wrong.push((vec![who], format!("u{who} asked and got no answer")));
@@ -95,10 +99,11 @@ impl World<'_> {
             }
             let mut all: BTreeSet<Who> = self.core.people[*who].friends.clone();
             all.extend(screen.seen.keys());
-            for of in all.into_iter().filter(|of| of != who) {
+            all.insert(*who);
+            for of in all {
                 truths += 1;
                 let seen = screen.seen.get(&of).map(|seen| seen.look.appearance());
-                let truth = own(of).filter(|_| self.core.people[*who].friends.contains(&of));
+                let truth = own(of).filter(|_| of == *who || self.core.people[*who].friends.contains(&of));
                 let (seen_online, online) =
                     (seen.as_ref().is_some_and(|seen| seen.online), truth.as_ref().is_some_and(|truth| truth.online));
                 let differs = if online && *watching { seen != truth } else { seen_online != online };
