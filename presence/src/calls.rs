@@ -118,10 +118,7 @@ impl UserPresence {
             // A failure: see above.
             PeerAnswer::Again => return,
             // They have learned of the friendship meanwhile, and took nothing in before.
-            PeerAnswer::NotFriends if call.heard > Wants::Nothing => {
-                self.due.insert(peer);
-                return;
-            }
+            PeerAnswer::NotFriends if call.heard > Wants::Nothing => {}
             PeerAnswer::NotFriends => {
                 self.forget(&peer);
                 return self.load_social();

@@ -1,5 +1,5 @@
 //! Who wants to see all friends at once: a socket that opened, or a `GET`. They wait until every friend of
-//! whom nothing was known has answered or failed.
+//! whom nothing was known has answered or failed, but not while one is called again and again.
 
 use std::collections::BTreeSet;
 
@@ -58,8 +58,8 @@ impl UserPresence {
         }
     }
 
-    /// A call to this friend ended without what they were asked. Whoever has waited for as long as a call may take does
-    /// without, so that nobody waits for more than two.
+    /// A call to this friend ended, perhaps without what they were asked. Whoever has waited for as long as a call may
+    /// take does without, so that nobody waits for more than two.
     pub(crate) fn tire_of(&mut self, friend: &UserId, now: Timestamp) {
         for reader in &mut self.readers {
             if reader.since.plus_ms(i64::from(PEER_CALL_MS_MAX)) <= now {

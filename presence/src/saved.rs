@@ -435,8 +435,8 @@ impl UserPresence {
     /// What storage is to hold.
     pub(crate) fn saved_state(&self) -> SavedState {
         let (seq, settings_version) = (self.seq, self.settings_version);
-        // What was missing is in another document, which may not be kept yet.
-        let behind = self.behind.or(self.saved.behind);
+        // What was missing is in another document, which may not be kept yet. Without one, nothing is missing in it.
+        let behind = self.behind.or(self.saved.behind).filter(|_| self.social.is_some());
         let leaving = match self.status {
             Status::Leaving { at, since, restarted: false } => {
                 let (front, latest) = (self.front.clone(), self.shown.latest.clone());

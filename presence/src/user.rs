@@ -54,9 +54,9 @@ pub struct UserPresence {
     pub(crate) friends: BTreeSet<UserId>,
     /// The highest version heard of that could not be applied for want of one before it.
     pub(crate) behind: Option<u64>,
-    /// The version of settings that were taken in ahead of what is missing; or less than that of the friends.
+    /// The version of the newest settings that were taken in while something before them was missing. 0: none were.
     pub(crate) settings_version: u64,
-    /// When to ask the core again after it was away.
+    /// When to ask the core again: after it was away or knew less than its events, and soon after a socket opened.
     pub(crate) load_at: Option<Timestamp>,
     pub(crate) event_ids: VecDeque<EventId>,
 

@@ -150,8 +150,9 @@ pub const PEER_RETRY_MS_MIN: i64 = 1_000;
 /// Longest wait before it is repeated once more, in milliseconds.
 pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
 
-/// A message that had been on its way for longer than this when a receiver woke is not believed: newer ones may have
-/// come before it. In milliseconds; more than two hosts' clocks differ by, less than [`PEER_CALL_MS_MAX`].
+/// How wrong a message's date may be, in milliseconds: more than two hosts' clocks differ by, less than
+/// [`PEER_CALL_MS_MAX`]. One dated so long before a receiver woke, or less than so long after the receiver's user came
+/// or memory was lost in the midst of something, is not believed: newer ones may have gone by.
 pub const PEER_LATE_MS: i64 = 1_000;
 
 /// Most friends of whom a socket carries who is there. The runtime lets a socket carry 16,384 bytes: with two pages of

@@ -300,6 +300,9 @@ pub fn seq_never_goes_back(of: Who, before: u64, now: u64) -> Verdict {
     }
 }
 
+/// Within this time what was lost or failed is made good: a few retries, each later than the one before.
+const AGAIN_MS: Ms = 30_000;
+
 /// What is remembered of the calls from one user's object to another's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Link {
@@ -312,8 +315,9 @@ pub struct Link {
     /// When the last one failed, and what waiting for failed ones may have taken lately.
     pub failed_at: Ms,
     pub failures_ms: Ms,
-    /// The other's end of watching, a loss of memory or a failure allows one more message.
-    pub one_more: bool,
+    /// Until then one more message is allowed: the other's end of watching may not be known yet, or a loss of memory or a
+    /// failure may have it said again.
+    one_more_until: Ms,
     /// The newest change that the other was told of, and was reached with.
     told_seq: u64,
     /// Whether what the other was last told is that the user is online.
@@ -322,10 +326,10 @@ pub struct Link {
 
 impl Link {
     /// A page change goes to friends who watch, to each once; `watches`: whether the other does.
-    pub fn page_told(&mut self, peer: Who, seq: u64, watches: bool) -> Verdict {
+    pub fn page_told(&mut self, peer: Who, seq: u64, watches: bool, now: Ms) -> Verdict {
         let coming = !std::mem::replace(&mut self.told_online, true);
         let again = std::mem::replace(&mut self.told_seq, seq) == seq;
-        if (watches && !again) || coming || std::mem::take(&mut self.one_more) {
+        if (watches && !again) || coming || std::mem::take(&mut self.one_more_until) > now {
             Ok(())
         } else {
             let why = if again { "has been told already" } else { "does not watch" };
@@ -346,6 +350,16 @@ impl Link {
         self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         self.failures_ms += waited_ms + (1_000 << self.failed_in_a_row.min(6));
         self.failed_at = now;
-        self.one_more = true;
+        self.again_soon(now);
+    }
+
+    /// One more message is allowed, whenever it comes: nobody need say before that the other does not watch.
+    pub fn one_more(&mut self) {
+        self.one_more_until = Ms::MAX;
+    }
+
+    /// One more is allowed, if it comes soon.
+    pub fn again_soon(&mut self, now: Ms) {
+        self.one_more_until = self.one_more_until.max(now + AGAIN_MS);
     }
 }

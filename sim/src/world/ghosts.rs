@@ -31,14 +31,14 @@ impl World<'_> {
 
     pub(super) fn one_more_from_friends(&mut self, who: Who) {
         for friend in 0..self.setting.users {
-            self.link(friend, who).one_more = true;
+            self.link(friend, who).one_more();
         }
     }
 
     /// Friends may not have heard yet that the user left when the user comes back, and hear of that instead.
     pub(super) fn one_more_to_friends(&mut self, who: Who) {
         for friend in 0..self.setting.users {
-            self.link(who, friend).one_more = true;
+            self.link(who, friend).one_more();
         }
     }
 

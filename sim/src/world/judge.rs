@@ -106,7 +106,8 @@ impl World<'_> {
                 self.counts.page_calls += 1;
                 self.check_shown(from, to, message.seq, presence);
                 let watches = self.watches(to);
-                let verdict = self.link(from, to).page_told(to, message.seq, watches);
+                let now = self.now;
+                let verdict = self.link(from, to).page_told(to, message.seq, watches, now);
                 self.judge(&[from, to], verdict);
             }
             PeerSay::Bye { last_seen_at } => {
@@ -280,6 +281,10 @@ impl World<'_> {
     fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look) {
         let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
         if !open.screen.ready {
+            if self.objects[who].mends {
+                // Shown as memory began anew, before it was heard that the client wants a snapshot.
+                return;
+            }
             return self.break_rule(Rule::SnapshotComesFirst, &[who, of], format!("u{of} is shown before"));
         }
         let device = open.device;

@@ -129,10 +129,11 @@ impl World<'_> {
     /// A message that comes late may wish for what its sender no longer wants.
     pub(super) fn late_wish(&mut self, from: Who, to: Who, message: &PeerMessage) {
         let watching = self.objects[from].sockets.values().any(|socket| socket.watching);
-        let wish = message.wants == Wants::Pages && !watching;
         let link = self.link(to, from);
         // And an answer that crosses a message may be older than it: it says nothing of what is no longer wanted.
-        link.one_more |= wish || link.under_way > 0;
+        if (message.wants == Wants::Pages && !watching) || link.under_way > 0 {
+            link.one_more();
+        }
     }
 
     pub(super) fn answer(&mut self, call: u64, answer: Option<PeerAnswer>) {
@@ -149,7 +150,7 @@ impl World<'_> {
             None => {
                 self.counts.failed_calls += 1;
                 self.link(from, to).fail(now, waited_ms);
-                self.link(to, from).one_more = true;
+                self.link(to, from).again_soon(now);
             }
         }
         if !self.done(from, generation) {
@@ -249,8 +250,8 @@ impl World<'_> {
             self.at(at, Happening::Relay { who });
         }
         if let Step::Befriend(a, b) | Step::Unfriend(a, b) | Step::Block(a, b) = step {
-            self.link(*a, *b).one_more = true;
-            self.link(*b, *a).one_more = true;
+            self.link(*a, *b).one_more();
+            self.link(*b, *a).one_more();
         }
     }
 

@@ -499,8 +499,8 @@ impl World<'_> {
             object.skew_ms = skew(self.dice, &self.setting, who, object.generation);
             object.mends = true;
             for peer in 0..self.setting.users {
-                self.link(who, peer).one_more = true;
-                self.link(peer, who).one_more = true;
+                self.link(who, peer).again_soon(now);
+                self.link(peer, who).again_soon(now);
             }
             self.note(&[who], || format!("u{who} loses its memory"));
         }

@@ -65,7 +65,7 @@ impl World<'_> {
         for who in 0..self.setting.users {
             let (object, person) = (&self.objects[who], &self.core.people[who]);
             if person.deleted && (object.saved != Saved::default() || !object.sockets.is_empty()) {
-                wrong.push((vec![who], format!("u{who} is deleted and something of them is left")));
+                wrong.push((vec![who], format!("u{who} is deleted and something of them is left: {:?}", object.saved)));
             }
             let Some(reply) = &object.quiet_reply else {
                 if object.told.is_known() && !person.deleted {
