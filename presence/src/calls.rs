@@ -114,6 +114,8 @@ impl UserPresence {
         if !self.friends.contains(&peer) {
             return;
         }
+        // What was asked before the user came may have changed since, unheard.
+        let old = self.is_here() && call.wants == Wants::Nothing;
         match answer {
             // A failure: see above.
             PeerAnswer::Again => return,
@@ -122,6 +124,9 @@ impl UserPresence {
             PeerAnswer::NotFriends => {
                 self.forget(&peer);
                 return self.load_social();
+            }
+            PeerAnswer::Online { wants, .. } | PeerAnswer::Offline { wants, .. } if old => {
+                self.took_in(&peer, &call, wants);
             }
             PeerAnswer::Taken { wants } => self.took_in(&peer, &call, wants),
             PeerAnswer::Online { seq, presence, wants } => {

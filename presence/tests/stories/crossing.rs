@@ -174,6 +174,25 @@ fn who_watches_again_while_an_answer_is_on_its_way_hears_what_was_not_told_meanw
 }
 
 #[test]
+fn an_answer_from_before_a_short_absence_is_shown_to_nobody_though_there_is_no_other() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = town.connect("bob");
+    town.visit(bob, "https://example.com/1");
+    town.slow.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.pass_ms(1_000);
+    town.visit(bob, "https://example.com/2");
+    town.say(alice, GOODBYE);
+    let alice = town.connect("alice");
+    town.unreachable.insert(id("bob"));
+    town.answers_arrive();
+    assert!(town.snapshot(alice).presence_arr[0].page.is_none(), "what is newest is not known");
+    town.unreachable.clear();
+    town.pass_ms(1_000);
+    assert_eq!(town.update(alice).url, "https://example.com/2");
+}
+
+#[test]
 fn what_was_doubted_while_nobody_was_connected_is_not_undone_by_an_older_answer() {
     let (mut town, alice, bob) = two();
     town.visit(bob, "https://example.com/1");

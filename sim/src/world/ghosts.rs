@@ -81,12 +81,14 @@ impl World<'_> {
             return None;
         }
         let sign = self.last_sign(who);
-        let link = &self.links[who * self.setting.users + friend];
         let object = &self.objects[who];
         let mut deadline = sign + GHOST_MS;
-        // Each failed call is seen after its time, and made again a while after that.
-        if link.failed_at > sign {
-            deadline = deadline.max(link.failed_at) + link.failures_ms;
+        // Each failed call is seen after its time, and made again a while after that: one that tells, or one that asks.
+        for (from, to) in [(who, friend), (friend, who)] {
+            let link = &self.links[from * self.setting.users + to];
+            if link.failed_at > sign {
+                deadline = deadline.max(link.failed_at) + link.failures_ms;
+            }
         }
         if object.alarm_late_at > sign {
             deadline += object.alarm_late_ms;
