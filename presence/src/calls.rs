@@ -110,7 +110,7 @@ impl UserPresence {
             return self.peer_failed(peer, now);
         }
         let Some(call) = self.calling.remove(&peer) else { return };
-        self.failed.remove(&peer);
+        self.note |= self.failed.remove(&peer).is_some();
         if !self.friends.contains(&peer) {
             return;
         }

@@ -66,7 +66,8 @@ impl UserPresence {
     pub(crate) fn core_reported(&mut self, mut events: Vec<CoreEvent>, now: Timestamp) {
         let taken = events.iter().map(|event| event.id).collect();
         events.retain(|event| !self.event_ids.contains(&event.id));
-        events.sort_by_key(|event| event.version);
+        // What an account knew of is nothing to the next one under its id.
+        events.sort_by_key(|event| (event.change == Change::UserDeleted {}, event.version));
         let new = !events.is_empty();
         if new {
             self.event_ids.extend(events.iter().map(|event| event.id));

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
     internal::{Social, Wants},
-    limits::{ABSENT_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX},
+    limits::{
+        ABSENT_LEN_MAX, FAILURES_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP,
+        ROLL_LEN_MAX,
+    },
     page::Page,
     time::Timestamp,
 };
@@ -108,17 +111,19 @@ pub struct Note {
     pub sockets: usize,
     /// Whether friends see the user.
     pub visible: bool,
-    /// Not all who are to know of that change do, or a newer one waits for its turn; or somebody has not answered.
+    /// Not all who are to know of that change do, or a newer one waits for its turn; or somebody has not answered. Those
+    /// aside who were not reached.
     pub untold: bool,
-    /// The first to be called again of those who were not reached.
+    /// When those are to be called again, in the order of their ids. Of more than [`FAILURES_LEN_MAX`], the rest are as the
+    /// last.
     #[serde(default)]
-    pub failure: Option<Failure>,
+    pub failures: Vec<Failure>,
     pub roll: Roll,
 }
 
 /// Who of the friends is there. Each friend is a digit, in the order of their ids: what they want to hear (0 nothing,
 /// 1 coming and going, 2 everything), and 3 more when clients see them online, 6 when some of them do. 9 more, in the
-/// letters that follow the digits in ASCII, stand for one who is still to be told or asked something.
+/// characters that follow the digits in ASCII, stand for one who is to be told or asked something and was not reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
     /// The social version that the list of friends is of.
@@ -240,8 +245,7 @@ impl UserPresence {
         }
         // What only a lost socket knew may have been told, and may have been who is there.
         let lost = self.sockets.len() < note.sockets;
-        let knows_all = !lost && self.read_roll(&note.roll);
-        if !knows_all {
+        if lost || !self.read_roll(&note.roll, &note.failures) {
             // Too many is only dear.
             self.missed = self.friends.clone();
             self.audience = self.friends.iter().map(|id| (id.clone(), Wants::Pages)).collect();
@@ -249,10 +253,8 @@ impl UserPresence {
         }
         // Storage knows when the user vanished, and friends may have been told.
         self.visible &= !(lost && self.invisible);
-        // Nobody sleeps in the midst of something: what was under way may never have been done. But who was not reached is
-        // not called any sooner for that.
-        let at_rest = note.active_at.plus_ms(LOST_MEMORY_MS) <= now;
-        let untold = lost || (note.untold && !(at_rest && knows_all && note.failure.is_some()));
+        // Nobody sleeps in the midst of something: what was under way may never have been done.
+        let untold = note.untold || lost;
         if self.visible {
             // What was shown follows from what is in front and the rules, neither of which changed since. It does not
             // when a change was waiting, or a socket was lost; then what is shown now is new.
@@ -271,12 +273,8 @@ impl UserPresence {
             if self.visible {
                 self.show(self.watching_sockets(), self.presence());
             }
-        } else {
-            self.noted_untold = note.untold;
-            self.failed =
-                self.asking.iter().map(|id| (id.clone(), note.failure)).filter_map(|(id, f)| Some((id, f?))).collect();
         }
-        if untold || !at_rest {
+        if untold || now < note.active_at.plus_ms(LOST_MEMORY_MS) {
             // Nor is anything believed that was on its way then, by whatever clock.
             self.believes_from = now.plus_ms(PEER_LATE_MS);
             self.unsure = true;
@@ -351,14 +349,14 @@ impl UserPresence {
             sockets: self.sockets.len(),
             visible: self.visible,
             untold: self.has_untold(),
-            failure: self.failed.values().min_by_key(|failure| failure.retry_at).copied(),
+            failures: self.failed.values().take(FAILURES_LEN_MAX).copied().collect(),
             roll: self.roll(),
         }
     }
 
-    /// Whether friends are owed something, or owe it.
+    /// Whether friends are owed something, or owe it, those aside who were not reached.
     pub(crate) fn has_untold(&self) -> bool {
-        self.held || !self.telling.is_empty() || !self.asking.is_empty()
+        self.held || self.telling.keys().chain(&self.asking).any(|id| !self.failed.contains_key(id))
     }
 
     fn roll(&self) -> Roll {
@@ -382,7 +380,10 @@ impl UserPresence {
     }
 
     fn digit(&self, id: &UserId) -> char {
-        let wants = match self.audience.get(id) {
+        let failed = self.failed.contains_key(id);
+        // Whoever has yet to be told or asked may be there: then both are tried again.
+        let owed = !failed && (self.telling.contains_key(id) || self.asking.contains(id));
+        let wants = match self.audience.get(id).or(owed.then_some(&Wants::Comings)) {
             None | Some(Wants::Nothing) => 0,
             Some(Wants::Comings) => 1,
             Some(Wants::Pages) => 2,
@@ -392,17 +393,16 @@ impl UserPresence {
             (true, false) => 3,
             (true, true) => 6,
         };
-        let owed = if self.telling.contains_key(id) || self.asking.contains(id) { 9 } else { 0 };
-        char::from(b'0' + wants + seen + owed)
+        char::from(b'0' + wants + seen + if failed { 9 } else { 0 })
     }
 
     /// Takes in who is there; `false`, and nothing is taken in, when the list of friends is another one by now.
-    fn read_roll(&mut self, roll: &Roll) -> bool {
+    fn read_roll(&mut self, roll: &Roll, failures: &[Failure]) -> bool {
         if Some(roll.version) != self.social_version() || roll.digits.len() != self.friends.len() {
             return false;
         }
         let absent = STANDARD_NO_PAD.decode(&roll.absent).unwrap_or_default();
-        let (mut absent, mut owed) = (absent.chunks_exact(6), Vec::new());
+        let (mut absent, mut failed) = (absent.chunks_exact(6), Vec::new());
         for (id, digit) in self.friends.iter().zip(roll.digits.bytes()) {
             let number = digit.saturating_sub(b'0');
             match number % 3 {
@@ -417,17 +417,19 @@ impl UserPresence {
                 self.missed.insert(id.clone());
             }
             if number >= 9 {
-                owed.push(id.clone());
+                failed.push(id.clone());
             }
             let moment = if number == 0 { absent.next() } else { None };
             if let Some(view) = moment.and_then(View::of_absent) {
                 self.views.insert(id.clone(), view);
             }
         }
-        // Which of the two it was does not matter: who is asked hears of this user too.
-        for friend in owed {
+        let failures = failures.iter().chain(failures.last().into_iter().cycle());
+        for (friend, failure) in failed.into_iter().zip(failures) {
+            // Which of the two it was does not matter: who is asked hears of this user too.
             self.owe(Wants::Comings, &friend);
-            self.asking.insert(friend);
+            self.asking.insert(friend.clone());
+            self.failed.insert(friend, *failure);
         }
         true
     }

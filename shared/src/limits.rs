@@ -163,6 +163,9 @@ pub const ROLL_LEN_MAX: usize = 2_000;
 /// somebody wants to know.
 pub const ABSENT_LEN_MAX: usize = 600;
 
+/// Of how many friends who were not reached each socket carries when to call them again.
+pub const FAILURES_LEN_MAX: usize = 10;
+
 /// How far the last activity that an object's sockets carry lies behind at most, in milliseconds: carrying it costs
 /// something at every event.
 pub const ACTIVE_NOTE_MS: i64 = 5_000;

@@ -373,6 +373,19 @@ fn who_reads_while_their_account_goes_is_answered() {
 }
 
 #[test]
+fn whoever_registers_anew_is_not_behind_what_the_account_before_knew_of() {
+    let (mut town, _alice, _bob) = two();
+    let anew = town.social("alice");
+    town.core_is_away = true;
+    town.change_silently("alice", |_| {});
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    let gone = town.passing_event("alice", Change::UserDeleted {});
+    town.deliver_together([event, gone]);
+    town.load("alice", anew.clone());
+    assert_eq!(town.saved("alice").social, Some(anew));
+}
+
+#[test]
 fn an_account_that_is_deleted_before_anything_is_known_of_it_is_forgotten_too() {
     // The core may be asked about it at this moment, and have answered before.
     let mut town = Town::new(&["alice"], &[]);

@@ -101,6 +101,10 @@ impl World<'_> {
             all.extend(screen.seen.keys());
             all.insert(*who);
             for of in all {
+                if of == *who && screen.unsure {
+                    // A crash may have kept a change and taken what was to be shown of it. Others are told again.
+                    continue;
+                }
                 truths += 1;
                 let seen = screen.seen.get(&of).map(|seen| seen.look.appearance());
                 let truth = own(of).filter(|_| of == *who || self.core.people[*who].friends.contains(&of));
