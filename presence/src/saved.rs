@@ -122,8 +122,9 @@ pub struct Note {
 }
 
 /// Who of the friends is there. Each friend is a digit, in the order of their ids: what they want to hear (0 nothing,
-/// 1 coming and going, 2 everything), and 3 more when clients see them online, 6 when some of them do. 9 more, in the
-/// characters that follow the digits in ASCII, stand for one who is to be told or asked something and was not reached.
+/// 1 coming and going, 2 everything), and 3 more when clients see them online, 6 when some of them do. Of those who were
+/// not reached, 9 more is for one who is to be asked, 18 for one who is to be told, 27 for both: the characters that
+/// follow the digits in ASCII.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
     /// The social version that the list of friends is of.
@@ -349,7 +350,7 @@ impl UserPresence {
             sockets: self.sockets.len(),
             visible: self.visible,
             untold: self.has_untold(),
-            failures: self.failed.values().take(FAILURES_LEN_MAX).copied().collect(),
+            failures: self.unreached().take(FAILURES_LEN_MAX).copied().collect(),
             roll: self.roll(),
         }
     }
@@ -357,6 +358,12 @@ impl UserPresence {
     /// Whether friends are owed something, or owe it, those aside who were not reached.
     pub(crate) fn has_untold(&self) -> bool {
         self.held || self.telling.keys().chain(&self.asking).any(|id| !self.failed.contains_key(id))
+    }
+
+    /// The failures of those who are still to be told or asked, in the order of their ids.
+    fn unreached(&self) -> impl Iterator<Item = &Failure> {
+        let owed = |id: &UserId| self.telling.contains_key(id) || self.asking.contains(id);
+        self.failed.iter().filter(move |(id, _)| owed(id)).map(|(_, failure)| failure)
     }
 
     fn roll(&self) -> Roll {
@@ -380,9 +387,10 @@ impl UserPresence {
     }
 
     fn digit(&self, id: &UserId) -> char {
+        let (tells, asks) = (self.telling.contains_key(id), self.asking.contains(id));
         let failed = self.failed.contains_key(id);
         // Whoever has yet to be told or asked may be there: then both are tried again.
-        let owed = !failed && (self.telling.contains_key(id) || self.asking.contains(id));
+        let owed = !failed && (tells || asks);
         let wants = match self.audience.get(id).or(owed.then_some(&Wants::Comings)) {
             None | Some(Wants::Nothing) => 0,
             Some(Wants::Comings) => 1,
@@ -393,7 +401,13 @@ impl UserPresence {
             (true, false) => 3,
             (true, true) => 6,
         };
-        char::from(b'0' + wants + seen + if failed { 9 } else { 0 })
+        let later = match (failed && asks, failed && tells) {
+            (false, false) => 0,
+            (true, false) => 9,
+            (false, true) => 18,
+            (true, true) => 27,
+        };
+        char::from(b'0' + wants + seen + later)
     }
 
     /// Takes in who is there; `false`, and nothing is taken in, when the list of friends is another one by now.
@@ -417,7 +431,7 @@ impl UserPresence {
                 self.missed.insert(id.clone());
             }
             if number >= 9 {
-                failed.push(id.clone());
+                failed.push((id.clone(), number / 9));
             }
             let moment = if number == 0 { absent.next() } else { None };
             if let Some(view) = moment.and_then(View::of_absent) {
@@ -425,10 +439,13 @@ impl UserPresence {
             }
         }
         let failures = failures.iter().chain(failures.last().into_iter().cycle());
-        for (friend, failure) in failed.into_iter().zip(failures) {
-            // Which of the two it was does not matter: who is asked hears of this user too.
-            self.owe(Wants::Comings, &friend);
-            self.asking.insert(friend.clone());
+        for ((friend, owed), failure) in failed.into_iter().zip(failures) {
+            if owed >= 2 {
+                self.owe(Wants::Comings, &friend);
+            }
+            if owed != 2 {
+                self.asking.insert(friend.clone());
+            }
             self.failed.insert(friend, *failure);
         }
         true

@@ -1,7 +1,11 @@
 //! Rule 8: what could not be delivered is tried again, until the friend has the newest state or is away.
 
 use presence::Reply;
-use shared::{ids::SocketId, internal::PeerSay, wire::ServerMessage};
+use shared::{
+    ids::SocketId,
+    internal::{PeerMessage, PeerSay, Wants},
+    wire::ServerMessage,
+};
 
 use crate::town::{TIMEOUT_MS, Town, id, showing, two};
 
@@ -202,6 +206,40 @@ fn one_friend_who_cannot_be_reached_costs_ever_less_and_the_others_nothing() {
     assert_eq!(town.update(bob).url, "");
     let calls = town.calls.iter().filter(|(peer, _)| *peer == id("carol")).count();
     assert!(calls <= 20, "{calls} calls");
+}
+
+#[test]
+fn an_invisible_user_who_did_not_reach_a_friend_before_sleep_still_only_asks_after_it() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    let alice = town.connect("alice");
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.connect("bob");
+    town.unreachable.insert(id("bob"));
+    let alice = town.connect("alice");
+    town.sleep_until_alarm("alice");
+    town.unreachable.clear();
+    let saves = town.saves;
+    town.calls.clear();
+    town.sleep_until_alarm("alice");
+    assert!(matches!(town.calls.as_slice(), [(_, PeerMessage { say: PeerSay::Peek, .. })]), "{:?}", town.calls);
+    assert_eq!(town.saves, saves);
+    assert!(town.seen(alice).iter().any(|message| matches!(message, ServerMessage::UpdatePresence(_))));
+}
+
+#[test]
+fn who_said_meanwhile_that_they_left_is_not_called_after_sleep() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    town.unreachable.insert(id("bob"));
+    town.connect("alice");
+    town.pass_ms(3_500);
+    let bye = town.message("bob", 1_772_366_403_500, PeerSay::Bye { last_seen_at: town.now });
+    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..bye });
+    town.calls.clear();
+    town.sleep_until_alarm("alice");
+    town.hibernate("alice");
+    town.alarm("alice");
+    assert_eq!(town.calls, []);
 }
 
 #[test]
