@@ -56,7 +56,7 @@ impl UserPresence {
     /// Asks these friends how they appear. Somebody waits for it: a friend who was not reached is tried at once.
     pub(crate) fn ask(&mut self, friends: &BTreeSet<UserId>) {
         for friend in friends {
-            self.failed.remove(friend);
+            self.note |= self.failed.remove(friend).is_some();
         }
         self.asking.extend(friends.iter().cloned());
         self.due.extend(friends.iter().cloned());
@@ -78,7 +78,7 @@ impl UserPresence {
                 told.push(friend);
             } else {
                 // They left meanwhile, or said themselves what they were to be asked.
-                self.failed.remove(&friend);
+                self.note |= self.failed.remove(&friend).is_some();
             }
         }
         // Of a user whose sockets were lost, nobody knows whether they are there still.

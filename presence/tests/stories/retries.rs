@@ -228,6 +228,21 @@ fn an_invisible_user_who_did_not_reach_a_friend_before_sleep_still_only_asks_aft
 }
 
 #[test]
+fn who_was_reached_because_somebody_read_is_not_called_after_sleep() {
+    let (mut town, alice, bob) = two();
+    town.say(alice, r#"{"action":"watch","watching":false}"#);
+    town.visit(bob, "https://example.com/b");
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/a");
+    town.pass_ms(16_000);
+    town.unreachable.clear();
+    town.read("alice", None);
+    town.calls.clear();
+    town.sleep_until_alarm("alice");
+    assert_eq!(town.calls, []);
+}
+
+#[test]
 fn who_said_meanwhile_that_they_left_is_not_called_after_sleep() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     town.unreachable.insert(id("bob"));
