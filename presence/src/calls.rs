@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Call {
     /// The change it tells of; `None` when it only asks.
     tells: Option<u64>,
-    /// The least that the friend was told meanwhile that this user wants.
+    /// The least that the friend was told meanwhile that this user wants. Nothing, too, once the user has come since.
     pub wants: Wants,
     /// What the friend said meanwhile that they want: the answer may be older.
     pub heard: Wants,

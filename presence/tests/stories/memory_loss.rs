@@ -4,7 +4,7 @@ use presence::{Effect, Event, Saved, SavedState, Times, UserPresence};
 use shared::{
     ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
-    limits::{LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    limits::{FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
 };
@@ -145,6 +145,12 @@ fn popular(friends: usize) -> (Town, SocketId, SocketId) {
 #[test]
 fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
     let (mut town, alice, friend) = popular(ROLL_LEN_MAX);
+    // More who are not reached than it carries when to call them again.
+    let unreached: Vec<String> = (10..FAILURES_LEN_MAX + 12).map(|n| format!("friend{n}")).collect();
+    for name in &unreached {
+        town.connect(name);
+    }
+    town.unreachable.extend(unreached.iter().map(|name| id(name)));
     let url = format!("https://example.com/{}", "a".repeat(URL_CHARS_MAX - 20));
     // What takes most room when it is written down.
     let title = "\\u0001".repeat(TITLE_CHARS_MAX);
@@ -155,7 +161,14 @@ fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
     let calls = town.calls.len();
     town.hibernate("alice");
     town.visit(alice, "https://example.com/");
-    assert_eq!(town.calls.len(), calls + 1, "who is there is known after sleep");
+    let retries = town.calls[calls..].iter().filter(|(peer, _)| *peer != id("friend7")).count();
+    assert_eq!(town.calls.len(), calls + retries + 1, "who is there is known after sleep");
+    assert_eq!(retries % unreached.len(), 0);
+    town.unreachable.clear();
+    let calls = town.calls.len();
+    town.sleep_until_alarm("alice");
+    let called = |name: &&String| town.calls[calls..].iter().any(|(peer, _)| *peer == id(name));
+    assert_eq!(unreached.iter().filter(called).count(), unreached.len());
 }
 
 #[test]
