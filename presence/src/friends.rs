@@ -59,8 +59,10 @@ impl UserPresence {
             // The friend goes by what they are answered now, which may be less than the call said.
             call.wants = call.wants.min(own_wants);
         }
-        let before = self.audience.get(from).copied().unwrap_or(Wants::Nothing);
-        self.note_wants(from, before.max(*wants));
+        // What they want less of, only an answer says: this may be old.
+        if *wants > self.audience.get(from).copied().unwrap_or(Wants::Nothing) {
+            self.note_wants(from, *wants);
+        }
         // Older than this memory: newer ones may have come before it, so only the friend can tell what is true.
         let remembers = self.views.get(from).is_some_and(|view| view.seq > 0);
         let doubts = !remembers && *sent_at < self.believes_from;

@@ -125,6 +125,21 @@ fn who_may_have_heard_that_somebody_came_hears_that_they_left_whatever_is_lost_m
 }
 
 #[test]
+fn a_farewell_from_before_a_friend_came_back_cancels_nothing_they_are_still_to_hear() {
+    let (mut town, alice, bob) = two();
+    let last_seen_at = town.now.plus_ms(-20_000);
+    let late = town.message("bob", 1_772_366_380_000, PeerSay::Bye { last_seen_at });
+    town.unreachable.insert(id("bob"));
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.connect("alice");
+    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..late });
+    town.unreachable.clear();
+    town.pass_ms(5_000);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
 fn a_friend_whose_presence_could_not_be_had_is_asked_again() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = town.connect("bob");
