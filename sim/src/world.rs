@@ -1,8 +1,9 @@
 //! A run under way: its clock, what is to happen when, and what came of it.
 //!
-//! What happens is elsewhere: what clients do in `devices`, calls and answers in `network`, objects and their runtime
-//! in `objects`. Everything an object does is judged as it is done (`judge`), whoever is gone is looked for (`ghosts`),
-//! and in quiet times what everybody sees is compared with the truth (`quiet`). `trace` tells the story.
+//! What happens is elsewhere: what clients do in `devices`, calls and answers in `network`, what objects do in
+//! `objects`, and what is done to them in `runtime`. Everything an object does is judged as it is done (`judge`),
+//! whoever is gone is looked for (`ghosts`), and in quiet times what everybody sees is compared with the truth
+//! (`quiet`). `trace` tells the story.
 //!
 //! Deliberately absent: what is right, which is in `checks`, and what is to happen, which is in `plan`.
 
@@ -12,6 +13,7 @@ mod judge;
 mod network;
 mod objects;
 mod quiet;
+mod runtime;
 mod trace;
 
 use std::{
@@ -43,8 +45,9 @@ pub use trace::Trace;
 
 use devices::Client;
 use network::{Call, Found, Question, Then};
-use objects::{Object, skew};
+use objects::Object;
 use quiet::{CALM_MS, LOOK_MS};
+use runtime::skew;
 
 /// Changes what objects do, to show that the checks find it.
 pub struct Doctor {

@@ -1,0 +1,259 @@
+//! What an object's runtime does: memory and its loss, sleep, alarms, ticks and redeployments.
+
+use presence::{Times, UserPresence};
+use shared::time::Timestamp;
+
+use super::{
+    Happening, World,
+    objects::{BEGIN_MS, Cause, Socket},
+};
+use crate::{
+    checks::Rule,
+    dice::Dice,
+    plan::{Device, Ms, Setting, Who},
+};
+
+/// An object that rests for so long is put to sleep.
+const SLEEP_MS: Ms = 10_000;
+
+pub(super) struct Memory {
+    pub(super) engine: UserPresence,
+    pub(super) active_at: Ms,
+    /// What keeps the object from sleeping: calls, timers.
+    pending: u32,
+    pending_since: Ms,
+    /// Calls that the alarm's handler waits for.
+    pub(super) alarm_calls: u32,
+    pub(super) alarm: Alarm,
+    pub(super) tick: Option<Ms>,
+}
+
+/// What a shell knows of the one alarm its object has.
+#[derive(Clone, Copy)]
+pub(super) enum Alarm {
+    /// Memory began anew, and it has yet to look.
+    Unknown,
+    Known(Option<Ms>),
+}
+
+impl World<'_> {
+    pub(super) fn engine(&self, who: Who) -> &UserPresence {
+        &self.objects[who].memory.as_ref().expect("an object is touched before its engine is asked").engine
+    }
+
+    /// The time by an object's clock.
+    pub(super) fn local(&self, who: Who) -> Timestamp {
+        Timestamp::from_unix_ms(BEGIN_MS + self.now + self.objects[who].skew_ms)
+    }
+
+    /// Sets the alarm as the shell does.
+    pub(super) fn arm(&mut self, who: Who, changes_page: bool) {
+        let object = &mut self.objects[who];
+        let Some(memory) = &mut object.memory else { return };
+        let mut wake = memory.engine.next_wake().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
+        if self.doctor.is_some_and(|doctor| doctor.stray_alarms) {
+            wake = wake.or(Some(self.now + 60_000));
+        }
+        let Some(at) = wake else { return };
+        let set = match memory.alarm {
+            Alarm::Unknown => object.alarm,
+            Alarm::Known(alarm) => alarm,
+        };
+        memory.alarm = Alarm::Known(set);
+        if set.is_some_and(|set| set <= at) {
+            return;
+        }
+        self.counts.alarms_set += 1;
+        if changes_page && !object.mends {
+            self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
+        }
+        self.set_alarm(who, at);
+        self.knows_alarm(who, Some(at));
+    }
+
+    /// The shell knows which alarm is set.
+    pub(super) fn knows_alarm(&mut self, who: Who, alarm: Option<Ms>) {
+        if let Some(memory) = &mut self.objects[who].memory {
+            memory.alarm = Alarm::Known(alarm);
+        }
+    }
+
+    /// Sets the timer for the engine's next tick as the shell does.
+    pub(super) fn tick(&mut self, who: Who) {
+        let object = &mut self.objects[who];
+        let Some(memory) = &mut object.memory else { return };
+        let tick = memory.engine.next_tick().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
+        let Some(at) = tick.filter(|at| memory.tick.is_none_or(|set| *at < set)) else { return };
+        memory.tick = Some(at);
+        let generation = object.generation;
+        self.pend(who);
+        if at - self.now > 2_500 {
+            self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "a tick is far away".into());
+        }
+        self.at(at.max(self.now), Happening::Tick { who, generation, at });
+    }
+
+    /// Something that keeps an object awake begins.
+    pub(super) fn pend(&mut self, who: Who) {
+        let now = self.now;
+        if let Some(memory) = &mut self.objects[who].memory {
+            if memory.pending == 0 {
+                memory.pending_since = now;
+            }
+            memory.pending += 1;
+        }
+    }
+
+    /// And it ends: whether the memory that wanted it is still there.
+    pub(super) fn done(&mut self, who: Who, generation: u64) -> bool {
+        let now = self.now;
+        let object = &mut self.objects[who];
+        if object.generation != generation {
+            return false;
+        }
+        let Some(memory) = &mut object.memory else { return false };
+        memory.pending = memory.pending.saturating_sub(1);
+        if memory.pending == 0 {
+            self.counts.active_ms += (now - memory.pending_since) as u64;
+        }
+        memory.active_at = now;
+        true
+    }
+
+    /// Brings an object into memory. One that rested for long enough has lost what it had there.
+    pub(super) fn touch(&mut self, who: Who) {
+        let now = self.now;
+        let object = &self.objects[who];
+        if object.memory.as_ref().is_some_and(|memory| memory.pending == 0 && now - memory.active_at > SLEEP_MS) {
+            if object.memory.as_ref().is_some_and(|memory| memory.engine.next_tick().is_some()) {
+                self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "it sleeps with a tick pending".into());
+            }
+            self.lose_memory(who, false);
+        }
+        if self.objects[who].memory.is_some() {
+            return;
+        }
+        let local = self.local(who);
+        let object = &self.objects[who];
+        let attachments: Vec<_> = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
+        // Of whoever is absent the shell does not look which alarm is set.
+        let absent = attachments.is_empty() && !object.saved.state.online;
+        let alarm = if absent { Alarm::Known(None) } else { Alarm::Unknown };
+        let engine =
+            UserPresence::restore(self.ids[who].clone(), Times::default(), object.saved.clone(), attachments, local);
+        self.counts.wakes += 1;
+        self.objects[who].memory =
+            Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, alarm, tick: None });
+        self.note(&[who], || format!("u{who} wakes"));
+    }
+
+    /// Memory is lost: `abruptly`, in the midst of whatever there is, or in sleep.
+    pub(super) fn lose_memory(&mut self, who: Who, abruptly: bool) {
+        let now = self.now;
+        let object = &mut self.objects[who];
+        let Some(memory) = object.memory.take() else { return };
+        object.generation += 1;
+        if memory.pending > 0 {
+            self.counts.active_ms += (now - memory.pending_since) as u64;
+        }
+        for (read, lost) in std::mem::take(&mut object.reads) {
+            // Whoever asked asks again.
+            if lost.quiet {
+                self.objects[who].reads.insert(read, lost);
+            }
+        }
+        if memory.alarm_calls > 0 {
+            self.alarm_again(who);
+        }
+        let object = &mut self.objects[who];
+        if abruptly {
+            object.skew_ms = skew(self.dice, &self.setting, who, object.generation);
+            object.mends = true;
+            for peer in 0..self.setting.users {
+                self.link(who, peer).again_soon(now);
+                self.link(peer, who).again_soon(now);
+            }
+            self.note(&[who], || format!("u{who} loses its memory"));
+        }
+    }
+
+    /// An alarm whose handler did not end comes again.
+    fn alarm_again(&mut self, who: Who) {
+        let again = self.now + 2_000;
+        let object = &mut self.objects[who];
+        if self.now - object.alarm_late_at > 60_000 {
+            object.alarm_late_ms = 0;
+        }
+        object.alarm_late_ms += 2_500;
+        object.alarm_late_at = self.now;
+        if object.alarm.is_none_or(|at| at > again) {
+            self.set_alarm(who, again);
+        }
+    }
+
+    fn set_alarm(&mut self, who: Who, at: Ms) {
+        let late_ms_max = if self.setting.steady { 0 } else { 300 };
+        let late_ms = self.draws(&[40, who as u64, self.objects[who].alarms]).ms(0, late_ms_max);
+        let object = &mut self.objects[who];
+        object.alarm = Some(at);
+        object.alarms += 1;
+        let number = object.alarms;
+        self.at(at.max(self.now) + late_ms, Happening::Alarm { who, number });
+    }
+
+    pub(super) fn alarm(&mut self, who: Who, number: u64) {
+        let object = &mut self.objects[who];
+        if object.alarm.is_none() || object.alarms != number {
+            return;
+        }
+        object.alarm = None;
+        object.woken += 1;
+        self.counts.alarms += 1;
+        self.touch(who);
+        self.knows_alarm(who, None);
+        if self.happen(who, Cause::Alarm).crashed {
+            self.alarm_again(who);
+        }
+    }
+
+    pub(super) fn redeploy(&mut self, who: Who) {
+        self.counts.redeployments += 1;
+        self.note(&[who], || format!("u{who} is redeployed"));
+        self.lose_memory(who, true);
+        self.lose_sockets(who);
+    }
+
+    pub(super) fn lose_sockets(&mut self, who: Who) {
+        for (_, socket) in std::mem::take(&mut self.objects[who].sockets) {
+            self.lost(who, &socket);
+        }
+        self.signs_may_have_ended(who);
+    }
+
+    fn lost(&mut self, who: Who, socket: &Socket) {
+        self.count_heartbeats(socket);
+        let sign = self.last_sign_of(socket);
+        self.objects[who].last_sign = self.objects[who].last_sign.max(sign);
+        self.stopped_watching(who, socket);
+        if socket.gone_at.is_none() {
+            self.connect_later(socket.device, 100, 6_000);
+        }
+    }
+
+    /// Memory is lost, and with it the socket of one device: nobody hears its close.
+    pub(super) fn drop_with_memory(&mut self, device: Device) {
+        let who = device.user;
+        let Some(socket) = self.client(device).socket else { return };
+        let Some(socket) = self.objects[who].sockets.remove(&socket) else { return };
+        self.counts.evictions += 1;
+        self.note(&[who], || format!("{device} loses its socket"));
+        self.lose_memory(who, true);
+        self.lost(who, &socket);
+        self.signs_may_have_ended(who);
+    }
+}
+
+/// How wrong an object's clock is, wherever it runs.
+pub(super) fn skew(dice: Dice, setting: &Setting, who: Who, generation: u64) -> Ms {
+    if setting.faults { dice.of(&[12, who as u64, generation]).ms(-500, 500) } else { 0 }
+}
