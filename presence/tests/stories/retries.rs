@@ -177,6 +177,20 @@ fn a_friend_who_was_not_reached_is_not_forgotten_in_sleep() {
 }
 
 #[test]
+fn a_friend_who_was_reached_at_last_is_not_called_after_sleep() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.sleep_until_alarm("alice");
+    town.unreachable.clear();
+    town.pass_ms(60_000);
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+    town.calls.clear();
+    town.sleep_until_alarm("alice");
+    assert_eq!(town.calls, []);
+}
+
+#[test]
 fn a_friend_who_could_not_be_asked_is_not_forgotten_when_memory_is_lost() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     town.connect("bob");
