@@ -1,5 +1,7 @@
 //! What the core says: who the friends are, the user's settings, and what happened to either.
 
+use std::collections::BTreeSet;
+
 use shared::{
     internal::{Change, CoreEvent, EventsTaken, Social},
     limits::{EVENT_IDS_REMEMBERED, SOCIAL_AGAIN_MS, SOCIAL_RETRY_MS},
@@ -85,18 +87,26 @@ impl UserPresence {
 
     fn change_reported(&mut self, version: u64, change: Change, now: Timestamp) {
         if change == (Change::UserDeleted {}) {
-            return self.account_deleted(now);
+            // A repeat is not for the account that was registered anew, whose versions are newer.
+            if self.social_version() <= Some(version) {
+                self.account_deleted(now);
+            }
+            return;
         }
         let Some(mut social) = self.social.clone() else {
             // Nothing is kept of this user yet: the first connection asks the core for all of it. It may be asking now.
             self.behind = self.behind.max(Some(version));
             return;
         };
-        if let Change::FriendRemoved { user_id } = &change
-            && !self.friends.contains(user_id)
-        {
-            // An object may be lost after it kept a change and before it showed it.
-            self.forget(user_id);
+        if let Change::FriendRemoved { user_id } = &change {
+            if !self.friends.contains(user_id) {
+                // An object may be lost after it kept a change and before it showed it.
+                self.forget(user_id);
+            } else if version <= social.version && self.is_here() {
+                // They are friends again by now. In between, this user was told of nothing.
+                self.ask(&BTreeSet::from([user_id.clone()]));
+                self.note = true;
+            }
         }
         if version > social.version {
             let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);

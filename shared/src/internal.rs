@@ -32,7 +32,8 @@ pub struct CoreEvent {
     pub id: EventId,
     /// Whose object takes it.
     pub recipient: UserId,
-    /// The recipient's social version after the change; 0 for a change that leaves the version as it is.
+    /// The recipient's social version after the change; 0 for a change that leaves the version as it is. Of a deletion,
+    /// more than all of that account's, and less than those of one that is registered anew under its id.
     pub version: u64,
     #[serde(flatten)]
     pub change: Change,

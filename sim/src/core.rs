@@ -171,7 +171,8 @@ impl Core {
                 }
                 self.people[*who].friends.clear();
                 self.people[*who].deleted = true;
-                told.push((*who, 0, Change::UserDeleted {}));
+                let version = self.grow(*who, |social| social.friends.clear());
+                told.push((*who, version, Change::UserDeleted {}));
             }
             Step::On(_)
             | Step::Off(..)

@@ -122,8 +122,12 @@ async fn erase(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserI
         .execute(&mut *transaction)
         .await?;
     // With the account go, by their foreign keys, blocks, declines and shares.
-    sqlx::query!("delete from users where user_id = $1", me.as_str()).execute(&mut *transaction).await?;
-    outbox::commit(app, transaction, vec![outbox::passing(me.clone(), Change::UserDeleted {})]).await
+    let last = sqlx::query_scalar!("delete from users where user_id = $1 returning social_version", me.as_str())
+        .fetch_one(&mut *transaction)
+        .await?;
+    // Newer than all that the account was told, older than what an account registered anew under its id is.
+    let version = outbox::version(last)?.saturating_add(1);
+    outbox::commit(app, transaction, vec![outbox::told(me.clone(), version, Change::UserDeleted {})]).await
 }
 
 /// All data held about the caller.

@@ -66,7 +66,7 @@ async fn taking_a_block_back_makes_each_visible_again_but_not_friends(pool: PgPo
     let world = World::new(pool).await;
     world.register(&["alice", "bob"]).await;
     world.befriend("alice", "bob").await;
-    let version = async || world.social("alice", None).await.body["version"].as_i64().unwrap();
+    let version = async || world.version("alice").await;
     let before = version().await;
     for _ in 0..2 {
         world.put("alice", "/friendship/blocks/bob", Value::Null).await.is_success();

@@ -209,7 +209,7 @@ async fn a_list_that_is_none_is_refused(pool: PgPool) {
 async fn a_change_of_the_share_settings_is_told_and_another_update_is_not(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
-    assert_eq!(world.social("alice", None).await.body["version"], 1);
+    assert_eq!(world.version("alice").await, 1);
     world.put("alice", "/users/me", update()).await;
     let share = json!({"mode": "default_all", "allow": ["example.com", "example.org"], "deny": ["bank.com"]});
     let told = ("alice".to_owned(), "settings.updated".to_owned(), 2, json!({"share": share}));
@@ -221,7 +221,7 @@ async fn a_change_of_the_share_settings_is_told_and_another_update_is_not(pool: 
     let share = json!({"mode": "default_all", "allow": ["example.com", "example.org"], "deny": []});
     let then = ("alice".to_owned(), "settings.updated".to_owned(), 3, json!({"share": share}));
     assert_eq!(world.outbox().await, [told, then]);
-    assert_eq!(world.social("alice", None).await.body["version"], 3);
+    assert_eq!(world.version("alice").await, 3);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

@@ -205,13 +205,29 @@ impl World {
         }
     }
 
+    /// How often this user's friends and settings have changed, counted from 1.
+    pub async fn version(&self, user_id: &str) -> i64 {
+        let first = self.first_version(user_id).await;
+        self.social(user_id, None).await.body["version"].as_i64().unwrap() - first + 1
+    }
+
+    /// The version that this user began with: when they registered, in milliseconds.
+    pub async fn first_version(&self, user_id: &str) -> i64 {
+        sqlx::query_scalar("select (extract(epoch from created_at) * 1000)::bigint from users where user_id = $1")
+            .bind(user_id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
     /// Makes two registered users friends; the first asks.
     pub async fn befriend(&self, asker: &str, asked: &str) {
         self.post(asker, "/friendship/requests", json!({"user_id2": asked})).await.is_success();
         self.post(asked, "/friendship/accept", json!({"user_id1": asker})).await.is_success();
     }
 
-    /// The events that wait in the outbox in short, such as `alice friend.removed 3`, by recipient and version.
+    /// The events that wait in the outbox in short, such as `alice friend.removed 3`, by recipient and version, which
+    /// counts from 1.
     pub async fn told(&self) -> Vec<String> {
         let events = self.outbox().await.into_iter();
         events.map(|(recipient, kind, version, _)| format!("{recipient} {kind} {version}")).collect()
@@ -222,11 +238,18 @@ impl World {
         sqlx::query("delete from outbox").execute(&self.pool).await.unwrap();
     }
 
-    /// The events that wait in the outbox, by recipient and version, as `(recipient, kind, version, payload)`.
+    /// The events that wait in the outbox, by recipient and version, which counts from 1, as `(recipient, kind, version, payload)`.
     pub async fn outbox(&self) -> Vec<(String, String, i64, Value)> {
         sqlx::query_as(
-            "select recipient, kind, version, payload
-            from outbox, unnest(recipients, versions) as event (recipient, version) order by recipient, version, kind",
+            "select recipient, kind,
+                case version when 0 then 0
+                    else version - coalesce((extract(epoch from created_at) * 1000)::bigint, 1) + 1 end,
+                payload
+            from (
+                select event.*, kind, payload
+                from outbox, unnest(recipients, versions) as event (recipient, version)
+            ) events left join users on user_id = recipient
+            order by recipient, version, kind",
         )
         .fetch_all(&self.pool)
         .await

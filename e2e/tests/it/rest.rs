@@ -281,13 +281,15 @@ async fn events_that_the_core_did_not_sign_are_refused_and_change_nothing() -> R
             "mutual_friend_count": null,
         })
     };
-    let event = |recipient: &Person, friend: &Person| {
-        json!({
-            "id": Uuid::now_v7(), "recipient": recipient.id, "version": 2, "kind": "friend.accepted",
+    // As their objects would take them in.
+    let event = async |recipient: &Person, friend: &Person| {
+        let version = recipient.presence().await?.version + 1;
+        anyhow::Ok(json!({
+            "id": Uuid::now_v7(), "recipient": recipient.id, "version": version, "kind": "friend.accepted",
             "payload": { "user": summary(friend) },
-        })
+        }))
     };
-    let body = json!({ "events": [event(&alice, &mallory), event(&mallory, &alice)] }).to_string();
+    let body = json!({ "events": [event(&alice, &mallory).await?, event(&mallory, &alice).await?] }).to_string();
     let id = Uuid::now_v7().to_string();
     let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())?;
     let forger = Webhook::new("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")?;

@@ -322,7 +322,7 @@ fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
     let (first, second, bob) = (town.connect("alice"), town.connect("alice"), town.connect("bob"));
     town.visit(first, "https://example.com/");
     town.seen(bob);
-    let event = town.passing_event("alice", Change::UserDeleted {});
+    let event = town.delete("alice");
     town.deliver([event.clone()]);
     for socket in [first, second] {
         assert_eq!(town.closed.get(&socket), Some(&CloseCode::AccountGone));
@@ -365,7 +365,7 @@ fn who_reads_while_their_account_goes_is_answered() {
     town.hibernate("alice");
     town.slow.insert(id("bob"));
     let (all, one) = (town.begin_to_read("alice", None), town.begin_to_read("alice", Some("bob")));
-    let gone = town.passing_event("alice", Change::UserDeleted {});
+    let gone = town.delete("alice");
     town.deliver([gone]);
     let presence::Reply::All(all) = town.reply(all) else { panic!("she asked for all") };
     assert!(all.presence_arr.is_empty());
@@ -379,7 +379,7 @@ fn whoever_registers_anew_is_not_behind_what_the_account_before_knew_of() {
     town.core_is_away = true;
     town.change_silently("alice", |_| {});
     let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
-    let gone = town.passing_event("alice", Change::UserDeleted {});
+    let gone = town.delete("alice");
     town.deliver_together([event, gone]);
     town.load("alice", anew.clone());
     assert_eq!(town.saved("alice").social, Some(anew));
@@ -389,7 +389,7 @@ fn whoever_registers_anew_is_not_behind_what_the_account_before_knew_of() {
 fn an_account_that_is_deleted_before_anything_is_known_of_it_is_forgotten_too() {
     // The core may be asked about it at this moment, and have answered before.
     let mut town = Town::new(&["alice"], &[]);
-    let gone = town.passing_event("alice", Change::UserDeleted {});
+    let gone = town.delete("alice");
     let mut alice = UserPresence::restore(id("alice"), Times::default(), Saved::default(), Vec::new(), town.now);
     let effects = alice.handle(Event::CoreReported { events: vec![gone] }, town.now);
     assert!(effects.contains(&Effect::Forget));
@@ -473,4 +473,30 @@ fn an_old_answer_of_the_core_is_dropped_without_a_second_question() {
     old.version = 0;
     town.load("alice", old);
     assert_eq!(town.next_wake("alice"), wake);
+}
+
+#[test]
+fn a_repeat_of_a_deletion_leaves_the_account_registered_anew_alone() {
+    let (mut town, _alice, _bob) = two();
+    let gone = town.delete("alice");
+    town.deliver([gone.clone()]);
+    // Its versions begin beyond those of before.
+    town.change_silently("alice", |_| {});
+    let alice = town.connect("alice");
+    town.deliver([gone]);
+    assert_eq!(town.closed.get(&alice), None);
+    assert!(town.saved("alice").social.is_some());
+}
+
+#[test]
+fn who_was_no_friend_for_a_while_without_anybody_noticing_is_asked_how_they_are() {
+    let (mut town, alice, bob) = two();
+    let [for_alice, late] = town.unfriend("alice", "bob");
+    town.deliver([for_alice]);
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    let [for_alice, for_bob] = town.befriend("alice", "bob");
+    town.deliver([for_alice, for_bob]);
+    town.seen(bob);
+    town.deliver([late]);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }

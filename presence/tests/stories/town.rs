@@ -278,6 +278,12 @@ impl Town {
         self.event(name, Change::SettingsUpdated { share })
     }
 
+    /// The core deletes an account, and makes the event that says so.
+    pub fn delete(&mut self, name: &str) -> CoreEvent {
+        self.change_silently(name, |social| social.friends.clear());
+        self.event(name, Change::UserDeleted {})
+    }
+
     /// An event of the core's that leaves the social version as it is.
     pub fn passing_event(&mut self, recipient: &str, change: Change) -> CoreEvent {
         CoreEvent { version: 0, ..self.event(recipient, change) }
