@@ -14,7 +14,7 @@ use shared::{
 use crate::{
     event::{Effect, Frame, TokenOutcome},
     saved::Report,
-    user::{Haste, Socket, UserPresence},
+    user::{Haste, Socket, Status, UserPresence},
 };
 
 impl UserPresence {
@@ -101,11 +101,14 @@ impl UserPresence {
     fn goodbye(&mut self, socket: SocketId, now: Timestamp) {
         let Some(gone) = self.sockets.remove(&socket) else { return };
         self.effects.push(Effect::Close { socket, code: CloseCode::Done });
-        // Who comes and goes too often leaves like anybody else, and friends see less of it.
         if self.sockets.is_empty() && self.pace.take(now) {
             return self.go_offline(now, now);
         }
         self.socket_gone(gone, now);
+        // Whoever changed too often until now leaves when their turn comes.
+        if let Status::Leaving { at, .. } = &mut self.status {
+            *at = self.pace.next();
+        }
     }
 
     pub(crate) fn token_checked(&mut self, socket: SocketId, outcome: TokenOutcome, now: Timestamp) {

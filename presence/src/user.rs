@@ -379,6 +379,8 @@ impl UserPresence {
         if let Status::Leaving { at, since, restarted } = self.status
             && (restarted || at <= now)
         {
+            // It counts as a change, whoever had to wait for it.
+            self.pace.take(now);
             self.go_offline(since, now);
         }
         if self.load_at.is_some_and(|at| at <= now) {
