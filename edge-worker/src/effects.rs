@@ -350,7 +350,7 @@ impl Shell {
             let storage = shell.state.storage();
             let set = if unknown { storage.get_alarm().await.ok().flatten() } else { None };
             // The engine may want something else by now.
-            let Some(wake) = shell.engine.borrow().next_wake() else { return };
+            let Some(wake) = shell.engine.borrow().next_wake() else { return shell.alarm.set(Alarm::Unknown) };
             if let Some(at) = set.map(Timestamp::from_unix_ms).filter(|at| *at <= wake) {
                 return shell.alarm.set(Alarm::At(at));
             }

@@ -24,7 +24,8 @@ use crate::{
 pub(crate) struct Call {
     /// The change it tells of; `None` when it only asks.
     tells: Option<u64>,
-    /// The least that the friend was told meanwhile that this user wants. Nothing, too, once the user has come since.
+    /// The least that the friend was told meanwhile that this user wants. Nothing, too, once the user has come since, or
+    /// the friendship ended.
     pub wants: Wants,
     /// What the friend said meanwhile that they want: the answer may be older.
     pub heard: Wants,
@@ -114,7 +115,7 @@ impl UserPresence {
         if !self.friends.contains(&peer) {
             return;
         }
-        // What was asked before the user came may have changed since, unheard.
+        // What was asked before the user came, or before they were friends again, may have changed since, unheard.
         let old = self.is_here() && call.wants == Wants::Nothing;
         match answer {
             // A failure: see above.
@@ -166,6 +167,16 @@ impl UserPresence {
         let concerned = self.telling.entry(friend.clone()).or_insert(at_least);
         *concerned = at_least.min(*concerned);
         self.due.insert(friend.clone());
+    }
+
+    /// Something is hidden. Whoever was not reached and believes it still is tried at once, and then as rarely as before.
+    pub(crate) fn hurry(&mut self, now: Timestamp) {
+        for (friend, failure) in &mut self.failed {
+            if self.telling.contains_key(friend) {
+                failure.retry_at = failure.retry_at.min(now);
+                self.due.insert(friend.clone());
+            }
+        }
     }
 
     /// A friend said how they appear. They are asked again if they still believe that this user wants to hear less.

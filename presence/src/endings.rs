@@ -1,5 +1,7 @@
 //! How sockets end, and how the user leaves.
 
+use std::collections::BTreeSet;
+
 use shared::{
     ids::{SocketId, UserId},
     internal::Wants,
@@ -80,6 +82,7 @@ impl UserPresence {
             self.last_seen_at = Some(last_seen_at);
             self.came_or_left = self.seq;
             self.tell(Wants::Comings);
+            self.hurry(now);
             self.due.extend(self.telling.keys().cloned());
         }
         self.audience.clear();
@@ -97,16 +100,25 @@ impl UserPresence {
     }
 
     /// Should memory be lost before all have heard that the user left, without sockets nothing else need be there to wake
-    /// the object. An alarm that says farewell itself, the runtime repeats until its calls have ended.
+    /// the object. An alarm that says farewell itself, the runtime repeats until its calls have ended; not until those
+    /// have that were under way before.
     pub(crate) fn expect_farewells(&mut self, was_here: bool, woken: bool, now: Timestamp) {
         let owed = |friend: &UserId| self.telling.contains_key(friend);
         let under_way = !self.is_here() && self.calling.keys().any(owed);
-        let calls = |effect: &Effect| matches!(effect, Effect::CallPeers { peers, .. } if peers.iter().any(owed));
-        let begun = !woken && (was_here || self.effects.iter().any(calls));
+        let now_called: BTreeSet<&UserId> = self.effects.iter().flat_map(called_by).collect();
+        let begun = if woken {
+            self.calling.keys().any(|friend| owed(friend) && !now_called.contains(friend))
+        } else {
+            was_here || now_called.into_iter().any(owed)
+        };
         if !under_way {
             self.farewells_until = None;
         } else if self.farewells_until.map_or(begun, |until| until <= now) {
             self.farewells_until = Some(now.plus_ms(self.times.timeout_ms));
         }
     }
+}
+
+fn called_by(effect: &Effect) -> &[UserId] {
+    if let Effect::CallPeers { peers, .. } = effect { peers } else { &[] }
 }

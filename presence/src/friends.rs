@@ -29,7 +29,7 @@ pub(crate) enum ViewState {
 
 impl UserPresence {
     /// A friend's object speaks. Nothing is taken from, or told to, anyone who is not on the list.
-    pub(crate) fn peer_spoke(&mut self, message: PeerMessage) {
+    pub(crate) fn peer_spoke(&mut self, message: PeerMessage, now: Timestamp) {
         let answer = if self.social.is_none() {
             // Never been here, so there is nothing to tell, not even who the friends are.
             PeerAnswer::Offline { seq: self.seq, last_seen_at: None, wants: Wants::Nothing }
@@ -40,12 +40,12 @@ impl UserPresence {
             }
             PeerAnswer::NotFriends
         } else {
-            self.friend_spoke(message)
+            self.friend_spoke(message, now)
         };
         self.effects.push(Effect::AnswerPeer(answer));
     }
 
-    fn friend_spoke(&mut self, message: PeerMessage) -> PeerAnswer {
+    fn friend_spoke(&mut self, message: PeerMessage, now: Timestamp) -> PeerAnswer {
         // Only those who are here keep an audience and views; the others ask when they want to know.
         if !self.is_here() {
             return self.own_answer();
@@ -54,6 +54,11 @@ impl UserPresence {
         let asks = matches!(say, PeerSay::Hello { .. } | PeerSay::Peek);
         let leaves = matches!(say, PeerSay::Bye { .. });
         let own_wants = self.wants();
+        if let Some(failure) = self.failed.get_mut(from) {
+            // Whoever speaks can be reached again, as it seems.
+            failure.retry_at = failure.retry_at.min(now);
+            self.due.insert(from.clone());
+        }
         if let Some(call) = self.calling.get_mut(from) {
             call.heard = call.heard.max(*wants);
             // The friend goes by what they are answered now, which may be less than the call said.
@@ -80,6 +85,7 @@ impl UserPresence {
                 self.views.remove(&from);
             } else {
                 self.ask(&BTreeSet::from([from.clone()]));
+                self.note = true;
                 // Whoever leaves sees to it that all hear of it, should this memory be lost before they answer.
                 if leaves {
                     return PeerAnswer::Again;
@@ -212,6 +218,11 @@ impl UserPresence {
         self.telling.remove(friend);
         self.asking.remove(friend);
         self.failed.remove(friend);
+        if let Some(call) = self.calling.get_mut(friend) {
+            // Should they be friends again before the answer comes, it may be old.
+            call.wants = Wants::Nothing;
+            call.doubted = None;
+        }
         self.stop_waiting_for(friend);
         self.send(self.ready_sockets(), ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at: None });
     }

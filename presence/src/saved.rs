@@ -34,7 +34,7 @@ pub struct Saved {
     pub event_ids: Vec<EventId>,
 }
 
-/// What changes when the user comes or goes, and never with a page or a friend.
+/// What changes when the user comes or goes, and never with a page or a friend while they are here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedState {
@@ -68,7 +68,7 @@ pub struct Leaving {
     pub latest: Option<Page>,
     pub shown_at: Timestamp,
     pub idle_since: Option<Timestamp>,
-    /// They do not see `front` yet: it waits for its turn.
+    /// Not all of them see `front` yet: it waits for its turn, or somebody was not told.
     #[serde(default)]
     pub held: bool,
     /// The friends who see it, and what they want to hear.
@@ -131,7 +131,7 @@ pub struct Roll {
     pub version: u64,
     /// Empty for more friends than [`ROLL_LEN_MAX`]: then all are taken to be there.
     pub digits: String,
-    /// When those were seen last whose digit is 0, at most [`ABSENT_LEN_MAX`] of them, so that they need not be asked: in
+    /// When those were seen last whose digit is at most 2, at most [`ABSENT_LEN_MAX`] of them, so that they need not be asked: in
     /// base64, six bytes each. 0: they are to be asked; 1: never; or milliseconds since 1970.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub absent: String,
@@ -281,7 +281,9 @@ impl UserPresence {
             self.unsure = true;
             self.views.clear();
             self.tell(Wants::Comings);
-            self.ask(&self.audience.keys().chain(&self.asking).cloned().collect());
+            // Those, too, who cannot be there: clients hear of each who is not, so that among them nobody can be told who is
+            // invisible.
+            self.ask(&self.friends.clone());
         }
         if self.visible == self.invisible {
             self.settle(Haste::Urgent, now);
@@ -294,6 +296,8 @@ impl UserPresence {
     fn restore_leaving(&mut self, leaving: Leaving, now: Timestamp) {
         let Leaving { at, since, front, latest, shown_at, idle_since, held, audience } = leaving;
         self.status = Status::Leaving { at, since, restarted: false };
+        // What friends said before memory was lost may come after what they have said since.
+        self.believes_from = now.plus_ms(PEER_LATE_MS);
         self.visible = true;
         self.front = front;
         let page = self.visible_page();
@@ -307,7 +311,7 @@ impl UserPresence {
             self.save_state = true;
             self.tell(Wants::Pages);
         }
-        if at <= now {
+        if at <= now.plus_ms(PEER_LATE_MS) {
             // Friends may have been told that the user left, by a clock ahead of this one.
             self.leap(now);
             self.go_offline(since, now);
@@ -372,7 +376,7 @@ impl UserPresence {
             return Roll { version, digits: String::new(), absent: String::new() };
         }
         let digits: String = self.friends.iter().map(|id| self.digit(id)).collect();
-        let absent = self.friends.iter().zip(digits.chars()).filter(|(_, digit)| *digit == '0').map(|(id, _)| id);
+        let absent = self.friends.iter().zip(digits.bytes()).filter(|(_, digit)| *digit < b'3').map(|(id, _)| id);
         let mut bytes = Vec::new();
         for id in absent.take(ABSENT_LEN_MAX) {
             let known = self.views.get(id).filter(|view| view.kept_up);
@@ -433,7 +437,7 @@ impl UserPresence {
             if number >= 9 {
                 failed.push((id.clone(), number / 9));
             }
-            let moment = if number == 0 { absent.next() } else { None };
+            let moment = if number < 3 { absent.next() } else { None };
             if let Some(view) = moment.and_then(View::of_absent) {
                 self.views.insert(id.clone(), view);
             }
@@ -463,7 +467,7 @@ impl UserPresence {
                 let audience = unanswered.chain(&self.telling).chain(&self.audience);
                 let audience = audience.map(|(id, wants)| (id.clone(), *wants)).collect();
                 let Shown { at: shown_at, idle_since, .. } = self.shown;
-                let held = self.held;
+                let held = self.held || !self.telling.is_empty();
                 Some(Leaving { at, since, front, latest, shown_at, idle_since, held, audience })
             }
             // Until somebody comes or the grace is over, what storage says is still so.

@@ -197,7 +197,7 @@ impl UserPresence {
                     self.socket_gone(gone, now);
                 }
             }
-            Event::PeerSpoke { message } => self.peer_spoke(message),
+            Event::PeerSpoke { message } => self.peer_spoke(message, now),
             Event::PeerAnswered { peer, answer } => self.peer_answered(peer, answer, now),
             Event::PeerFailed { peer } => self.peer_failed(peer, now),
             Event::SocialLoaded { social } => self.social_loaded(social, now),
@@ -323,6 +323,12 @@ impl UserPresence {
                 self.calling.values_mut().for_each(|call| call.wants = Wants::Nothing);
                 // What they said until now went by unheard, and may still come, dated by any clock.
                 self.believes_from = now.plus_ms(PEER_LATE_MS);
+                // Whoever waits to read all waits for all, who are asked anew.
+                for reader in &mut self.readers {
+                    if matches!(reader.whom, Whom::Get { friend: None, .. }) {
+                        reader.waits_for.clone_from(&self.friends);
+                    }
+                }
             }
         }
         let opened = Socket {
@@ -460,6 +466,9 @@ impl UserPresence {
             self.save_state = true;
         }
         self.tell(if visible == was_visible { Wants::Pages } else { Wants::Comings });
+        if haste == Haste::Urgent || !visible {
+            self.hurry(now);
+        }
     }
 
     pub(crate) fn grow_seq(&mut self, now: Timestamp) {

@@ -5,6 +5,7 @@ use shared::{
     ids::SocketId,
     internal::{PeerMessage, PeerSay, Wants},
     limits::PEER_CALL_MS_MAX,
+    share_policy::ShareMode,
     wire::ServerMessage,
 };
 
@@ -286,4 +287,56 @@ fn whoever_left_before_memory_went_is_there_for_nobody_whatever_comes_first() {
     town.seen(bob);
     town.begin_to_read("alice", None);
     assert!(!town.seen(bob).iter().any(|message| matches!(message, ServerMessage::UpdatePresence(_))));
+}
+
+#[test]
+fn a_farewell_of_an_alarms_that_waits_for_another_call_to_end_sets_one() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/1");
+    town.slow.insert(id("bob"));
+    town.disconnect(alice);
+    town.now = town.now.plus_ms(GRACE_MS - 500);
+    let hides = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.deliver([hides]);
+    town.now = town.now.plus_ms(500);
+    town.alarm("alice");
+    let wake = town.next_wake("alice").expect("an alarm is set");
+    town.evict("alice");
+    town.slow.clear();
+    town.seen(bob);
+    town.now = wake;
+    town.alarm("alice");
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn an_answer_from_before_a_friendship_ended_says_nothing_once_there_is_another() {
+    let (mut town, _alice, bob) = two();
+    town.visit(bob, "https://example.com/b");
+    town.slow.insert(id("bob"));
+    town.evict("alice");
+    town.alarm("alice");
+    let events = town.unfriend("alice", "bob");
+    town.deliver(events);
+    town.say(bob, INVISIBLE);
+    let events = town.befriend("alice", "bob");
+    town.deliver(events);
+    town.answers_arrive();
+    assert_eq!(town.read("alice", Some("bob")), Reply::One(None));
+}
+
+#[test]
+fn who_reads_as_their_user_comes_reads_what_friends_answered_before() {
+    let friendships = [("alice", "bob"), ("alice", "carol")];
+    let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
+    town.connect("bob");
+    town.slow.insert(id("carol"));
+    let read = town.begin_to_read("alice", None);
+    town.slow.insert(id("bob"));
+    town.connect("alice");
+    town.pass_ms(i64::from(PEER_CALL_MS_MAX));
+    town.answer_arrives("carol");
+    town.answer_arrives("bob");
+    let Reply::All(all) = town.reply(read) else { panic!("she asked for all") };
+    assert!(all.presence_arr[0].page.is_some(), "{all:?}");
 }

@@ -397,3 +397,61 @@ fn a_farewell_by_a_clock_that_is_far_behind_is_heard() {
     assert_eq!(town.speak("bob", PeerMessage { sent_at: town.now.plus_ms(-3_600_000), ..bye }), PeerAnswer::Again);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
+
+#[test]
+fn a_farewell_from_before_memory_was_lost_in_a_grace_is_not_believed() {
+    let (mut town, alice, _bob) = two();
+    let late = town.message("bob", 1, PeerSay::Bye { last_seen_at: town.now });
+    town.disconnect(alice);
+    town.pass_ms(300);
+    town.evict("alice");
+    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..late });
+    let alice = town.connect("alice");
+    assert!(town.snapshot(alice).presence_arr[0].page.is_some());
+}
+
+#[test]
+fn who_may_have_left_by_another_clock_comes_again() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, bob, _carol) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
+    town.unreachable.insert(id("carol"));
+    town.disconnect(alice);
+    town.pass_ms(GRACE_MS);
+    assert!(matches!(town.seen(bob).last(), Some(ServerMessage::PresenceTimeout { .. })));
+    town.evict("alice");
+    town.now = town.now.plus_ms(-500);
+    town.connect("alice");
+    assert_eq!(town.update(bob).user_id, id("alice"));
+}
+
+#[test]
+fn what_a_friend_missed_before_the_grace_they_are_told_whatever_is_lost_meanwhile() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.disconnect(alice);
+    town.evict("alice");
+    town.unreachable.clear();
+    town.read("alice", Some("alice"));
+    town.pass_ms(2_000);
+    town.say(bob, r#"{"action":"set-visibility","invisible":true}"#);
+    town.connect("alice");
+    let seen = town.seen(bob);
+    assert!(format!("{seen:?}").contains("https://example.com/1"), "{seen:?}");
+}
+
+#[test]
+fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
+    let (mut town, _alice, bob) = two();
+    let presence = showing("alice", "https://example.com/1", town.now);
+    let late = town.message("alice", 1, PeerSay::Presence { presence });
+    town.hibernate("bob");
+    town.visit(bob, "https://example.com/b");
+    town.slow.insert(id("alice"));
+    town.speak("bob", late);
+    town.evict("bob");
+    town.pass_ms(12_000);
+    town.calls.clear();
+    town.alarm("bob");
+    assert!(town.calls.iter().any(|(peer, _)| *peer == id("alice")));
+}

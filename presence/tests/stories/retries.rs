@@ -4,6 +4,7 @@ use presence::Reply;
 use shared::{
     ids::SocketId,
     internal::{PeerMessage, PeerSay, Wants},
+    share_policy::ShareMode,
     wire::ServerMessage,
 };
 
@@ -345,4 +346,43 @@ fn what_a_friend_says_meanwhile_settles_no_debt() {
     town.unreachable.clear();
     town.pass_ms(4_000);
     assert_eq!(town.update(bob).url, "https://example.com/1");
+}
+
+/// Alice has not reached bob for so long that her next call is far away; now she could.
+fn two_and_a_long_silence() -> (Town, SocketId, SocketId) {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    for _ in 0..20 {
+        town.heartbeat(alice);
+        town.heartbeat(bob);
+        town.pass_ms(60_000);
+    }
+    town.unreachable.clear();
+    town.seen(bob);
+    (town, alice, bob)
+}
+
+#[test]
+fn to_hide_or_to_leave_does_not_wait_for_a_retry_that_is_far_away() {
+    let (mut town, alice, bob) = two_and_a_long_silence();
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+
+    let (mut town, alice, bob) = two_and_a_long_silence();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+
+    let (mut town, _alice, bob) = two_and_a_long_silence();
+    let hides = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.deliver([hides]);
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
+fn whoever_is_heard_of_again_is_tried_at_once() {
+    let (mut town, _alice, bob) = two_and_a_long_silence();
+    town.visit(bob, "https://example.com/b");
+    let seen = town.seen(bob);
+    assert!(format!("{seen:?}").contains("https://example.com/1"), "{seen:?}");
 }

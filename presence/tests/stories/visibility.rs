@@ -175,3 +175,37 @@ fn a_friend_who_says_hello_to_an_invisible_user_hears_what_an_offline_one_says()
     let answer = town.speak("alice", hello);
     assert!(matches!(answer, PeerAnswer::Offline { wants: Wants::Pages, .. }), "{answer:?}");
 }
+
+/// Alice is invisible, dave is offline, and bob sees neither.
+fn one_in_hiding_and_one_away() -> (Town, SocketId, SocketId) {
+    let mut town = Town::new(&["alice", "bob", "dave"], &[("alice", "bob"), ("bob", "dave")]);
+    let (alice, bob, dave) = (town.connect("alice"), town.connect("bob"), town.connect("dave"));
+    town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    town.say(dave, r#"{"action":"goodbye"}"#);
+    town.pass_ms(20_000);
+    town.seen(bob);
+    (town, alice, bob)
+}
+
+#[test]
+fn who_loses_memory_is_told_of_the_invisible_what_they_are_told_of_the_offline() {
+    let (mut town, _alice, bob) = one_in_hiding_and_one_away();
+    town.visit(bob, "https://example.com/1");
+    town.evict("bob");
+    town.visit(bob, "https://example.com/2");
+    town.pass_ms(5_000);
+    let seen = town.seen(bob);
+    let told = |name| seen.iter().filter(|message| format!("{message:?}").contains(name)).count();
+    assert_eq!(told("alice"), told("dave"), "{seen:?}");
+}
+
+#[test]
+fn whatever_becomes_of_an_invisible_user_nobody_hears_of_it() {
+    let (mut town, alice, bob) = one_in_hiding_and_one_away();
+    town.hibernate("bob");
+    town.visit(alice, "https://example.com/1");
+    town.evict("alice");
+    town.visit(alice, "https://example.com/2");
+    town.pass_ms(5_000);
+    assert_eq!(town.seen(bob), []);
+}
