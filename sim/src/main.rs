@@ -15,7 +15,8 @@ use sim::{
     world::{self, Trace},
 };
 
-/// Lets towns of users live through virtual days with every fault there is, and checks every rule of presence.
+/// Lets towns of users live through virtual days, and checks every rule of presence. Messages are lost, late, doubled
+/// and reordered, memory goes in the midst of anything, clocks differ, the core is away.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim", bin_name = "cargo xtask sim")]
 struct Args {

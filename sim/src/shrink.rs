@@ -1,10 +1,7 @@
 //! Finds fewer steps that still break a rule: leaves out users, then ever smaller pieces of the list, as long as the
 //! same rule is broken without them.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     checks::{Rule, Violation},
@@ -69,9 +66,4 @@ fn try_one(
         }
         _ => false,
     }
-}
-
-/// Who is left in a list of steps.
-pub fn users_of(steps: &[Planned]) -> BTreeSet<usize> {
-    steps.iter().flat_map(|planned| planned.step.whose()).flatten().collect()
 }

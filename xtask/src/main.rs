@@ -55,10 +55,10 @@ enum Command {
     Check,
     /// Write the checked data of the core's SQL queries (.sqlx) anew.
     Queries,
-    /// Measure how fast the core answers.
+    /// Measure how fast the core answers, and how fast friends see a page.
     #[command(subcommand)]
     Bench(Bench),
-    /// Let towns of users live through virtual days with every fault there is, and check every rule of presence;
+    /// Let towns of users live through virtual days in which all goes wrong that can, and check every rule of presence;
     /// `--help` says how. Arguments go to the simulator.
     #[command(disable_help_flag = true)]
     Sim {

@@ -1,5 +1,5 @@
-//! Whatever happens to an engine, however senseless: it neither panics, nor grows without bound, nor leaves anybody
-//! without the one answer they are owed, and memory may be lost between any two events.
+//! Whatever happens to an engine, however senseless: it neither panics, nor grows without bound, nor leaves a friend or
+//! the core without the one answer they are owed, and memory may be lost between any two events.
 #![no_main]
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
@@ -18,8 +18,8 @@ use shared::{
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Every event's effects, and the whole engine as text, stay below this with eight friends: ten sockets with pages of
-/// the longest kind and as many views.
+/// After all of them the whole engine as text stays below this with eight friends: ten sockets with pages of the longest
+/// kind and as many views.
 const TEXT_BYTES_MAX: usize = 400_000;
 
 /// What a socket may carry, in bytes of JSON.
