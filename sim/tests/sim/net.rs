@@ -161,7 +161,9 @@ fn a_former_friend_who_stays_on_a_screen_is_found() {
 
 #[test]
 fn an_invisible_user_who_is_told_to_be_online_is_found() {
-    let hide = [(100, Step::Invisible(ALICE, true)), (120, Step::Read { reader: 1, of: Some(0) })];
+    // Who has lost their memory asks her again.
+    let hide =
+        [(100, Step::Invisible(ALICE, true)), (101, Step::Evict(1)), (102, Step::Read { reader: 1, of: Some(0) })];
     check(Rule::InvisibleIsOffline, &hide, |who, _, effects| {
         for effect in effects {
             if let Effect::AnswerPeer(answer) = effect
@@ -177,7 +179,8 @@ fn an_invisible_user_who_is_told_to_be_online_is_found() {
 
 #[test]
 fn an_invisible_user_whose_last_sight_moves_is_found() {
-    let hide = [(100, Step::Invisible(ALICE, true)), (120, Step::On(Device { user: 1, number: 1 }))];
+    let again = Step::On(Device { user: 1, number: 1 });
+    let hide = [(100, Step::Invisible(ALICE, true)), (101, Step::Evict(1)), (102, again)];
     check(Rule::InvisibleIsOffline, &hide, |who, _, effects| {
         for effect in effects {
             if let Effect::AnswerPeer(PeerAnswer::Offline { last_seen_at: Some(at), .. }) = effect
