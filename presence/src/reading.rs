@@ -25,6 +25,13 @@ pub(crate) struct Reader {
     pub waits_for: BTreeSet<UserId>,
 }
 
+impl Reader {
+    /// Whether they have waited for as long as a call may take.
+    fn is_tired(&self, now: Timestamp) -> bool {
+        self.since.plus_ms(i64::from(PEER_CALL_MS_MAX)) <= now
+    }
+}
+
 /// To whom a reading goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Whom {
@@ -61,11 +68,25 @@ impl UserPresence {
     /// A call to this friend ended, perhaps without what they were asked. Whoever has waited for as long as a call may
     /// take does without, so that nobody waits for more than two.
     pub(crate) fn tire_of(&mut self, friend: &UserId, now: Timestamp) {
+        for reader in self.readers.iter_mut().filter(|reader| reader.is_tired(now)) {
+            reader.waits_for.remove(friend);
+        }
+    }
+
+    /// The user comes, and all friends are asked anew. Whoever waits to read all waits for them, or reads what is known
+    /// until now.
+    pub(crate) fn renew_readers(&mut self, now: Timestamp) {
         for reader in &mut self.readers {
-            if reader.since.plus_ms(i64::from(PEER_CALL_MS_MAX)) <= now {
-                reader.waits_for.remove(friend);
+            if !matches!(reader.whom, Whom::Get { friend: None, .. }) {
+                continue;
+            }
+            if reader.is_tired(now) {
+                reader.waits_for.clear();
+            } else {
+                reader.waits_for.clone_from(&self.friends);
             }
         }
+        self.serve_readers();
     }
 
     /// Serves whoever waits for nobody any more.

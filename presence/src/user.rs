@@ -316,6 +316,7 @@ impl UserPresence {
                 self.tell(Wants::Comings);
             }
             Status::Away => {
+                self.renew_readers(now);
                 // Every friend is to hear of it, even one who was asked a moment ago. Who has yet to hear of the user's
                 // going hears of their coming instead.
                 self.views.clear();
@@ -323,12 +324,6 @@ impl UserPresence {
                 self.calling.values_mut().for_each(|call| call.wants = Wants::Nothing);
                 // What they said until now went by unheard, and may still come, dated by any clock.
                 self.believes_from = now.plus_ms(PEER_LATE_MS);
-                // Whoever waits to read all waits for all, who are asked anew.
-                for reader in &mut self.readers {
-                    if matches!(reader.whom, Whom::Get { friend: None, .. }) {
-                        reader.waits_for.clone_from(&self.friends);
-                    }
-                }
             }
         }
         let opened = Socket {

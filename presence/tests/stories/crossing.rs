@@ -340,3 +340,17 @@ fn who_reads_as_their_user_comes_reads_what_friends_answered_before() {
     let Reply::All(all) = town.reply(read) else { panic!("she asked for all") };
     assert!(all.presence_arr[0].page.is_some(), "{all:?}");
 }
+
+#[test]
+fn who_has_waited_for_long_as_their_user_comes_reads_what_is_known() {
+    let friendships = [("alice", "bob"), ("alice", "carol")];
+    let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
+    town.connect("bob");
+    town.slow.insert(id("carol"));
+    let read = town.begin_to_read("alice", None);
+    town.pass_ms(i64::from(PEER_CALL_MS_MAX));
+    town.slow.insert(id("bob"));
+    town.connect("alice");
+    let Reply::All(all) = town.reply(read) else { panic!("she asked for all") };
+    assert!(all.presence_arr[0].page.is_some(), "{all:?}");
+}

@@ -144,6 +144,12 @@ impl World<'_> {
         self.counts.wakes += 1;
         self.objects[who].memory =
             Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, alarm, tick: None });
+        if self.objects[who].mends {
+            // What its memory was to say once more, it says only now.
+            for peer in 0..self.setting.users {
+                self.link(who, peer).again_soon(now);
+            }
+        }
         self.note(&[who], || format!("u{who} wakes"));
     }
 
