@@ -1,6 +1,6 @@
 //! The object's own storage: three documents.
 
-use presence::{Save, Saved};
+use presence::{Kept, Save, Saved};
 use serde::{Serialize, de::DeserializeOwned};
 use worker::State;
 
@@ -20,7 +20,10 @@ pub fn load(state: &State) -> worker::Result<Saved> {
     let documents = RawState::of(state).documents();
     Ok(Saved {
         state: read(&documents, STATE)?.unwrap_or_default(),
-        social: read(&documents, SOCIAL)?,
+        social: text(&documents, SOCIAL)?
+            .map(|text| Kept::from_text(&text))
+            .transpose()
+            .map_err(|error| worker::Error::RustError(error.to_string()))?,
         event_ids: read(&documents, EVENT_IDS)?.unwrap_or_default(),
     })
 }
@@ -34,17 +37,24 @@ pub fn save(state: &State, save: &Save) -> worker::Result<()> {
     let documents = RawState::of(state).documents();
     match save {
         Save::State(state) => write(&documents, STATE, state),
-        Save::Social(social) => write(&documents, SOCIAL, social),
+        Save::Social(social) => put(&documents, SOCIAL, &social.to_text()),
         Save::EventIds(ids) => write(&documents, EVENT_IDS, ids),
     }
 }
 
 fn read<T: DeserializeOwned>(documents: &Documents, name: &str) -> worker::Result<Option<T>> {
-    let text = documents.get(name).map_err(worker::Error::from)?;
-    text.map(|text| serde_json::from_str(&text).map_err(worker::Error::from)).transpose()
+    Ok(text(documents, name)?.map(|text| serde_json::from_str(&text)).transpose()?)
+}
+
+fn text(documents: &Documents, name: &str) -> worker::Result<Option<String>> {
+    documents.get(name).map_err(worker::Error::from)
 }
 
 fn write<T: Serialize>(documents: &Documents, name: &str, document: &T) -> worker::Result<()> {
+    put(documents, name, &serde_json::to_string(document)?)
+}
+
+fn put(documents: &Documents, name: &str, text: &str) -> worker::Result<()> {
     // The runtime keeps two bytes a letter once one lies beyond Latin-1. The longest list has room for that.
-    documents.put(name, &serde_json::to_string(document)?).map_err(worker::Error::from)
+    documents.put(name, text).map_err(worker::Error::from)
 }

@@ -11,6 +11,7 @@ use shared::{
 
 use crate::{
     event::{Effect, Save},
+    kept::Kept,
     saved::Saved,
     user::{Haste, UserPresence},
 };
@@ -47,12 +48,13 @@ impl UserPresence {
 
     /// Takes over friends and settings, and lets everybody concerned see the difference.
     fn adopt(&mut self, social: Social, now: Timestamp) {
+        let social = Kept::of(social);
         if self.social.as_ref() != Some(&social) {
             // What sockets carry about friends goes by the list of one version.
             self.note = true;
             self.save_social = true;
         }
-        let friends = social.friends.iter().map(|friend| friend.user_id.clone()).collect();
+        let friends = social.friends.iter().cloned().collect();
         let before = std::mem::replace(&mut self.friends, friends);
         self.social = Some(social);
         for lost in before.difference(&self.friends.clone()) {
@@ -93,7 +95,7 @@ impl UserPresence {
             }
             return;
         }
-        let Some(mut social) = self.social.clone() else {
+        let Some(known_version) = self.social_version() else {
             // Nothing is kept of this user yet: the first connection asks the core for all of it. It may be asking now.
             self.behind = self.behind.max(Some(version));
             return;
@@ -102,13 +104,15 @@ impl UserPresence {
             if !self.friends.contains(user_id) {
                 // An object may be lost after it kept a change and before it showed it.
                 self.forget(user_id);
-            } else if version <= social.version && self.is_here() {
+            } else if version <= known_version && self.is_here() {
                 // They are friends again by now. In between, this user was told of nothing.
                 self.ask(&BTreeSet::from([user_id.clone()]));
                 self.note = true;
             }
         }
-        if version > social.version {
+        if version > known_version
+            && let Some(mut social) = self.social.as_ref().map(Kept::read)
+        {
             let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);
             match &change {
                 Change::FriendAccepted { user } if next => {
@@ -183,7 +187,7 @@ impl UserPresence {
             Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
             Change::SettingsUpdated { share } => {
                 // However late it comes, those of now.
-                let share = self.social.as_ref().map_or(share, |social| social.share.clone());
+                let share = self.social.as_ref().map_or(share, |social| social.head.share.clone());
                 ServerMessage::SettingsUpdated {
                     share_mode: share.mode,
                     domain_allow_array: share.allow.into_iter().collect(),

@@ -7,7 +7,10 @@ use shared::{
     wire::{CloseCode, PageView, PresenceSnapshot, ServerMessage},
 };
 
-use crate::saved::{Attachment, SavedState};
+use crate::{
+    kept::Kept,
+    saved::{Attachment, SavedState},
+};
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +103,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Save {
     State(SavedState),
-    Social(Social),
+    Social(Kept),
     EventIds(Vec<EventId>),
 }
 

@@ -14,6 +14,7 @@ mod endings;
 mod event;
 mod frames;
 mod friends;
+mod kept;
 mod pace;
 mod reading;
 mod saved;
@@ -21,6 +22,7 @@ mod user;
 
 pub use calls::Failure;
 pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome};
+pub use kept::{Kept, Unreadable};
 pub use pace::Lately;
 pub use saved::{Attachment, Leaving, Note, Report, Roll, Saved, SavedState};
 pub use user::{Times, UserPresence};

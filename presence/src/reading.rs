@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use shared::{
-    api::UserInfo,
     ids::{SocketId, UserId},
     limits::PEER_CALL_MS_MAX,
     time::Timestamp,
@@ -14,6 +13,7 @@ use shared::{
 use crate::{
     event::{Effect, ReadId, Reply},
     friends::{View, ViewState},
+    kept::Kept,
     user::UserPresence,
 };
 
@@ -127,12 +127,13 @@ impl UserPresence {
     }
 
     fn snapshot(&self) -> PresenceSnapshot {
-        let friends: &[UserInfo] = self.social.as_ref().map_or(&[], |social| &social.friends);
-        let me = self.social.as_ref().map(|social| &social.user);
+        let mut people = self.social.as_ref().map(Kept::people).unwrap_or_default();
+        let presence_arr = people.iter().map(|friend| self.shown(&friend.user_id)).collect();
+        people.extend(self.social.as_ref().map(|social| social.head.user.clone()));
         PresenceSnapshot {
             user_presence: self.shown(&self.me),
-            presence_arr: friends.iter().map(|friend| self.shown(&friend.user_id)).collect(),
-            user_info_map: friends.iter().chain(me).map(|user| (user.user_id.clone(), user.clone())).collect(),
+            presence_arr,
+            user_info_map: people.into_iter().map(|user| (user.user_id.clone(), user)).collect(),
             version: self.social_version().unwrap_or_default(),
         }
     }

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 use shared::{
     ids::{EventId, SocketId, UserId},
-    internal::{Social, Wants},
+    internal::Wants,
     limits::{
         ABSENT_LEN_MAX, FAILURES_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP,
         ROLL_LEN_MAX,
@@ -21,6 +21,7 @@ use crate::{
     calls::Failure,
     event::Effect,
     friends::{View, ViewState},
+    kept::Kept,
     pace::{Lately, Pace},
     user::{Haste, Shown, Socket, Status, Times, UserPresence},
 };
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Saved {
     pub state: SavedState,
-    pub social: Option<Social>,
+    pub social: Option<Kept>,
     /// The newest events' ids, oldest first.
     pub event_ids: Vec<EventId>,
 }
@@ -154,8 +155,7 @@ impl UserPresence {
     pub fn restore(me: UserId, times: Times, saved: Saved, attachments: Vec<Attachment>, now: Timestamp) -> Self {
         let Saved { state, social, event_ids } = saved;
         let note = attachments.iter().map(|attachment| &attachment.note).max_by_key(|note| note.order).cloned();
-        let friends: BTreeSet<UserId> =
-            social.iter().flat_map(|social| &social.friends).map(|friend| friend.user_id.clone()).collect();
+        let friends: BTreeSet<UserId> = social.iter().flat_map(|social| &social.friends).cloned().collect();
         let mut user = Self {
             me,
             times,
@@ -163,7 +163,7 @@ impl UserPresence {
             // What came by the way has slept longer than any message is on its way, but for those that failed.
             believes_from: now.plus_ms(-PEER_LATE_MS),
             friends,
-            behind: state.behind.filter(|behind| social.as_ref().is_some_and(|social| social.version < *behind)),
+            behind: state.behind.filter(|behind| social.as_ref().is_some_and(|social| social.head.version < *behind)),
             settings_version: state.settings_version,
             social,
             load_at: None,
@@ -375,7 +375,7 @@ impl UserPresence {
         if self.friends.len() > ROLL_LEN_MAX {
             return Roll { version, digits: String::new(), absent: String::new() };
         }
-        let digits: String = self.friends.iter().map(|id| self.digit(id)).collect();
+        let digits = self.digits();
         let absent = self.friends.iter().zip(digits.bytes()).filter(|(_, digit)| *digit < b'3').map(|(id, _)| id);
         let mut bytes = Vec::new();
         for id in absent.take(ABSENT_LEN_MAX) {
@@ -390,28 +390,36 @@ impl UserPresence {
         Roll { version, digits, absent: STANDARD_NO_PAD.encode(bytes) }
     }
 
-    fn digit(&self, id: &UserId) -> char {
-        let (tells, asks) = (self.telling.contains_key(id), self.asking.contains(id));
-        let failed = self.failed.contains_key(id);
-        // Whoever has yet to be told or asked may be there: then both are tried again.
-        let owed = !failed && (tells || asks);
-        let wants = match self.audience.get(id).or(owed.then_some(&Wants::Comings)) {
-            None | Some(Wants::Nothing) => 0,
-            Some(Wants::Comings) => 1,
-            Some(Wants::Pages) => 2,
+    fn digits(&self) -> String {
+        let mut tells = in_order(self.telling.iter());
+        let mut asks = in_order(self.asking.iter().map(|id| (id, ())));
+        let mut failed = in_order(self.failed.iter());
+        let mut audience = in_order(self.audience.iter());
+        let mut seen = in_order(self.seen.iter().map(|id| (id, ())));
+        let mut missed = in_order(self.missed.iter().map(|id| (id, ())));
+        let digit = |id| {
+            let (tells, asks, failed) = (tells(id).is_some(), asks(id).is_some(), failed(id).is_some());
+            // Whoever has yet to be told or asked may be there: then both are tried again.
+            let owed = !failed && (tells || asks);
+            let wants = match audience(id).or(owed.then_some(&Wants::Comings)) {
+                None | Some(Wants::Nothing) => 0,
+                Some(Wants::Comings) => 1,
+                Some(Wants::Pages) => 2,
+            };
+            let seen = match (seen(id), missed(id)) {
+                (None, _) => 0,
+                (Some(()), None) => 3,
+                (Some(()), Some(())) => 6,
+            };
+            let later = match (failed && asks, failed && tells) {
+                (false, false) => 0,
+                (true, false) => 9,
+                (false, true) => 18,
+                (true, true) => 27,
+            };
+            char::from(b'0' + wants + seen + later)
         };
-        let seen = match (self.seen.contains(id), self.missed.contains(id)) {
-            (false, _) => 0,
-            (true, false) => 3,
-            (true, true) => 6,
-        };
-        let later = match (failed && asks, failed && tells) {
-            (false, false) => 0,
-            (true, false) => 9,
-            (false, true) => 18,
-            (true, true) => 27,
-        };
-        char::from(b'0' + wants + seen + later)
+        self.friends.iter().map(digit).collect()
     }
 
     /// Takes in who is there; `false`, and nothing is taken in, when the list of friends is another one by now.
@@ -420,28 +428,21 @@ impl UserPresence {
             return false;
         }
         let absent = STANDARD_NO_PAD.decode(&roll.absent).unwrap_or_default();
-        let (mut absent, mut failed) = (absent.chunks_exact(6), Vec::new());
-        for (id, digit) in self.friends.iter().zip(roll.digits.bytes()) {
-            let number = digit.saturating_sub(b'0');
-            match number % 3 {
-                1 => drop(self.audience.insert(id.clone(), Wants::Comings)),
-                2 => drop(self.audience.insert(id.clone(), Wants::Pages)),
-                _ => {}
-            }
-            if number % 9 >= 3 {
-                self.seen.insert(id.clone());
-            }
-            if number % 9 >= 6 {
-                self.missed.insert(id.clone());
-            }
-            if number >= 9 {
-                failed.push((id.clone(), number / 9));
-            }
-            let moment = if number < 3 { absent.next() } else { None };
-            if let Some(view) = moment.and_then(View::of_absent) {
-                self.views.insert(id.clone(), view);
-            }
-        }
+        let friends = self.friends.iter().zip(roll.digits.bytes().map(|digit| digit.saturating_sub(b'0')));
+        // Each map is made at once of what comes in order: one by one would take several times as long, and a friend's
+        // page waits.
+        let wants = |number: u8| match number % 3 {
+            1 => Some(Wants::Comings),
+            2 => Some(Wants::Pages),
+            _ => None,
+        };
+        self.audience = friends.clone().filter_map(|(id, number)| Some((id.clone(), wants(number)?))).collect();
+        let seen = |least: u8| friends.clone().filter(move |(_, number)| number % 9 >= least).map(|(id, _)| id.clone());
+        (self.seen, self.missed) = (seen(3).collect(), seen(6).collect());
+        let absent = friends.clone().filter(|(_, number)| *number < 3).zip(absent.chunks_exact(6));
+        self.views = absent.filter_map(|((id, _), bytes)| Some((id.clone(), View::of_absent(bytes)?))).collect();
+        let failed: Vec<(UserId, u8)> =
+            friends.filter(|(_, number)| *number >= 9).map(|(id, number)| (id.clone(), number / 9)).collect();
         let failures = failures.iter().chain(failures.last().into_iter().cycle());
         for ((friend, owed), failure) in failed.into_iter().zip(failures) {
             if owed >= 2 {
@@ -494,6 +495,15 @@ impl UserPresence {
             settings_version,
             leaving,
         }
+    }
+}
+
+/// Finds what belongs to ids that come in order, in entries that do: quicker than to search for each.
+fn in_order<'a, V>(entries: impl Iterator<Item = (&'a UserId, V)>) -> impl FnMut(&UserId) -> Option<V> {
+    let mut rest = entries.peekable();
+    move |id| {
+        while rest.next_if(|(known, _)| *known < id).is_some() {}
+        rest.next_if(|(known, _)| *known == id).map(|(_, value)| value)
     }
 }
 

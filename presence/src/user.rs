@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::{
     ids::{EventId, SocketId, UserId},
-    internal::{PeerSay, Presence, Social, Wants},
+    internal::{PeerSay, Presence, Wants},
     limits::{
         ACTIVE_NOTE_MS, PEER_LATE_MS, PRESENCE_GRACE_MS, PRESENCE_TIMEOUT_MS, SILENCE_SLACK_DIVISOR, SOCIAL_AGAIN_MS,
         SOCKETS_MAX,
@@ -18,6 +18,7 @@ use crate::{
     calls::{Call, Failure},
     event::{Effect, Event, Save},
     friends::View,
+    kept::Kept,
     pace::{Lately, Pace},
     reading::{Reader, Whom},
     saved::{Report, SavedState},
@@ -49,7 +50,7 @@ pub struct UserPresence {
     pub(crate) believes_from: Timestamp,
 
     /// Friends and settings as the core last told them. `None`: never asked.
-    pub(crate) social: Option<Social>,
+    pub(crate) social: Option<Kept>,
     /// The friends among them.
     pub(crate) friends: BTreeSet<UserId>,
     /// The highest version heard of that could not be applied for want of one before it.
@@ -246,7 +247,7 @@ impl UserPresence {
 
     /// The version of the core's answer that is kept, if any is.
     pub fn social_version(&self) -> Option<u64> {
-        self.social.as_ref().map(|social| social.version)
+        self.social.as_ref().map(|social| social.head.version)
     }
 
     /// Whether friends and settings are known to be old while nobody is here, for whom they would be asked for.
@@ -404,7 +405,7 @@ impl UserPresence {
 
     /// Whether the owner's rules let friends see the page. The one place that decides.
     pub(crate) fn may_be_seen(&self, page: &Page) -> bool {
-        self.social.as_ref().is_some_and(|social| social.share.shows(&page.domain))
+        self.social.as_ref().is_some_and(|social| social.head.share.shows(&page.domain))
     }
 
     /// The page in front, if friends may see it.

@@ -110,7 +110,7 @@ fn an_absent_user_whose_list_is_old_learns_of_a_friendship_when_the_friend_speak
     town.deliver(events);
     town.core_is_away = false;
     let bob = town.connect("bob");
-    assert_eq!(town.saved("alice").social, Some(town.social("alice")));
+    assert_eq!(town.kept("alice"), Some(town.social("alice")));
     town.connect("alice");
     assert!(town.seen(bob).iter().any(|message| matches!(message, ServerMessage::UpdatePresence(_))));
 }
@@ -123,7 +123,7 @@ fn however_many_changes_come_at_once_the_list_is_kept_once() {
     let [carol, _] = town.befriend("alice", "carol");
     let saves = town.saves;
     town.deliver_together([bob, carol]);
-    assert_eq!(town.saved("alice").social.unwrap().friends.len(), 2);
+    assert_eq!(town.kept("alice").unwrap().friends.len(), 2);
     assert_eq!(town.saves, saves + 2, "the list, and which events were taken");
 }
 
@@ -134,9 +134,9 @@ fn an_answer_older_than_what_was_heard_meanwhile_is_not_taken_in_though_nothing_
     let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
     town.deliver([closed]);
     town.load("alice", older);
-    assert_eq!(town.saved("alice").social, None);
+    assert_eq!(town.kept("alice"), None);
     town.connect("alice");
-    assert_eq!(town.saved("alice").social, Some(town.social("alice")));
+    assert_eq!(town.kept("alice"), Some(town.social("alice")));
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn whoever_registers_anew_is_not_behind_what_the_account_before_knew_of() {
     let gone = town.delete("alice");
     town.deliver_together([event, gone]);
     town.load("alice", anew.clone());
-    assert_eq!(town.saved("alice").social, Some(anew));
+    assert_eq!(town.kept("alice"), Some(anew));
 }
 
 #[test]
@@ -460,7 +460,7 @@ fn nobody_wakes_for_an_old_list_while_away() {
     let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
     town.deliver([event]);
     assert_eq!(town.next_wake("alice"), None, "whoever asks next fetches it");
-    let old = town.saved("alice").social.unwrap();
+    let old = town.kept("alice").unwrap();
     town.load("alice", old);
     assert_eq!(town.next_wake("alice"), None);
 }
@@ -485,7 +485,7 @@ fn a_repeat_of_a_deletion_leaves_the_account_registered_anew_alone() {
     let alice = town.connect("alice");
     town.deliver([gone]);
     assert_eq!(town.closed.get(&alice), None);
-    assert!(town.saved("alice").social.is_some());
+    assert!(town.kept("alice").is_some());
 }
 
 #[test]

@@ -258,7 +258,7 @@ fn what_is_missing_in_the_list_is_not_forgotten_by_losing_memory_twice() {
         town.core_is_away = false;
         town.connect("alice");
         town.pass_ms(30_000);
-        assert_eq!(town.saved("alice").social.unwrap().user.first_name, "Alicia");
+        assert_eq!(town.kept("alice").unwrap().user.first_name, "Alicia");
         assert!(town.saved("alice").state.seq >= seq);
     }
 }

@@ -1,6 +1,6 @@
 //! Rule 8: hibernation, and the loss of memory between any two events.
 
-use presence::{Effect, Event, Saved, SavedState, Times, UserPresence};
+use presence::{Effect, Event, Kept, Saved, SavedState, Times, UserPresence};
 use shared::{
     ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
@@ -124,7 +124,7 @@ fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_
     town.hibernate("alice");
     town.visit(alice, "https://example.com/2");
     assert_eq!(town.core_calls, core_calls + 1);
-    assert_eq!(town.saved("alice").social, Some(town.social("alice")));
+    assert_eq!(town.kept("alice"), Some(town.social("alice")));
 }
 
 /// The runtime lets a socket carry so much.
@@ -361,7 +361,7 @@ fn whoever_wanted_to_vanish_as_memory_was_lost_has_vanished() {
 fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
     let social = Town::new(&["alice"], &[]).social("alice");
     for (version, old) in [(1, true), (2, false), (3, false)] {
-        let social = Some(Social { version, ..social.clone() });
+        let social = Some(Kept::of(Social { version, ..social.clone() }));
         let state = SavedState { behind: Some(2), ..SavedState::default() };
         let saved = Saved { state, social, event_ids: Vec::new() };
         let now = Timestamp::from_unix_ms(1_772_366_400_000);
@@ -372,7 +372,7 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
 
 #[test]
 fn a_snapshot_is_carried_as_sent_only_once_it_was() {
-    let social = Some(Town::new(&["alice"], &[]).social("alice"));
+    let social = Some(Kept::of(Town::new(&["alice"], &[]).social("alice")));
     let (saved, now) = (Saved { social, ..Saved::default() }, Timestamp::from_unix_ms(1_772_366_400_000));
     let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
     let socket = SocketId(Uuid::from_u128(1));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, Times, TokenOutcome, UserPresence};
+use presence::{Attachment, Effect, Event, Frame, Kept, ReadId, Reply, Save, Saved, Times, TokenOutcome, UserPresence};
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     api::{UserInfo, UserSummary},
@@ -416,6 +416,11 @@ impl Town {
         self.saved.get(&id(name)).cloned().unwrap_or_default()
     }
 
+    /// Friends and settings as somebody's object keeps them.
+    pub fn kept(&self, name: &str) -> Option<Social> {
+        self.saved(name).social.map(|kept| kept.read())
+    }
+
     /// What somebody's object says now to a friend's.
     pub fn message(&self, from: &str, seq: u64, say: PeerSay) -> PeerMessage {
         PeerMessage { from: id(from), seq, sent_at: self.now, wants: Wants::Pages, say }
@@ -470,7 +475,7 @@ impl Town {
                     let saved = self.saved.entry(who.clone()).or_default();
                     match save {
                         Save::State(state) => saved.state = written(&state),
-                        Save::Social(social) => saved.social = Some(written(&social)),
+                        Save::Social(social) => saved.social = Some(Kept::from_text(&social.to_text()).unwrap()),
                         Save::EventIds(ids) => saved.event_ids = ids,
                     }
                     continue;

@@ -1,0 +1,75 @@
+//! Friends and settings as storage keeps them.
+//!
+//! An object that wakes needs the friends' ids and the settings at once, and everybody's names only when somebody is to
+//! see them. To read those each time would take longer than all else an object does with a friend's page, so they stay
+//! text until then.
+
+use serde::{Deserialize, Serialize};
+use shared::{api::UserInfo, ids::UserId, internal::Social, share_policy::SharePolicy};
+
+/// [`Social`], with everybody's names unread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    pub(crate) head: Head,
+    /// In order: sets are made of them many times faster than of any other.
+    pub(crate) friends: Vec<UserId>,
+    /// JSON of all friends' [`UserInfo`], in the core's order.
+    people: String,
+}
+
+/// What does not grow with the number of friends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub version: u64,
+    pub user: UserInfo,
+    pub share: SharePolicy,
+}
+
+/// Text that is none that [`Kept::to_text`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("friends and settings cannot be read")]
+pub struct Unreadable;
+
+impl Kept {
+    /// What storage keeps of this answer of the core's.
+    pub fn of(social: Social) -> Self {
+        let Social { version, user, share, friends: people } = social;
+        let mut friends: Vec<UserId> = people.iter().map(|friend| friend.user_id.clone()).collect();
+        friends.sort();
+        let head = Head { version, user, share };
+        // Nothing in it could fail to be written.
+        Self { head, friends, people: serde_json::to_string(&people).unwrap_or_default() }
+    }
+
+    /// All of it.
+    pub fn read(&self) -> Social {
+        let Head { version, user, share } = self.head.clone();
+        Social { version, user, share, friends: self.people() }
+    }
+
+    /// Everybody's names and pictures.
+    pub(crate) fn people(&self) -> Vec<UserInfo> {
+        // It was written here.
+        serde_json::from_str(&self.people).unwrap_or_default()
+    }
+
+    /// Three lines: JSON, the friends' ids with commas between them, JSON.
+    pub fn to_text(&self) -> String {
+        let head = serde_json::to_string(&self.head).unwrap_or_default();
+        let friends = self.friends.iter().map(UserId::as_str).collect::<Vec<_>>().join(",");
+        format!("{head}\n{friends}\n{}", self.people)
+    }
+
+    /// Reads such text.
+    ///
+    /// # Errors
+    ///
+    /// When it is none that this version reads.
+    pub fn from_text(text: &str) -> Result<Self, Unreadable> {
+        let (head, rest) = text.split_once('\n').ok_or(Unreadable)?;
+        let (friends, people) = rest.split_once('\n').ok_or(Unreadable)?;
+        let head = serde_json::from_str(head).map_err(|_| Unreadable)?;
+        let friends: Result<Vec<UserId>, _> = friends.split_terminator(',').map(str::parse).collect();
+        Ok(Self { head, friends: friends.map_err(|_| Unreadable)?, people: people.to_owned() })
+    }
+}
