@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use shared::{
     ids::{SocketId, UserId},
-    limits::PEER_CALL_MS_MAX,
+    limits::{PEER_CALL_MS_MAX, READERS_MAX},
     time::Timestamp,
     wire::{PageView, PresenceSnapshot, PresenceUpdate, ServerMessage, UserPresence as Shown},
 };
@@ -40,7 +40,8 @@ pub(crate) enum Whom {
 }
 
 impl UserPresence {
-    /// A `GET`. A stranger is refused at once; the user's own page needs nobody's answer.
+    /// A `GET`. A stranger is refused at once; the user's own page needs nobody's answer. Nor is there one to wait for when
+    /// many wait already: memory must not grow with what a client asks for.
     pub(crate) fn read(&mut self, read: ReadId, friend: Option<UserId>, now: Timestamp) {
         let waits_for = match &friend {
             None => self.ask_unknown_friends(),
@@ -55,6 +56,7 @@ impl UserPresence {
                 one
             }
         };
+        let waits_for = if self.readers.len() < READERS_MAX { waits_for } else { BTreeSet::new() };
         self.readers.push(Reader { whom: Whom::Get { read, friend }, since: now, waits_for });
     }
 

@@ -141,6 +141,10 @@ pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// How many of the newest event ids an object remembers in order to drop repeats.
 pub const EVENT_IDS_REMEMBERED: usize = 256;
 
+/// How many of one user's sockets and requests may wait for friends' answers at a time, each for twice
+/// [`PEER_CALL_MS_MAX`] at most. Whoever reads beyond that is told what is known.
+pub const READERS_MAX: usize = 100;
+
 /// Time after which a call to another object counts as failed, in milliseconds.
 pub const PEER_CALL_MS_MAX: u32 = 2_000;
 

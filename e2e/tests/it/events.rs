@@ -89,6 +89,51 @@ async fn a_shared_page_reaches_every_socket_and_being_read_on_one_shows_on_the_o
 }
 
 #[tokio::test]
+async fn every_socket_hears_of_requests_of_friends_and_of_settings() -> Result<()> {
+    let site = Site::of_tests()?;
+    let (alice, bob) = (site.person("Alice").await?, site.person("Bob").await?);
+    let mut sockets = [alice.connect().await?, alice.connect().await?];
+    // In the order in which they happen: one is only made when the one before has been heard.
+    bob.ask(&alice).await?;
+    for live in &mut sockets {
+        let asked =
+            |message| if let ServerMessage::FriendRequest { user } = message { Some(user.user_id) } else { None };
+        assert_eq!(live.find(asked).await?, bob.id);
+    }
+    alice.accept(&bob).await?;
+    for live in &mut sockets {
+        let (mut answered, mut accepted) = (None, None);
+        while answered.is_none() || accepted.is_none() {
+            let message = live.message().await?;
+            if let ServerMessage::FriendRequestRemoved { user_id } = message {
+                answered = Some(user_id);
+            } else if let ServerMessage::FriendAccepted { user } = message {
+                accepted = Some(user.user_id);
+            }
+        }
+        assert_eq!((answered, accepted), (Some(bob.id.clone()), Some(bob.id.clone())));
+    }
+    alice.share_only(&["example.org"]).await?;
+    for live in &mut sockets {
+        let settings = |message| match message {
+            ServerMessage::SettingsUpdated { domain_allow_array, .. } => Some(domain_allow_array),
+            _ => None,
+        };
+        assert_eq!(
+            live.find(settings).await?.iter().map(|domain| domain.as_str()).collect::<Vec<_>>(),
+            ["example.org"]
+        );
+    }
+    bob.unfriend(&alice).await?;
+    for live in &mut sockets {
+        let removed =
+            |message| if let ServerMessage::FriendRemoved { user_id } = message { Some(user_id) } else { None };
+        assert_eq!(live.find(removed).await?, bob.id);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_block_cuts_both_at_once_and_for_good() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, mut alice_live), (bob, mut bob_live)) = site.friends_online().await?;

@@ -6,8 +6,8 @@ use arbitrary::{Arbitrary as _, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use presence::{Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence};
 use shared::{
-    api::{UserInfo, UserSummary},
-    ids::{EventId, SocketId, UserId},
+    api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
+    ids::{EventId, ShareId, SocketId, UserId},
     internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Presence, Social, Wants},
     limits::{EVENT_IDS_REMEMBERED, SOCKETS_MAX},
     page::{Domain, Page},
@@ -18,7 +18,10 @@ use shared::{
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// After all of them the whole engine as text stays below this with eight friends: ten sockets with pages of the longest
+/// After how many events the engine's memory is looked at.
+const LOOK_EVERY: u32 = 16;
+
+/// Then the whole engine as text stays below this with eight friends: ten sockets with pages of the longest
 /// kind and as many views.
 const TEXT_BYTES_MAX: usize = 400_000;
 
@@ -97,13 +100,43 @@ fn change(u: &mut Unstructured) -> Result<Change> {
         friendship_state: None,
         mutual_friend_count: None,
     };
-    Ok(match u.int_in_range(0..=4)? {
+    Ok(match u.int_in_range(0..=7)? {
         0 => Change::FriendAccepted { user: summary(user(u)?) },
         1 => Change::FriendRemoved { user_id: user(u)? },
         2 => Change::SettingsUpdated { share: share(u)? },
         3 => Change::FriendRequestRemoved { user_id: user(u)? },
+        4 => Change::FriendRequested {
+            user: UserFriendRequest {
+                user_id: user(u)?,
+                first_name: String::new(),
+                last_name: String::new(),
+                description: String::new(),
+                profile_image_uploaded_at: None,
+                profile_image_extension: None,
+                requested_at: Timestamp::from_unix_ms(u.arbitrary()?),
+            },
+        },
+        5 => Change::ShareReceived {
+            notification: ShareNotification {
+                event_id: ShareId(Uuid::from_u128(u.int_in_range(0..=20)?)),
+                user_id: user(u)?,
+                sent_at: Timestamp::from_unix_ms(u.arbitrary()?),
+                url: "https://example.com/a".to_owned(),
+                title: String::new(),
+                seen_at: None,
+                first_name: String::new(),
+                last_name: String::new(),
+                profile_image_extension: None,
+            },
+        },
+        6 => Change::ShareRead { event_ids: vec![ShareId(Uuid::from_u128(u.int_in_range(0..=20)?))] },
         _ => Change::UserDeleted {},
     })
+}
+
+fn core_event(u: &mut Unstructured, recipient: &UserId) -> Result<CoreEvent> {
+    let id = EventId(Uuid::from_u128(u.int_in_range(0..=1_000)?));
+    Ok(CoreEvent { id, recipient: recipient.clone(), version: u.int_in_range(0..=20)?, change: change(u)? })
 }
 
 fn frame(u: &mut Unstructured) -> Result<Frame> {
@@ -161,14 +194,17 @@ fn event(u: &mut Unstructured, sockets: &[SocketId], now: Timestamp) -> Result<E
         9 => Event::SocialLoaded { social: social(u)? },
         10 => Event::SocialFailed,
         11 => {
-            let id = EventId(Uuid::from_u128(u.int_in_range(0..=1_000)?));
-            let events = vec![CoreEvent { id, recipient: peer, version: u.int_in_range(0..=20)?, change: change(u)? }];
+            let mut events = vec![core_event(u, &peer)?];
+            while u.ratio(1, 2)? {
+                events.push(core_event(u, &peer)?);
+            }
             Event::CoreReported { events }
         }
         12 => Event::Read { read: ReadId(u.arbitrary()?), friend: if u.arbitrary()? { Some(peer) } else { None } },
         _ => {
             let heard = sockets.iter().map(|socket| (*socket, now)).take(u.int_in_range(0..=3)?).collect();
-            let outcome = TokenOutcome::Good { expires_at: now };
+            let good = TokenOutcome::Good { expires_at: now.plus_ms(u.int_in_range(0..=600_000)?) };
+            let outcome = u.choose(&[good, TokenOutcome::Refused, TokenOutcome::Unknown])?.clone();
             if u.arbitrary()? { Event::Woken { heard } } else { Event::TokenChecked { socket: socket(u)?, outcome } }
         }
     })
@@ -184,6 +220,7 @@ fn run(u: &mut Unstructured) -> Result<()> {
         UserPresence::restore(me.clone(), Times::default(), saved.clone(), attachments, now)
     };
     let mut engine = restore(&saved, &attachments, now);
+    let mut handled = 0;
     while !u.is_empty() {
         now = now.plus_ms(u.int_in_range(0..=20_000)?);
         if u.ratio(1, 20)? {
@@ -216,9 +253,12 @@ fn run(u: &mut Unstructured) -> Result<()> {
         }
         assert_eq!(answers, (usize::from(spoke), usize::from(reported)), "one answer each");
         assert!(attachments.len() <= SOCKETS_MAX && saved.event_ids.len() <= EVENT_IDS_REMEMBERED);
+        handled += 1;
+        if handled % LOOK_EVERY == 0 {
+            let text = format!("{engine:?}").len();
+            assert!(text <= TEXT_BYTES_MAX, "{text} bytes of memory");
+        }
     }
-    let text = format!("{engine:?}").len();
-    assert!(text <= TEXT_BYTES_MAX, "{text} bytes of memory");
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! How much a client may do, and for how long: bursts, bad messages, sockets, tokens; and leaving on purpose.
 
+use presence::{ReadId, Reply};
 use shared::{
     ids::SocketId,
+    limits::READERS_MAX,
     wire::{CloseCode, ErrorCode, ServerMessage},
 };
 
@@ -262,4 +264,23 @@ fn who_comes_and_says_goodbye_all_the_time_is_seen_to_no_more_often_than_pages_c
     assert!(town.seen(bob).len() <= 22);
     town.pass_ms(GRACE_MS);
     assert_eq!(town.read("bob", Some("alice")), presence::Reply::One(None));
+}
+
+#[test]
+fn whoever_reads_while_many_wait_is_told_what_is_known() {
+    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let bob = town.connect("bob");
+    town.visit(bob, "https://example.com/b");
+    town.slow.insert(id("carol"));
+    let waiting: Vec<ReadId> = (0..READERS_MAX).map(|_| town.begin_to_read("alice", None)).collect();
+    let page_of_bob = |reply: Reply| {
+        let Reply::All(all) = reply else { panic!("she asked for all") };
+        all.presence_arr[0].page.clone().map(|page| page.url)
+    };
+    let page = Some("https://example.com/b".to_owned());
+    assert_eq!(page_of_bob(town.read("alice", None)), page);
+    town.answer_arrives("carol");
+    for read in waiting {
+        assert_eq!(page_of_bob(town.reply(read)), page);
+    }
 }
