@@ -3,12 +3,19 @@
 import { DurableObject } from "cloudflare:workers";
 import worker, { UserObject as Inner } from "./build/index.js";
 
+// The methods that are called most. worker-build wraps each anew whenever it is asked for one, so that a crash within
+// it is noticed: once is enough, as the wrapper is the same for all objects.
+let frame;
+let peer;
+
 export class UserObject extends DurableObject {
   #inner;
 
   constructor(state, env) {
     super(state, env);
     this.#inner = new Inner(state, env);
+    frame ??= this.#inner.frame;
+    peer ??= this.#inner.peer;
   }
 
   fetch(request) {
@@ -20,7 +27,7 @@ export class UserObject extends DurableObject {
   }
 
   webSocketMessage(socket, message) {
-    this.#inner.frame(socket, message);
+    Reflect.apply(frame, this.#inner, [socket, message]);
   }
 
   webSocketClose(socket, code) {
@@ -33,7 +40,7 @@ export class UserObject extends DurableObject {
 
   // Another user's object speaks: a PeerMessage in JSON, answered by a PeerAnswer.
   peer(message) {
-    return this.#inner.peer(message);
+    return Reflect.apply(peer, this.#inner, [message]);
   }
 }
 

@@ -16,7 +16,7 @@ use serde_bytes::ByteBuf;
 use shared::{
     ids::{SocketId, UserId},
     internal::{EventsTaken, ObjectCounts, PeerAnswer, PeerMessage},
-    limits::CORE_CALL_MS_MAX,
+    limits::{ALARM_LATE_MS, CORE_CALL_MS_MAX},
     time::Timestamp,
     wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE},
 };
@@ -95,8 +95,13 @@ impl Shell {
         // Whoever comes is kept together with the alarm, in one transaction, lest nothing wakes an object that was lost
         // in between. To look first which alarm is set would end it, and nobody absent needs one.
         let absent = attachments.is_empty() && !saved.state.online;
-        let alarm = Cell::new(if absent { Alarm::None } else { Alarm::Unknown });
         let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
+        let alarm = match engine.next_wake() {
+            _ if absent => Alarm::None,
+            // To look would take as long as all else that a friend's page takes here.
+            Some(wake) if engine.has_slept() => Alarm::At(wake),
+            _ => Alarm::Unknown,
+        };
         Some(Self {
             me,
             state,
@@ -104,7 +109,7 @@ impl Shell {
             config,
             engine: RefCell::new(engine),
             sockets: RefCell::new(sockets),
-            alarm,
+            alarm: Cell::new(alarm),
             ticking: Cell::new(false),
             reads: RefCell::default(),
             next_read: Cell::new(0),
@@ -125,7 +130,7 @@ impl Shell {
             let effects = self.engine.borrow_mut().handle(event, now);
             self.carry_out(effects, &mut outcome);
         }
-        self.arm();
+        self.arm(now);
         self.tick();
         outcome
     }
@@ -339,12 +344,15 @@ impl Shell {
 
     /// Sees to it that the alarm fires no later than the engine wants to be woken. An earlier one is left:
     /// it finds nothing to do and is set anew, which costs less than moving it with every sign of life.
-    fn arm(self: &Rc<Self>) {
+    fn arm(self: &Rc<Self>, now: Timestamp) {
         let Some(wake) = self.engine.borrow().next_wake() else { return };
-        if matches!(self.alarm.get(), Alarm::At(at) if at <= wake) {
+        let set = self.alarm.get();
+        let overdue = matches!(set, Alarm::At(at) if at.plus_ms(ALARM_LATE_MS) < now);
+        if matches!(set, Alarm::At(at) if at <= wake) && !overdue {
             return;
         }
-        let unknown = matches!(self.alarm.replace(Alarm::At(wake)), Alarm::Unknown);
+        self.alarm.set(Alarm::At(wake));
+        let unknown = overdue || matches!(set, Alarm::Unknown);
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
             let storage = shell.state.storage();

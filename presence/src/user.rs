@@ -255,6 +255,12 @@ impl UserPresence {
         self.behind.is_some() && !self.is_here()
     }
 
+    /// Whether sockets brought back a memory that slept, in the midst of nothing: then all that the engine wanted before
+    /// was done, and an alarm is set for [`Self::next_wake`] or earlier.
+    pub fn has_slept(&self) -> bool {
+        !self.sockets.is_empty() && !self.unsure
+    }
+
     /// Whether the user has sockets, or had until a moment ago.
     pub fn is_here(&self) -> bool {
         self.status != Status::Away

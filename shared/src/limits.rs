@@ -174,6 +174,9 @@ pub const FAILURES_LEN_MAX: usize = 10;
 /// something at every event.
 pub const ACTIVE_NOTE_MS: i64 = 5_000;
 
+/// An alarm that has not fired so long after its time may not be set after all, and is looked for. In milliseconds.
+pub const ALARM_LATE_MS: i64 = 5_000;
+
 /// An object whose memory begins again within this time of its last noted activity did not sleep, but was lost in the
 /// midst of something: the runtime lets objects sleep after 10 s of quiet. In milliseconds, more than
 /// [`ACTIVE_NOTE_MS`] and [`PEER_CALL_MS_MAX`] together.

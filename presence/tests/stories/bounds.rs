@@ -263,7 +263,7 @@ fn who_comes_and_says_goodbye_all_the_time_is_seen_to_no_more_often_than_pages_c
     }
     assert!(town.seen(bob).len() <= 22);
     town.pass_ms(GRACE_MS);
-    assert_eq!(town.read("bob", Some("alice")), presence::Reply::One(None));
+    assert_eq!(town.read("bob", Some("alice")), Reply::One(None));
 }
 
 #[test]

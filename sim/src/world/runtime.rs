@@ -1,7 +1,7 @@
 //! What an object's runtime does: memory and its loss, sleep, alarms, ticks and redeployments.
 
 use presence::{Times, UserPresence};
-use shared::time::Timestamp;
+use shared::{limits::ALARM_LATE_MS, time::Timestamp};
 
 use super::{
     Happening, World,
@@ -57,6 +57,7 @@ impl World<'_> {
         let Some(at) = wake else { return };
         let set = match memory.alarm {
             Alarm::Unknown => object.alarm,
+            Alarm::Known(Some(at)) if at + ALARM_LATE_MS < self.now => object.alarm,
             Alarm::Known(alarm) => alarm,
         };
         memory.alarm = Alarm::Known(set);
@@ -138,9 +139,14 @@ impl World<'_> {
         let attachments: Vec<_> = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
         // Of whoever is absent the shell does not look which alarm is set.
         let absent = attachments.is_empty() && !object.saved.state.online;
-        let alarm = if absent { Alarm::Known(None) } else { Alarm::Unknown };
         let engine =
             UserPresence::restore(self.ids[who].clone(), Times::default(), object.saved.clone(), attachments, local);
+        // Nor of whoever slept.
+        let alarm = match engine.next_wake() {
+            _ if absent => Alarm::Known(None),
+            Some(wake) if engine.has_slept() => Alarm::Known(Some(wake.unix_ms() - BEGIN_MS - object.skew_ms)),
+            _ => Alarm::Unknown,
+        };
         self.counts.wakes += 1;
         self.objects[who].memory =
             Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, alarm, tick: None });
