@@ -10,7 +10,7 @@ use shared::{
 };
 
 use crate::{
-    event::{Effect, Save},
+    event::Effect,
     kept::Kept,
     saved::Saved,
     user::{Haste, UserPresence},
@@ -81,9 +81,7 @@ impl UserPresence {
         for event in events {
             self.change_reported(event.version, event.change, now);
         }
-        if new && self.social.is_some() {
-            self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
-        }
+        self.save_social |= new;
         self.effects.push(Effect::AnswerCore(EventsTaken { taken }));
     }
 

@@ -99,12 +99,12 @@ pub enum Effect {
     Attach { socket: SocketId, attachment: Attachment },
 }
 
-/// One of the three things kept in storage.
+/// One of the two things kept in storage.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Save {
     State(SavedState),
-    Social(Kept),
-    EventIds(Vec<EventId>),
+    /// And the newest events' ids, oldest first.
+    Social(Kept, Vec<EventId>),
 }
 
 /// What a `GET` is told.

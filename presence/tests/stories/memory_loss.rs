@@ -2,7 +2,7 @@
 
 use presence::{Effect, Event, Kept, Saved, SavedState, Times, UserPresence};
 use shared::{
-    ids::SocketId,
+    ids::{EventId, SocketId},
     internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
     limits::{FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     time::Timestamp,
@@ -454,4 +454,20 @@ fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
     town.calls.clear();
     town.alarm("bob");
     assert!(town.calls.iter().any(|(peer, _)| *peer == id("alice")));
+}
+
+/// To go on without could show what the owner hides.
+#[test]
+fn friends_and_settings_that_cannot_be_read_are_an_error() {
+    let kept = Kept::of(Town::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
+    let text = kept.to_text(&[EventId(Uuid::from_u128(7))]);
+    assert_eq!(Kept::from_text(&text), Ok((kept, vec![EventId(Uuid::from_u128(7))])));
+    let lines: Vec<&str> = text.split('\n').collect();
+    for place in 0..3 {
+        let mut bad = lines.clone();
+        bad[place] = "? ?";
+        assert!(Kept::from_text(&bad.join("\n")).is_err(), "line {place}");
+        bad.truncate(place);
+        assert!(Kept::from_text(&bad.join("\n")).is_err(), "only {place} lines");
+    }
 }

@@ -475,8 +475,10 @@ impl Town {
                     let saved = self.saved.entry(who.clone()).or_default();
                     match save {
                         Save::State(state) => saved.state = written(&state),
-                        Save::Social(social) => saved.social = Some(Kept::from_text(&social.to_text()).unwrap()),
-                        Save::EventIds(ids) => saved.event_ids = ids,
+                        Save::Social(social, event_ids) => {
+                            let (social, event_ids) = Kept::from_text(&social.to_text(&event_ids)).unwrap();
+                            (saved.social, saved.event_ids) = (Some(social), event_ids);
+                        }
                     }
                     continue;
                 }
