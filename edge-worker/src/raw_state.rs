@@ -1,13 +1,18 @@
 //! What the `worker` crate does not bind of an object's state.
 
 use wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen};
-use worker::{State, js_sys::Date, worker_sys::web_sys};
+use worker::{
+    State,
+    js_sys::{Date, Uint8Array},
+    worker_sys::web_sys,
+};
 
 #[wasm_bindgen]
 extern "C" {
     pub type RawState;
     type RawStorage;
-    /// The way to storage that waits for nothing: texts by name.
+    /// The way to storage that waits for nothing: bytes by name. A text would cross over letter by letter, and be kept
+    /// with two bytes for each once one lies beyond Latin-1.
     pub type Documents;
 
     /// When the runtime last answered a heartbeat of that socket.
@@ -21,10 +26,10 @@ extern "C" {
     fn kv(this: &RawStorage) -> Documents;
 
     #[wasm_bindgen(method, catch)]
-    pub fn get(this: &Documents, name: &str) -> Result<Option<String>, JsValue>;
+    pub fn get(this: &Documents, name: &str) -> Result<Option<Uint8Array>, JsValue>;
 
     #[wasm_bindgen(method, catch)]
-    pub fn put(this: &Documents, name: &str, text: &str) -> Result<(), JsValue>;
+    pub fn put(this: &Documents, name: &str, bytes: &Uint8Array) -> Result<(), JsValue>;
 }
 
 impl RawState {

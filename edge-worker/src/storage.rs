@@ -1,7 +1,7 @@
 //! The object's own storage: two documents.
 
 use presence::{Kept, Save, Saved};
-use worker::State;
+use worker::{State, js_sys::Uint8Array};
 
 use crate::raw_state::{Documents, RawState};
 
@@ -16,10 +16,11 @@ const SOCIAL: &str = "social";
 /// When something is there and cannot be read. To go on as if it were not could show what its owner hides.
 pub fn load(state: &State) -> worker::Result<Saved> {
     let documents = RawState::of(state).documents();
-    let state = get(&documents, STATE)?.map(|text| serde_json::from_str(&text)).transpose()?;
+    let state = get(&documents, STATE)?.map(|text| serde_json::from_slice(&text)).transpose()?;
     let saved = Saved { state: state.unwrap_or_default(), ..Saved::default() };
     let Some(text) = get(&documents, SOCIAL)? else { return Ok(saved) };
-    let (social, event_ids) = Kept::from_text(&text).map_err(|error| worker::Error::RustError(error.to_string()))?;
+    let text = String::from_utf8(text).map_err(unreadable)?;
+    let (social, event_ids) = Kept::from_text(&text).map_err(unreadable)?;
     Ok(Saved { social: Some(social), event_ids, ..saved })
 }
 
@@ -34,10 +35,13 @@ pub fn save(state: &State, save: &Save) -> worker::Result<()> {
         Save::State(state) => (STATE, serde_json::to_string(state)?),
         Save::Social(social, event_ids) => (SOCIAL, social.to_text(event_ids)),
     };
-    // The runtime keeps two bytes a letter once one lies beyond Latin-1. The longest list has room for that.
-    documents.put(name, &text).map_err(worker::Error::from)
+    documents.put(name, &Uint8Array::from(text.as_bytes())).map_err(worker::Error::from)
 }
 
-fn get(documents: &Documents, name: &str) -> worker::Result<Option<String>> {
-    documents.get(name).map_err(worker::Error::from)
+fn get(documents: &Documents, name: &str) -> worker::Result<Option<Vec<u8>>> {
+    Ok(documents.get(name).map_err(worker::Error::from)?.map(|bytes| bytes.to_vec()))
+}
+
+fn unreadable(error: impl std::error::Error) -> worker::Error {
+    worker::Error::RustError(error.to_string())
 }
