@@ -199,7 +199,7 @@ async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<
             core_client::Answer::Away => break,
         }
         if shell.social_version().is_some() {
-            return Ok(None);
+            break;
         }
     }
     if shell.social_version().is_some() {

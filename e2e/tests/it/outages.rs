@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use e2e::{Live, PATIENCE, Person, Site, TokenIn, live_request};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
-use shared::wire::ServerMessage;
+use shared::wire::{CloseCode, HEARTBEAT_REQUEST, ServerMessage};
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Error;
@@ -26,14 +26,16 @@ impl OwnStack {
 
     /// The same where whoever says nothing is gone after that many milliseconds.
     async fn start_with_timeout(timeout_ms: u32) -> Result<Self> {
+        Self::start_with(|options| options.var("PRESENCE_TIMEOUT_MS", timeout_ms).var("COUNT_WORK", true)).await
+    }
+
+    async fn start_with(vars: impl FnOnce(StackOptions) -> StackOptions) -> Result<Self> {
         // For the sentence that says how to run the tests.
         Site::of_tests()?;
         let dir = tempfile::tempdir()?;
-        let options = StackOptions::for_test(dir.path())
-            .var("PRESENCE_TIMEOUT_MS", timeout_ms)
-            .var("PRESENCE_GRACE_MS", 3_000)
-            .var("OUTBOX_RETRY_MS_MAX", 1_000)
-            .var("COUNT_WORK", true);
+        let options =
+            StackOptions::for_test(dir.path()).var("PRESENCE_GRACE_MS", 3_000).var("OUTBOX_RETRY_MS_MAX", 1_000);
+        let options = vars(options);
         let stack = Stack::start(options).await?;
         let site = Site::of(stack.info().clone())?;
         Ok(Self { stack, site, _dir: dir })
@@ -231,5 +233,25 @@ async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result
     alice_live.close().await?;
     assert_eq!(bob_live.gone().await?.0, alice.id);
     assert_eq!(alice.counts().await?.starts, starts + 1, "it slept before it heard the close");
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn heartbeats_keep_a_user_online_where_they_wake_and_nobody_is_told_what_that_costs() -> Result<()> {
+    const TIMEOUT_MS: u32 = 4_000;
+    let vars = |options: StackOptions| options.var("PRESENCE_TIMEOUT_MS", TIMEOUT_MS).var("HEARTBEAT_MODE", "wake");
+    let own = OwnStack::start_with(vars).await?;
+    let ((alice, alice_live), (_bob, mut bob_live)) = own.site.friends_online().await?;
+    let mut silent = alice.connect_silently().await?;
+    silent.send_text(HEARTBEAT_REQUEST);
+    assert_eq!(silent.answer().await?, ServerMessage::Heartbeat);
+    // Her other socket says nothing but heartbeats for longer than anybody may be silent, which this one is.
+    assert_eq!(silent.closed().await?, Some(CloseCode::Silent.number()));
+    alice_live.visit("https://example.com/still", "")?;
+    assert_eq!(bob_live.update().await?.url, "https://example.com/still");
+    assert!(!bob_live.has_seen("presence-timeout"), "{:?}", bob_live.seen());
+
+    let counts = alice.request(Method::GET, &format!("/internal/counts/{}", alice.id)).send().await?;
+    assert_eq!(counts.status(), StatusCode::NOT_FOUND);
     own.stack.stop().await
 }
