@@ -1,12 +1,14 @@
-//! The object's own storage: two documents.
+//! The object's own storage: three documents.
 
 use presence::{Kept, Save, Saved};
+use serde::de::DeserializeOwned;
 use worker::{State, js_sys::Uint8Array};
 
 use crate::raw_state::{Documents, RawState};
 
 const STATE: &str = "state";
 const SOCIAL: &str = "social";
+const EVENT_IDS: &str = "event_ids";
 
 /// Reads all that is kept, at once: an object that wakes has somebody waiting. Of one that never kept anything, this
 /// writes nothing either: a friend's question must not cost an absent user a row.
@@ -16,12 +18,15 @@ const SOCIAL: &str = "social";
 /// When something is there and cannot be read. To go on as if it were not could show what its owner hides.
 pub fn load(state: &State) -> worker::Result<Saved> {
     let documents = RawState::of(state).documents();
-    let state = get(&documents, STATE)?.map(|text| serde_json::from_slice(&text)).transpose()?;
-    let saved = Saved { state: state.unwrap_or_default(), ..Saved::default() };
-    let Some(text) = get(&documents, SOCIAL)? else { return Ok(saved) };
-    let text = String::from_utf8(text).map_err(unreadable)?;
-    let (social, event_ids) = Kept::from_text(&text).map_err(unreadable)?;
-    Ok(Saved { social: Some(social), event_ids, ..saved })
+    let social = get(&documents, SOCIAL)?.map(|text| {
+        let text = String::from_utf8(text).map_err(unreadable)?;
+        Kept::from_text(&text).map_err(unreadable)
+    });
+    Ok(Saved {
+        state: read(&documents, STATE)?.unwrap_or_default(),
+        social: social.transpose()?,
+        event_ids: read(&documents, EVENT_IDS)?.unwrap_or_default(),
+    })
 }
 
 /// Keeps one document in place of what was kept before: one row written.
@@ -33,9 +38,14 @@ pub fn save(state: &State, save: &Save) -> worker::Result<()> {
     let documents = RawState::of(state).documents();
     let (name, text) = match save {
         Save::State(state) => (STATE, serde_json::to_string(state)?),
-        Save::Social(social, event_ids) => (SOCIAL, social.to_text(event_ids)),
+        Save::Social(social) => (SOCIAL, social.to_text()),
+        Save::EventIds(ids) => (EVENT_IDS, serde_json::to_string(ids)?),
     };
     documents.put(name, &Uint8Array::from(text.as_bytes())).map_err(worker::Error::from)
+}
+
+fn read<T: DeserializeOwned>(documents: &Documents, name: &str) -> worker::Result<Option<T>> {
+    Ok(get(documents, name)?.map(|text| serde_json::from_slice(&text)).transpose()?)
 }
 
 fn get(documents: &Documents, name: &str) -> worker::Result<Option<Vec<u8>>> {

@@ -10,7 +10,7 @@ use shared::{
 };
 
 use crate::{
-    event::Effect,
+    event::{Effect, Save},
     kept::Kept,
     saved::Saved,
     user::{Haste, UserPresence},
@@ -81,7 +81,10 @@ impl UserPresence {
         for event in events {
             self.change_reported(event.version, event.change, now);
         }
-        self.save_social |= new;
+        // After all that comes of them: one that was taken in and not shown is to come again.
+        if new && self.social.is_some() {
+            self.effects.push(Effect::Save(Save::EventIds(self.event_ids.iter().copied().collect())));
+        }
         self.effects.push(Effect::AnswerCore(EventsTaken { taken }));
     }
 

@@ -99,12 +99,12 @@ pub enum Effect {
     Attach { socket: SocketId, attachment: Attachment },
 }
 
-/// One of the two things kept in storage.
+/// One of the three things kept in storage.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Save {
     State(SavedState),
-    /// And the newest events' ids, oldest first.
-    Social(Kept, Vec<EventId>),
+    Social(Kept),
+    EventIds(Vec<EventId>),
 }
 
 /// What a `GET` is told.

@@ -4,15 +4,8 @@
 //! see them. To read those each time would take longer than all else an object does with a friend's page, so they stay
 //! text until then.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
-use shared::{
-    api::UserInfo,
-    ids::{EventId, UserId},
-    internal::Social,
-    share_policy::SharePolicy,
-};
-use uuid::Uuid;
+use shared::{api::UserInfo, ids::UserId, internal::Social, share_policy::SharePolicy};
 
 /// [`Social`], with everybody's names unread.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,12 +53,11 @@ impl Kept {
         serde_json::from_str(&self.people).unwrap_or_default()
     }
 
-    /// Four lines: JSON, the friends' ids with commas between them, the ids of events in base64, JSON.
-    pub fn to_text(&self, event_ids: &[EventId]) -> String {
+    /// Three lines: JSON, the friends' ids with commas between them, JSON.
+    pub fn to_text(&self) -> String {
         let head = serde_json::to_string(&self.head).unwrap_or_default();
         let friends = self.friends.iter().map(UserId::as_str).collect::<Vec<_>>().join(",");
-        let event_ids: Vec<u8> = event_ids.iter().flat_map(|id| id.0.into_bytes()).collect();
-        format!("{head}\n{friends}\n{}\n{}", STANDARD_NO_PAD.encode(event_ids), self.people)
+        format!("{head}\n{friends}\n{}", self.people)
     }
 
     /// Reads such text.
@@ -73,16 +65,11 @@ impl Kept {
     /// # Errors
     ///
     /// When it is none that this version reads.
-    pub fn from_text(text: &str) -> Result<(Self, Vec<EventId>), Unreadable> {
-        let mut lines = text.splitn(4, '\n');
-        let mut line = || lines.next().ok_or(Unreadable);
-        let (head, friends, event_ids, people) = (line()?, line()?, line()?, line()?);
+    pub fn from_text(text: &str) -> Result<Self, Unreadable> {
+        let (head, rest) = text.split_once('\n').ok_or(Unreadable)?;
+        let (friends, people) = rest.split_once('\n').ok_or(Unreadable)?;
         let head = serde_json::from_str(head).map_err(|_| Unreadable)?;
         let friends: Result<Vec<UserId>, _> = friends.split_terminator(',').map(str::parse).collect();
-        let event_ids = STANDARD_NO_PAD.decode(event_ids).map_err(|_| Unreadable)?;
-        let event_ids =
-            event_ids.chunks(16).map(|bytes| Uuid::from_slice(bytes).map(EventId)).collect::<Result<_, _>>();
-        let kept = Self { head, friends: friends.map_err(|_| Unreadable)?, people: people.to_owned() };
-        Ok((kept, event_ids.map_err(|_| Unreadable)?))
+        Ok(Self { head, friends: friends.map_err(|_| Unreadable)?, people: people.to_owned() })
     }
 }

@@ -298,8 +298,7 @@ impl UserPresence {
         }
         // After the change that was judged by them, or it would be another one by the friends and settings of now.
         if std::mem::take(&mut self.save_social) {
-            let event_ids = self.event_ids.iter().copied().collect();
-            effects.extend(self.social.clone().map(|social| Effect::Save(Save::Social(social, event_ids))));
+            effects.extend(self.social.clone().map(|social| Effect::Save(Save::Social(social))));
         }
         effects.append(&mut self.effects);
         // A snapshot that was sent and forgotten comes again; one that was not sent would be missing.

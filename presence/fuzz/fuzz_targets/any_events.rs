@@ -4,7 +4,7 @@
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use presence::{Attachment, Effect, Event, Frame, Kept, ReadId, Save, Saved, Times, TokenOutcome, UserPresence};
+use presence::{Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence};
 use shared::{
     api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
     ids::{EventId, ShareId, SocketId, UserId},
@@ -243,11 +243,8 @@ fn run(u: &mut Unstructured) -> Result<()> {
                 }
                 Effect::Close { socket, .. } => drop(attachments.remove(socket)),
                 Effect::Save(Save::State(state)) => saved.state = state.clone(),
-                Effect::Save(Save::Social(social, event_ids)) => {
-                    let text = social.to_text(event_ids);
-                    let (social, event_ids) = Kept::from_text(&text).expect("it is read again");
-                    (saved.social, saved.event_ids) = (Some(social), event_ids);
-                }
+                Effect::Save(Save::Social(social)) => saved.social = Some(social.clone()),
+                Effect::Save(Save::EventIds(ids)) => saved.event_ids = ids.clone(),
                 Effect::Forget => (saved, attachments) = (Saved::default(), BTreeMap::new()),
                 Effect::AnswerPeer(_) => answers.0 += 1,
                 Effect::AnswerCore(_) => answers.1 += 1,

@@ -124,7 +124,7 @@ fn however_many_changes_come_at_once_the_list_is_kept_once() {
     let saves = town.saves;
     town.deliver_together([bob, carol]);
     assert_eq!(town.kept("alice").unwrap().friends.len(), 2);
-    assert_eq!(town.saves, saves + 1, "the list, with the events that were taken");
+    assert_eq!(town.saves, saves + 2, "the list, and which events were taken");
 }
 
 #[test]
@@ -422,6 +422,25 @@ fn what_the_core_has_told_already_costs_no_call_when_its_event_comes_late() {
     town.deliver([late]);
     assert_eq!(town.core_calls, calls);
     assert!(town.saved("alice").state.behind.is_none());
+    // Nor does the one that is as new as what was told.
+    let late = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    let newest = town.social("alice");
+    town.load("alice", newest);
+    town.deliver([late]);
+    assert_eq!(town.core_calls, calls);
+}
+
+#[test]
+fn a_friendship_that_ended_and_began_again_while_nobody_was_there_costs_no_call() {
+    let (mut town, alice, _bob) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    let [ended, _] = town.unfriend("alice", "bob");
+    town.befriend("alice", "bob");
+    let newest = town.social("alice");
+    town.load("alice", newest);
+    town.calls.clear();
+    town.deliver([ended]);
+    assert_eq!(town.calls, []);
 }
 
 #[test]

@@ -310,6 +310,21 @@ fn a_farewell_of_an_alarms_that_waits_for_another_call_to_end_sets_one() {
 }
 
 #[test]
+fn a_farewell_that_waits_for_another_call_to_end_sets_an_alarm() {
+    let (mut town, alice, bob) = two();
+    town.slow.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    let wake = town.next_wake("alice").expect("an alarm is set");
+    town.evict("alice");
+    town.slow.clear();
+    town.seen(bob);
+    town.now = wake;
+    town.alarm("alice");
+    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
 fn an_answer_from_before_a_friendship_ended_says_nothing_once_there_is_another() {
     let (mut town, _alice, bob) = two();
     town.visit(bob, "https://example.com/b");

@@ -1,8 +1,8 @@
 //! Rule 8: hibernation, and the loss of memory between any two events.
 
-use presence::{Effect, Event, Kept, Saved, SavedState, Times, UserPresence};
+use presence::{Effect, Event, Kept, Save, Saved, SavedState, Times, UserPresence};
 use shared::{
-    ids::{EventId, SocketId},
+    ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
     limits::{FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     time::Timestamp,
@@ -460,14 +460,30 @@ fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
 #[test]
 fn friends_and_settings_that_cannot_be_read_are_an_error() {
     let kept = Kept::of(Town::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
-    let text = kept.to_text(&[EventId(Uuid::from_u128(7))]);
-    assert_eq!(Kept::from_text(&text), Ok((kept, vec![EventId(Uuid::from_u128(7))])));
+    let text = kept.to_text();
     let lines: Vec<&str> = text.split('\n').collect();
-    for place in 0..3 {
-        let mut bad = lines.clone();
-        bad[place] = "? ?";
-        assert!(Kept::from_text(&bad.join("\n")).is_err(), "line {place}");
-        bad.truncate(place);
-        assert!(Kept::from_text(&bad.join("\n")).is_err(), "only {place} lines");
+    assert_eq!(Kept::from_text(&text), Ok(kept));
+    for place in 0..lines.len() {
+        assert!(Kept::from_text(&lines[..place].join("\n")).is_err(), "only {place} lines");
     }
+    for bad in [["?", lines[1], lines[2]], [lines[0], "? ?", lines[2]]] {
+        assert!(Kept::from_text(&bad.join("\n")).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_event_counts_as_taken_only_once_all_was_done_that_comes_of_it() {
+    let (mut town, _alice, _bob) = two();
+    let [event, _] = town.unfriend("alice", "bob");
+    let saved = town.saved("alice");
+    let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, town.carried("alice"), town.now);
+    let effects = alice.handle(Event::CoreReported { events: vec![event] }, town.now);
+    let places = |wanted: fn(&Effect) -> bool| -> Vec<usize> {
+        effects.iter().enumerate().filter(|(_, effect)| wanted(effect)).map(|(place, _)| place).collect()
+    };
+    let kept = places(|effect| matches!(effect, Effect::Save(Save::Social(_))));
+    let sent = places(|effect| matches!(effect, Effect::Send { .. }));
+    let taken = places(|effect| matches!(effect, Effect::Save(Save::EventIds(_)) | Effect::AnswerCore(_)));
+    assert_eq!((kept.len(), sent.len(), taken.len()), (1, 2, 2), "{effects:?}");
+    assert!(kept[0] < sent[0] && sent[1] < taken[0], "{effects:?}");
 }

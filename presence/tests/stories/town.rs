@@ -416,6 +416,12 @@ impl Town {
         self.saved.get(&id(name)).cloned().unwrap_or_default()
     }
 
+    /// What somebody's sockets carry.
+    pub fn carried(&self, name: &str) -> Vec<Attachment> {
+        let of = |(who, attachment): &(UserId, Attachment)| (*who == id(name)).then(|| attachment.clone());
+        self.attachments.values().filter_map(of).collect()
+    }
+
     /// Friends and settings as somebody's object keeps them.
     pub fn kept(&self, name: &str) -> Option<Social> {
         self.saved(name).social.map(|kept| kept.read())
@@ -475,10 +481,8 @@ impl Town {
                     let saved = self.saved.entry(who.clone()).or_default();
                     match save {
                         Save::State(state) => saved.state = written(&state),
-                        Save::Social(social, event_ids) => {
-                            let (social, event_ids) = Kept::from_text(&social.to_text(&event_ids)).unwrap();
-                            (saved.social, saved.event_ids) = (Some(social), event_ids);
-                        }
+                        Save::Social(social) => saved.social = Some(Kept::from_text(&social.to_text()).unwrap()),
+                        Save::EventIds(ids) => saved.event_ids = ids,
                     }
                     continue;
                 }

@@ -188,7 +188,7 @@ impl World<'_> {
                 None
             };
             let keeps = |effect: &Effect| {
-                (of_core && matches!(effect, Effect::Save(Save::Social(..))))
+                (of_core && matches!(effect, Effect::Save(Save::Social(_))))
                     || matches!(effect, Effect::Attach { socket, .. } if page_of == Some(*socket))
             };
             let kept = left >= total || !(of_core || page_of.is_some()) || kept.into_iter().any(keeps);
@@ -321,9 +321,8 @@ impl World<'_> {
         let object = &mut self.objects[who];
         match save {
             Save::State(state) => object.saved.state = state,
-            Save::Social(social, event_ids) => {
-                (object.saved.social, object.saved.event_ids) = (Some(social), event_ids);
-            }
+            Save::Social(social) => object.saved.social = Some(social),
+            Save::EventIds(ids) => object.saved.event_ids = ids,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Proof that the net holds: for each rule a short story that goes well, and a doctored object with which it does not.
 
-use presence::{Effect, Reply, Save, SavedState};
+use presence::{Effect, Reply, Save};
 use shared::{
     ids::UserId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
@@ -21,7 +21,7 @@ const HEALTHY: Doctor = Doctor { effects: |_, _, _| {}, stray_alarms: false };
 pub const WRITES: Doctor = Doctor {
     effects: |_, cause, effects| {
         if is_page(cause) {
-            effects.push(Effect::Save(Save::State(SavedState::default())));
+            effects.push(Effect::Save(Save::EventIds(Vec::new())));
         }
     },
     ..HEALTHY
