@@ -204,7 +204,7 @@ fn event(u: &mut Unstructured, sockets: &[SocketId], now: Timestamp) -> Result<E
         _ => {
             let heard = sockets.iter().map(|socket| (*socket, now)).take(u.int_in_range(0..=3)?).collect();
             let good = TokenOutcome::Good { expires_at: now.plus_ms(u.int_in_range(0..=600_000)?) };
-            let outcome = u.choose(&[good, TokenOutcome::Refused, TokenOutcome::Unknown])?.clone();
+            let outcome = *u.choose(&[good, TokenOutcome::Refused, TokenOutcome::Unknown])?;
             if u.arbitrary()? { Event::Woken { heard } } else { Event::TokenChecked { socket: socket(u)?, outcome } }
         }
     })
