@@ -194,10 +194,7 @@ fn event(u: &mut Unstructured, sockets: &[SocketId], now: Timestamp) -> Result<E
         9 => Event::SocialLoaded { social: social(u)? },
         10 => Event::SocialFailed,
         11 => {
-            let mut events = vec![core_event(u, &peer)?];
-            while u.ratio(1, 2)? {
-                events.push(core_event(u, &peer)?);
-            }
+            let events = (0..u.int_in_range(1..=4)?).map(|_| core_event(u, &peer)).collect::<Result<_>>()?;
             Event::CoreReported { events }
         }
         12 => Event::Read { read: ReadId(u.arbitrary()?), friend: if u.arbitrary()? { Some(peer) } else { None } },
