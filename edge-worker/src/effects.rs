@@ -59,6 +59,8 @@ pub struct Shell {
 enum Alarm {
     /// Memory began anew; storage knows.
     Unknown,
+    /// It did after sleep, before which one was set for then or earlier.
+    Believed(Timestamp),
     None,
     At(Timestamp),
 }
@@ -98,8 +100,7 @@ impl Shell {
         let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
         let alarm = match engine.next_wake() {
             _ if absent => Alarm::None,
-            // To look would take as long as all else that a friend's page takes here.
-            Some(wake) if engine.has_slept() => Alarm::At(wake),
+            Some(wake) if engine.has_slept() => Alarm::Believed(wake),
             _ => Alarm::Unknown,
         };
         Some(Self {
@@ -126,11 +127,13 @@ impl Shell {
     fn handle_all(self: &Rc<Self>, events: impl IntoIterator<Item = Event>) -> Outcome {
         let mut outcome = Outcome::default();
         let now = clock::now();
+        let mut by_friends = true;
         for event in events {
+            by_friends &= matches!(event, Event::PeerSpoke { .. });
             let effects = self.engine.borrow_mut().handle(event, now);
             self.carry_out(effects, &mut outcome);
         }
-        self.arm(now);
+        self.arm(by_friends, now);
         self.tick();
         outcome
     }
@@ -344,22 +347,27 @@ impl Shell {
 
     /// Sees to it that the alarm fires no later than the engine wants to be woken. An earlier one is left:
     /// it finds nothing to do and is set anew, which costs less than moving it with every sign of life.
-    fn arm(self: &Rc<Self>, now: Timestamp) {
+    ///
+    /// What is believed after sleep is enough for a friend's words, with which to look would take as long as all else.
+    /// Everything else may move what the engine wants on and on, so that it would never show that there is no alarm.
+    fn arm(self: &Rc<Self>, by_friends: bool, now: Timestamp) {
         let Some(wake) = self.engine.borrow().next_wake() else { return };
-        let set = self.alarm.get();
-        let overdue = matches!(set, Alarm::At(at) if at.plus_ms(ALARM_LATE_MS) < now);
-        if matches!(set, Alarm::At(at) if at <= wake) && !overdue {
-            return;
-        }
+        // The runtime gives up an alarm that has failed for too long.
+        let fires = move |at: Timestamp| at <= wake && at.plus_ms(ALARM_LATE_MS) >= now;
+        let look = match self.alarm.get() {
+            Alarm::At(at) if fires(at) => return,
+            Alarm::Believed(at) if by_friends && fires(at) => return,
+            Alarm::At(_) | Alarm::None => false,
+            Alarm::Believed(_) | Alarm::Unknown => true,
+        };
         self.alarm.set(Alarm::At(wake));
-        let unknown = overdue || matches!(set, Alarm::Unknown);
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
             let storage = shell.state.storage();
-            let set = if unknown { storage.get_alarm().await.ok().flatten() } else { None };
+            let set = if look { storage.get_alarm().await.ok().flatten() } else { None };
             // The engine may want something else by now.
             let Some(wake) = shell.engine.borrow().next_wake() else { return shell.alarm.set(Alarm::Unknown) };
-            if let Some(at) = set.map(Timestamp::from_unix_ms).filter(|at| *at <= wake) {
+            if let Some(at) = set.map(Timestamp::from_unix_ms).filter(|at| fires(*at)) {
                 return shell.alarm.set(Alarm::At(at));
             }
             shell.alarm.set(Alarm::At(wake));

@@ -111,9 +111,12 @@ impl UserPresence {
                 self.note = true;
             }
         }
-        if version > known_version
-            && let Some(mut social) = self.social.as_ref().map(Kept::read)
-        {
+        if version > known_version {
+            let Some(mut social) = self.social.as_ref().and_then(Kept::read) else {
+                // The core knows what cannot be read.
+                self.behind = self.behind.max(Some(version));
+                return self.load_social();
+            };
             let next = version == social.version.saturating_add(1) && self.behind.is_none_or(|v| v <= version);
             match &change {
                 Change::FriendAccepted { user } if next => {

@@ -41,16 +41,15 @@ impl Kept {
         Self { head, friends, people: serde_json::to_string(&people).unwrap_or_default() }
     }
 
-    /// All of it.
-    pub fn read(&self) -> Social {
+    /// All of it. `None` when another version wrote the names, and this one cannot read them.
+    pub fn read(&self) -> Option<Social> {
         let Head { version, user, share } = self.head.clone();
-        Social { version, user, share, friends: self.people() }
+        Some(Social { version, user, share, friends: self.people()? })
     }
 
     /// Everybody's names and pictures.
-    pub(crate) fn people(&self) -> Vec<UserInfo> {
-        // It was written here.
-        serde_json::from_str(&self.people).unwrap_or_default()
+    pub(crate) fn people(&self) -> Option<Vec<UserInfo>> {
+        serde_json::from_str(&self.people).ok()
     }
 
     /// Three lines: JSON, the friends' ids with commas between them, JSON.
@@ -64,7 +63,7 @@ impl Kept {
     ///
     /// # Errors
     ///
-    /// When it is none that this version reads.
+    /// When the first two lines are none that this version reads. The third is looked at by those who need it.
     pub fn from_text(text: &str) -> Result<Self, Unreadable> {
         let (head, rest) = text.split_once('\n').ok_or(Unreadable)?;
         let (friends, people) = rest.split_once('\n').ok_or(Unreadable)?;

@@ -44,11 +44,12 @@ impl UserPresence {
     /// many wait already: memory must not grow with what a client asks for.
     pub(crate) fn read(&mut self, read: ReadId, friend: Option<UserId>, now: Timestamp) {
         let waits_for = match &friend {
-            None => self.ask_unknown_friends(),
-            Some(id) if *id == self.me => BTreeSet::new(),
-            Some(id) if !self.friends.contains(id) => {
+            Some(id) if *id != self.me && !self.friends.contains(id) => {
                 return self.effects.push(Effect::Reply { read, reply: Reply::NotFriends });
             }
+            _ if self.readers.len() >= READERS_MAX => BTreeSet::new(),
+            None => self.ask_unknown_friends(),
+            Some(id) if *id == self.me => BTreeSet::new(),
             Some(id) if self.views.get(id).is_some_and(|view| view.kept_up) => BTreeSet::new(),
             Some(id) => {
                 let one = BTreeSet::from([id.clone()]);
@@ -56,7 +57,6 @@ impl UserPresence {
                 one
             }
         };
-        let waits_for = if self.readers.len() < READERS_MAX { waits_for } else { BTreeSet::new() };
         self.readers.push(Reader { whom: Whom::Get { read, friend }, since: now, waits_for });
     }
 
@@ -129,7 +129,7 @@ impl UserPresence {
     }
 
     fn snapshot(&self) -> PresenceSnapshot {
-        let mut people = self.social.as_ref().map(Kept::people).unwrap_or_default();
+        let mut people = self.social.as_ref().and_then(Kept::people).unwrap_or_default();
         let presence_arr = people.iter().map(|friend| self.shown(&friend.user_id)).collect();
         people.extend(self.social.as_ref().map(|social| social.head.user.clone()));
         PresenceSnapshot {

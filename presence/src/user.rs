@@ -255,8 +255,8 @@ impl UserPresence {
         self.behind.is_some() && !self.is_here()
     }
 
-    /// Whether sockets brought back a memory that slept, in the midst of nothing: then all that the engine wanted before
-    /// was done, and an alarm is set for [`Self::next_wake`] or earlier.
+    /// Right after [`Self::restore`]: whether sockets brought back a memory that slept, in the midst of nothing. Then an
+    /// alarm should be set for [`Self::next_wake`] or earlier.
     pub fn has_slept(&self) -> bool {
         !self.sockets.is_empty() && !self.unsure
     }
@@ -364,7 +364,11 @@ impl UserPresence {
     /// Gives a socket its snapshot as soon as all is known that it takes.
     pub(crate) fn show_all(&mut self, socket: SocketId, now: Timestamp) {
         let waits_for = self.ask_unknown_friends();
-        self.readers.push(Reader { whom: Whom::Socket(socket), since: now, waits_for });
+        let whom = Whom::Socket(socket);
+        // However often a client asks, it waits once.
+        let since = self.readers.iter().find(|reader| reader.whom == whom).map_or(now, |reader| reader.since);
+        self.readers.retain(|reader| reader.whom != whom);
+        self.readers.push(Reader { whom, since, waits_for });
     }
 
     /// The socket that reported last; of those that never did, any.

@@ -284,3 +284,18 @@ fn whoever_reads_while_many_wait_is_told_what_is_known() {
         assert_eq!(page_of_bob(town.reply(read)), page);
     }
 }
+
+#[test]
+fn a_client_that_asks_again_and_again_to_watch_gets_one_snapshot() {
+    let (mut town, alice, _bob) = two();
+    town.hibernate("alice");
+    town.slow.insert(id("bob"));
+    for _ in 0..5 {
+        town.say(alice, r#"{"action":"watch","watching":false}"#);
+        town.say(alice, r#"{"action":"watch","watching":true}"#);
+    }
+    town.answer_arrives("bob");
+    let snapshots =
+        town.seen(alice).into_iter().filter(|message| matches!(message, ServerMessage::PresenceSnapshot(_)));
+    assert_eq!(snapshots.count(), 1);
+}

@@ -1,6 +1,6 @@
 //! What the core reports: at least once, in any order, and perhaps late.
 
-use presence::{Effect, Event, Saved, Times, UserPresence};
+use presence::{Effect, Event, Kept, Saved, Times, UserPresence};
 use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
@@ -518,4 +518,19 @@ fn who_was_no_friend_for_a_while_without_anybody_noticing_is_asked_how_they_are(
     town.seen(bob);
     town.deliver([late]);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn a_list_whose_names_cannot_be_read_is_fetched_when_it_changes() {
+    let (mut town, alice, _bob) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.lose_after_saving("alice", |saved| {
+        let text = saved.social.as_ref().unwrap().to_text();
+        let (read, _) = text.rsplit_once('\n').unwrap();
+        saved.social = Some(Kept::from_text(&format!("{read}\n?")).unwrap());
+    });
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    town.deliver([event]);
+    assert_eq!(town.kept("alice"), Some(town.social("alice")));
+    assert_eq!(town.kept("alice").unwrap().friends.len(), 1);
 }

@@ -424,7 +424,7 @@ impl Town {
 
     /// Friends and settings as somebody's object keeps them.
     pub fn kept(&self, name: &str) -> Option<Social> {
-        self.saved(name).social.map(|kept| kept.read())
+        self.saved(name).social.map(|kept| kept.read().unwrap())
     }
 
     /// What somebody's object says now to a friend's.

@@ -170,6 +170,7 @@ impl World<'_> {
             self.note(&[who], || format!("u{who} crashes after {left} of {total} effects"));
         }
         let undone = left < total;
+        let by_friend = matches!(cause, Cause::Peer { .. });
         // To close a socket is more than to change its page.
         let changes_page = matches!(&cause, Cause::Frame { frame, .. } if is_page_change(frame))
             && !effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
@@ -211,7 +212,7 @@ impl World<'_> {
             // What was kept, and an alarm that need not be looked for first, are one transaction.
             let knows_alarm = object.memory.as_ref().is_some_and(|memory| matches!(memory.alarm, Alarm::Known(_)));
             if knows_alarm && saved_before.is_some_and(|before| before != object.saved.state) {
-                self.arm(who, changes_page);
+                self.arm(who, by_friend, changes_page);
             }
             let object = &mut self.objects[who];
             if undone {
@@ -226,7 +227,7 @@ impl World<'_> {
             }
         } else {
             self.check_screens(who, &cause);
-            self.arm(who, changes_page);
+            self.arm(who, by_friend, changes_page);
             self.tick(who);
             self.objects[who].mends = false;
         }

@@ -33,6 +33,8 @@ pub(super) struct Memory {
 pub(super) enum Alarm {
     /// Memory began anew, and it has yet to look.
     Unknown,
+    /// It did after sleep, before which one was set for then or earlier.
+    Believed(Ms),
     Known(Option<Ms>),
 }
 
@@ -47,7 +49,8 @@ impl World<'_> {
     }
 
     /// Sets the alarm as the shell does.
-    pub(super) fn arm(&mut self, who: Who, changes_page: bool) {
+    pub(super) fn arm(&mut self, who: Who, by_friend: bool, changes_page: bool) {
+        let now = self.now;
         let object = &mut self.objects[who];
         let Some(memory) = &mut object.memory else { return };
         let mut wake = memory.engine.next_wake().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
@@ -55,13 +58,14 @@ impl World<'_> {
             wake = wake.or(Some(self.now + 60_000));
         }
         let Some(at) = wake else { return };
+        let fires = |set: Ms| set <= at && set + ALARM_LATE_MS >= now;
         let set = match memory.alarm {
-            Alarm::Unknown => object.alarm,
-            Alarm::Known(Some(at)) if at + ALARM_LATE_MS < self.now => object.alarm,
+            Alarm::Believed(set) if by_friend && fires(set) => return,
+            Alarm::Believed(_) | Alarm::Unknown => object.alarm,
             Alarm::Known(alarm) => alarm,
         };
         memory.alarm = Alarm::Known(set);
-        if set.is_some_and(|set| set <= at) {
+        if set.is_some_and(fires) {
             return;
         }
         self.counts.alarms_set += 1;
@@ -144,7 +148,7 @@ impl World<'_> {
         // Nor of whoever slept.
         let alarm = match engine.next_wake() {
             _ if absent => Alarm::Known(None),
-            Some(wake) if engine.has_slept() => Alarm::Known(Some(wake.unix_ms() - BEGIN_MS - object.skew_ms)),
+            Some(wake) if engine.has_slept() => Alarm::Believed(wake.unix_ms() - BEGIN_MS - object.skew_ms),
             _ => Alarm::Unknown,
         };
         self.counts.wakes += 1;
