@@ -80,6 +80,18 @@ async fn crowded(pool: &PgPool) -> World {
         connection.execute(AssertSqlSafe(sql)).await.unwrap();
     }
     drop(connection);
+    // Nor is one left that had begun before: what it has read it adds when it ends.
+    until("no table is vacuumed", async || {
+        let workers: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+            where datname = current_database() and backend_type = 'autovacuum worker'",
+        )
+        .fetch_one(pool)
+        .await
+        .unwrap();
+        workers == 0
+    })
+    .await;
     // What a page costs that is in memory or on a solid disk already. The default is for disks that turn, and lets
     // tables of this size be read whole where larger ones would not be.
     let options = (*pool.connect_options()).clone().options([("random_page_cost", "1.1")]);
