@@ -135,7 +135,8 @@ impl DurableObject for UserObject {
         let shell = self.shell()?;
         shell.count(|counts| counts.alarms += 1);
         shell.alarm_fired();
-        // The runtime repeats an alarm that did not end well, so it ends with the calls that came of it.
+        // The runtime repeats an alarm that did not end well, unless another was set meanwhile: so it ends with the calls
+        // that came of it, and farewells, after which none is set, are said even if memory is lost under way.
         for call in shell.wake().calls {
             // How each went, the engine has heard.
             let _ = JsFuture::from(call).await;

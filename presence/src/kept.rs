@@ -3,6 +3,9 @@
 //! An object that wakes needs the friends' ids and the settings at once, and everybody's names only when somebody is to
 //! see them. To read those each time would take longer than all else an object does with a friend's page, so they stay
 //! text until then.
+//!
+//! Deliberately absent: a number for the form. Later versions may add what has a default. Names that cannot be read are
+//! asked for anew; without the rest, which holds what its owner hides, the object does not start.
 
 use serde::{Deserialize, Serialize};
 use shared::{api::UserInfo, ids::UserId, internal::Social, share_policy::SharePolicy};

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use sim::{
     checks::Rule,
     plan::{Clock, Setting},
@@ -53,6 +53,18 @@ struct Args {
 }
 
 impl Args {
+    /// What a seed is to be run with again, as it was given.
+    fn others(&self) -> String {
+        let mut others = format!(" --users {} --days {} --haste {}", self.users, self.days, self.haste);
+        if self.no_faults {
+            others.push_str(" --no-faults");
+        }
+        for rule in self.ignore.iter().filter_map(ValueEnum::to_possible_value) {
+            others.extend([" --ignore ", rule.get_name()]);
+        }
+        others
+    }
+
     fn setting(&self, seed: u64) -> Setting {
         // One seed in eight is lived without faults.
         let faults = !self.no_faults && !seed.is_multiple_of(8);
@@ -89,7 +101,7 @@ fn main() -> ExitCode {
     );
     print_table(&report, began.elapsed());
     if let Some((seed, _)) = report.broken.first() {
-        println!("\nTo see how: cargo xtask sim --seed {seed} with the same --users, --days and --haste");
+        println!("\nTo see how: cargo xtask sim --seed {seed}{}", args.others());
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
