@@ -54,8 +54,8 @@ pub(super) struct Object {
     pub(super) skew_ms: Ms,
     pub(super) saved: Saved,
     pub(super) sockets: BTreeMap<SocketId, Socket>,
-    /// When the alarm that is set fires, and which one it is.
-    pub(super) alarm: Option<Ms>,
+    /// For when an alarm is set, by the clock the object had then, and which one it is.
+    pub(super) alarm: Option<Timestamp>,
     pub(super) alarms: u64,
     /// For so long alarms came late lately, because memory was lost within them.
     pub(super) alarm_late_ms: Ms,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use presence::Saved;
 use shared::wire::PageView;
 
-use super::{World, network::Then};
+use super::{World, network::Then, objects::BEGIN_MS};
 use crate::{
     checks::Rule,
     core::who_is,
@@ -30,7 +30,7 @@ impl World<'_> {
                 self.break_rule(Rule::QuietShowsTheTruth, &[who], "events still wait in the outbox".into());
             }
             if !here && let Some(at) = alarm {
-                let detail = format!("an alarm is set for {} though nobody is there", Clock(at));
+                let detail = format!("an alarm is set for {} though nobody is there", Clock(at.unix_ms() - BEGIN_MS));
                 self.break_rule(Rule::NoTimerInAnIdleObject, &[who], detail);
             }
             if woken > u32::from(here) {

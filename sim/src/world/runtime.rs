@@ -34,8 +34,8 @@ pub(super) enum Alarm {
     /// Memory began anew, and it has yet to look.
     Unknown,
     /// It did after sleep, before which one was set for then or earlier.
-    Believed(Ms),
-    Known(Option<Ms>),
+    Believed(Timestamp),
+    Known(Option<Timestamp>),
 }
 
 impl World<'_> {
@@ -50,17 +50,17 @@ impl World<'_> {
 
     /// Sets the alarm as the shell does.
     pub(super) fn arm(&mut self, who: Who, by_friend: bool, changes_page: bool) {
-        let now = self.now;
+        let now = self.local(who);
         let object = &mut self.objects[who];
         let Some(memory) = &mut object.memory else { return };
-        let mut wake = memory.engine.next_wake().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
+        let mut wake = memory.engine.next_wake();
         if self.doctor.is_some_and(|doctor| doctor.stray_alarms) {
-            wake = wake.or(Some(self.now + 60_000));
+            wake = wake.or(Some(now.plus_ms(60_000)));
         }
-        let Some(at) = wake else { return };
-        let fires = |set: Ms| set <= at && set + ALARM_LATE_MS >= now;
+        let Some(wake) = wake else { return };
+        let fires = |at: Timestamp| at <= wake && at.plus_ms(ALARM_LATE_MS) >= now;
         let set = match memory.alarm {
-            Alarm::Believed(set) if by_friend && fires(set) => return,
+            Alarm::Believed(at) if by_friend && fires(at) => return,
             Alarm::Believed(_) | Alarm::Unknown => object.alarm,
             Alarm::Known(alarm) => alarm,
         };
@@ -72,12 +72,12 @@ impl World<'_> {
         if changes_page && !object.mends {
             self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
         }
-        self.set_alarm(who, at);
-        self.knows_alarm(who, Some(at));
+        self.set_alarm(who, wake);
+        self.knows_alarm(who, Some(wake));
     }
 
     /// The shell knows which alarm is set.
-    pub(super) fn knows_alarm(&mut self, who: Who, alarm: Option<Ms>) {
+    pub(super) fn knows_alarm(&mut self, who: Who, alarm: Option<Timestamp>) {
         if let Some(memory) = &mut self.objects[who].memory {
             memory.alarm = Alarm::Known(alarm);
         }
@@ -148,7 +148,7 @@ impl World<'_> {
         // Nor of whoever slept.
         let alarm = match engine.next_wake() {
             _ if absent => Alarm::Known(None),
-            Some(wake) if engine.has_slept() => Alarm::Believed(wake.unix_ms() - BEGIN_MS - object.skew_ms),
+            Some(wake) if engine.has_slept() => Alarm::Believed(wake),
             _ => Alarm::Unknown,
         };
         self.counts.wakes += 1;
@@ -195,7 +195,7 @@ impl World<'_> {
 
     /// An alarm whose handler did not end comes again.
     fn alarm_again(&mut self, who: Who) {
-        let again = self.now + 2_000;
+        let again = self.local(who).plus_ms(2_000);
         let object = &mut self.objects[who];
         if self.now - object.alarm_late_at > 60_000 {
             object.alarm_late_ms = 0;
@@ -207,14 +207,16 @@ impl World<'_> {
         }
     }
 
-    fn set_alarm(&mut self, who: Who, at: Ms) {
+    /// For a time by the clock the object has: if it has another when that comes, it may be early or late.
+    fn set_alarm(&mut self, who: Who, at: Timestamp) {
         let late_ms_max = if self.setting.steady { 0 } else { 300 };
         let late_ms = self.draws(&[40, who as u64, self.objects[who].alarms]).ms(0, late_ms_max);
         let object = &mut self.objects[who];
         object.alarm = Some(at);
         object.alarms += 1;
         let number = object.alarms;
-        self.at(at.max(self.now) + late_ms, Happening::Alarm { who, number });
+        let fires_at = at.unix_ms() - BEGIN_MS - object.skew_ms;
+        self.at(fires_at.max(self.now) + late_ms, Happening::Alarm { who, number });
     }
 
     pub(super) fn alarm(&mut self, who: Who, number: u64) {
