@@ -228,7 +228,7 @@ impl World<'_> {
     pub(super) fn send(&mut self, who: Who, sockets: &[SocketId], message: ServerMessage) {
         self.counts.sends += sockets.len() as u64;
         if let Some(trace) = &mut self.trace
-            && trace.sent_to_all_but.is_some_and(|but| but != who)
+            && trace.told_to_all_but.is_some_and(|but| but != who)
         {
             let text = serde_json::to_string(&message).unwrap_or_default();
             let devices = sockets.iter().filter_map(|socket| self.objects[who].sockets.get(socket));
@@ -333,6 +333,16 @@ impl World<'_> {
         let Some(Read { of, quiet }) = self.objects[who].reads.remove(&read.0) else {
             return self.break_rule(Rule::OneAnswer, &[who], "a question is answered twice".into());
         };
+        if let Some(trace) = &mut self.trace
+            && trace.told_to_all_but.is_some_and(|but| but != who)
+        {
+            let text = match &reply {
+                Reply::All(snapshot) => serde_json::to_string(snapshot),
+                Reply::One(page) => serde_json::to_string(page),
+                Reply::NotFriends => Ok("no friend".to_owned()),
+            };
+            trace.lines.push_back(format!("u{who} {}", text.unwrap_or_default()));
+        }
         match reply {
             Reply::All(snapshot) => {
                 for shown in snapshot.presence_arr.iter().filter(|shown| shown.page.is_some()) {

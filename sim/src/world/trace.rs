@@ -10,8 +10,8 @@ use crate::plan::{Clock, Who};
 pub struct Trace {
     /// Empty: all.
     pub whose: BTreeSet<Who>,
-    /// Tell only what clients of all but this user are sent, without the time.
-    pub sent_to_all_but: Option<Who>,
+    /// Tell only what clients of all but this user are sent, and answered when they read, without the time.
+    pub told_to_all_but: Option<Who>,
     pub lines_max: usize,
     pub lines: VecDeque<String>,
 }
@@ -20,7 +20,7 @@ impl World<'_> {
     pub(super) fn note(&mut self, whose: &[Who], line: impl FnOnce() -> String) {
         let now = self.now;
         if let Some(trace) = &mut self.trace
-            && trace.sent_to_all_but.is_none()
+            && trace.told_to_all_but.is_none()
             && (trace.whose.is_empty() || whose.is_empty() || whose.iter().any(|who| trace.whose.contains(who)))
         {
             trace.lines.push_back(format!("{} {}", Clock(now), line()));
