@@ -38,7 +38,8 @@ export class UserObject extends DurableObject {
     this.#inner.gone(socket);
   }
 
-  // Another user's object speaks: a PeerMessage in JSON, answered by a PeerAnswer.
+  // Another user's object speaks: a PeerMessage in JSON, answered by a PeerAnswer or, for
+  // the usual one, by nothing.
   peer(message) {
     return Reflect.apply(peer, this.#inner, [message]);
   }

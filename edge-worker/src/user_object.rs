@@ -25,6 +25,7 @@ use crate::{
     answer::{problem, unavailable},
     core_client,
     effects::Shell,
+    peers,
 };
 
 /// Until when the token is good that the worker has checked, in milliseconds since 1970: on its way to the object.
@@ -51,19 +52,19 @@ pub struct UserObject {
 
 #[wasm_bindgen]
 impl UserObject {
-    /// Another user's object speaks: JSON in, JSON out.
+    /// Another user's object speaks: JSON in, JSON out, or nothing for the usual answer.
     ///
     /// # Errors
     ///
     /// When the message is none this version knows.
-    pub fn peer(&self, message: &str) -> Result<String, JsError> {
+    pub fn peer(&self, message: &str) -> Result<Option<String>, JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.requests += 1);
         let message: PeerMessage = serde_json::from_str(message)?;
         let Some(answer) = shell.handle(Event::PeerSpoke { message }).peer_answer else {
             return Err(JsError::new("no answer"));
         };
-        Ok(serde_json::to_string(&answer)?)
+        Ok(peers::write(&answer)?)
     }
 
     /// A client says something. At once, without a promise: this is what the object does most.
