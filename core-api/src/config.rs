@@ -1,6 +1,6 @@
 //! Configuration: every flag, its environment variable and its default. `--help` prints them.
 //!
-//! Deliberately absent: files, and reading the environment anywhere else.
+//! Deliberately absent: files, and reading the environment anywhere else, but for `RUST_LOG`.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 

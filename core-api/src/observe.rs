@@ -11,8 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use shared::{
-    internal::REQUEST_ID_HEADER,
-    limits::{ADDRESS_BYTES_MAX, HEADERS_BYTES_MAX, REQUEST_ID_CHARS_MAX},
+    internal::{REQUEST_ID_HEADER, is_request_id},
+    limits::{ADDRESS_BYTES_MAX, HEADERS_BYTES_MAX},
 };
 use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
@@ -73,10 +73,7 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
 
 /// The caller's id of the request when it is harmless in logs and headers, or else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let harmless = |id: &&HeaderValue| {
-        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
-    headers.get(REQUEST_ID_HEADER).filter(harmless).cloned().unwrap_or_else(|| {
+    headers.get(REQUEST_ID_HEADER).filter(|id| is_request_id(id.as_bytes())).cloned().unwrap_or_else(|| {
         // The text of a UUID is always a valid header value.
         HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
     })

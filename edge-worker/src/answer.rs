@@ -17,8 +17,8 @@ pub fn problem(status: u16, title: &str, detail: &str) -> worker::Result<Respons
 }
 
 /// An error answer about one field of the request.
-pub fn invalid(status: u16, field: &str, message: &str) -> worker::Result<Response> {
-    let mut problem = Problem::new(status, "Bad Request", format!("{field}: {message}"));
+pub fn invalid(status: u16, title: &str, field: &str, message: &str) -> worker::Result<Response> {
+    let mut problem = Problem::new(status, title, format!("{field}: {message}"));
     problem.errors.push(FieldError { field: field.to_owned(), message: message.to_owned() });
     send(&problem)
 }

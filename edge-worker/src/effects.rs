@@ -195,9 +195,14 @@ impl Shell {
         self.engine.borrow().is_behind()
     }
 
-    /// The version of the friends and settings that are kept.
-    pub fn social_version(&self) -> Option<u64> {
-        self.engine.borrow().social_version()
+    /// Whether friends and settings are kept, perhaps with names that cannot be read.
+    pub fn knows_social(&self) -> bool {
+        self.engine.borrow().social_version().is_some()
+    }
+
+    /// The version of friends and settings that the core need not send again.
+    pub fn known_version(&self) -> Option<u64> {
+        self.engine.borrow().known_version()
     }
 
     /// Asks the core about this user.

@@ -27,7 +27,7 @@ pub async fn take(call: &Call, mut request: Request) -> worker::Result<Response>
         return answer::problem(400, "Bad Request", "not a batch of events");
     };
     if batch.events.len() > EVENT_BATCH_LEN_MAX {
-        return answer::invalid(422, "events", "at most 100 at once");
+        return answer::invalid(422, "Unprocessable Entity", "events", "at most 100 at once");
     }
     let sent = batch.events.len();
     let mut by_recipient: BTreeMap<UserId, Vec<CoreEvent>> = BTreeMap::new();

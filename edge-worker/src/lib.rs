@@ -20,7 +20,7 @@ mod user_object;
 
 use answer::{finish, problem};
 use config::Config;
-use shared::{ids::UserId, limits::REQUEST_ID_CHARS_MAX};
+use shared::{ids::UserId, internal::is_request_id};
 use worker::{Context, Env, Headers, Method, Request, Response, event};
 
 pub use user_object::UserObject;
@@ -174,7 +174,7 @@ impl Call {
             let id =
                 percent_encoding::percent_decode_str(text).decode_utf8().ok().and_then(|id| id.parse::<UserId>().ok());
             let Some(id) = id else {
-                return answer::invalid(400, "id", &shared::ids::BadUserId.to_string());
+                return answer::invalid(400, "Bad Request", "id", &shared::ids::BadUserId.to_string());
             };
             url.query_pairs_mut().append_pair("friend", id.as_str());
         }
@@ -190,7 +190,5 @@ impl Call {
 /// Takes over the caller's request id when it is fit for a log line, or draws one.
 fn request_id(headers: &Headers) -> String {
     let given = headers.get(shared::internal::REQUEST_ID_HEADER).ok().flatten();
-    given
-        .filter(|id| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+    given.filter(|id| is_request_id(id.as_bytes())).unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
 }

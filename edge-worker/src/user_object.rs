@@ -56,7 +56,7 @@ impl UserObject {
     ///
     /// # Errors
     ///
-    /// When the message is none this version knows.
+    /// When the message is none this version knows, or the object could not start.
     pub fn peer(&self, message: &str) -> Result<Option<String>, JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.requests += 1);
@@ -183,12 +183,12 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     }
 }
 
-/// Makes sure that friends and settings are known, asking the core when they are not or when `refresh`
-/// says so. The answer, if there is one, is for the caller.
+/// Makes sure that friends and settings are known, asking the core when they are not, when their names cannot be read, or
+/// when `refresh` says so. The answer, if there is one, is for the caller.
 async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<Response>> {
     // An answer that an event has overtaken on its way is not taken in. The next is as new as the event.
     for _ in 0..2 {
-        let known_version = shell.social_version();
+        let known_version = shell.known_version();
         if known_version.is_some() && !refresh {
             return Ok(None);
         }
@@ -200,11 +200,11 @@ async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<
             core_client::Answer::NotRegistered => return problem(403, "Forbidden", "register first").map(Some),
             core_client::Answer::Away => break,
         }
-        if shell.social_version().is_some() {
+        if shell.knows_social() {
             break;
         }
     }
-    if shell.social_version().is_some() {
+    if shell.knows_social() {
         return Ok(None);
     }
     unavailable("your friends are not known here yet; try again").map(Some)

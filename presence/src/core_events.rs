@@ -20,7 +20,7 @@ impl UserPresence {
     pub(crate) fn load_social(&mut self) {
         self.load_at = None;
         // A gap means that what is kept is old, whatever version it says.
-        let known_version = self.social_version();
+        let known_version = self.known_version();
         self.effects.push(Effect::LoadSocial { known_version });
     }
 

@@ -35,7 +35,8 @@ pub struct Saved {
     pub event_ids: Vec<EventId>,
 }
 
-/// What changes when the user comes or goes, and never with a page or a friend while they are here.
+/// What changes when the user comes or goes, or an event of the core's turns out to be missing: never with a page, nor
+/// with a friend's, while they are here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedState {

@@ -250,6 +250,12 @@ impl UserPresence {
         self.social.as_ref().map(|social| social.head.version)
     }
 
+    /// The version that the core need not send again. None where nothing is kept, or names that cannot be read: another
+    /// version of this program wrote them. Looks at every name.
+    pub fn known_version(&self) -> Option<u64> {
+        self.social.as_ref().filter(|social| social.people().is_some()).map(|social| social.head.version)
+    }
+
     /// Whether friends and settings are known to be old while nobody is here, for whom they would be asked for.
     pub fn is_behind(&self) -> bool {
         self.behind.is_some() && !self.is_here()

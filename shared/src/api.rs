@@ -269,7 +269,7 @@ pub struct Problem {
     #[serde(rename = "type")]
     #[cfg_attr(feature = "openapi", schema(examples("about:blank")))]
     pub kind: String,
-    /// The status in words.
+    /// The status in words, as HTTP has them.
     #[cfg_attr(feature = "openapi", schema(examples("Unprocessable Entity")))]
     pub title: String,
     /// The HTTP status, once more.

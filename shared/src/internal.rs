@@ -7,13 +7,22 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::{
     api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
     ids::{EventId, ShareId, UserId},
+    limits::REQUEST_ID_CHARS_MAX,
     share_policy::SharePolicy,
     time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
 };
 
-/// Header that names a request in the logs of both servers.
+/// Header that names a request from outside in the logs of both servers. What an object asks by itself is logged by the
+/// core alone.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// Whether a caller's id of a request may stand in logs and headers: at most [`REQUEST_ID_CHARS_MAX`] letters, digits and
+/// `-`, `_`, `=`, in which no address, domain or token of three parts can be written.
+pub fn is_request_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(byte))
+}
 
 /// `GET /internal/users/{id}/social`: what the edge must know of a user. Its version is the `ETag`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +147,7 @@ pub enum Wants {
 pub enum PeerSay {
     /// I am online; the answer carries your presence.
     Hello { presence: Presence },
-    /// I turned to another page, or from it, or came online.
+    /// I turned to another page, or from it, came online, or became idle or active.
     Presence { presence: Presence },
     /// I appear offline from now on.
     Bye { last_seen_at: Timestamp },
@@ -146,7 +155,8 @@ pub enum PeerSay {
     Peek,
 }
 
-/// What the receiver answers.
+/// What the receiver answers. No answer at all, neither JSON nor null, is that to a page from nearly everybody:
+/// [`PeerAnswer::Taken`] by whom wants [`Wants::Pages`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerAnswer {
@@ -163,7 +173,7 @@ pub enum PeerAnswer {
 }
 
 /// How an online user appears to friends, the owner's rules applied: the message by which clients are shown it. Written
-/// once, by the owner's object, and passed on to the sockets of all friends as it is. Reading and writing it anew at each
+/// by the owner's object, once for all friends, and passed on to the sockets of all friends as it is. Reading and writing it anew at each
 /// would take longer than everything else that a friend's object does with a page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,4 +1,5 @@
-//! Every bound the system enforces, in one place, with its unit in its name.
+//! The bounds that the two servers, their clients and their tests share, with their units in their names. One that is
+//! about a single place, such as how often a server looks at something, stands there.
 
 /// Longest user id, in characters. Amazon Cognito user names end at 128.
 pub const USER_ID_CHARS_MAX: usize = 128;
@@ -141,8 +142,8 @@ pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// How many of the newest event ids an object remembers in order to drop repeats.
 pub const EVENT_IDS_REMEMBERED: usize = 256;
 
-/// How many of one user's sockets and requests may wait for friends' answers at a time, each for twice
-/// [`PEER_CALL_MS_MAX`] at most. Whoever reads beyond that is told what is known.
+/// With so many of one user's sockets and requests waiting for friends' answers, each for twice [`PEER_CALL_MS_MAX`] at
+/// most, further requests are told what is known. Sockets may wait beyond that, each once: [`SOCKETS_MAX`].
 pub const READERS_MAX: usize = 100;
 
 /// Time after which a call to another object counts as failed, in milliseconds.
@@ -206,7 +207,8 @@ pub const RESTART_GRACE_MS_MAX: i64 = 10_000;
 /// in milliseconds.
 pub const SOCIAL_RETRY_MS: i64 = 30_000;
 
-/// How long it waits when the core's answer was older than what it knows, in milliseconds.
+/// How long it waits when the core's answer was older than what it knows, or when a socket opens meanwhile, in
+/// milliseconds.
 pub const SOCIAL_AGAIN_MS: i64 = 1_000;
 
 /// How far `seq` leaps when changes may have been told that nobody remembers: more than the changes made since

@@ -103,7 +103,7 @@ pub enum ErrorCode {
     Unavailable,
 }
 
-/// Somebody came online or turned to another page.
+/// Somebody came online, turned to another page, or became idle or active.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PresenceUpdate {

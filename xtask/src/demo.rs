@@ -1,5 +1,5 @@
 //! The demo users: alice and bob are friends, carol has asked alice. Made through the public REST API, as any
-//! client would make them, so on later starts nothing changes.
+//! client would make them. On later starts alice and bob are made friends again and carol asks again, where they may.
 
 use anyhow::{Result, bail};
 use reqwest::{Client, StatusCode};
@@ -27,7 +27,8 @@ async fn make(info: &StackInfo) -> Result<()> {
         // Registered on an earlier start: that is what a conflict says.
         demo.post(user, "/users/me", names, &[StatusCode::CREATED, StatusCode::CONFLICT]).await?;
     }
-    let ok = [StatusCode::OK];
+    // Nobody may ask who has blocked them, or declined a moment ago: what was tried out stays.
+    let ok = [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::TOO_MANY_REQUESTS];
     demo.post("alice", "/friendship/requests", json!({ "user_id2": "bob" }), &ok).await?;
     demo.post("bob", "/friendship/accept", json!({ "user_id1": "alice" }), &ok).await?;
     demo.post("carol", "/friendship/requests", json!({ "user_id2": "alice" }), &ok).await

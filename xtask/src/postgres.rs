@@ -1,6 +1,7 @@
 //! PostgreSQL from npm, run as a child: a cluster of its own per folder, reachable on 127.0.0.1 alone.
 //!
-//! Deliberately absent: databases of others. Whoever has one names it by `DATABASE_URL`, and none of this runs.
+//! Deliberately absent: clusters of others. In one that `DATABASE_URL` names, databases are made and dropped, no more;
+//! benchmarks use their own.
 
 use std::{
     fs,
@@ -43,22 +44,15 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers. `settings`
-    /// are further ones, as `name=value`.
+    /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers. `further` are
+    /// settings, as `name=value`.
     pub async fn start(
         dir: &Path,
         port: &Port,
         durability: Durability,
-        settings: &[&str],
+        further: &[&str],
         log: PathBuf,
     ) -> Result<Self> {
-        const STEP: &str = "Starting PostgreSQL";
-        const ADVICE: &str = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of \
-                              your own (15 or newer)";
-        Self::start_in(dir, port, durability, settings, log).await.or_step_failed(STEP, ADVICE)
-    }
-
-    async fn start_in(dir: &Path, port: &Port, durability: Durability, further: &[&str], log: PathBuf) -> Result<Self> {
         project::make_dir(dir)?;
         let data = dir.join("data");
         let password_file = dir.join("password");

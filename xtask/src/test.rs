@@ -54,7 +54,10 @@ impl TestDatabase {
         project::take(&lock, "Waiting for another run to be done with the test database").await?;
         let port = Port::choose("PostgreSQL", 0, "")?;
         let log = dir.join("logs/postgres.log");
-        let postgres = Postgres::start(&dir.join("postgres"), &port, Durability::None, &[], log).await?;
+        let advice = "remove .dev/test to start afresh, or set DATABASE_URL to a PostgreSQL of your own (15 or newer)";
+        let postgres = Postgres::start(&dir.join("postgres"), &port, Durability::None, &[], log)
+            .await
+            .or_step_failed("Starting PostgreSQL", advice)?;
         Ok(Self { url: postgres.url().to_owned(), own: Some((postgres, lock)) })
     }
 

@@ -1,7 +1,8 @@
 //! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's and
-//! Python's into `target/tools`. Nothing goes outside the checkout.
+//! Python's into `target/tools`. Outside the checkout go only
+//! rustup's target for WebAssembly and what cargo, npm and pip keep of their downloads.
 //!
-//! Deliberately absent: what the toolchain file brings (Rust, rustfmt, clippy).
+//! Deliberately absent: what else the toolchain file brings (Rust, rustfmt, clippy).
 
 use std::{fs, path::PathBuf};
 

@@ -83,7 +83,7 @@ pub async fn run(visit: Visit) -> Result<()> {
             }
             () = async { match echo_due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
                 echo_due = None;
-                println!("nothing changed: friends see what they saw before");
+                println!("no word of a change: friends seem to see what they saw before");
                 if once {
                     break;
                 }
@@ -112,7 +112,7 @@ fn typed_lines() -> mpsc::Receiver<String> {
 fn seen(echo: &PresenceUpdate) -> String {
     let printable = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     if echo.url.is_empty() {
-        return "friends see no page: this one is not on the list of domains to share".to_owned();
+        return "friends see no page: the share settings hide this one, or it is none that could be shown".to_owned();
     }
     format!("friends see {}: {} <{}>", echo.domain, printable(&echo.title), printable(&echo.url))
 }

@@ -186,7 +186,9 @@ async fn a_request_id_is_taken_over_or_made() -> Result<()> {
 
         let mut made = Vec::new();
         let too_long = "x".repeat(REQUEST_ID_CHARS_MAX + 1);
-        for unfit in [None, Some("two words"), Some(too_long.as_str())] {
+        for unfit in
+            [None, Some("two words"), Some("https://example.org/diary"), Some("alice@example.org"), Some(&too_long)]
+        {
             let mut request = alice.request(Method::GET, path);
             if let Some(unfit) = unfit {
                 request = request.header(REQUEST_ID, unfit);

@@ -1,6 +1,6 @@
 //! What the core reports: at least once, in any order, and perhaps late.
 
-use presence::{Effect, Event, Kept, Saved, Times, UserPresence};
+use presence::{Effect, Event, Kept, Reply, Saved, Times, UserPresence};
 use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
@@ -520,17 +520,33 @@ fn who_was_no_friend_for_a_while_without_anybody_noticing_is_asked_how_they_are(
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
 
+fn make_names_unreadable(saved: &mut Saved) {
+    let text = saved.social.as_ref().unwrap().to_text();
+    let (read, _) = text.rsplit_once('\n').unwrap();
+    saved.social = Some(Kept::from_text(&format!("{read}\n?")).unwrap());
+}
+
 #[test]
 fn a_list_whose_names_cannot_be_read_is_fetched_when_it_changes() {
     let (mut town, alice, _bob) = two();
     town.say(alice, r#"{"action":"goodbye"}"#);
-    town.lose_after_saving("alice", |saved| {
-        let text = saved.social.as_ref().unwrap().to_text();
-        let (read, _) = text.rsplit_once('\n').unwrap();
-        saved.social = Some(Kept::from_text(&format!("{read}\n?")).unwrap());
-    });
+    town.lose_after_saving("alice", make_names_unreadable);
     let event = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
     town.deliver([event]);
     assert_eq!(town.kept("alice"), Some(town.social("alice")));
     assert_eq!(town.kept("alice").unwrap().friends.len(), 1);
+}
+
+#[test]
+fn names_that_cannot_be_read_are_fetched_when_somebody_is_to_see_them() {
+    let (mut town, alice, _bob) = two();
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    town.lose_after_saving("alice", make_names_unreadable);
+    let Reply::All(snapshot) = town.read("alice", None) else { panic!("she is registered") };
+    assert_eq!(snapshot.user_info_map.len(), 2);
+    town.lose_after_saving("alice", make_names_unreadable);
+    let alice = town.connect("alice");
+    let told = town.seen(alice);
+    let [ServerMessage::PresenceSnapshot(snapshot), ..] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(snapshot.user_info_map.len(), 2);
 }

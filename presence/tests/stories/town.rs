@@ -190,7 +190,7 @@ impl Town {
         if !self.user(&who).is_here() && !self.core_is_away {
             self.core_calls += 1;
             let social = self.socials.get(&who).cloned().unwrap();
-            if self.user(&who).social_version() != Some(social.version) {
+            if self.user(&who).known_version() != Some(social.version) {
                 self.happen(&who, Event::SocialLoaded { social });
             }
         }
@@ -240,7 +240,7 @@ impl Town {
         self.next_id += 1;
         let read = ReadId(self.next_id as u64);
         let who = id(name);
-        if self.user(&who).social_version().is_none() || (self.user(&who).is_behind() && !self.core_is_away) {
+        if self.user(&who).known_version().is_none() || (self.user(&who).is_behind() && !self.core_is_away) {
             let social = self.socials[&who].clone();
             self.core_calls += 1;
             self.happen(&who, Event::SocialLoaded { social });

@@ -1,4 +1,4 @@
-//! List prices, in US dollars, each with its source and the month in which it was read. Nowhere else is one.
+//! List prices, in US dollars, each with its source and the time it is of. Nowhere else is one.
 //!
 //! Deliberately absent: discounts for commitments; AWS's free tier, most of which ends after a year; and what both
 //! architectures need alike: sign-in, images, logs, names.
@@ -34,7 +34,7 @@ const OBJECTS: &str = "developers.cloudflare.com/durable-objects/platform/pricin
 const FARGATE: &str = "aws.amazon.com/fargate/pricing as given by vantage.sh/blog/fargate-pricing; its x86 price was \
                        the same in June 2026";
 const GATEWAY: &str = "aws.amazon.com/api-gateway/pricing as given by wring.co/blog/aws-api-gateway-pricing-guide, \
-                       2026; the price beyond 1,000 million from memory";
+                       2026; beyond 1,000 million messages, of which it says nothing, a fifth less is assumed";
 const LAMBDA: &str = "aws.amazon.com/lambda/pricing as given by cloudchipr.com/blog/aws-lambda-pricing, 2024";
 const CACHE: &str = "aws.amazon.com/elasticache/pricing as given by usage.ai, June 2026";
 const RDS: &str = "aws.amazon.com/rds/postgresql/pricing as given by infratally.com, 2026";

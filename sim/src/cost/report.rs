@@ -118,7 +118,7 @@ impl Measured {
         writeln!(out, "| option | value | |\n|---|--:|---|")?;
         for (option, value, what) in [
             ("--friends", friends, "friends of a user, on average"),
-            ("--active", active, "share of users who come online on a day; all that follows is about them"),
+            ("--active", active, "share of users who come online on a day"),
             ("--hours", hours, "hours online"),
             ("--sessions", sessions, "stretches in which they are"),
             ("--sockets", sockets, "devices of somebody online"),

@@ -23,6 +23,8 @@ use crate::{
     tools,
 };
 
+const START_AFRESH: &str = "remove .dev/bench to start afresh";
+
 /// Settings of PostgreSQL: room for the data in its own memory, a price of pages that are there or on a solid disk,
 /// and no checkpoint within a measurement. Everything else, what makes commits durable above all, is as it comes.
 const SETTINGS: [&str; 4] =
@@ -60,7 +62,9 @@ impl Stage {
         let (core, metrics, sink_port) = (port("the core")?, port("the metrics")?, port("the events")?);
         let (postgres_port, oidc_port) = (port("PostgreSQL")?, port("the OIDC provider")?);
         let log = dir.join("logs/postgres.log");
-        let postgres = Postgres::start(&dir.join("postgres"), &postgres_port, Durability::Full, &SETTINGS, log).await?;
+        let postgres = Postgres::start(&dir.join("postgres"), &postgres_port, Durability::Full, &SETTINGS, log)
+            .await
+            .or_step_failed("Starting PostgreSQL", START_AFRESH)?;
         let (oidc, issuer) = stack::start_oidc(&dir, &oidc_port).await?;
         let sink = start_sink(&dir, &sink_port).await?;
         Ok(Self {
@@ -91,12 +95,11 @@ impl Stage {
 
     /// Makes an empty database of that name, in place of one that may be there, and lets the core have it.
     pub async fn use_empty_database(&mut self, name: &str) -> Result<()> {
-        const ADVICE: &str = "run the command again with --reset";
         let make = async {
             postgres::drop_database(self.postgres.url(), name).await?;
             postgres::create_database(self.postgres.url(), name).await
         };
-        let url = make.await.or_step_failed("Making a database", ADVICE)?;
+        let url = make.await.or_step_failed("Making a database", START_AFRESH)?;
         self.migrate(&url).await?;
         self.info.database_url = url;
         Ok(())
