@@ -2,7 +2,8 @@
 //! itself through the caller's own object, takes the core's events, and passes everything else on.
 //!
 //! Deliberately absent: presence rules (they are in `presence`), SQL over users, and any trust in a header
-//! that says who somebody is.
+//! that says who somebody is. Where nothing else is said, a `worker::Error` is the runtime's refusal to make or read a
+//! request, an answer or a header; it is answered by 500, and its text is never shown.
 
 mod answer;
 mod auth;

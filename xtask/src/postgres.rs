@@ -21,7 +21,7 @@ use crate::{
     ports::Port,
     project,
     secrets::random_text,
-    step::{self, OrStepFailed as _, StepFailed, say},
+    step::{self, StepFailed, say},
     tools,
 };
 
