@@ -186,9 +186,8 @@ async fn a_request_id_is_taken_over_or_made() -> Result<()> {
 
         let mut made = Vec::new();
         let too_long = "x".repeat(REQUEST_ID_CHARS_MAX + 1);
-        for unfit in
-            [None, Some("two words"), Some("https://example.org/diary"), Some("alice@example.org"), Some(&too_long)]
-        {
+        let unfit = [None, Some("two words"), Some("https://example.org/"), Some("a@example.org"), Some(&too_long)];
+        for unfit in unfit {
             let mut request = alice.request(Method::GET, path);
             if let Some(unfit) = unfit {
                 request = request.header(REQUEST_ID, unfit);
@@ -200,7 +199,7 @@ async fn a_request_id_is_taken_over_or_made() -> Result<()> {
         }
         made.sort();
         made.dedup();
-        assert_eq!(made.len(), 3, "each request has an id of its own");
+        assert_eq!(made.len(), unfit.len(), "each request has an id of its own");
     }
     Ok(())
 }

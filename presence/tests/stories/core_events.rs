@@ -350,13 +350,13 @@ fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
     town.seen(alice);
     let calls = town.calls.len();
     town.load("alice", shared::internal::Social { version: old.version + 1, ..old });
-    assert_eq!(town.read("alice", Some("bob")), presence::Reply::NotFriends);
+    assert_eq!(town.read("alice", Some("bob")), Reply::NotFriends);
     assert_eq!(town.calls.len(), calls, "nothing is said to one who was taken away");
     // The newer answer comes.
     town.core_is_away = false;
     town.pass_ms(2_000);
-    assert_ne!(town.read("alice", Some("carol")), presence::Reply::NotFriends);
-    assert_eq!(town.read("alice", Some("bob")), presence::Reply::NotFriends);
+    assert_ne!(town.read("alice", Some("carol")), Reply::NotFriends);
+    assert_eq!(town.read("alice", Some("bob")), Reply::NotFriends);
 }
 
 #[test]
@@ -367,9 +367,9 @@ fn who_reads_while_their_account_goes_is_answered() {
     let (all, one) = (town.begin_to_read("alice", None), town.begin_to_read("alice", Some("bob")));
     let gone = town.delete("alice");
     town.deliver([gone]);
-    let presence::Reply::All(all) = town.reply(all) else { panic!("she asked for all") };
+    let Reply::All(all) = town.reply(all) else { panic!("she asked for all") };
     assert!(all.presence_arr.is_empty());
-    assert_eq!(town.reply(one), presence::Reply::NotFriends);
+    assert_eq!(town.reply(one), Reply::NotFriends);
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn a_friend_made_while_nobody_was_there_and_the_core_was_away_is_listed_for_the_
     town.deliver([for_alice]);
     town.core_is_away = false;
     for core_calls in [town.core_calls + 1, town.core_calls + 1] {
-        let presence::Reply::All(all) = town.read("alice", None) else { panic!("she reads of all") };
+        let Reply::All(all) = town.read("alice", None) else { panic!("she reads of all") };
         assert_eq!(all.presence_arr.len(), 1);
         assert_eq!(town.core_calls, core_calls);
     }
