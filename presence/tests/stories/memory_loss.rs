@@ -32,6 +32,20 @@ fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
 }
 
 #[test]
+fn an_object_knows_whether_it_slept_or_was_lost_in_the_midst_of_something() {
+    let (mut town, alice, _bob) = two();
+    town.visit(alice, "https://example.com/1");
+    town.hibernate("alice");
+    assert!(town.has_slept("alice"));
+    town.visit(alice, "https://example.com/2");
+    town.evict("alice");
+    assert!(!town.has_slept("alice"), "a moment ago she turned a page");
+    town.say(alice, GOODBYE);
+    town.hibernate("alice");
+    assert!(!town.has_slept("alice"), "nothing brought her memory back");
+}
+
+#[test]
 fn a_socket_that_opens_after_hibernation_still_gets_a_whole_snapshot() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, _bob) = (town.connect("alice"), town.connect("bob"));

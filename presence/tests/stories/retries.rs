@@ -8,7 +8,7 @@ use shared::{
     wire::ServerMessage,
 };
 
-use crate::town::{TIMEOUT_MS, Town, id, showing, two};
+use crate::town::{SLEEP_MS, TIMEOUT_MS, Town, id, showing, two};
 
 #[test]
 fn a_friend_who_was_not_reached_gets_the_newest_page_later_and_only_that() {
@@ -211,6 +211,22 @@ fn a_friend_who_could_not_be_asked_is_not_forgotten_when_memory_is_lost() {
     town.unreachable.clear();
     town.sleep_until_alarm("alice");
     assert_eq!(town.update(alice).user_id, id("bob"));
+}
+
+#[test]
+fn who_was_only_to_be_told_before_sleep_is_only_told_after_it() {
+    let (mut town, alice, bob) = two();
+    town.unreachable.insert(id("bob"));
+    town.visit(alice, "https://example.com/1");
+    while town.next_wake("alice").unwrap() < town.now.plus_ms(SLEEP_MS) {
+        town.pass_ms(1_000);
+    }
+    town.unreachable.clear();
+    let calls = town.calls.len();
+    town.sleep_until_alarm("alice");
+    assert_eq!(town.update(bob).url, "https://example.com/1");
+    let said: Vec<_> = town.calls[calls..].iter().map(|(_, message)| &message.say).collect();
+    assert!(matches!(said.as_slice(), [PeerSay::Presence { .. }]), "{said:?}");
 }
 
 #[test]

@@ -367,6 +367,11 @@ impl Town {
         self.users.remove(&id(name));
     }
 
+    /// What somebody's object makes of the end of its memory.
+    pub fn has_slept(&mut self, name: &str) -> bool {
+        self.user(&id(name)).has_slept()
+    }
+
     /// Memory and sockets are gone: a deployment. Nobody hears a close.
     pub fn redeploy(&mut self, name: &str) {
         self.users.remove(&id(name));
