@@ -188,6 +188,23 @@ fn events_that_were_taken_before_are_written_no_more() {
 }
 
 #[test]
+fn settings_older_than_those_taken_in_after_a_deployment_do_not_come_back_either() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/1");
+    town.core_is_away = true;
+    let open = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.redeploy("alice");
+    town.deliver([closed]);
+    town.evict("alice");
+    town.seen(bob);
+    town.deliver([open]);
+    let alice = town.connect("alice");
+    town.visit(alice, "https://example.com/2");
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
 fn settings_that_arrive_out_of_order_end_as_the_newest() {
     let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (town.connect("alice"), town.connect("bob"));
