@@ -11,7 +11,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::town::{Town, id, two};
+use crate::town::{GRACE_MS, Town, id, two};
 
 #[test]
 fn a_friendship_made_while_both_are_online_shows_both_at_once() {
@@ -199,6 +199,27 @@ fn settings_older_than_those_taken_in_after_a_deployment_do_not_come_back_either
     town.evict("alice");
     town.seen(bob);
     town.deliver([open]);
+    let alice = town.connect("alice");
+    town.visit(alice, "https://example.com/2");
+    assert_eq!(town.update(bob).url, "");
+}
+
+#[test]
+fn settings_older_than_those_taken_in_do_not_come_back_while_a_friend_has_yet_to_hear_of_the_end() {
+    let (mut town, alice, bob) = two();
+    town.visit(alice, "https://example.com/1");
+    town.core_is_away = true;
+    let open = town.set_share("alice", ShareMode::DefaultAll, &[], &[]);
+    let closed = town.set_share("alice", ShareMode::DefaultNone, &[], &[]);
+    town.unreachable.insert(id("bob"));
+    town.disconnect(alice);
+    town.pass_ms(GRACE_MS);
+    town.deliver([closed]);
+    town.evict("alice");
+    town.deliver([open]);
+    town.unreachable.clear();
+    town.pass_ms(5_000);
+    town.seen(bob);
     let alice = town.connect("alice");
     town.visit(alice, "https://example.com/2");
     assert_eq!(town.update(bob).url, "");

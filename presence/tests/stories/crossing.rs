@@ -135,6 +135,9 @@ fn nobody_waits_for_a_slow_friend_for_longer_than_two_calls_take() {
     town.answers_so_far_arrive();
     // Bob hears first that alice vanished, and is asked then.
     town.pass_ms(call_ms * 9 / 10);
+    // To ask once more begins nothing anew.
+    town.say(alice, r#"{"action":"watch","watching":false}"#);
+    town.say(alice, r#"{"action":"watch","watching":true}"#);
     assert_eq!(town.seen(alice), []);
     town.pass_ms(call_ms / 10);
     town.answers_so_far_arrive();
