@@ -9,8 +9,8 @@ const GATHER_MS = 100;
 /**
  * Calls `peer(message)` on the object of each of these ids, which line feeds separate. All calls are made before any
  * answer is looked at: no friend waits for another's. Gives `take` what came of each, once and never at once: lines of
- * the id's place, and after a space the answer, where it was no failure and took no longer than `msMax` and `GATHER_MS`; nothing is an
- * answer, too. Resolves after the last.
+ * the id's place, and after a space the answer, where it was no failure and took no longer than `msMax` and
+ * `GATHER_MS`; nothing is an answer, too. Resolves after the last.
  */
 export const callPeers = (users, ids, message, msMax, take) =>
   new Promise((resolve, reject) => {

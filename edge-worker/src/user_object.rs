@@ -149,7 +149,7 @@ impl DurableObject for UserObject {
 /// A client connects. The core is asked when the user comes online, and then only if it answers soon: with
 /// the core away, what is cached serves.
 async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    if let Some(refusal) = know_social(shell, !shell.is_here()).await? {
+    if let Some(refusal) = know_social(shell, !shell.is_here() || shell.known_version().is_none()).await? {
         return Ok(refusal);
     }
     let header = request.headers().get(EXPIRES_AT_HEADER)?;
@@ -169,11 +169,13 @@ async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> 
 
 /// `GET /presence` and `GET /presence/{id}`.
 async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    if let Some(refusal) = know_social(shell, shell.is_behind()).await? {
-        return Ok(refusal);
-    }
     let url = request.url()?;
     let friend = url.query_pairs().find(|(name, _)| name == "friend").and_then(|(_, id)| id.parse::<UserId>().ok());
+    // One friend is shown without a name.
+    let names_missing = || friend.is_none() && shell.known_version().is_none();
+    if let Some(refusal) = know_social(shell, shell.is_behind() || names_missing()).await? {
+        return Ok(refusal);
+    }
     let reply = shell.read(friend).await;
     match reply {
         Some(Reply::All(snapshot)) => Response::from_json(&snapshot),
@@ -183,16 +185,15 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     }
 }
 
-/// Makes sure that friends and settings are known, asking the core when they are not, when their names cannot be read, or
-/// when `refresh` says so. The answer, if there is one, is for the caller.
+/// Makes sure that friends and settings are known, asking the core when they are not or when `refresh`
+/// says so. The answer, if there is one, is for the caller.
 async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<Response>> {
     // An answer that an event has overtaken on its way is not taken in. The next is as new as the event.
     for _ in 0..2 {
-        let known_version = shell.known_version();
-        if known_version.is_some() && !refresh {
+        if shell.knows_social() && !refresh {
             return Ok(None);
         }
-        match shell.ask_core(known_version, SOCIAL_REFRESH_MS_MAX).await {
+        match shell.ask_core(shell.known_version(), SOCIAL_REFRESH_MS_MAX).await {
             core_client::Answer::Changed(social) => {
                 shell.handle(Event::SocialLoaded { social });
             }

@@ -5,7 +5,8 @@
 //! text until then.
 //!
 //! Deliberately absent: a number for the form. Later versions may add what has a default. Names that cannot be read are
-//! asked for anew when somebody is to see them; without the rest, which holds what its owner hides, the object does not start.
+//! asked for anew when somebody is to see them; without the rest, which holds what its owner hides, the object does not
+//! start.
 
 use serde::{Deserialize, Serialize};
 use shared::{api::UserInfo, ids::UserId, internal::Social, share_policy::SharePolicy};

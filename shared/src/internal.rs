@@ -17,8 +17,8 @@ use crate::{
 /// core alone.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
-/// Whether a caller's id of a request may stand in logs and headers: at most [`REQUEST_ID_CHARS_MAX`] letters, digits and
-/// `-`, `_`, `=`, in which no address, domain or token of three parts can be written.
+/// Whether a caller's id of a request may stand in logs and headers: at most [`REQUEST_ID_CHARS_MAX`] letters, digits
+/// and `-`, `_`, `=`, in which no address, domain or token of three parts can be written.
 pub fn is_request_id(id: &[u8]) -> bool {
     (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(byte))
@@ -173,8 +173,8 @@ pub enum PeerAnswer {
 }
 
 /// How an online user appears to friends, the owner's rules applied: the message by which clients are shown it. Written
-/// by the owner's object, once for all friends, and passed on to the sockets of all friends as it is. Reading and writing it anew at each
-/// would take longer than everything else that a friend's object does with a page.
+/// by the owner's object, once for all friends, and passed on to their sockets as it is. Reading and writing it anew at
+/// each would take longer than everything else that a friend's object does with a page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Presence(Box<RawValue>);

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what can be found wrong without running the system: PostgreSQL alone is started, for the queries.
+//! `cargo xtask check`: what can be found wrong without running the system. PostgreSQL alone is started, for the queries.
 
 use std::{
     net::ToSocketAddrs as _,

@@ -113,8 +113,8 @@ impl Stack {
                 say("Starting PostgreSQL");
                 let port = ports.postgres.as_ref().context("no port is chosen")?;
                 let log = options.dir.join("logs/postgres.log");
-                let advice = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of your own \
-                              (15 or newer)";
+                let advice = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of your \
+                              own (15 or newer)";
                 let postgres = Postgres::start(&options.dir.join("postgres"), port, *durability, &[], log)
                     .await
                     .or_step_failed("Starting PostgreSQL", advice)?;

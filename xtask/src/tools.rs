@@ -1,6 +1,6 @@
 //! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's and
-//! Python's into `target/tools`. Outside the checkout go only
-//! rustup's target for WebAssembly and what cargo, npm and pip keep of their downloads.
+//! Python's into `target/tools`. Outside the checkout go only rustup's target for WebAssembly and what cargo, npm and
+//! pip keep of their downloads.
 //!
 //! Deliberately absent: what else the toolchain file brings (Rust, rustfmt, clippy).
 

@@ -242,3 +242,13 @@ async fn a_new_user_shares_the_default_domains_and_nothing_else() -> Result<()> 
     assert!(!bob_live.has_seen("example.com"));
     Ok(())
 }
+
+/// The platform would record URLs, which hold tokens and what people search for. What it records itself no client can
+/// see, so what it is told stands for it.
+#[test]
+fn the_platform_is_told_to_record_no_request() {
+    let settings = include_str!("../../../wrangler.toml");
+    for told in ["redact_query_string = true", "invocation_logs = false"] {
+        assert!(settings.lines().any(|line| line == told), "{told}");
+    }
+}

@@ -182,12 +182,12 @@ impl Town {
         self.wake(&id(name));
     }
 
-    /// A client connects, as the shell lets it: the core is asked when the user comes online.
+    /// A client connects, as the shell lets it: the core is asked when the user comes online, or names are missing.
     pub fn connect(&mut self, name: &str) -> SocketId {
         self.next_id += 1;
         let socket = SocketId(Uuid::from_u128(self.next_id));
         let who = id(name);
-        if !self.user(&who).is_here() && !self.core_is_away {
+        if (!self.user(&who).is_here() || self.user(&who).known_version().is_none()) && !self.core_is_away {
             self.core_calls += 1;
             let social = self.socials.get(&who).cloned().unwrap();
             if self.user(&who).known_version() != Some(social.version) {
@@ -240,7 +240,9 @@ impl Town {
         self.next_id += 1;
         let read = ReadId(self.next_id as u64);
         let who = id(name);
-        if self.user(&who).known_version().is_none() || (self.user(&who).is_behind() && !self.core_is_away) {
+        let names_missing = friend.is_none() && self.user(&who).known_version().is_none();
+        let unknown = self.user(&who).social_version().is_none();
+        if unknown || ((self.user(&who).is_behind() || names_missing) && !self.core_is_away) {
             let social = self.socials[&who].clone();
             self.core_calls += 1;
             self.happen(&who, Event::SocialLoaded { social });

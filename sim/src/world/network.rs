@@ -173,7 +173,7 @@ impl World<'_> {
     /// The shell makes sure that friends and settings are known, asking the core when it must.
     pub(super) fn know(&mut self, who: Who, refresh: bool, then: Then) {
         self.touch(who);
-        let known = self.engine(who).known_version();
+        let known = self.engine(who).social_version();
         if known.is_some() && !refresh {
             self.pend(who);
             let question = self.question(who, Found::Same);
