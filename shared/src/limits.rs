@@ -100,8 +100,18 @@ pub const USER_IDS_LEN_MAX: usize = 100;
 /// Longest text to search for, in characters.
 pub const SEARCH_CHARS_MAX: usize = 100;
 
-/// Most users, acquaintances aside, that a search ranks: what it costs grows with them.
+/// Most index entries whose users a search ranks, besides acquaintances: what every search costs grows with them.
 pub const SEARCH_CANDIDATES_MAX: i64 = 80;
+
+/// Most index entries that a search reads for pages that its ranked users do not fill. More than [`SEARCH_OFFSET_MAX`]
+/// and [`PAGE_ITEMS_MAX`] together, because one user may have several.
+pub const SEARCH_ENTRIES_MAX: i64 = 2_500;
+
+/// Largest offset of a search among everybody; beyond it there is nobody.
+pub const SEARCH_OFFSET_MAX: i64 = 1_000;
+
+/// Most requests that wait for the caller, the newest, whose senders a search looks through as acquaintances.
+pub const SEARCH_REQUESTS_MAX: i64 = 1_000;
 
 /// Received shares on a page when the caller names no limit.
 pub const SHARES_PAGE_ITEMS_DEFAULT: u32 = 100;
