@@ -116,12 +116,12 @@ pub async fn unblock(
 pub async fn list(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,
-        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+        r#"select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension
         from blocks b join users u on u.user_id = b.blocked_id
         where b.blocker_id = $1
-        order by u.first_name, u.last_name, u.user_id
-        limit $2 offset $3",
+        order by u.first_name collate "und-x-icu", u.last_name collate "und-x-icu", u.user_id
+        limit $2 offset $3"#,
         caller.user_id.as_str(),
         paging.limit_or_default(),
         paging.offset

@@ -419,12 +419,12 @@ pub async fn part(connection: &mut PgConnection, one: &UserId, other: &UserId) -
 pub async fn all(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,
-        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+        r#"select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension
         from friends f join users u on u.user_id = f.friend_id
         where f.user_id = $1
-        order by u.first_name, u.last_name, u.user_id
-        limit $2 offset $3",
+        order by u.first_name collate "und-x-icu", u.last_name collate "und-x-icu", u.user_id
+        limit $2 offset $3"#,
         caller.user_id.as_str(),
         paging.limit,
         paging.offset
