@@ -53,8 +53,8 @@ pub const ADDRESS_BYTES_MAX: usize = 16 * 1_024;
 /// Largest sum of a request's header names and values, in bytes.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1_024;
 
-/// Most items of a list that are left out at its start; a larger offset is served as this.
-pub const PAGE_OFFSET_MAX: i64 = 1_000_000_000;
+/// Most items of a list that are left out at its start, each of which is read; beyond so many there is nothing.
+pub const PAGE_OFFSET_MAX: i64 = 10_000;
 
 /// Default for how long the URL of a profile image works, in seconds; configuration of the core may change it.
 pub const PROFILE_IMAGE_URL_S: u64 = 3_600;
@@ -71,6 +71,9 @@ pub const FRIENDS_MAX: usize = 1_000;
 /// Default for the most REST requests of one user in a minute, at each instance of the core; configuration may
 /// change it. A client that shows everything there is makes about ten at its start.
 pub const CALLS_PER_MINUTE_MAX: u32 = 600;
+
+/// Most users whom one user has blocked: whoever lists or searches users reads all of these, to leave them out.
+pub const BLOCKS_MAX: i64 = 1_000;
 
 /// Default for the most requests of one user that wait for an answer; configuration of the core may change it.
 pub const REQUESTS_PENDING_MAX: u32 = 100;

@@ -74,7 +74,7 @@ pub const CALLS: &[Call] = &[
         path: "/friendship/requests",
         body: "",
         sql: &[Sql::Query(Query {
-            holds: &["f.user_id2 = $1 and f.accepted_at is null"],
+            holds: &["where user_id2 = $1 and accepted_at is null", "order by f.requested_at desc"],
             values: &[":me", ":default", ":none"],
         })],
         writes: false,
