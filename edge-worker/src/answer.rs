@@ -30,6 +30,14 @@ pub fn unavailable(detail: &str) -> worker::Result<Response> {
     Ok(response)
 }
 
+/// The caller did this too often. `retry_after_ms` later it may do it again.
+pub fn too_many(detail: &str, retry_after_ms: i64) -> worker::Result<Response> {
+    let mut response = problem(429, "Too Many Requests", detail)?;
+    let retry_after_s = retry_after_ms.saturating_add(999) / 1_000;
+    response.headers_mut().set("retry-after", &retry_after_s.max(1).to_string())?;
+    Ok(response)
+}
+
 fn send(problem: &Problem) -> worker::Result<Response> {
     let mut response = Response::from_json(problem)?.with_status(problem.status);
     response.headers_mut().set("content-type", PROBLEM_JSON)?;

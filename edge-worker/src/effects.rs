@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
+use presence::{Attachment, Effect, Event, HeartbeatMode, ReadId, Reply, TokenOutcome, UserPresence};
 use serde_bytes::ByteBuf;
 use shared::{
     ids::{SocketId, UserId},
@@ -81,7 +81,7 @@ impl Shell {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
         // Kept by the host, not by the object: set anew whenever memory begins anew.
-        if config.auto_heartbeat {
+        if config.times.heartbeats == HeartbeatMode::Auto {
             let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
             state.set_websocket_auto_response(&pair);
         }

@@ -22,7 +22,7 @@ use worker::{
 };
 
 use crate::{
-    answer::{problem, unavailable},
+    answer::{problem, too_many, unavailable},
     core_client,
     effects::Shell,
     peers,
@@ -78,7 +78,7 @@ impl UserObject {
         let Some(socket) = shell.socket_of(socket) else { return Ok(()) };
         let frame = match message.as_string() {
             Some(text) => Frame::Text(text),
-            None => Frame::Binary { bytes: Uint8Array::new(message).length() as usize },
+            None => Frame::Unread { bytes: Uint8Array::new(message).length() as usize },
         };
         shell.handle(Event::FrameReceived { socket, frame });
         Ok(())
@@ -180,6 +180,7 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     match reply {
         Some(Reply::All(snapshot)) => Response::from_json(&snapshot),
         Some(Reply::One(page)) => Response::from_json(&page),
+        Some(Reply::TooMany { retry_after_ms }) => too_many("friends were asked too often; try again", retry_after_ms),
         Some(Reply::NotFriends) => problem(403, "Forbidden", "only friends see each other's presence"),
         None => unavailable("presence is away for a moment"),
     }

@@ -44,6 +44,13 @@ pub const CHANGES_AT_ONCE: i64 = 10;
 /// Time between visible changes that keep coming, in milliseconds.
 pub const CHANGE_EVERY_MS: i64 = 1_000;
 
+/// How often at once whatever one user does may ask friends how they appear; from then on once every
+/// [`ASK_EVERY_MS`].
+pub const ASKS_AT_ONCE: i64 = 10;
+
+/// Time between such questions that keep coming, in milliseconds.
+pub const ASK_EVERY_MS: i64 = 10_000;
+
 /// Largest REST request body, in bytes, at the edge and at the core alike.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 
@@ -180,12 +187,18 @@ pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
 /// or memory was lost in the midst of something, is not believed: newer ones may have gone by.
 pub const PEER_LATE_MS: i64 = 1_000;
 
-/// Most friends of whom a socket carries who is there. The runtime lets a socket carry 16,384 bytes: with two pages of
-/// the longest kind there is room for these, a byte each, and for [`ABSENT_LEN_MAX`].
+/// Most that a socket carries, in bytes of JSON. The runtime lets it carry 16,384 bytes, of which it takes some to say
+/// what they are.
+pub const ATTACHMENT_BYTES_MAX: usize = 16_320;
+
+/// How much of that is left for all but the pages and who of the friends is there, in bytes.
+pub const ATTACHMENT_REST_BYTES: usize = 2_048;
+
+/// Most friends of whom a socket carries who is there, a byte each.
 pub const ROLL_LEN_MAX: usize = 2_000;
 
-/// Most absent friends of whom a socket carries when they were seen last, in 8 bytes each. The others are asked when
-/// somebody wants to know.
+/// Most absent friends of whom a socket carries when they were seen last, in 8 bytes each, and fewer where long pages
+/// leave less room. The others are asked when somebody wants to know.
 pub const ABSENT_LEN_MAX: usize = 600;
 
 /// Of how many friends who were not reached each socket carries when to call them again.

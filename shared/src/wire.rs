@@ -12,6 +12,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// The action of [`ClientMessage::UpdatePresence`].
+pub const UPDATE_PRESENCE: &str = "update-presence";
+
 /// The bytes of a heartbeat that the runtime answers without waking anything.
 pub const HEARTBEAT_REQUEST: &str = r#"{"action":"heartbeat"}"#;
 
@@ -77,6 +80,10 @@ pub enum ServerMessage {
         share_mode: ShareMode,
         domain_allow_array: Vec<Domain>,
         domain_deny_array: Vec<Domain>,
+    },
+    /// A friend, or the user, has a new name or picture.
+    FriendUpdated {
+        user: UserInfo,
     },
     ShareNotification {
         notification: ShareNotification,
@@ -217,5 +224,11 @@ mod tests {
     fn the_heartbeat_bytes_are_what_the_types_write() {
         assert_eq!(serde_json::to_string(&ClientMessage::Heartbeat).unwrap(), HEARTBEAT_REQUEST);
         assert_eq!(serde_json::to_string(&ServerMessage::Heartbeat).unwrap(), HEARTBEAT_RESPONSE);
+    }
+
+    #[test]
+    fn the_action_of_a_page_is_what_the_types_read() {
+        let message = serde_json::from_str(&format!(r#"{{"action":"{UPDATE_PRESENCE}","url":""}}"#)).ok();
+        assert_eq!(message, Some(ClientMessage::UpdatePresence { url: String::new(), title: String::new() }));
     }
 }
