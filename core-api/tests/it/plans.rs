@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use core_api::relay::Relay;
+use core_api::{relay::Relay, upkeep};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor, PgPool, postgres::PgPoolOptions};
 use tokio::sync::watch;
@@ -181,4 +181,48 @@ fn judge(what: &str, calls: i64, before: &BTreeMap<String, Reading>, after: &BTr
         let pages = (now.pages - reading.pages) / calls;
         assert!(pages <= PAGES_MAX, "{what} reads {pages} pages of {table}");
     }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn ending_accounts_exporting_them_and_removing_old_shares_reads_no_large_table_from_end_to_end(pool: PgPool) {
+    let world = crowded(&pool).await;
+    let users = |from: u64| (from..from + CALLS as u64).map(user_id);
+
+    let before = readings(&world.pool).await;
+    for me in users(300) {
+        assert_eq!(world.get(&me, "/users/me/export").await.status, 200);
+    }
+    judge("GET /users/me/export", CALLS as i64, &before, &readings(&world.pool).await);
+
+    // Friends' versions grow, and their circles close.
+    let before = readings(&world.pool).await;
+    for me in users(400) {
+        assert_eq!(world.delete(&me, "/users/me").await.status, 204);
+    }
+    let friends = 40;
+    judge("DELETE /users/me", friends * CALLS as i64 / 10, &before, &readings(&world.pool).await);
+    let left: i64 = sqlx::query_scalar("select count(*) from erasures").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(left, 0);
+
+    // As many as three batches, and then a look that finds none.
+    sqlx::query(
+        "insert into shares (event_id, sender_id, sent_at, url, title, not_seen_count)
+        select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, $1, 'epoch', 'https://example.com/', '', 0
+        from generate_series(1, 25) n",
+    )
+    .bind(user_id(1))
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let before = readings(&world.pool).await;
+    let (stop, stopped) = watch::channel(false);
+    let work = tokio::spawn(upkeep::run(world.app.clone(), Some(20_000), stopped));
+    until("they are gone", async || {
+        let old = "select count(*) from shares where event_id < '00000000-0000-7000-8000-999999999999'";
+        sqlx::query_scalar::<_, i64>(old).fetch_one(&world.pool).await.unwrap() == 0
+    })
+    .await;
+    stop.send_replace(true);
+    work.await.unwrap();
+    judge("removing old shares", 1, &before, &readings(&world.pool).await);
 }
