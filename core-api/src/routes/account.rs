@@ -293,11 +293,16 @@ impl Page {
                 sqlx::query_as!(
                     Exported,
                     r#"select event_id::text as "key!",
-                        to_jsonb(s) || jsonb_build_object('not_seen_count', not_seen_count - (
-                            select count(*) from hidden h
-                            join share_recipients r on r.event_id = s.event_id and r.user_id = h.hidden_id
-                            where h.user_id = $1 and r.seen_at is null
-                        )) || case
+                        to_jsonb(s) || jsonb_build_object('not_seen_count', not_seen_count - case
+                            when not_seen_count > 0 and (select true from hidden h where h.user_id = $1 limit 1)
+                            then (
+                                select count(*) from share_recipients r
+                                where r.event_id = s.event_id and r.seen_at is null
+                                    and (select true from hidden h
+                                        where h.user_id = $1 and h.hidden_id = r.user_id limit 1)
+                            )
+                            else 0
+                        end) || case
                             when exists (select from hidden h where h.user_id = $1 and h.hidden_id = s.sent_to)
                             then '{"sent_to": null}' else '{}'::jsonb
                         end as row
