@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{App, clock::now, error::Result, user_rows::stored_id};
 
 /// Time between two looks for something to do.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Whoever holds this lock removes old shares. The number is nobody else's.
 const RETENTION_LOCK: i64 = 0x7061_6765_6e6f_7701;
