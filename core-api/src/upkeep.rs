@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use crate::{App, clock::now, error::Result, user_rows::stored_id};
+use crate::{App, clock::now, database::paging, error::Result, user_rows::stored_id};
 
 /// Time between two looks for something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -172,6 +172,7 @@ enum Left {
 /// Removes a batch. Gives how many rows it had.
 async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result<u64> {
     let (me, until, limit) = (&erasure.user_id, erasure.erased_at, ERASED_ROWS_PER_BATCH);
+    let mut transaction = paging(pool).await?;
     let removed = match what {
         // One that was accepted since is a friendship of the account registered anew.
         Left::Requests => {
@@ -184,7 +185,7 @@ async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result
                 until,
                 limit
             )
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?
         }
         Left::BlocksMade => {
@@ -196,7 +197,7 @@ async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result
                 until,
                 limit
             )
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?
         }
         Left::BlocksGot => {
@@ -208,7 +209,7 @@ async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result
                 until,
                 limit
             )
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?
         }
         Left::DeclinesMade => {
@@ -220,7 +221,7 @@ async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result
                 until,
                 limit
             )
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?
         }
         Left::DeclinesGot => {
@@ -232,10 +233,11 @@ async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result
                 until,
                 limit
             )
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?
         }
     };
+    transaction.commit().await?;
     Ok(removed.rows_affected())
 }
 
@@ -276,7 +278,7 @@ async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: 
         // Whoever sent to many counts one reader less. Locked in order, first what is read, then what counts it, as
         // marking as read does.
         Shares::Unread => {
-            let mut transaction = pool.begin().await?;
+            let mut transaction = paging(pool).await?;
             let ids = sqlx::query_scalar!(
                 "select event_id from share_recipients
                 where user_id = $1 and seen_at is null and event_id > $2 and event_id <= $3
@@ -305,7 +307,7 @@ async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: 
             Ok(ids.last().copied())
         }
         Shares::Read => {
-            let mut transaction = pool.begin().await?;
+            let mut transaction = paging(pool).await?;
             let ids = sqlx::query_scalar!(
                 "select event_id from share_recipients
                 where user_id = $1 and seen_at is not null and event_id > $2 and event_id <= $3

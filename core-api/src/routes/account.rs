@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::{
     App,
     auth::Caller,
+    database::paging,
     error::{Error, Result},
     outbox::{self, Stored},
     routes::users::NOT_REGISTERED,
@@ -241,7 +242,7 @@ impl Page {
     async fn read(&self) -> Result<Vec<Exported>> {
         let (me, after) = (self.me.as_str(), self.after.as_deref().unwrap_or_default());
         let after_share = Uuid::try_parse(after).unwrap_or_default();
-        let pool = &self.app.pool;
+        let mut transaction = paging(&self.app.pool).await?;
         // What others hold about the caller is theirs: who blocked or declined them is not told.
         let rows = match self.list {
             List::Friendships => {
@@ -258,7 +259,7 @@ impl Page {
                     after,
                     EXPORT_ROWS_PER_PAGE
                 )
-                .fetch_all(pool)
+                .fetch_all(&mut *transaction)
                 .await?
             }
             List::Blocks => {
@@ -270,7 +271,7 @@ impl Page {
                     after,
                     EXPORT_ROWS_PER_PAGE
                 )
-                .fetch_all(pool)
+                .fetch_all(&mut *transaction)
                 .await?
             }
             List::Declines => {
@@ -286,7 +287,7 @@ impl Page {
                     after,
                     EXPORT_ROWS_PER_PAGE
                 )
-                .fetch_all(pool)
+                .fetch_all(&mut *transaction)
                 .await?
             }
             List::SharesSent => {
@@ -311,7 +312,7 @@ impl Page {
                     after_share,
                     EXPORT_ROWS_PER_PAGE
                 )
-                .fetch_all(pool)
+                .fetch_all(&mut *transaction)
                 .await?
             }
             List::SharesReceived => {
@@ -337,10 +338,11 @@ impl Page {
                     after_share,
                     EXPORT_ROWS_PER_PAGE
                 )
-                .fetch_all(pool)
+                .fetch_all(&mut *transaction)
                 .await?
             }
         };
+        transaction.commit().await?;
         Ok(rows)
     }
 }

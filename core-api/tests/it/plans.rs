@@ -225,3 +225,33 @@ async fn ending_accounts_exporting_them_and_removing_old_shares_reads_no_large_t
     work.await.unwrap();
     judge("removing old shares", 1, &before, &readings(&world.pool).await);
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_page_of_an_export_costs_no_more_where_there_are_many(pool: PgPool) {
+    let world = crowded(&pool).await;
+    // PostgreSQL believes that this user, like all others, has got some ten shares, and that disks turn.
+    for setting in ["set random_page_cost = 4", "set plan_cache_mode = force_custom_plan"] {
+        sqlx::query(setting).execute(&world.pool).await.unwrap();
+    }
+    let me = user_id(500);
+    let shares = 20_000;
+    sqlx::query(
+        "with sent as (
+            insert into shares (event_id, sender_id, sent_at, url, title, not_seen_count)
+            select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, $1, 'epoch', 'https://example.com/', '', 1
+            from generate_series(1, $3) n returning event_id
+        )
+        insert into share_recipients (event_id, user_id) select event_id, $2 from sent",
+    )
+    .bind(user_id(501))
+    .bind(&me)
+    .bind(shares)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let before = readings(&world.pool).await["share_recipients"];
+    let export = world.get(&me, "/users/me/export").await.body;
+    assert!(export["shares_received"].as_array().unwrap().len() >= shares as usize);
+    let pages = readings(&world.pool).await["share_recipients"].pages - before.pages;
+    assert!(pages < 5_000, "{pages} pages");
+}
