@@ -75,7 +75,11 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
 /// Default for the most friends a user may have; configuration of the core may change it.
 pub const FRIENDS_MAX: usize = 1_000;
 
-/// Default for the most REST requests of one user in a minute, at each instance of the core; configuration may
+/// Most upgrades to the live channel of one user in a minute, at each of the platform's places. `wrangler.toml` says it to
+/// the platform.
+pub const UPGRADES_PER_MINUTE_MAX: u32 = 30;
+
+/// Default for the most REST requests of one user in a minute, at each of the edge's places and at each instance of the core; configuration may
 /// change it. A client that shows everything there is makes about ten at its start.
 pub const CALLS_PER_MINUTE_MAX: u32 = 600;
 
@@ -166,6 +170,9 @@ pub const EVENT_BATCH_LEN_MAX: usize = 100;
 /// Largest body of one batch of events, in bytes. A `settings.updated` with two full lists is about 60 KiB.
 pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
+/// How far the time at which a batch of events was signed may be from now, in seconds (Standard Webhooks).
+pub const EVENT_SIGNED_AGO_S_MAX: u64 = 300;
+
 /// How many of the newest event ids an object remembers in order to drop repeats.
 pub const EVENT_IDS_REMEMBERED: usize = 256;
 
@@ -221,6 +228,10 @@ pub const CORE_CALL_MS_MAX: u32 = 10_000;
 
 /// Time for which a connecting client waits for the core when its user is cached already, in milliseconds.
 pub const SOCIAL_REFRESH_MS_MAX: u32 = 2_000;
+
+/// How long a connecting client's object takes the core's last word for new, in milliseconds: whoever comes and goes all the
+/// time must not ask the core each time.
+pub const SOCIAL_FRESH_MS: i64 = 10_000;
 
 /// Default time without a sign of life after which a user counts as offline, in milliseconds.
 pub const PRESENCE_TIMEOUT_MS: i64 = 180_000;

@@ -180,6 +180,10 @@ impl From<Option<&Page>> for PageView {
 }
 
 /// Why the server closes a socket: the code of the close frame.
+///
+/// A client that has never sent a frame keeps its TCP connection for some ten seconds after both close frames: workerd
+/// notices their end only when the object goes to sleep (seen with workerd 2026-11-17, whatever the code). Nobody else is
+/// concerned: presence goes by the close, and one heartbeat or message at any time before makes the end immediate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
     /// The client said goodbye.
