@@ -100,6 +100,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     pub image_store: ImageStoreConfig,
 
+    /// Days after which shares are removed, read or not; without it, none ever is
+    #[arg(long, env = "SHARE_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub share_retention_days: Option<u32>,
+
     /// Longest time for one request, in milliseconds; after it the answer is 503
     #[arg(long, env = "REQUEST_MS_MAX", default_value_t = 8_000)]
     pub request_ms_max: u64,

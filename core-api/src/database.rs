@@ -6,7 +6,7 @@ use std::{str::FromStr, time::Duration};
 
 use anyhow::Context;
 use sqlx::{
-    ConnectOptions, Connection as _, PgPool,
+    ConnectOptions, Connection as _, PgPool, Postgres, Transaction,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -62,6 +62,18 @@ pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
         })
         .connect_lazy_with(options);
     Ok(pool)
+}
+
+/// A transaction for reading a list from its index page by page, or removing it so. Where PostgreSQL believes that the
+/// list is short, it would else look all of it up first, for every page.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn paging(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("set local enable_bitmapscan = off").execute(&mut *transaction).await?;
+    Ok(transaction)
 }
 
 /// Applies the migrations that are missing.

@@ -144,8 +144,17 @@ impl ImageStore {
     ///
     /// [`Error::Unavailable`] when the store does not answer; some may be gone by then.
     pub async fn remove(&self, user_id: &UserId) -> Result<()> {
+        self.remove_but(user_id, None).await
+    }
+
+    /// The same, but for the image with this extension.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::remove`].
+    pub async fn remove_but(&self, user_id: &UserId, kept: Option<&str>) -> Result<()> {
         let Some(Store { bucket, .. }) = &self.0 else { return Ok(()) };
-        for extension in ImageExtension::ALL {
+        for extension in ImageExtension::ALL.into_iter().filter(|extension| Some(extension.as_str()) != kept) {
             match bucket.delete(&path(user_id, extension)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(unavailable("an image could not be removed", &error)),

@@ -19,6 +19,7 @@ mod pace;
 pub mod relay;
 mod routes;
 mod serve;
+pub mod upkeep;
 mod user_rows;
 
 use std::{sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! Around every request: its id, its deadline, its size, its log line and its metrics.
+//! Around every request: its id, its deadline, its size, its log line, its metrics, and what its answer is protected by.
 //!
 //! Deliberately absent: paths, queries and bodies. What is logged is the pattern of the route that matched.
 
@@ -6,7 +6,10 @@ use std::{any::Any, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method},
+    http::{
+        HeaderMap, HeaderValue, Method,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -52,8 +55,27 @@ pub async fn observe(
     };
     let mut response = served.instrument(span).await;
     response.headers_mut().insert(REQUEST_ID_HEADER, id);
+    protect(route, response.headers_mut());
     response
 }
+
+/// What browsers and caches may do with an answer. Only what describes the API is the same for everybody: everything
+/// else is for the caller alone, or true only now.
+fn protect(route: &str, headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let page = matches!(route, "/docs" | "/docs/" | "/docs/{*file}");
+    if page {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    }
+    if !page && route != "/openapi.json" {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// What the page of the document needs: its own files, the document, and calls of the API from where it came. Its style
+/// sheet has pictures in it, and its logo a style of its own.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What is too large about a request, its body aside.
 fn oversize(request: &Request) -> Option<Error> {

@@ -1,86 +1,66 @@
 //! Delivering what is in the outbox to the edge: at least once, whatever crashes, however many instances run.
 //!
-//! A batch stays locked while it is under way, so no two instances send the same one, and a crash frees it at
-//! once. Deliberately absent: order. Events carry versions, and receivers cope with any order and repeats.
+//! A row is claimed for a while, which is lengthened while its events are under way, and settled when all of them have
+//! an outcome; so no two instances send the same one, no connection is held meanwhile, and what a crash leaves is due
+//! again soon. Deliberately absent: order. Events carry versions, and receivers cope with any order and repeats.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod delivery;
+mod lanes;
+mod rows;
 
-use anyhow::Context;
-use reqwest::{Url, header::CONTENT_TYPE};
-use serde_json::json;
-use shared::{
-    internal::{EventBatch, EventsTaken, REQUEST_ID_HEADER},
-    limits::{EVENT_BATCH_BYTES_MAX, EVENT_BATCH_LEN_MAX},
-};
-use sqlx::{PgConnection, types::Json};
-use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
-use tokio::sync::watch;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use uuid::Uuid;
 
-use crate::{App, clock::now, config::ServeConfig};
+use crate::{
+    App,
+    config::ServeConfig,
+    relay::{
+        delivery::{Edge, Undelivered},
+        lanes::{Again, Batch, Finished, Lane, Lanes},
+        rows::Settled,
+    },
+};
 
 /// First wait after a failure, in milliseconds. It doubles with every further one.
 const RETRY_MS_MIN: u64 = 500;
 
-/// Room in a batch for what is around the events, in bytes.
-const ENVELOPE_BYTES: usize = 64;
+/// For so long a claim holds: what a crash leaves under way is sent again after it.
+const LEASE: Duration = Duration::from_secs(10);
 
-/// Shortest signing secret: 24 bytes as base64 behind the prefix, the least that Standard Webhooks allows.
-const SECRET_CHARS_MIN: usize = "whsec_".len() + 32;
+/// Claims are renewed so often.
+const RENEWAL: Duration = Duration::from_secs(3);
 
 /// The task that delivers.
 pub struct Relay {
     app: Arc<App>,
-    http: reqwest::Client,
-    url: Url,
-    signer: Webhook,
+    edge: Arc<Edge>,
     poll: Duration,
     retry_ms_max: u64,
 }
 
-/// What one look into the outbox came to.
-enum Pass {
-    /// Something was due and has been sent; there may be more.
-    Sent,
-    /// Nothing is due before this time has passed.
-    Idle(Duration),
+/// A batch that is no longer under way.
+struct Ended {
+    batch: Batch,
+    result: Result<BTreeSet<Uuid>, Undelivered>,
 }
 
-/// Why a batch was not taken. The texts are for the log.
-enum Undelivered {
-    /// The edge could not be reached: nothing can be held against these events.
-    Unreachable(String),
-    /// It was reached and did not answer as it should.
-    Refused(String),
-}
-
-/// A change that is due, with those who have not taken it yet.
-struct Row {
-    id: Uuid,
-    /// At most [`EVENT_BATCH_LEN_MAX`] of them, with their versions.
-    recipients: Vec<String>,
-    versions: Vec<i64>,
-    /// How many there are in all.
-    waiting: i32,
-    kind: String,
-    payload: Json<serde_json::Value>,
-    attempts: i32,
-}
-
-/// One event of a batch: which change for whom.
-struct Sent<'a> {
-    id: Uuid,
-    row: &'a Row,
-    recipient: &'a str,
-}
-
-/// The id of a recipient's own event. The same for every attempt, so that receivers know a repeat.
-fn event_id(row: Uuid, recipient: &str) -> Uuid {
-    Uuid::new_v5(&row, recipient.as_bytes())
+/// What one run of the task knows.
+struct Run {
+    lanes: Lanes,
+    under_way: JoinSet<Ended>,
+    /// When to look into the outbox next.
+    look_at: Instant,
+    /// There was no place for more at the last look.
+    crowded: bool,
+    renew_at: Instant,
+    /// Attempts in vain to reach the edge, since it was reached last.
+    unreached: u32,
+    /// Looks in vain, since the database answered last.
+    unread: u32,
+    /// Nothing begins before.
+    paused_until: Instant,
 }
 
 impl Relay {
@@ -90,154 +70,200 @@ impl Relay {
     ///
     /// When the signing secret is no Standard Webhooks secret, or the edge's URL cannot have a path.
     pub fn new(app: Arc<App>, config: &ServeConfig) -> anyhow::Result<Self> {
-        let secret = &config.event_signing_secret;
-        let whole = secret.starts_with("whsec_") && secret.len() >= SECRET_CHARS_MIN;
-        let signer = Webhook::new(secret).ok().filter(|_| whole);
-        let mut url = config.edge_url.clone();
-        url.path_segments_mut()
-            .map_err(|()| anyhow::anyhow!("EDGE_URL is no http(s) URL"))?
-            .pop_if_empty()
-            .extend(["internal", "events"]);
         Ok(Self {
             app,
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_millis(config.edge_call_ms_max))
-                .redirect(reqwest::redirect::Policy::none())
-                .build()?,
-            url,
-            signer: signer.context("EVENT_SIGNING_SECRET is not whsec_ and base64 of at least 24 bytes")?,
+            edge: Arc::new(Edge::new(config)?),
             poll: Duration::from_millis(config.outbox_poll_ms),
             retry_ms_max: config.outbox_retry_ms_max,
         })
     }
 
-    /// Delivers until told to stop. A batch under way is finished first.
+    /// Delivers until told to stop. Batches under way are finished first.
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
-        let mut failures = 0;
-        while !*stopped.borrow() {
-            let pause = match self.pass().await {
-                Ok(Pass::Sent) => {
-                    failures = 0;
-                    continue;
-                }
-                Ok(Pass::Idle(pause)) => {
-                    failures = 0;
-                    tokio::select! {
-                        () = self.app.outbox_written.notified() => continue,
-                        () = tokio::time::sleep(pause) => continue,
-                        _ = stopped.changed() => return,
-                    }
-                }
-                Err(cause) => {
-                    tracing::warn!(cause, failures, "events could not be relayed");
-                    failures += 1;
-                    self.retry_after(failures)
-                }
+        let now = Instant::now();
+        let mut run = Run {
+            // Shorter than the shortest wait of a row after a failure.
+            lanes: Lanes::new(Duration::from_millis(RETRY_MS_MIN.min(self.retry_ms_max) / 2)),
+            under_way: JoinSet::new(),
+            look_at: now,
+            crowded: false,
+            renew_at: now + RENEWAL,
+            unreached: 0,
+            unread: 0,
+            paused_until: now,
+        };
+        loop {
+            let stopping = *stopped.borrow();
+            if stopping {
+                run.lanes.give_up_waiting();
+            } else {
+                self.begin(&mut run).await;
+            }
+            self.settle(&mut run).await;
+            if stopping && run.under_way.is_empty() {
+                return;
+            }
+            if !run.lanes.is_empty() && run.renew_at <= Instant::now() {
+                self.renew(&mut run).await;
+            }
+            let wake_at = match (stopping, run.lanes.is_empty()) {
+                (true, _) => run.renew_at,
+                (false, true) => run.look_at.max(run.paused_until),
+                (false, false) => run.look_at.max(run.paused_until).min(run.renew_at),
             };
-            // New events do not cut this short: while the edge is away, they would only be more calls in vain.
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = stopped.changed() => return,
+                Some(ended) = run.under_way.join_next() => match ended {
+                    Ok(ended) => self.end(&mut run, ended),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                () = tokio::time::sleep_until(wake_at) => {}
+                // While the edge is away, new events would only be more calls in vain: they cut no pause short.
+                () = self.app.outbox_written.notified(), if !stopping => run.look_at = Instant::now(),
+                _ = stopped.changed(), if !stopping => {}
             }
         }
     }
 
-    async fn pass(&self) -> Result<Pass, String> {
-        let database = |error: sqlx::Error| format!("{:?}", crate::error::Error::from(error));
-        let mut transaction = self.app.pool.begin().await.map_err(database)?;
-        let due = due(&mut transaction).await.map_err(database)?;
-        if due.is_empty() {
-            return Ok(Pass::Idle(self.idle_time(&mut transaction).await.map_err(database)?));
+    /// Sends what there are places for, and claims more, if it is time for that.
+    async fn begin(&self, run: &mut Run) {
+        let now = Instant::now();
+        if now < run.paused_until {
+            return;
         }
-        let (sent, delivery) = self.batch(&due)?;
-        let result = match delivery.send(self).await {
+        self.send(run, now);
+        if now < run.look_at {
+            return;
+        }
+        let (fresh, again) = match run.lanes.room() {
+            // One batch tells whether the edge is back.
+            _ if run.unreached > 0 && !run.under_way.is_empty() => (0, 0),
+            (fresh, again) if run.unreached > 0 => (fresh.min(1), again.min(1)),
+            room => room,
+        };
+        run.crowded = fresh == 0 || again == 0;
+        if fresh == 0 && again == 0 {
+            run.look_at = now + self.poll;
+            return;
+        }
+        match self.look(run, fresh, again).await {
+            Ok(()) => {
+                run.unread = 0;
+                self.send(run, Instant::now());
+            }
+            Err(error) => {
+                let cause = format!("{:?}", crate::error::Error::from(error));
+                tracing::warn!(cause, failures = run.unread, "the outbox could not be read");
+                run.unread = run.unread.saturating_add(1);
+                run.paused_until = Instant::now() + self.retry_after(run.unread);
+            }
+        }
+    }
+
+    fn send(&self, run: &mut Run, now: Instant) {
+        for lane in Lane::ALL {
+            while (run.unreached == 0 || run.under_way.is_empty())
+                && let Some(batch) = run.lanes.next(lane, now)
+            {
+                let edge = Arc::clone(&self.edge);
+                run.under_way.spawn(async move {
+                    let result = edge.send(&batch.events).await;
+                    Ended { batch, result }
+                });
+            }
+        }
+    }
+
+    /// Claims so many rows of each sort; where fewer are due, finds out when the next will be.
+    async fn look(&self, run: &mut Run, fresh: usize, again: usize) -> Result<(), sqlx::Error> {
+        if run.lanes.is_empty() {
+            run.renew_at = Instant::now() + RENEWAL;
+        }
+        let claimed = rows::claim(&self.app.pool, fresh, again, LEASE).await?;
+        let tried = claimed.iter().filter(|row| row.attempts > 0).count();
+        let more = claimed.len() - tried == fresh && fresh > 0 || tried == again && again > 0;
+        let now = Instant::now();
+        for row in claimed {
+            run.lanes.add(row, now);
+        }
+        if !more {
+            let wait = match rows::next_due_ms(&self.app.pool).await? {
+                None => self.poll,
+                // In the hands of a version that locks rows, or there was no place: no reason to ask without a pause.
+                Some(ms) if ms <= 0.0 => Duration::from_millis(RETRY_MS_MIN),
+                Some(ms) => Duration::from_millis(ms as u64 + 1),
+            };
+            run.look_at = Instant::now() + wait.min(self.poll);
+        }
+        Ok(())
+    }
+
+    fn end(&self, run: &mut Run, Ended { batch, result }: Ended) {
+        let sent = batch.events.len();
+        let now = Instant::now();
+        if run.crowded {
+            run.look_at = now;
+        }
+        match result {
             Ok(taken) => {
-                let (taken, left): (Vec<&Sent>, Vec<&Sent>) = sent.iter().partition(|event| taken.contains(&event.id));
-                remove(&mut transaction, &taken).await.map_err(database)?;
-                self.defer(&mut transaction, &left).await.map_err(database)?;
-                self.app.metrics.relayed("taken", taken.len());
-                self.app.metrics.relayed("left", left.len());
-                Ok(Pass::Sent)
+                let taken_len = batch.events.iter().filter(|event| taken.contains(&event.id())).count();
+                self.app.metrics.relayed("taken", taken_len);
+                self.app.metrics.relayed("left", sent - taken_len);
+                run.unreached = 0;
+                run.lanes.answered(batch, &taken, now);
             }
             Err(Undelivered::Refused(cause)) => {
-                let all: Vec<&Sent> = sent.iter().collect();
-                self.defer(&mut transaction, &all).await.map_err(database)?;
-                self.app.metrics.relayed("failed", sent.len());
-                Err(cause)
+                tracing::warn!(cause, events = sent, "events could not be relayed");
+                self.app.metrics.relayed("failed", sent);
+                run.unreached = 0;
+                run.lanes.refused(batch);
             }
             Err(Undelivered::Unreachable(cause)) => {
-                self.app.metrics.relayed("failed", sent.len());
-                Err(cause)
+                tracing::warn!(cause, failures = run.unreached, "the edge could not be reached");
+                self.app.metrics.relayed("failed", sent);
+                run.lanes.unreachable(&batch);
+                // Several that were under way at once have failed once.
+                if run.paused_until <= now {
+                    run.unreached = run.unreached.saturating_add(1);
+                    run.paused_until = now + self.retry_after(run.unreached);
+                    run.look_at = now;
+                }
             }
+        }
+    }
+
+    /// Writes down what has become of rows. Where that fails, their claims run out, and they are sent again.
+    async fn settle(&self, run: &mut Run) {
+        let settled: Vec<Settled> = run.lanes.finished().into_iter().map(|row| self.settled(row)).collect();
+        if settled.is_empty() {
+            return;
+        }
+        let waits = settled.iter().filter(|row| !row.remaining.is_empty()).map(|row| row.wait);
+        let next = waits.min().map(|wait| wait + Duration::from_millis(1));
+        if let Err(error) = rows::settle(&self.app.pool, &settled).await {
+            let cause = format!("{:?}", crate::error::Error::from(error));
+            tracing::warn!(cause, rows = settled.len(), "what was relayed could not be written down");
+        }
+        if let Some(wait) = next {
+            run.look_at = run.look_at.min(Instant::now() + wait);
+        }
+    }
+
+    fn settled(&self, Finished { id, attempts, remaining, again }: Finished) -> Settled {
+        let attempt = u32::try_from(attempts).unwrap_or(0).saturating_add(1);
+        let wait = match again {
+            Again::AfterFailure => self.retry_after(attempt),
+            Again::Soon => self.retry_after(1),
+            Again::AtOnce => Duration::ZERO,
         };
-        transaction.commit().await.map_err(database)?;
-        result
+        Settled { id, remaining, wait, attempted: again == Again::AfterFailure }
     }
 
-    /// Until the next event is due, but no longer than the time between two looks.
-    async fn idle_time(&self, connection: &mut PgConnection) -> Result<Duration, sqlx::Error> {
-        let next_in_ms = sqlx::query_scalar!(
-            r#"select extract(epoch from min(next_attempt_at) - clock_timestamp())::float8 * 1000 as "ms" from outbox"#
-        )
-        .fetch_one(connection)
-        .await?;
-        // What is due already is in the hands of another instance: no reason to ask without a pause.
-        let next = next_in_ms.map(|ms| Duration::from_millis((ms.max(0.0) as u64).max(RETRY_MS_MIN)));
-        Ok(next.map_or(self.poll, |next| next.min(self.poll)))
-    }
-
-    /// As many events of these changes as fit, signed.
-    fn batch<'a>(&self, due: &'a [Row]) -> Result<(Vec<Sent<'a>>, Delivery), String> {
-        let mut sent = Vec::new();
-        let mut events = Vec::new();
-        let mut bytes = ENVELOPE_BYTES;
-        let of_row = |row: &'a Row| row.recipients.iter().zip(&row.versions).map(move |to| (row, to));
-        for (row, (recipient, version)) in due.iter().flat_map(of_row).take(EVENT_BATCH_LEN_MAX) {
-            let id = event_id(row.id, recipient);
-            let event = json!({
-                "id": id,
-                "recipient": recipient,
-                "kind": row.kind,
-                "version": version,
-                "payload": row.payload.0,
-            });
-            bytes += event.to_string().len() + 1;
-            if bytes > EVENT_BATCH_BYTES_MAX && !events.is_empty() {
-                break;
-            }
-            sent.push(Sent { id, row, recipient });
-            events.push(event);
+    async fn renew(&self, run: &mut Run) {
+        run.renew_at = Instant::now() + RENEWAL;
+        if let Err(error) = rows::renew(&self.app.pool, &run.lanes.held(), LEASE).await {
+            let cause = format!("{:?}", crate::error::Error::from(error));
+            tracing::warn!(cause, "claims could not be renewed");
         }
-        let body = serde_json::to_string(&EventBatch { events }).map_err(|_| "a batch cannot be written")?;
-        let id = Uuid::now_v7().to_string();
-        let timestamp = now().unix_s();
-        let signature =
-            self.signer.sign(&id, timestamp, body.as_bytes()).map_err(|_| "a batch cannot be signed".to_owned())?;
-        Ok((sent, Delivery { id, timestamp, signature, body }))
-    }
-
-    /// Lets the changes of these events wait, longer with every attempt.
-    async fn defer(&self, connection: &mut PgConnection, events: &[&Sent<'_>]) -> Result<(), sqlx::Error> {
-        let rows: BTreeMap<Uuid, &Row> = events.iter().map(|event| (event.row.id, event.row)).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let (mut ids, mut delays_ms) = (Vec::new(), Vec::new());
-        for row in rows.into_values() {
-            let attempt = u32::try_from(row.attempts).unwrap_or(0).saturating_add(1);
-            ids.push(row.id);
-            delays_ms.push(self.retry_after(attempt).as_secs_f64() * 1_000.0);
-        }
-        sqlx::query!(
-            "update outbox set attempts = attempts + 1,
-                next_attempt_at = clock_timestamp() + late.ms * interval '1 millisecond'
-            from unnest($1::uuid[], $2::float8[]) as late (id, ms) where outbox.id = late.id",
-            &ids,
-            &delays_ms
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
     }
 
     /// The wait after so many failures: doubling up to the configured longest, the last half of it at random,
@@ -246,80 +272,5 @@ impl Relay {
         let doubled = RETRY_MS_MIN.saturating_mul(1 << failures.saturating_sub(1).min(20));
         let longest = doubled.min(self.retry_ms_max);
         Duration::from_millis(longest - fastrand::u64(0..=longest / 2))
-    }
-}
-
-/// The oldest changes that are due and in nobody else's hands, locked for this transaction.
-async fn due(connection: &mut PgConnection) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"select id, recipients[1:$1] as "recipients!", versions[1:$1] as "versions!",
-            cardinality(recipients) as "waiting!", kind, payload as "payload: Json<serde_json::Value>", attempts
-        from outbox where next_attempt_at <= clock_timestamp()
-        order by next_attempt_at, id limit $1 for update skip locked"#,
-        EVENT_BATCH_LEN_MAX as i32
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// Strikes off who has taken a change; the last one takes the row along.
-async fn remove(connection: &mut PgConnection, taken: &[&Sent<'_>]) -> Result<(), sqlx::Error> {
-    let mut rows: BTreeMap<Uuid, (&Row, Vec<String>)> = BTreeMap::new();
-    for event in taken {
-        let (_, recipients) = rows.entry(event.row.id).or_insert((event.row, Vec::new()));
-        recipients.push(event.recipient.to_owned());
-    }
-    let done = |row: &Row, recipients: &[String]| usize::try_from(row.waiting) == Ok(recipients.len());
-    let all: Vec<Uuid> = rows.iter().filter(|(_, (row, to))| done(row, to)).map(|(id, _)| *id).collect();
-    sqlx::query!("delete from outbox where id = any($1)", &all).execute(&mut *connection).await?;
-    for (id, (_, recipients)) in rows.iter().filter(|(_, (row, to))| !done(row, to)) {
-        sqlx::query!(
-            "update outbox set (recipients, versions) = (
-                select array_agg(recipient order by place), array_agg(version order by place)
-                from unnest(recipients, versions) with ordinality as rest (recipient, version, place)
-                where recipient <> all ($2)
-            ) where id = $1",
-            id,
-            recipients
-        )
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-/// One signed request to the edge.
-struct Delivery {
-    id: String,
-    timestamp: i64,
-    signature: String,
-    body: String,
-}
-
-impl Delivery {
-    async fn send(self, relay: &Relay) -> Result<BTreeSet<Uuid>, Undelivered> {
-        let answer = relay
-            .http
-            .post(relay.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(REQUEST_ID_HEADER, &self.id)
-            .header(HEADER_WEBHOOK_ID, &self.id)
-            .header(HEADER_WEBHOOK_TIMESTAMP, self.timestamp)
-            .header(HEADER_WEBHOOK_SIGNATURE, &self.signature)
-            .body(self.body)
-            .send()
-            .await
-            .map_err(|error| {
-                let unreachable = error.is_connect();
-                let cause = error.without_url().to_string();
-                if unreachable { Undelivered::Unreachable(cause) } else { Undelivered::Refused(cause) }
-            })?;
-        if !answer.status().is_success() {
-            return Err(Undelivered::Refused(format!("the edge answered {}", answer.status().as_u16())));
-        }
-        let EventsTaken { taken } =
-            answer.json().await.map_err(|error| Undelivered::Refused(error.without_url().to_string()))?;
-        Ok(taken.into_iter().map(|id| id.0).collect())
     }
 }

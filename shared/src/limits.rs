@@ -99,6 +99,26 @@ pub const DECLINE_REST_DAYS: u32 = 7;
 /// Default for the most shares to all friends in an hour; configuration of the core may change it.
 pub const SHARES_PER_HOUR_MAX: u32 = 60;
 
+/// Most rows that one step of removing a deleted account takes.
+pub const ERASED_ROWS_PER_BATCH: i64 = 1_000;
+
+/// Most shares that are removed at once, each with its recipients, of whom there are as many as a user has friends.
+pub const ERASED_SHARES_PER_BATCH: i64 = 10;
+
+/// Longest time for which whoever deletes their account waits for the last of it to be gone, in milliseconds. What is
+/// left then goes later.
+pub const ERASURE_MS_AT_ONCE: u64 = 3_000;
+
+/// Wait before the removal of a deleted account that is not finished is taken up again, in seconds. It doubles each
+/// time.
+pub const ERASURE_RETRY_S_MIN: f64 = 30.0;
+
+/// Longest wait before it is taken up once more, in seconds.
+pub const ERASURE_RETRY_S_MAX: f64 = 3_600.0;
+
+/// Most rows that an export reads at once.
+pub const EXPORT_ROWS_PER_PAGE: i64 = 200;
+
 /// How long the key of a share keeps a repeat of it from being sent, in hours.
 pub const IDEMPOTENCY_HOURS: i64 = 24;
 

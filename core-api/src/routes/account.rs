@@ -1,10 +1,21 @@
 //! The end of an account, and all that is kept about it: `DELETE /users/me` and `GET /users/me/export`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    body::Body,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use shared::{ids::UserId, internal::Change, time::Timestamp};
+use shared::{
+    ids::UserId,
+    internal::Change,
+    limits::{ERASURE_MS_AT_ONCE, EXPORT_ROWS_PER_PAGE},
+    time::Timestamp,
+};
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -12,9 +23,11 @@ use uuid::Uuid;
 use crate::{
     App,
     auth::Caller,
+    database::paging,
     error::{Error, Result},
     outbox::{self, Stored},
     routes::users::NOT_REGISTERED,
+    upkeep,
 };
 
 /// How often a deletion starts over because a friend was won while it waited for the locks of the others.
@@ -22,20 +35,25 @@ const ATTEMPTS: usize = 5;
 
 /// Deletes the caller's account and everything about it.
 ///
-/// Friends' clients are told, and the caller's own connections closed.
+/// Nobody finds it any more, friends' clients are told, and the caller's own connections closed. Whatever cannot be
+/// removed at once follows.
 #[utoipa::path(
     delete,
     path = "/users/me",
     tag = "users",
-    responses((status = 204, description = "Nothing is left."))
+    responses((status = 204, description = "The account is gone."))
 )]
 pub async fn delete(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode> {
-    // First, because nobody could ask for this again once the account is gone.
-    app.image_store.remove(&caller.user_id).await?;
     for _ in 0..ATTEMPTS {
         let mut transaction = app.pool.begin().await?;
         if let Some(friends) = lock_with_friends(&mut transaction, &caller.user_id).await? {
-            erase(&app, transaction, &caller.user_id, &friends).await?;
+            end(&app, transaction, &caller.user_id, &friends).await?;
+            let rest = upkeep::erase_now(&app, &caller.user_id);
+            match tokio::time::timeout(Duration::from_millis(ERASURE_MS_AT_ONCE), rest).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(cause = ?error, "the rest of an account is removed later"),
+                Err(_) => tracing::info!("the rest of an account is removed later"),
+            }
             return Ok(StatusCode::NO_CONTENT);
         }
     }
@@ -69,7 +87,8 @@ async fn friends_of(connection: &mut PgConnection, me: &UserId) -> Result<Vec<St
     Ok(friends.fetch_all(connection).await?)
 }
 
-async fn erase(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId, friends: &[String]) -> Result<()> {
+/// Ends the account: with its own row goes all by which it can be found. A trigger notes that there is a rest.
+async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId, friends: &[String]) -> Result<()> {
     let removed = Stored::of(&Change::FriendRemoved { user_id: me.clone() })?;
     sqlx::query!(
         "with bumped as (
@@ -98,30 +117,14 @@ async fn erase(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserI
     )
     .execute(&mut *transaction)
     .await?;
-    // Whoever sent to many counts one reader less. In order, as marking as read does.
+    // While the account is there still, so that its friends' circles close. Of those who have asked there may be any
+    // number, and most see nothing of it.
     sqlx::query!(
-        "with counted as (
-            select event_id from shares
-            where event_id in (select event_id from share_recipients where user_id = $1 and seen_at is null)
-            order by event_id for no key update
-        )
-        update shares s set not_seen_count = not_seen_count - 1 from counted where s.event_id = counted.event_id",
+        "delete from friendships where user_id1 = $1 or (user_id2 = $1 and accepted_at is not null)",
         me.as_str()
     )
     .execute(&mut *transaction)
     .await?;
-    sqlx::query!(
-        "delete from share_recipients
-        where user_id = $1 or event_id in (select event_id from shares where sender_id = $1)",
-        me.as_str()
-    )
-    .execute(&mut *transaction)
-    .await?;
-    // While the account is there still, so that its friends' circles close.
-    sqlx::query!("delete from friendships where user_id1 = $1 or user_id2 = $1", me.as_str())
-        .execute(&mut *transaction)
-        .await?;
-    // With the account go, by their foreign keys, blocks, declines and shares.
     let last = sqlx::query_scalar!("delete from users where user_id = $1 returning social_version", me.as_str())
         .fetch_one(&mut *transaction)
         .await?;
@@ -132,55 +135,230 @@ async fn erase(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserI
 
 /// All data held about the caller.
 ///
-/// Table by table, every column under its name.
+/// Table by table, every column under its name. Who does not exist for the caller is not named in it.
 #[utoipa::path(
     get,
     path = "/users/me/export",
     tag = "users",
     responses((status = 200, description = "One document.", body = Object))
 )]
-pub async fn export(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Value>> {
-    // Whole rows, so that a column that is added later is in it. What others hold about the caller is theirs:
-    // who blocked or declined them is not told.
-    let document = sqlx::query_scalar!(
-        r#"select jsonb_build_object(
-            'user', to_jsonb(u),
-            'circle', (select to_jsonb(c) from circles c where c.user_id = u.user_id),
-            'friendships', (
-                select coalesce(jsonb_agg(to_jsonb(f) order by f.requested_at), '[]') from (
-                    select * from friendships where user_id1 = u.user_id
-                    union all
-                    select * from friendships where user_id2 = u.user_id
-                ) f
-            ),
-            'blocks', (
-                select coalesce(jsonb_agg(to_jsonb(b) order by b.blocked_at), '[]')
-                from blocks b where b.blocker_id = u.user_id
-            ),
-            'declines', (
-                select coalesce(jsonb_agg(to_jsonb(d) order by d.declined_at), '[]')
-                from declines d where d.decliner_id = u.user_id
-            ),
-            'shares_sent', (
-                select coalesce(jsonb_agg(to_jsonb(s) order by s.event_id), '[]')
-                from shares s where s.sender_id = u.user_id
-            ),
-            'shares_received', (
-                select coalesce(jsonb_agg(
-                    to_jsonb(r) || jsonb_build_object(
-                        'sender_id', s.sender_id, 'sent_at', s.sent_at, 'url', s.url, 'title', s.title
-                    ) order by r.event_id
-                ), '[]')
-                from share_recipients r join shares s using (event_id) where r.user_id = u.user_id
-            )
-        ) as "document!" from users u where u.user_id = $1"#,
+pub async fn export(State(app): State<Arc<App>>, caller: Caller) -> Result<Response> {
+    // Whole rows, so that a column that is added later is in it.
+    let account = sqlx::query!(
+        r#"select to_jsonb(u) as "user!", (select to_jsonb(c) from circles c where c.user_id = u.user_id) as circle
+        from users u where u.user_id = $1"#,
         caller.user_id.as_str()
     )
     .fetch_optional(&app.pool)
     .await?
     .ok_or(NOT_REGISTERED)?;
-    Ok(Json(in_utc(document)))
+    let beginning =
+        format!(r#"{{"user":{},"circle":{}"#, in_utc(account.user), in_utc(account.circle.unwrap_or_default()));
+    let pages = stream::try_unfold(Some(Page::first(app, caller.user_id, List::Friendships)), Page::write);
+    let document = stream::once(async { Ok(beginning) }).chain(pages);
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(document)).into_response())
 }
+
+/// The lists of an export, in its order.
+#[derive(Debug, Clone, Copy)]
+enum List {
+    Friendships,
+    Blocks,
+    Declines,
+    SharesSent,
+    SharesReceived,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Friendships => "friendships",
+            Self::Blocks => "blocks",
+            Self::Declines => "declines",
+            Self::SharesSent => "shares_sent",
+            Self::SharesReceived => "shares_received",
+        }
+    }
+
+    fn after(self) -> Option<Self> {
+        match self {
+            Self::Friendships => Some(Self::Blocks),
+            Self::Blocks => Some(Self::Declines),
+            Self::Declines => Some(Self::SharesSent),
+            Self::SharesSent => Some(Self::SharesReceived),
+            Self::SharesReceived => None,
+        }
+    }
+}
+
+/// A part of an export that is read at once. No connection is held while the caller takes it in.
+struct Page {
+    app: Arc<App>,
+    me: UserId,
+    list: List,
+    /// The user or share that the last row of the page before is about.
+    after: Option<String>,
+    /// Whether there is a row in the list by now.
+    begun: bool,
+}
+
+impl Page {
+    fn first(app: Arc<App>, me: UserId, list: List) -> Self {
+        Self { app, me, list, after: None, begun: false }
+    }
+
+    /// The text of this page, and the one after it.
+    async fn write(this: Option<Self>) -> Result<Option<(String, Option<Self>)>, ExportBroken> {
+        let Some(mut page) = this else { return Ok(None) };
+        let rows = page.read().await.map_err(|error| {
+            // The answer has begun, so its reader is told by its end alone.
+            tracing::warn!(cause = ?error, "an export broke off");
+            ExportBroken
+        })?;
+        let full = rows.len() as i64 == EXPORT_ROWS_PER_PAGE;
+        let last = rows.last().map(|row| row.key.clone()).filter(|_| full);
+        let mut text = String::new();
+        if page.after.is_none() {
+            text.push_str(&format!(r#","{}":["#, page.list.name()));
+        }
+        for row in rows.into_iter().filter_map(|row| row.row) {
+            if std::mem::replace(&mut page.begun, true) {
+                text.push(',');
+            }
+            text.push_str(&in_utc(row).to_string());
+        }
+        if last.is_some() {
+            return Ok(Some((text, Some(Self { after: last, ..page }))));
+        }
+        text.push(']');
+        let next = page.list.after();
+        if next.is_none() {
+            text.push('}');
+        }
+        let Self { app, me, .. } = page;
+        Ok(Some((text, next.map(|list| Self::first(app, me, list)))))
+    }
+
+    async fn read(&self) -> Result<Vec<Exported>> {
+        let (me, after) = (self.me.as_str(), self.after.as_deref().unwrap_or_default());
+        let after_share = Uuid::try_parse(after).unwrap_or_default();
+        let mut transaction = paging(&self.app.pool).await?;
+        // What others hold about the caller is theirs: who blocked or declined them is not told.
+        let rows = match self.list {
+            List::Friendships => {
+                sqlx::query_as!(
+                    Exported,
+                    r#"select key as "key!", row as row from (
+                        (select user_id2 as key, to_jsonb(f) as row from friendships f
+                            where user_id1 = $1 and user_id2 > $2 order by user_id2 limit $3)
+                        union all
+                        (select user_id1, to_jsonb(f) from friendships f
+                            where user_id2 = $1 and user_id1 > $2 order by user_id1 limit $3)
+                    ) both_ways order by key limit $3"#,
+                    me,
+                    after,
+                    EXPORT_ROWS_PER_PAGE
+                )
+                .fetch_all(&mut *transaction)
+                .await?
+            }
+            List::Blocks => {
+                sqlx::query_as!(
+                    Exported,
+                    r#"select blocked_id as key, to_jsonb(b) as row from blocks b
+                    where blocker_id = $1 and blocked_id > $2 order by blocked_id limit $3"#,
+                    me,
+                    after,
+                    EXPORT_ROWS_PER_PAGE
+                )
+                .fetch_all(&mut *transaction)
+                .await?
+            }
+            List::Declines => {
+                sqlx::query_as!(
+                    Exported,
+                    r#"select asker_id as key,
+                        to_jsonb(d) || case
+                            when exists (select from hidden h where h.user_id = $1 and h.hidden_id = d.asker_id)
+                            then '{"asker_id": null}' else '{}'::jsonb
+                        end as row
+                    from declines d where decliner_id = $1 and asker_id > $2 order by asker_id limit $3"#,
+                    me,
+                    after,
+                    EXPORT_ROWS_PER_PAGE
+                )
+                .fetch_all(&mut *transaction)
+                .await?
+            }
+            List::SharesSent => {
+                sqlx::query_as!(
+                    Exported,
+                    r#"select event_id::text as "key!",
+                        to_jsonb(s) || jsonb_build_object('not_seen_count', not_seen_count - case
+                            when not_seen_count > 0 and (select true from hidden h where h.user_id = $1 limit 1)
+                            then (
+                                select count(*) from share_recipients r
+                                where r.event_id = s.event_id and r.seen_at is null
+                                    and (select true from hidden h
+                                        where h.user_id = $1 and h.hidden_id = r.user_id limit 1)
+                            )
+                            else 0
+                        end) || case
+                            when exists (select from hidden h where h.user_id = $1 and h.hidden_id = s.sent_to)
+                            then '{"sent_to": null}' else '{}'::jsonb
+                        end as row
+                    from shares s where sender_id = $1 and event_id > $2 order by event_id limit $3"#,
+                    me,
+                    after_share,
+                    EXPORT_ROWS_PER_PAGE
+                )
+                .fetch_all(&mut *transaction)
+                .await?
+            }
+            List::SharesReceived => {
+                sqlx::query_as!(
+                    Exported,
+                    r#"select event_id::text as "key!", case
+                        when s.event_id is not null
+                            and not exists (select from hidden h where h.user_id = $1 and h.hidden_id = s.sender_id)
+                        then to_jsonb(r) || jsonb_build_object(
+                            'sender_id', s.sender_id, 'sent_at', s.sent_at, 'url', s.url, 'title', s.title
+                        )
+                    end as row
+                    from (
+                        (select * from share_recipients
+                            where user_id = $1 and seen_at is null and event_id > $2 order by event_id limit $3)
+                        union all
+                        (select * from share_recipients
+                            where user_id = $1 and seen_at is not null and event_id > $2 order by event_id limit $3)
+                        order by event_id limit $3
+                    ) r left join shares s using (event_id)
+                    order by event_id"#,
+                    me,
+                    after_share,
+                    EXPORT_ROWS_PER_PAGE
+                )
+                .fetch_all(&mut *transaction)
+                .await?
+            }
+        };
+        transaction.commit().await?;
+        Ok(rows)
+    }
+}
+
+/// A row of an export.
+struct Exported {
+    /// By which rows are in order.
+    key: String,
+    /// Nothing where somebody wrote it who does not exist for the caller.
+    row: Option<Value>,
+}
+
+/// An export that ends before its end, by which its reader knows.
+#[derive(Debug, thiserror::Error)]
+#[error("the export broke off")]
+struct ExportBroken;
 
 /// Times as the contract writes them: by our naming, the columns that end in `_at`.
 fn in_utc(value: Value) -> Value {

@@ -69,7 +69,8 @@ pub async fn page_file(Path(name): Path<String>) -> Result<Response> {
 
 fn file(name: &str) -> Result<Response> {
     // As seen from the page, for there may be a prefix before all of this.
-    let config = Config::from("../openapi.json");
+    // And nobody else is asked what they think of it.
+    let config = Config::from("../openapi.json").validator_url("none");
     let file = utoipa_swagger_ui::serve(name, Arc::new(config))
         .map_err(|_| Error::Internal("the page of the document cannot be made".to_owned()))?
         .ok_or(Error::NotFound("There is nothing at this address."))?;

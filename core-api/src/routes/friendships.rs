@@ -244,7 +244,9 @@ pub async fn decline(
     Path(other): Path<UserId>,
 ) -> Result<Json<Success>> {
     let mut transaction = app.pool.begin().await?;
-    lock_both(&mut transaction, &me, &other).await?;
+    if !lock_both(&mut transaction, &me, &other).await? {
+        return Err(NOTHING_PENDING);
+    }
     let declined = sqlx::query!(
         "delete from friendships where user_id1 = $1 and user_id2 = $2 and accepted_at is null",
         other.as_str(),
@@ -301,7 +303,9 @@ pub async fn accept(
     Body(Accept { user_id1: other }): Body<Accept>,
 ) -> Result<Json<Success>> {
     let mut transaction = app.pool.begin().await?;
-    lock_both(&mut transaction, &me, &other).await?;
+    if !lock_both(&mut transaction, &me, &other).await? {
+        return Err(NOTHING_PENDING);
+    }
     match between(&mut transaction, &me, &other).await? {
         Some(Friendship { accepted_at: Some(_), .. }) => Ok(SUCCESS),
         Some(request) if request.user_id1 == other => {
@@ -345,7 +349,10 @@ pub async fn end(
         return Err(Error::Forbidden("Only one of the two can end a friendship."));
     }
     let mut transaction = app.pool.begin().await?;
-    lock_both(&mut transaction, &user_id1, &user_id2).await?;
+    if !lock_both(&mut transaction, &user_id1, &user_id2).await? {
+        // Of one who is no more, nothing is left or soon will be.
+        return Ok(SUCCESS);
+    }
     let parted = part(&mut transaction, &user_id1, &user_id2).await?;
     if let Some(Parted::Request { asker, asked }) = &parted
         && *asked == me

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::{body::Body, http::Request};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tower::ServiceExt;
 
-use crate::world::World;
+use crate::world::{World, token};
 
 /// Alice, who has done everything that leaves a row: friends, requests and declines both ways, a block, shares
 /// to all, to one and from others, read and unread.
@@ -136,8 +139,9 @@ async fn an_export_holds_every_column(pool: PgPool) {
     for (table, column) in columns {
         schema.entry(table).or_default().insert(column);
     }
-    // Events wait for moments and tell only what is in the other tables, and what users are found by is made of those.
-    for derived in ["outbox", "search_keys", "search_texts"] {
+    // Events wait for moments and tell only what is in the other tables, what users are found by is made of those, and
+    // the last holds what is left of accounts that are no more.
+    for derived in ["outbox", "search_keys", "search_texts", "erasures"] {
         assert!(schema.remove(derived).is_some(), "{derived}");
     }
     let parts = [
@@ -171,4 +175,106 @@ async fn an_export_holds_every_column(pool: PgPool) {
     let frank = world.get("frank", "/users/me/export").await.body;
     assert_eq!((&frank["blocks"], &frank["declines"]), (&json!([]), &json!([])));
     world.get("nobody", "/users/me/export").await.is_problem(404);
+}
+
+/// Shares from bob and carol in turn to alice, and from alice to all or to one of them.
+async fn fill(world: &World, received: i32, sent: i32) {
+    world.register(&["alice", "bob", "carol"]).await;
+    world.befriend("alice", "bob").await;
+    world.befriend("alice", "carol").await;
+    for (sql, many) in [
+        (
+            "with sent as (
+                insert into shares (event_id, sender_id, sent_at, url, title, not_seen_count)
+                select gen_random_uuid(), case n % 2 when 0 then 'bob' else 'carol' end, now(),
+                    'https://example.com/' || n, 'words of ' || case n % 2 when 0 then 'bob' else 'carol' end, 1
+                from generate_series(1, $1) n returning event_id
+            )
+            insert into share_recipients (event_id, user_id, seen_at)
+            select event_id, 'alice', case when random() < 0.5 then now() end from sent",
+            received,
+        ),
+        (
+            "with sent as (
+                insert into shares (event_id, sender_id, sent_at, url, title, sent_to, not_seen_count)
+                select gen_random_uuid(), 'alice', now(), 'https://example.com/mine/' || n, 'my own words',
+                    case n % 3 when 0 then 'bob' when 1 then 'carol' end, case n % 3 when 2 then 2 else 1 end
+                from generate_series(1, $1) n returning event_id, sent_to
+            )
+            insert into share_recipients (event_id, user_id)
+            select event_id, to_whom from sent, unnest(array['bob', 'carol']) to_whom
+            where sent_to is null or sent_to = to_whom",
+            sent,
+        ),
+    ] {
+        sqlx::query(sql).bind(many).execute(&world.pool).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_export_of_many_pages_holds_each_row_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    // Exactly two pages of what was received, and more than two of what was sent.
+    fill(&world, 400, 630).await;
+    let export = world.get("alice", "/users/me/export").await.body;
+    for (part, expected) in [("friendships", 2), ("blocks", 0), ("shares_sent", 630), ("shares_received", 400)] {
+        let rows = export[part].as_array().unwrap();
+        let distinct: BTreeSet<String> =
+            rows.iter().map(|row| row["event_id"].to_string() + &row.to_string()).collect();
+        assert_eq!((rows.len(), distinct.len()), (expected, expected), "{part}");
+    }
+    let in_order = |part: &str| export[part].as_array().unwrap().is_sorted_by_key(|row| row["event_id"].to_string());
+    assert!(in_order("shares_sent") && in_order("shares_received"));
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn whoever_takes_in_an_export_slowly_holds_no_connection(pool: PgPool) {
+    let one = PgPoolOptions::new().max_connections(1).acquire_timeout(std::time::Duration::from_secs(5));
+    let world = World::new(one.connect_with((*pool.connect_options()).clone()).await.unwrap()).await;
+    fill(&world, 500, 500).await;
+    let request = Request::get("/users/me/export").header("authorization", token("alice")).body(Body::empty());
+    let response = world.router.clone().oneshot(request.unwrap()).await.unwrap();
+    let mut pages = response.into_body().into_data_stream();
+    let mut text = Vec::new();
+    while let Some(page) = pages.next().await {
+        text.extend_from_slice(&page.unwrap());
+        assert_eq!(world.get("bob", "/users/me").await.status, 200);
+    }
+    let export: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(export["shares_received"].as_array().unwrap().len(), 500);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn after_a_block_an_export_keeps_ones_own_texts_and_names_nobody(pool: PgPool) {
+    let world = World::new(pool).await;
+    fill(&world, 500, 90).await;
+    world.post("bob", "/friendship/requests", json!({"user_id2": "alice"})).await.is_success();
+    let counts = |export: &Value| {
+        let sent = export["shares_sent"].as_array().unwrap();
+        sent.iter().map(|row| row["not_seen_count"].as_i64().unwrap()).sum::<i64>()
+    };
+    let before = world.get("alice", "/users/me/export").await.body;
+    assert_eq!(counts(&before), 30 + 30 + 60);
+    // Whoever of the two has blocked the other.
+    for (blocker, blocked) in [("bob", "alice"), ("alice", "bob")] {
+        world.put(blocker, &format!("/friendship/blocks/{blocked}"), Value::Null).await.is_success();
+        let reply = world.get("alice", "/users/me/export").await;
+        let (mut export, text) = (reply.body, reply.text);
+        if blocker == "alice" {
+            // Her own list says whom she has blocked, as the call for it does.
+            assert_eq!(export["blocks"][0]["blocked_id"], "bob");
+            export["blocks"] = json!([]);
+        }
+        assert!(!export.to_string().contains("bob"), "{text}");
+        let sent = export["shares_sent"].as_array().unwrap();
+        assert_eq!(sent.len(), 90);
+        assert!(sent.iter().all(|row| row["title"] == "my own words"));
+        assert_eq!(sent.iter().filter(|row| row["sent_to"] == "carol").count(), 30);
+        assert_eq!(export["shares_received"].as_array().unwrap().len(), 250);
+        let to_all = sent.iter().filter(|row| row["not_seen_count"] == 1 && row["sent_to"] == json!(null));
+        assert!(to_all.count() >= 30, "the other is in no count");
+        world.delete(blocker, &format!("/friendship/blocks/{blocked}")).await.is_success();
+        let after = world.get("alice", "/users/me/export").await.body;
+        assert_eq!((counts(&after), after["shares_received"].as_array().unwrap().len()), (120, 500));
+    }
 }

@@ -28,5 +28,6 @@ mod requests;
 mod search;
 mod shares;
 mod tokens;
+mod upkeep;
 mod users;
 mod world;

@@ -105,4 +105,20 @@ async fn the_page_of_the_document_needs_nothing_from_elsewhere(pool: PgPool) {
     assert!(!page.text.contains("src=\"http") && !page.text.contains("href=\"http"), "{}", page.text);
     assert!(get("/docs/swagger-initializer.js").await.text.contains("\"../openapi.json\""));
     get("/docs/nothing").await.is_problem(404);
+    // By its policy it could not get anything from elsewhere, nor run what stands in the page itself.
+    let policy = page.headers["content-security-policy"].to_str().unwrap().to_owned();
+    let directives: Vec<Vec<&str>> = policy.split(';').map(|one| one.split_whitespace().collect()).collect();
+    let sources = |name: &str| directives.iter().find(|one| one[0] == name).map(|one| one[1..].to_vec());
+    assert_eq!(sources("default-src"), Some(vec!["'none'"]));
+    assert_eq!(sources("script-src"), Some(vec!["'self'"]));
+    assert_eq!(sources("frame-ancestors"), Some(vec!["'none'"]));
+    let known = ["'none'", "'self'", "'unsafe-inline'", "data:"];
+    assert!(directives.iter().flat_map(|one| &one[1..]).all(|source| known.contains(source)), "{policy}");
+    let scripts: Vec<&str> = page.text.split("<script").skip(1).collect();
+    assert!(
+        !scripts.is_empty() && scripts.iter().all(|script| script.trim_start().starts_with("src=")),
+        "{}",
+        page.text
+    );
+    assert!(get("/docs/swagger-initializer.js").await.text.contains("\"validatorUrl\": \"none\""));
 }

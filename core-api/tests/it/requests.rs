@@ -140,3 +140,33 @@ async fn a_query_is_read_where_it_makes_sense_and_refused_by_name_where_not(pool
         assert_eq!(world.get("alice", path).await.is_problem(400), [field], "{path}");
     }
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn no_answer_for_somebody_is_kept_and_none_is_taken_for_what_it_is_not(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    let open = async |path: &str| world.send(Request::get(path).body(Body::empty()).unwrap()).await;
+    let private = [
+        world.get("alice", "/users/me").await,
+        world.get("alice", "/users/me/export").await,
+        world.get("alice", "/users/id/alice/profile-image-url?image_ext=png").await,
+        world.get("alice", "/users/id/nobody").await,
+        world.post("alice", "/users/me", serde_json::json!({})).await,
+        world.get("alice", "/no/such/path").await,
+        world.get("alice", &format!("/users/id/{}", "x".repeat(20_000))).await,
+        world.social("alice", None).await,
+        open("/users/me").await,
+        open("/readyz").await,
+    ];
+    for reply in private {
+        assert_eq!(reply.headers["cache-control"], "no-store", "{}", reply.text);
+        assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{}", reply.text);
+        assert!(!reply.headers.contains_key("content-security-policy"), "{}", reply.text);
+    }
+    for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"] {
+        let reply = open(path).await;
+        assert!(!reply.headers.contains_key("cache-control"), "{path}");
+        assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(reply.headers.contains_key("content-security-policy"), path != "/openapi.json", "{path}");
+    }
+}

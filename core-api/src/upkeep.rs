@@ -1,0 +1,388 @@
+//! What is done beside requests, in batches: removing the rest of deleted accounts, and shares whose time is over.
+//!
+//! Every instance does it. Two at the same rows do no harm: each statement locks what it removes, in the order of ids,
+//! and counts what it has removed itself. Deliberately absent: the end of an account itself (`routes::account`).
+
+use std::{sync::Arc, time::Duration};
+
+use shared::{
+    ids::UserId,
+    limits::{ERASED_ROWS_PER_BATCH, ERASED_SHARES_PER_BATCH, ERASURE_RETRY_S_MAX, ERASURE_RETRY_S_MIN},
+};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
+
+use crate::{App, clock::now, database::paging, error::Result, user_rows::stored_id};
+
+/// Time between two looks for something to do.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Whoever holds this lock removes old shares. The number is nobody else's.
+const RETENTION_LOCK: i64 = 0x7061_6765_6e6f_7701;
+
+/// A deleted account of which something is left.
+struct Erasure {
+    id: i64,
+    user_id: String,
+    erased_at: OffsetDateTime,
+    last_event_id: Option<Uuid>,
+}
+
+/// Works until told to stop. A batch under way is finished first.
+pub async fn run(app: Arc<App>, share_retention_days: Option<u32>, mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let tempo = Tempo::Gentle(stopped.clone());
+        if let Err(error) = erase_all(&app, &tempo).await {
+            tracing::warn!(cause = ?error, "deleted accounts could not be looked for");
+        }
+        if let Some(days) = share_retention_days
+            && let Err(error) = retire_shares(&app.pool, days, &tempo).await
+        {
+            tracing::warn!(cause = ?error, "old shares could not be removed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+/// Removes what is left of an account that has just been deleted.
+///
+/// # Errors
+///
+/// When the database or the image store does not answer. Then it is tried again later.
+pub async fn erase_now(app: &App, user_id: &UserId) -> Result<()> {
+    let erasures = sqlx::query_as!(
+        Erasure,
+        "select id, user_id, erased_at, last_event_id from erasures where user_id = $1 order by id",
+        user_id.as_str()
+    );
+    for erasure in erasures.fetch_all(&app.pool).await? {
+        erase(app, &erasure, &Tempo::Brisk).await?;
+    }
+    Ok(())
+}
+
+/// How much of the time work may take.
+enum Tempo {
+    /// All of it: somebody waits.
+    Brisk,
+    /// Half of it, until told to stop.
+    Gentle(watch::Receiver<bool>),
+}
+
+impl Tempo {
+    /// After a batch that has begun then. False: there is to be no other.
+    async fn goes_on(&self, begun: Instant) -> bool {
+        match self {
+            Self::Brisk => true,
+            Self::Gentle(stopped) => {
+                let mut stopped = stopped.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(begun.elapsed()) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                }
+                !*stopped.borrow()
+            }
+        }
+    }
+}
+
+/// Removes what is left of all deleted accounts, one after the other.
+async fn erase_all(app: &App, tempo: &Tempo) -> Result<()> {
+    while tempo.goes_on(Instant::now()).await
+        && let Some(erasure) = claim(&app.pool).await?
+    {
+        if let Err(error) = erase(app, &erasure, tempo).await {
+            tracing::warn!(cause = ?error, "a deleted account could not be removed whole");
+        }
+    }
+    Ok(())
+}
+
+/// The longest due erasure. Should it not be finished, it is due again later, and ever later.
+async fn claim(pool: &PgPool) -> Result<Option<Erasure>> {
+    let erasure = sqlx::query_as!(
+        Erasure,
+        "update erasures set attempts = attempts + 1,
+            next_attempt_at = clock_timestamp() + least($1 * power(2, least(attempts, 20)), $2) * interval '1 second'
+        where id = (
+            select id from erasures where next_attempt_at <= now()
+            order by next_attempt_at limit 1 for update skip locked
+        )
+        returning id, user_id, erased_at, last_event_id",
+        ERASURE_RETRY_S_MIN,
+        ERASURE_RETRY_S_MAX
+    );
+    Ok(erasure.fetch_optional(pool).await?)
+}
+
+/// Removes what is left of an account: first what others see of it, then what it got and sent.
+async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<()> {
+    for what in [Left::Requests, Left::BlocksMade, Left::BlocksGot, Left::DeclinesMade, Left::DeclinesGot] {
+        loop {
+            let begun = Instant::now();
+            if erase_relations(&app.pool, erasure, what).await? < ERASED_ROWS_PER_BATCH as u64 {
+                break;
+            }
+            if !tempo.goes_on(begun).await {
+                return Ok(());
+            }
+        }
+    }
+    if let Some(last) = erasure.last_event_id {
+        for what in [Shares::Addressed, Shares::Unread, Shares::Read, Shares::Sent] {
+            let mut after = Uuid::nil();
+            loop {
+                let begun = Instant::now();
+                let Some(done) = erase_shares(&app.pool, &erasure.user_id, what, after, last).await? else { break };
+                after = done;
+                if !tempo.goes_on(begun).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    let user_id = stored_id(erasure.user_id.clone())?;
+    app.image_store.remove_but(&user_id, image_of_successor(&app.pool, &user_id).await?.as_deref()).await?;
+    sqlx::query!("delete from erasures where id = $1", erasure.id).execute(&app.pool).await?;
+    Ok(())
+}
+
+/// The kind of image of an account registered anew under this id, which lies where that of the deleted one may have.
+async fn image_of_successor(pool: &PgPool, user_id: &UserId) -> Result<Option<String>> {
+    let extension =
+        sqlx::query_scalar!("select profile_image_extension from users where user_id = $1", user_id.as_str());
+    Ok(extension.fetch_optional(pool).await?.flatten())
+}
+
+/// What may be left between a deleted account and others.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    Requests,
+    BlocksMade,
+    BlocksGot,
+    DeclinesMade,
+    DeclinesGot,
+}
+
+/// Removes a batch. Gives how many rows it had.
+async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result<u64> {
+    let (me, until, limit) = (&erasure.user_id, erasure.erased_at, ERASED_ROWS_PER_BATCH);
+    let mut transaction = paging(pool).await?;
+    let removed = match what {
+        // One that was accepted since is a friendship of the account registered anew.
+        Left::Requests => {
+            sqlx::query!(
+                "delete from friendships where ctid = any(array(
+                    select ctid from friendships
+                    where user_id2 = $1 and accepted_at is null and requested_at <= $2 limit $3 for update
+                ))",
+                me,
+                until,
+                limit
+            )
+            .execute(&mut *transaction)
+            .await?
+        }
+        Left::BlocksMade => {
+            sqlx::query!(
+                "delete from blocks where ctid = any(array(
+                    select ctid from blocks where blocker_id = $1 and blocked_at <= $2 limit $3 for update
+                ))",
+                me,
+                until,
+                limit
+            )
+            .execute(&mut *transaction)
+            .await?
+        }
+        Left::BlocksGot => {
+            sqlx::query!(
+                "delete from blocks where ctid = any(array(
+                    select ctid from blocks where blocked_id = $1 and blocked_at <= $2 limit $3 for update
+                ))",
+                me,
+                until,
+                limit
+            )
+            .execute(&mut *transaction)
+            .await?
+        }
+        Left::DeclinesMade => {
+            sqlx::query!(
+                "delete from declines where ctid = any(array(
+                    select ctid from declines where decliner_id = $1 and declined_at <= $2 limit $3 for update
+                ))",
+                me,
+                until,
+                limit
+            )
+            .execute(&mut *transaction)
+            .await?
+        }
+        Left::DeclinesGot => {
+            sqlx::query!(
+                "delete from declines where ctid = any(array(
+                    select ctid from declines where asker_id = $1 and declined_at <= $2 limit $3 for update
+                ))",
+                me,
+                until,
+                limit
+            )
+            .execute(&mut *transaction)
+            .await?
+        }
+    };
+    transaction.commit().await?;
+    Ok(removed.rows_affected())
+}
+
+/// The shares that may be left of a deleted account.
+#[derive(Debug, Clone, Copy)]
+enum Shares {
+    Addressed,
+    Unread,
+    Read,
+    Sent,
+}
+
+/// Removes a batch of those after the one and up to the other. Gives the last one; `None`: there are no more.
+async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: Uuid) -> Result<Option<Uuid>> {
+    match what {
+        Shares::Addressed => {
+            let ids = sqlx::query_scalar!(
+                "select event_id from shares where sent_to = $1 and event_id > $2 and event_id <= $3
+                order by event_id limit $4",
+                me,
+                after,
+                last,
+                ERASED_SHARES_PER_BATCH
+            );
+            remove(pool, &ids.fetch_all(pool).await?).await
+        }
+        Shares::Sent => {
+            let ids = sqlx::query_scalar!(
+                "select event_id from shares where sender_id = $1 and event_id > $2 and event_id <= $3
+                order by event_id limit $4",
+                me,
+                after,
+                last,
+                ERASED_SHARES_PER_BATCH
+            );
+            remove(pool, &ids.fetch_all(pool).await?).await
+        }
+        // Whoever sent to many counts one reader less. Locked in order, first what is read, then what counts it, as
+        // marking as read does.
+        Shares::Unread => {
+            let mut transaction = paging(pool).await?;
+            let ids = sqlx::query_scalar!(
+                "select event_id from share_recipients
+                where user_id = $1 and seen_at is null and event_id > $2 and event_id <= $3
+                order by event_id limit $4 for update",
+                me,
+                after,
+                last,
+                ERASED_ROWS_PER_BATCH
+            )
+            .fetch_all(&mut *transaction)
+            .await?;
+            sqlx::query!("delete from share_recipients where user_id = $1 and event_id = any($2)", me, &ids)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query!(
+                "with counted as (
+                    select event_id from shares where event_id = any($1) order by event_id for no key update
+                )
+                update shares s set not_seen_count = not_seen_count - 1
+                from counted where s.event_id = counted.event_id",
+                &ids
+            )
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(ids.last().copied())
+        }
+        Shares::Read => {
+            let mut transaction = paging(pool).await?;
+            let ids = sqlx::query_scalar!(
+                "select event_id from share_recipients
+                where user_id = $1 and seen_at is not null and event_id > $2 and event_id <= $3
+                order by event_id limit $4 for update",
+                me,
+                after,
+                last,
+                ERASED_ROWS_PER_BATCH
+            )
+            .fetch_all(&mut *transaction)
+            .await?;
+            sqlx::query!("delete from share_recipients where user_id = $1 and event_id = any($2)", me, &ids)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(ids.last().copied())
+        }
+    }
+}
+
+/// Removes these shares, in the order of their ids, with their recipients. Gives the last one.
+async fn remove(pool: &PgPool, ids: &[Uuid]) -> Result<Option<Uuid>> {
+    let Some(last) = ids.last() else { return Ok(None) };
+    let mut transaction = pool.begin().await?;
+    remove_in(&mut transaction, ids).await?;
+    transaction.commit().await?;
+    Ok(Some(*last))
+}
+
+async fn remove_in(connection: &mut sqlx::PgConnection, ids: &[Uuid]) -> Result<()> {
+    // Recipients first, as whoever reads locks them.
+    sqlx::query!(
+        r#"select count(*) as "locked!" from (
+            select from share_recipients where event_id = any($1) order by event_id, user_id for update
+        ) theirs"#,
+        ids
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!("delete from share_recipients where event_id = any($1)", ids).execute(&mut *connection).await?;
+    sqlx::query!("delete from shares where event_id = any($1)", ids).execute(connection).await?;
+    Ok(())
+}
+
+/// Removes shares older than so many days, unless another instance is at it.
+async fn retire_shares(pool: &PgPool, days: u32, tempo: &Tempo) -> Result<()> {
+    let before = first_id_at(now().plus_ms(-i64::from(days) * 86_400_000).unix_ms());
+    loop {
+        let begun = Instant::now();
+        let mut transaction = pool.begin().await?;
+        let mine = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, RETENTION_LOCK)
+            .fetch_one(&mut *transaction)
+            .await?;
+        if !mine {
+            return Ok(());
+        }
+        let ids = sqlx::query_scalar!(
+            "select event_id from shares where event_id < $1 order by event_id limit $2",
+            before,
+            ERASED_SHARES_PER_BATCH
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        remove_in(&mut transaction, &ids).await?;
+        transaction.commit().await?;
+        if !tempo.goes_on(begun).await {
+            return Ok(());
+        }
+    }
+}
+
+/// The least id that a share of that time can have: the first 48 bits of a version 7 UUID are its time.
+fn first_id_at(unix_ms: i64) -> Uuid {
+    Uuid::from_u64_pair(u64::try_from(unix_ms).unwrap_or_default() << 16, 0)
+}
