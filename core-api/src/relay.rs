@@ -21,7 +21,7 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{App, clock::now, config::ServeConfig};
+use crate::{App, clock::now, config::ServeConfig, outbox};
 
 /// First wait after a failure, in milliseconds. It doubles with every further one.
 const RETRY_MS_MIN: u64 = 500;
@@ -76,6 +76,7 @@ struct Sent<'a> {
     id: Uuid,
     row: &'a Row,
     recipient: &'a str,
+    version: i64,
 }
 
 /// The id of a recipient's own event. The same for every attempt, so that receivers know a repeat.
@@ -149,7 +150,20 @@ impl Relay {
         if due.is_empty() {
             return Ok(Pass::Idle(self.idle_time(&mut transaction).await.map_err(database)?));
         }
-        let (sent, delivery) = self.batch(&due)?;
+        let events = events_of(&due);
+        let outdated = outbox::outdated_by_blocks(
+            &mut *transaction,
+            events.iter().map(|event| (event.recipient, &event.row.payload.0)),
+        );
+        let outdated = outdated.await.map_err(database)?;
+        if !outdated.is_empty() {
+            let outdated: Vec<&Sent> = outdated.iter().filter_map(|place| events.get(*place)).collect();
+            remove(&mut transaction, &outdated).await.map_err(database)?;
+            // Rows are as they were read no longer.
+            transaction.commit().await.map_err(database)?;
+            return Ok(Pass::Sent);
+        }
+        let (sent, delivery) = self.batch(events)?;
         let result = match delivery.send(self).await {
             Ok(taken) => {
                 let (taken, left): (Vec<&Sent>, Vec<&Sent>) = sent.iter().partition(|event| taken.contains(&event.id));
@@ -186,26 +200,24 @@ impl Relay {
         Ok(next.map_or(self.poll, |next| next.min(self.poll)))
     }
 
-    /// As many events of these changes as fit, signed.
-    fn batch<'a>(&self, due: &'a [Row]) -> Result<(Vec<Sent<'a>>, Delivery), String> {
+    /// As many of these events as fit, signed.
+    fn batch<'a>(&self, due: Vec<Sent<'a>>) -> Result<(Vec<Sent<'a>>, Delivery), String> {
         let mut sent = Vec::new();
         let mut events = Vec::new();
         let mut bytes = ENVELOPE_BYTES;
-        let of_row = |row: &'a Row| row.recipients.iter().zip(&row.versions).map(move |to| (row, to));
-        for (row, (recipient, version)) in due.iter().flat_map(of_row).take(EVENT_BATCH_LEN_MAX) {
-            let id = event_id(row.id, recipient);
+        for due in due {
             let event = json!({
-                "id": id,
-                "recipient": recipient,
-                "kind": row.kind,
-                "version": version,
-                "payload": row.payload.0,
+                "id": due.id,
+                "recipient": due.recipient,
+                "kind": due.row.kind,
+                "version": due.version,
+                "payload": due.row.payload.0,
             });
             bytes += event.to_string().len() + 1;
             if bytes > EVENT_BATCH_BYTES_MAX && !events.is_empty() {
                 break;
             }
-            sent.push(Sent { id, row, recipient });
+            sent.push(due);
             events.push(event);
         }
         let body = serde_json::to_string(&EventBatch { events }).map_err(|_| "a batch cannot be written")?;
@@ -247,6 +259,18 @@ impl Relay {
         let longest = doubled.min(self.retry_ms_max);
         Duration::from_millis(longest - fastrand::u64(0..=longest / 2))
     }
+}
+
+/// The first events of these changes, as many as a batch may have.
+fn events_of<'a>(due: &'a [Row]) -> Vec<Sent<'a>> {
+    let of_row = |row: &'a Row| row.recipients.iter().zip(&row.versions).map(move |to| (row, to));
+    let sent = due.iter().flat_map(of_row).take(EVENT_BATCH_LEN_MAX).map(|(row, (recipient, version))| Sent {
+        id: event_id(row.id, recipient),
+        row,
+        recipient,
+        version: *version,
+    });
+    sent.collect()
 }
 
 /// The oldest changes that are due and in nobody else's hands, locked for this transaction.

@@ -1,6 +1,8 @@
 //! Pages that users send each other: `/notifications/share/…`.
 //!
-//! A share writes its rows and the event for all recipients in one statement, however many friends there are.
+//! A share writes its rows and the event for all recipients in one statement, however many friends there are. What is
+//! shown of shares comes from two views, which leave out whoever has to do with a block: `received_shares` and
+//! `sent_shares`.
 
 use std::sync::Arc;
 
@@ -284,61 +286,55 @@ pub async fn received(
     let me = caller.user_id.as_str();
     let limit = paging.limit_or(SHARES_PAGE_ITEMS_DEFAULT);
     let rows = match is_read {
-        Some(false) => {
-            sqlx::query_as!(
-                ReceivedRow,
-                r#"select s.event_id, s.sender_id, s.sent_at, s.url, s.title, null::timestamptz as seen_at,
-                    u.first_name, u.last_name, u.profile_image_extension
+        Some(false) => sqlx::query_as!(
+            ReceivedRow,
+            r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
+                    s.title as "title!", s.seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
-                    select event_id from share_recipients where user_id = $1 and seen_at is null
+                    select * from received_shares where user_id = $1 and seen_at is null
                     order by event_id desc limit $2 offset $3
-                ) r join shares s using (event_id) join users u on u.user_id = s.sender_id
+                ) s join users u on u.user_id = s.sender_id
                 order by s.event_id desc"#,
-                me,
-                limit,
-                paging.offset
-            )
-            .fetch_all(&app.pool)
-            .await?
-        }
-        Some(true) => {
-            sqlx::query_as!(
-                ReceivedRow,
-                "select s.event_id, s.sender_id, s.sent_at, s.url, s.title, r.seen_at,
-                    u.first_name, u.last_name, u.profile_image_extension
+            me,
+            limit,
+            paging.offset
+        )
+        .fetch_all(&app.pool)
+        .await?,
+        Some(true) => sqlx::query_as!(
+            ReceivedRow,
+            r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
+                    s.title as "title!", s.seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
-                    select event_id, seen_at from share_recipients where user_id = $1 and seen_at is not null
+                    select * from received_shares where user_id = $1 and seen_at is not null
                     order by event_id desc limit $2 offset $3
-                ) r join shares s using (event_id) join users u on u.user_id = s.sender_id
-                order by s.event_id desc",
-                me,
-                limit,
-                paging.offset
-            )
-            .fetch_all(&app.pool)
-            .await?
-        }
-        None => {
-            sqlx::query_as!(
-                ReceivedRow,
-                "select s.event_id, s.sender_id, s.sent_at, s.url, s.title, r.seen_at,
-                    u.first_name, u.last_name, u.profile_image_extension
+                ) s join users u on u.user_id = s.sender_id
+                order by s.event_id desc"#,
+            me,
+            limit,
+            paging.offset
+        )
+        .fetch_all(&app.pool)
+        .await?,
+        None => sqlx::query_as!(
+            ReceivedRow,
+            r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
+                    s.title as "title!", s.seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
-                    (select event_id, seen_at from share_recipients where user_id = $1 and seen_at is null
+                    (select * from received_shares where user_id = $1 and seen_at is null
                         order by event_id desc limit $2::bigint + $3::bigint)
                     union all
-                    (select event_id, seen_at from share_recipients where user_id = $1 and seen_at is not null
+                    (select * from received_shares where user_id = $1 and seen_at is not null
                         order by event_id desc limit $2::bigint + $3::bigint)
                     order by event_id desc limit $2 offset $3
-                ) r join shares s using (event_id) join users u on u.user_id = s.sender_id
-                order by s.event_id desc",
-                me,
-                limit,
-                paging.offset
-            )
-            .fetch_all(&app.pool)
-            .await?
-        }
+                ) s join users u on u.user_id = s.sender_id
+                order by s.event_id desc"#,
+            me,
+            limit,
+            paging.offset
+        )
+        .fetch_all(&app.pool)
+        .await?,
     };
     let received = caller.found(&app, rows).await?.into_iter().map(ShareNotification::try_from);
     received.collect::<Result<_>>().map(Json)
@@ -388,12 +384,14 @@ pub async fn sent(
     paging: Paging,
 ) -> Result<Json<Vec<ShareNotificationSent>>> {
     let rows = sqlx::query!(
-        r#"select s.event_id, s.sent_at, s.url, s.title, s.sent_to, s.not_seen_count,
+        // Which are on the page comes first, so that nothing is counted for those before it.
+        r#"select s.event_id as "event_id!", s.sent_at as "sent_at!", s.url as "url!", s.title as "title!", s.sent_to,
+            s.not_seen_count as "not_seen_count!",
             u.first_name as "first_name?", u.last_name as "last_name?", u.profile_image_extension
-        from shares s left join users u on u.user_id = s.sent_to
-        where s.sender_id = $1
-        order by s.event_id desc
-        limit $2 offset $3"#,
+        from (
+            select event_id from sent_shares where sender_id = $1 order by event_id desc limit $2 offset $3
+        ) page join sent_shares s using (event_id) left join users u on u.user_id = s.sent_to
+        order by s.event_id desc"#,
         caller.user_id.as_str(),
         paging.limit_or(SHORT_PAGE_ITEMS_DEFAULT),
         paging.offset
@@ -432,7 +430,7 @@ pub struct AllSeen(#[garde(length(max = SHARES_READ_LEN_MAX), dive)] Vec<Seen>);
 
 /// Marks pages that were sent to the caller as read.
 ///
-/// What was not sent to the caller, or is read already, stays as it is.
+/// What was not sent to the caller, is not shown to them, or is read already, stays as it is.
 #[utoipa::path(
     post,
     path = "/notifications/share/read",
@@ -450,9 +448,10 @@ pub async fn read(
     // Locked in order, so that no two calls wait for each other.
     let read = sqlx::query_scalar!(
         r#"with unread as (
-            select event_id from share_recipients
-            where user_id = $1 and event_id = any($2) and seen_at is null
-            order by event_id for update
+            select r.event_id from share_recipients r join shares s using (event_id)
+            where r.user_id = $1 and r.event_id = any($2) and r.seen_at is null
+                and (select true from hidden h where h.user_id = $1 and h.hidden_id = s.sender_id limit 1) is null
+            order by r.event_id for update of r
         ),
         read as (
             update share_recipients r set seen_at = clock_timestamp()

@@ -33,8 +33,8 @@ use crate::world::{EVENT_SECRET, World, until};
 type Answer = Arc<dyn Fn(&[Value]) -> Response + Send + Sync>;
 
 #[derive(Clone)]
-struct Receiver {
-    address: SocketAddr,
+pub struct Receiver {
+    pub address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
     batches: Arc<Mutex<Vec<Vec<Value>>>>,
     /// One permit per answer that may be given.
@@ -58,7 +58,7 @@ impl Receiver {
         }
     }
 
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let receiver = Self::absent().await;
         receiver.listen().await;
         receiver
@@ -86,7 +86,7 @@ impl Receiver {
         self.batches().iter().map(Vec::len).collect()
     }
 
-    fn events(&self) -> Vec<Value> {
+    pub fn events(&self) -> Vec<Value> {
         self.batches().concat()
     }
 
@@ -115,13 +115,13 @@ async fn stray(State(receiver): State<Receiver>) -> StatusCode {
 }
 
 /// A relay under way, and what stops it.
-struct Running {
+pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(world: &World) -> Self {
+    pub fn start(world: &World) -> Self {
         Self::of(Arc::clone(&world.app), world)
     }
 
@@ -131,7 +131,7 @@ impl Running {
         Self { stop, task: tokio::spawn(relay.run(stopped)) }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send_replace(true);
         self.task.await.unwrap();
     }
@@ -142,7 +142,7 @@ async fn is_empty(world: &World) -> bool {
     waiting == 0
 }
 
-async fn delivered(world: &World) {
+pub async fn delivered(world: &World) {
     until("the outbox is empty", async || is_empty(world).await).await;
 }
 

@@ -145,6 +145,38 @@ async fn no_call_reads_a_large_table_from_end_to_end(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn whoever_has_blocked_many_reads_no_more_for_it(pool: PgPool) {
+    let world = crowded(&pool).await;
+    let me = user_id(100);
+    // Friends too, as they were when they sent what is hidden now.
+    sqlx::query(
+        "with blocked as (
+            (select user_id from users where user_id <> $1 limit 5000)
+            union
+            (select friend_id from friends where user_id = $1 limit 20)
+        )
+        insert into blocks (blocker_id, blocked_id) select $1, user_id from blocked",
+    )
+    .bind(&me)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    sqlx::query("vacuum analyze blocks").execute(&world.pool).await.unwrap();
+    for _ in 0..10 {
+        let page = json!({"url": "https://example.org/", "title": "A page"});
+        assert_eq!(world.post(&me, "/notifications/share", page).await.status, 200);
+    }
+    for query in ["", "?is_read=false", "?is_read=true", "/sent?limit=5"] {
+        let path = format!("/notifications/share{query}");
+        let before = readings(&world.pool).await;
+        for _ in 0..CALLS {
+            assert_eq!(world.get(&me, &path).await.status, 200);
+        }
+        judge(&path, CALLS as i64, &before, &readings(&world.pool).await);
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn the_relay_finds_what_is_due_without_reading_all_that_waits(pool: PgPool) {
     let world = crowded(&pool).await;
     let looks = async || {
