@@ -14,10 +14,7 @@ use shared::{
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
-use crate::{
-    default_domains::read_entry,
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
 
 /// What lists show of a user.
 pub struct SummaryRow {
@@ -136,8 +133,7 @@ impl StoredPolicy {
         }
     }
 
-    /// The settings from columns. Entries that are no longer names of public sites, because the public suffix
-    /// list has changed since, are left out: no page can have such a domain any more.
+    /// The settings from columns, every entry as it was once accepted.
     pub fn policy(&self) -> SharePolicy {
         SharePolicy {
             mode: stored_mode(&self.share_mode),
@@ -154,7 +150,7 @@ fn stored_mode(text: &str) -> ShareMode {
 
 /// In the order in which they are stored, which is that of a set.
 fn stored_domains<C: FromIterator<Domain>>(texts: &[String]) -> C {
-    texts.iter().filter_map(|text| read_entry(text)).collect()
+    texts.iter().map(|text| Domain::stored(text)).collect()
 }
 
 /// A whole account.

@@ -1,8 +1,10 @@
 //! What the core says: who the friends are, the user's settings, and what happened to either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::{
+    api::UserInfo,
+    ids::UserId,
     internal::{Change, CoreEvent, EventsTaken, Social},
     limits::{EVENT_IDS_REMEMBERED, SOCIAL_AGAIN_MS, SOCIAL_RETRY_MS},
     time::Timestamp,
@@ -55,6 +57,7 @@ impl UserPresence {
             self.save_social = true;
         }
         let friends = social.friends.iter().cloned().collect();
+        self.show_names(&social);
         let before = std::mem::replace(&mut self.friends, friends);
         self.social = Some(social);
         for lost in before.difference(&self.friends.clone()) {
@@ -63,6 +66,20 @@ impl UserPresence {
         self.settle(Haste::Urgent, now);
         if self.is_here() {
             self.ask(&self.friends.difference(&before).cloned().collect());
+        }
+    }
+
+    /// Tells clients of everybody who has another name or picture in what is to be kept.
+    fn show_names(&mut self, new: &Kept) {
+        if self.sockets.is_empty() || self.social.as_ref().is_some_and(|old| old.has_names_of(new)) {
+            return;
+        }
+        let people = |kept: &Kept| kept.read().map(|social| social.friends.into_iter().chain([social.user]));
+        let Some(old) = self.social.as_ref().and_then(people) else { return };
+        let old: BTreeMap<UserId, UserInfo> = old.map(|user| (user.user_id.clone(), user)).collect();
+        let differs = |user: &UserInfo| old.get(&user.user_id).is_some_and(|old| old != user);
+        for user in people(new).into_iter().flatten().filter(differs) {
+            self.send(self.sockets.keys().copied().collect(), ServerMessage::FriendUpdated { user });
         }
     }
 
@@ -134,6 +151,12 @@ impl UserPresence {
                     }
                 }
                 Change::SettingsUpdated { .. } => {}
+                Change::UserUpdated { user } if next => {
+                    let known = social.friends.iter_mut().chain(std::iter::once(&mut social.user));
+                    known.filter(|known| known.user_id == user.user_id).for_each(|known| known.clone_from(user));
+                }
+                // The answer that is asked for holds the newest of them.
+                Change::UserUpdated { .. } => {}
                 // Clients alone keep these; the last is dealt with above.
                 Change::FriendRequested { .. }
                 | Change::FriendRequestRemoved { .. }
@@ -153,7 +176,9 @@ impl UserPresence {
                 self.load_social();
             }
         }
-        if let Some(message) = self.message_of(version, change) {
+        // Of a new name, clients were told when it was taken in, unless memory was lost before that.
+        let told = matches!(change, Change::UserUpdated { .. }) && version > known_version;
+        if let Some(message) = self.message_of(version, change).filter(|_| !told) {
             self.send(self.sockets.keys().copied().collect(), message);
         }
     }
@@ -197,6 +222,12 @@ impl UserPresence {
                     domain_allow_array: share.allow.into_iter().collect(),
                     domain_deny_array: share.deny.into_iter().collect(),
                 }
+            }
+            Change::UserUpdated { user } => {
+                // However late it comes, that of now.
+                let people = self.social.as_ref().and_then(Kept::read)?;
+                let known = people.friends.into_iter().chain([people.user]).find(|known| known.user_id == user.user_id);
+                ServerMessage::FriendUpdated { user: known? }
             }
             Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
             Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },

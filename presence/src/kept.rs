@@ -56,6 +56,11 @@ impl Kept {
         serde_json::from_str(&self.people).ok()
     }
 
+    /// Whether everybody has the same name and picture in both, as far as the texts tell.
+    pub(crate) fn has_names_of(&self, other: &Self) -> bool {
+        self.people == other.people && self.head.user == other.head.user
+    }
+
     /// Three lines: JSON, the friends' ids with commas between them, JSON.
     pub fn to_text(&self) -> String {
         let head = serde_json::to_string(&self.head).unwrap_or_default();

@@ -421,7 +421,7 @@ impl UserPresence {
 
     /// Whether the owner's rules let friends see the page. The one place that decides.
     pub(crate) fn may_be_seen(&self, page: &Page) -> bool {
-        self.social.as_ref().is_some_and(|social| social.head.share.shows(&page.domain))
+        self.social.as_ref().is_some_and(|social| social.head.share.shows(page))
     }
 
     /// The page in front, if friends may see it.

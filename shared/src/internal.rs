@@ -27,7 +27,7 @@ pub fn is_request_id(id: &[u8]) -> bool {
 /// `GET /internal/users/{id}/social`: what the edge must know of a user. Its version is the `ETag`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Social {
-    /// Grows with every change to this user's friends, blocks or share settings.
+    /// Grows with every change to this user's friends, their names and pictures, the user's own, blocks or share settings.
     pub version: u64,
     pub user: UserInfo,
     pub share: SharePolicy,
@@ -70,6 +70,9 @@ pub enum Change {
     /// A friend sent the recipient a page.
     #[serde(rename = "share.received")]
     ShareReceived { notification: ShareNotification },
+    /// The recipient, or a friend of theirs, has a new name or picture.
+    #[serde(rename = "user.updated")]
+    UserUpdated { user: UserInfo },
     /// The recipient has read these, on one of their devices.
     #[serde(rename = "share.read")]
     ShareRead { event_ids: Vec<ShareId> },

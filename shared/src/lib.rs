@@ -6,9 +6,11 @@
 pub mod api;
 pub mod ids;
 pub mod internal;
+pub mod json;
 pub mod limits;
 pub mod page;
 pub mod share_policy;
+pub mod text;
 pub mod time;
 pub mod token;
 pub mod wire;

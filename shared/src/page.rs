@@ -1,20 +1,27 @@
 //! From what a browser says of its front tab to what could at most be shown of it.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use psl::{List, Psl, Type};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use crate::limits::{DOMAIN_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX};
+use crate::{
+    limits::{DOMAIN_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    text::{self, Lines},
+};
+
+/// How often a host name is read again until reading changes nothing. Each reading undoes one layer of encoding, and
+/// real names have one at most.
+const HOST_READINGS_MAX: usize = 4;
 
 /// A page that could be shown to friends, if its owner's lists allow its domain: an http(s) URL on a public
 /// host name, without credentials and fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// At most [`URL_CHARS_MAX`] characters.
+    /// At most [`URL_CHARS_MAX`] characters, written as the URL standard does, its host as [`Page::host`] says.
     pub url: String,
-    /// At most [`TITLE_CHARS_MAX`] characters.
+    /// At most [`TITLE_CHARS_MAX`] characters, [cleaned](text::clean).
     pub title: String,
     /// The part of the host name that somebody registered.
     pub domain: Domain,
@@ -40,26 +47,115 @@ impl Page {
         if !matches!(url.scheme(), "http" | "https") {
             return Ok(None);
         }
-        let Some(domain) = url.domain().and_then(Domain::of_host) else { return Ok(None) };
+        let Some(host) = url.domain().and_then(normal_host) else { return Ok(None) };
+        let Some(domain) = Domain::of_host(&host) else { return Ok(None) };
         url.set_fragment(None);
-        // Both calls fail only for URLs that cannot have a host, and this one has.
-        if url.set_username("").is_err() || url.set_password(None).is_err() {
+        // The first two calls fail only for URLs that cannot have a host, and the third for what is no host.
+        if url.set_username("").is_err() || url.set_password(None).is_err() || url.set_host(Some(&host)).is_err() {
             return Ok(None);
         }
         // Writing a URL out escapes characters, so it may have become longer than what was sent.
         if url.as_str().len() > URL_CHARS_MAX {
             return Err(UrlTooLong);
         }
-        let title = title.chars().take(TITLE_CHARS_MAX).collect();
-        Ok(Some(Self { url: url.into(), title, domain }))
+        Ok(Some(Self { url: url.into(), title: clean_title(title), domain }))
     }
+
+    /// The host name of the URL, as [`normal_host`] leaves it.
+    pub fn host(&self) -> &str {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
+        // Pages that an older version kept may still have the dot.
+        host.strip_suffix('.').unwrap_or(host)
+    }
+}
+
+/// A page's title as others are shown it: [cleaned](text::clean), and cut at [`TITLE_CHARS_MAX`] characters.
+pub fn clean_title(title: &str) -> String {
+    let cut: String = text::clean(title, Lines::Removed).chars().take(TITLE_CHARS_MAX).collect();
+    // White space that the cut brought to the end.
+    cut.trim_end().to_owned()
+}
+
+/// Why an address cannot be sent to friends. The texts follow the name of the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    #[error("has more than {URL_CHARS_MAX} characters")]
+    TooLong,
+    #[error("is no http or https address")]
+    NotWeb,
+    #[error("has a host name with an empty part")]
+    EmptyLabel,
+}
+
+/// Reads an address that somebody sends to friends: http(s), on any host. Credentials are taken out of it; all else
+/// stays as it was written, its fragment included.
+///
+/// # Errors
+///
+/// [`BadAddress`] says what is wrong with it.
+pub fn address_to_share(text: &str) -> Result<String, BadAddress> {
+    if text.chars().count() > URL_CHARS_MAX {
+        return Err(BadAddress::TooLong);
+    }
+    let mut url = Url::parse(text).map_err(|_| BadAddress::NotWeb)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(BadAddress::NotWeb);
+    }
+    if url.domain().is_some_and(|host| has_empty_label(host.strip_suffix('.').unwrap_or(host))) {
+        return Err(BadAddress::EmptyLabel);
+    }
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(text.to_owned());
+    }
+    // Both calls fail only for URLs that cannot have a host, and this one has.
+    url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| BadAddress::NotWeb)?;
+    let shared = cut_credentials(text).filter(|cut| Url::parse(cut).as_ref() == Ok(&url)).unwrap_or_else(|| url.into());
+    // Written out by the standard, it may have become longer.
+    if shared.chars().count() > URL_CHARS_MAX { Err(BadAddress::TooLong) } else { Ok(shared) }
+}
+
+/// The address without what stands before the last `@` of its authority.
+fn cut_credentials(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let authority_at = rest.find(|c| !matches!(c, '/' | '\\'))?;
+    let (slashes, rest) = rest.split_at_checked(authority_at)?;
+    let authority_end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let host_at = rest.get(..authority_end)?.rfind('@')?.checked_add(1)?;
+    Some(format!("{scheme}:{slashes}{}", rest.get(host_at..)?))
+}
+
+/// A host name as the URL standard writes it, read again until nothing changes, without the dot that may end it. `None`
+/// for an address, for a name with an empty label, and for a longer one than [`DOMAIN_CHARS_MAX`].
+fn normal_host(text: &str) -> Option<String> {
+    let mut host = text.to_owned();
+    for _ in 0..HOST_READINGS_MAX {
+        let Ok(Host::Domain(read)) = Host::parse(&host) else { return None };
+        // Without its dot, a name may read as an address.
+        let read = read.strip_suffix('.').unwrap_or(&read).to_owned();
+        if read == host {
+            return (host.len() <= DOMAIN_CHARS_MAX && !has_empty_label(&host)).then_some(host);
+        }
+        if read.ends_with('.') {
+            return None;
+        }
+        host = read;
+    }
+    None
+}
+
+fn has_empty_label(host: &str) -> bool {
+    host.split('.').any(str::is_empty)
 }
 
 /// What a site is known by in share lists: in lower case, international names in their ASCII form. Either
 /// the registrable domain (one label below a public suffix), or a suffix whose owner hands out names below
 /// it (`github.io`), which then stands for all of them.
+///
+/// What is deserialised was accepted once, perhaps by a version with another public suffix list, and is kept as it is. No
+/// page has a domain that does not read back as itself, so such an entry of an allow list allows nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 253, examples("example.com")))]
 pub struct Domain(String);
@@ -70,9 +166,8 @@ pub struct Domain(String);
 pub struct BadDomain;
 
 impl Domain {
-    /// The registrable domain of a host name; `None` for a private name or one that nobody can register.
+    /// The registrable domain of a normal host name; `None` for a private name or one that nobody can register.
     fn of_host(host: &str) -> Option<Self> {
-        let host = host.strip_suffix('.').unwrap_or(host);
         let domain = List.domain(host.as_bytes())?;
         // An unlisted last label is a private network's name: localhost, printer.lan, db.internal.
         // Names below .arpa serve the network itself, home.arpa among them.
@@ -92,15 +187,17 @@ impl Domain {
             return Err(BadDomain);
         }
         let text = text.trim();
-        if is_plain(text) {
-            return Self::of_entry(text);
-        }
-        let Ok(Host::Domain(host)) = Host::parse(text) else { return Err(BadDomain) };
-        Self::of_entry(&host)
+        let host = if is_plain(text) {
+            text.strip_suffix('.').unwrap_or(text).to_owned()
+        } else {
+            normal_host(text).ok_or(BadDomain)?
+        };
+        Self::of_host(&host).or_else(|| Self::of_private_suffix(&host)).ok_or(BadDomain)
     }
 
-    fn of_entry(host: &str) -> Result<Self, BadDomain> {
-        Self::of_host(host).or_else(|| Self::of_private_suffix(host)).ok_or(BadDomain)
+    /// Takes an entry of a stored list, which was accepted once, as it is.
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     fn of_private_suffix(host: &str) -> Option<Self> {
@@ -123,26 +220,21 @@ impl Domain {
     }
 }
 
-/// Whether a host name reads as it is written: in lower-case ASCII, neither encoded nor an address. Nearly all are,
-/// and a reader of lists is spared most of its time.
+/// Whether a host name reads as it is written, but for a dot at its end: in lower-case ASCII, neither encoded nor an
+/// address. Nearly all are, and a reader of lists is spared most of its time.
 fn is_plain(host: &str) -> bool {
-    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
-    host.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    !has_empty_label(host)
+        && host.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
         && last.starts_with(|c: char| c.is_ascii_lowercase())
         && !host.contains("xn--")
 }
 
-impl TryFrom<String> for Domain {
-    type Error = BadDomain;
-
-    fn try_from(text: String) -> Result<Self, BadDomain> {
-        Self::parse_entry(&text)
-    }
-}
-
-impl From<Domain> for String {
-    fn from(domain: Domain) -> Self {
-        domain.0
+/// As texts compare, so that a set of domains can be asked for a part of a host name.
+impl Borrow<str> for Domain {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -233,7 +325,153 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_host_has_one_spelling() {
+        for host in [
+            "example.com.",
+            "EXAMPLE.com",
+            "ex%61mple.com",
+            "example%2ecom%2E",
+            "ｅｘａｍｐｌｅ。com",
+            "ex\u{AD}ample.com。",
+        ] {
+            let (url, domain) = shown(&format!("https://{host}/a")).unwrap();
+            assert_eq!((url.as_str(), domain.as_str()), ("https://example.com/a", "example.com"), "{host}");
+            assert_eq!(Domain::parse_entry(host).unwrap().as_str(), "example.com", "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_an_empty_label_is_no_site() {
+        for host in
+            ["example.com..", "www..example.com", ".example.com", "example。。com", "example.com%2e%2e", "..", "."]
+        {
+            assert_eq!(shown(&format!("https://{host}/")), None, "{host}");
+            assert_eq!(Domain::parse_entry(host), Err(BadDomain), "{host}");
+        }
+        let long = format!("{}.com", "a".repeat(DOMAIN_CHARS_MAX));
+        assert_eq!(shown(&format!("https://{long}/")), None);
+        assert_eq!(Domain::parse_entry(&long), Err(BadDomain));
+    }
+
+    #[test]
+    fn a_title_is_cleaned_before_it_is_cut() {
+        let title = |title: &str| Page::parse("https://example.com", title).unwrap().unwrap().title;
+        assert_eq!(title(" \u{202E}gnp\u{0}.\u{200B}exe \u{FEFF}"), "gnp.exe");
+        assert_eq!(title(&"\u{200B}a".repeat(TITLE_CHARS_MAX)), "a".repeat(TITLE_CHARS_MAX));
+        assert_eq!(title(&format!("{} b", "a".repeat(TITLE_CHARS_MAX - 1))), "a".repeat(TITLE_CHARS_MAX - 1));
+    }
+
+    #[test]
+    fn a_shared_address_keeps_all_but_credentials() {
+        for (text, shared) in [
+            ("https://Example.com/a b?c=ü#d@e", "https://Example.com/a b?c=ü#d@e"),
+            ("https://me:secret@Example.com:8443/A%20b?q=a@b#f", "https://Example.com:8443/A%20b?q=a@b#f"),
+            ("http://token@host/", "http://host/"),
+            ("https://a@b:c@d@example.com?x@y", "https://example.com?x@y"),
+            ("https:\\\\me:pw@example.com\\x", "https:\\\\example.com\\x"),
+            ("https:me:pw@example.com/x", "https:example.com/x"),
+            ("https://example.com/#https://u:p@x/", "https://example.com/#https://u:p@x/"),
+            ("https://m\te:s\necret@example.com/", "https://example.com/"),
+            ("https://[::1]/", "https://[::1]/"),
+            ("https://localhost./", "https://localhost./"),
+        ] {
+            assert_eq!(address_to_share(text).as_deref(), Ok(shared), "{text}");
+        }
+        for (text, why) in [
+            ("https://a..example.com/", BadAddress::EmptyLabel),
+            ("https://u:p@example.com../", BadAddress::EmptyLabel),
+            ("https://.example.com/", BadAddress::EmptyLabel),
+            ("javascript:alert(1)", BadAddress::NotWeb),
+            ("/relative", BadAddress::NotWeb),
+            (&format!("https://example.com/{}", "a".repeat(URL_CHARS_MAX)), BadAddress::TooLong),
+        ] {
+            assert_eq!(address_to_share(text), Err(why), "{text}");
+        }
+    }
+
+    /// Host names as somebody might spell them who wants to get past a list.
+    fn spellings() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "example",
+            "EXAMPLE",
+            "a",
+            "b",
+            "xn--",
+            "xn--bcher-kva",
+            "ß",
+            "ü",
+            "％",
+            "%2e",
+            "%2E",
+            "%25",
+            "%61",
+            "ａ",
+            "。",
+            "．",
+            ".",
+            ".",
+            "-",
+            "_",
+            "\u{AD}",
+            "\u{200D}",
+            "\u{200B}",
+            "0x1",
+            "1",
+            "*",
+            "com",
+            ".com",
+            ".co.uk",
+            ".github.io",
+            ".s3.amazonaws.com",
+            ".kawasaki.jp",
+            ".ck",
+            ".рф",
+            "\t",
+            "ﬀ",
+            "İ",
+            "ς",
+        ]);
+        prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
+        #[test]
+        fn the_domain_of_a_page_reads_back_as_itself(host in spellings()) {
+            if let Ok(Some(page)) = Page::parse(&format!("https://{host}/"), "") {
+                let domain = page.domain.clone();
+                prop_assert_eq!(Domain::parse_entry(domain.as_str()), Ok(domain.clone()));
+                let again = Page::parse(&format!("https://{}/", domain.as_str()), "").unwrap().unwrap();
+                prop_assert_eq!(&again.domain, &domain);
+                prop_assert_eq!(Page::parse(&page.url, ""), Ok(Some(page.clone())));
+                let url = Url::parse(&page.url).unwrap();
+                prop_assert_eq!(url.host_str(), Some(page.host()));
+                let below = page.host().strip_suffix(domain.as_str());
+                prop_assert!(below.is_some_and(|below| below.is_empty() || below.ends_with('.')));
+                if let Some(suffix) = domain.private_suffix() {
+                    prop_assert_eq!(Domain::parse_entry(suffix.as_str()), Ok(suffix.clone()));
+                }
+            }
+        }
+
+        #[test]
+        fn an_entry_reads_back_as_itself(host in spellings()) {
+            if let Ok(domain) = Domain::parse_entry(&host) {
+                prop_assert_eq!(Domain::parse_entry(domain.as_str()), Ok(domain));
+            }
+        }
+
+        #[test]
+        fn a_shared_address_has_no_credentials_and_is_the_same_otherwise(text in "https?:[/\\\\]{0,3}[a-z@:\t%./?#\\\\]{0,20}") {
+            if let Ok(shared) = address_to_share(&text) {
+                let (mut before, after) = (Url::parse(&text).unwrap(), Url::parse(&shared).unwrap());
+                prop_assert!(after.username().is_empty() && after.password().is_none());
+                before.set_username("").unwrap();
+                before.set_password(None).unwrap();
+                prop_assert_eq!(before, after);
+            }
+        }
+
         #[test]
         fn any_text_is_read_without_panic_and_reading_twice_changes_nothing(url in ".*", title in ".*") {
             if let Ok(Some(page)) = Page::parse(&url, &title) {
@@ -244,7 +482,9 @@ mod tests {
         #[test]
         fn plain_host_names_are_what_the_url_standard_makes_of_them(text in "[a-z0-9.-]{0,12}(\\.|)(com|co|xn--|0x1|1|)\\.?") {
             if is_plain(&text) {
+                let host = text.strip_suffix('.').unwrap_or(&text).to_owned();
                 prop_assert_eq!(Host::parse(&text), Ok(Host::Domain(text)));
+                prop_assert_eq!(normal_host(&host), Some(host));
             }
         }
 

@@ -78,6 +78,10 @@ pub enum ServerMessage {
         domain_allow_array: Vec<Domain>,
         domain_deny_array: Vec<Domain>,
     },
+    /// A friend, or the user, has a new name or picture.
+    FriendUpdated {
+        user: UserInfo,
+    },
     ShareNotification {
         notification: ShareNotification,
     },

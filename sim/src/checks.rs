@@ -11,7 +11,7 @@ use std::{
 
 use shared::{
     internal::{Change, CoreEvent, Social},
-    page::Domain,
+    page::Page,
     share_policy::SharePolicy,
     time::Timestamp,
     wire::{PageView, PresenceUpdate},
@@ -124,6 +124,7 @@ impl Told {
                 Change::UserDeleted {} => *self = Self::default(),
                 Change::FriendRequested { .. }
                 | Change::FriendRequestRemoved { .. }
+                | Change::UserUpdated { .. }
                 | Change::ShareReceived { .. }
                 | Change::ShareRead { .. } => {}
             }
@@ -170,8 +171,9 @@ pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], update:
         if url.contains("never") || title.contains("never") {
             return broken(format!("{url} is nobody's to see"));
         }
-        let shows = |domain: &Domain| policies.iter().skip(old).any(|(_, policy)| policy.shows(domain));
-        if !Domain::parse_entry(domain).is_ok_and(|domain| shows(&domain)) {
+        let shows = |page: &Page| policies.iter().skip(old).any(|(_, policy)| policy.shows(page));
+        let page = Page::parse(url, title).ok().flatten().filter(|page| page.domain.as_str() == domain);
+        if !page.is_some_and(|page| shows(&page)) {
             return broken(format!("{url} left though the settings of version {} hide it", told.settings_version));
         }
     }

@@ -126,6 +126,12 @@ impl View {
                 self.presences.entry(user.user_id.clone()).or_insert_with(|| offline(user.user_id.clone(), None));
                 Some(format!("{} is a friend now", name(&user)))
             }
+            ServerMessage::FriendUpdated { user } => {
+                let before = self.name(&user.user_id);
+                let after = name(&user);
+                self.names.insert(user.user_id, after.clone());
+                (before != after).then(|| format!("{before} is called {after} now"))
+            }
             ServerMessage::FriendRemoved { user_id } => {
                 self.presences.remove(&user_id);
                 Some(format!("{} is a friend no longer", self.name(&user_id)))

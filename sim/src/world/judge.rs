@@ -261,6 +261,7 @@ impl World<'_> {
             | ServerMessage::FriendRequestRemoved { .. }
             | ServerMessage::FriendAccepted { .. }
             | ServerMessage::FriendRemoved { .. }
+            | ServerMessage::FriendUpdated { .. }
             | ServerMessage::SettingsUpdated { .. }
             | ServerMessage::ShareNotification { .. }
             | ServerMessage::ShareNotificationRead { .. }

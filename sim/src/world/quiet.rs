@@ -138,7 +138,7 @@ impl World<'_> {
         let newest =
             object.sockets.values().filter_map(|socket| socket.report.as_ref()).max_by_key(|(order, _)| *order);
         let share = &self.core.people[who].social.share;
-        let page = newest.and_then(|(_, page)| page.as_ref()).filter(|page| share.shows(&page.domain));
+        let page = newest.and_then(|(_, page)| page.as_ref()).filter(|page| share.shows(page));
         let page = PageView::from(page);
         if own.page != page {
             return Some(format!("u{who} shows {:?} and is on {page:?}", own.page));

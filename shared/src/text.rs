@@ -1,0 +1,141 @@
+//! Text that other people are shown: which characters may be in it.
+//!
+//! Deliberately absent: lengths, normal forms and which fields there are. Each field's door knows those.
+
+use icu_properties::{
+    CodePointSetData,
+    props::{BidiControl, DefaultIgnorableCodePoint},
+};
+
+/// Whether line feeds and tabs mean something in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// A description: they stay.
+    Kept,
+    /// A title or a name: they go, as other control characters do.
+    Removed,
+}
+
+/// The text without what readers cannot see or what changes how the text around it is shown, and without white space at
+/// its ends: control characters, line and paragraph separators, bidirectional formatting, and invisible characters.
+/// Joiners, variation selectors, fillers and the tags of emoji stay where they follow a visible character, since there
+/// they may change its shape. Cleaning twice changes nothing more.
+pub fn clean(text: &str, lines: Lines) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut follows_visible = false;
+    for c in text.chars() {
+        let line = lines == Lines::Kept && matches!(c, '\n' | '\t');
+        if is_formatting(c) && !line {
+            continue;
+        }
+        if is_ignorable(c) {
+            if !(follows_visible && changes_shape(c)) {
+                continue;
+            }
+            // Of several joiners in a row, the first joins.
+            follows_visible = !is_joiner(c);
+        } else {
+            follows_visible = is_visible(c);
+        }
+        cleaned.push(c);
+    }
+    cleaned.trim().to_owned()
+}
+
+/// Whether readers see anything of this text.
+pub fn has_visible(text: &str) -> bool {
+    text.chars().any(is_visible)
+}
+
+/// Whether a character controls a device, ends a line, or changes the direction of the text around it. Names with one
+/// are refused: nobody types them there, and they can make a name look like another.
+pub fn is_formatting(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || CodePointSetData::new::<BidiControl>().contains(c)
+}
+
+/// Whether a reader sees the character itself.
+fn is_visible(c: char) -> bool {
+    // Unicode calls the last three letters, symbols and marks, and every font draws nothing for them.
+    let is_blank = matches!(c, '\u{2800}' | '\u{16FE4}' | '\u{1D159}');
+    !(c.is_whitespace() || is_formatting(c) || is_ignorable(c) || is_blank)
+}
+
+/// Whether Unicode lets a font show nothing for the character.
+fn is_ignorable(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200C}' | '\u{200D}')
+}
+
+/// Whether an ignorable character may change how the one before it looks: joiners, combining grapheme joiner, Hangul and
+/// Khmer fillers, variation selectors, and the tags that make flags of regions.
+fn changes_shape(c: char) -> bool {
+    is_joiner(c)
+        || matches!(c, '\u{034F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{3164}' | '\u{FFA0}')
+        || matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
+        || matches!(c, '\u{E0020}'..='\u{E007F}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(clean(text, Lines::Removed), expected, "{text:?}");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_taken_out() {
+        check(" a\u{0}b\u{7}\u{85}c\n\td \r\n", "abcd");
+        check("pay\u{202E}gpj.exe\u{2066}\u{200F}\u{61C}\u{2028}", "paygpj.exe");
+        check("\u{FEFF}so\u{AD}ft\u{200B}\u{2060}\u{2063}\u{180E}", "soft");
+        check("\u{200B} \u{3164}\u{200D}", "");
+    }
+
+    #[test]
+    fn lines_of_a_description_stay() {
+        assert_eq!(clean("\n one\n\ttwo\r\n\u{202E}three\n", Lines::Kept), "one\n\ttwo\nthree");
+    }
+
+    #[test]
+    fn what_shapes_a_visible_character_stays() {
+        for text in [
+            "👩\u{200D}💻",
+            "❤\u{FE0F}\u{200D}🔥",
+            "می\u{200C}خواهم",
+            "🏴\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+            "क\u{94D}\u{200D}ष",
+            "1\u{FE0F}\u{20E3}",
+        ] {
+            check(text, text);
+        }
+        check("\u{200D}a \u{200C}b\u{200D}\u{200D}\u{200D}c", "a b\u{200D}c");
+        check("\u{E0041}\u{E0042}x\u{E0001}", "x");
+    }
+
+    #[test]
+    fn blank_characters_are_not_visible() {
+        for text in
+            ["", " ", "\u{3000}", "\u{200B}", "\u{3164}\u{115F}", "\u{2800}", "\u{2060}\u{AD}", "\u{202E}", "\u{FE0F}"]
+        {
+            assert!(!has_visible(text), "{text:?}");
+        }
+        for text in ["a", "김", "👍", "\u{301}", "\u{FFFD}", "\u{3164}가"] {
+            assert!(has_visible(text), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_twice_changes_nothing_more(text in "([ -~]|[\u{200B}-\u{2064}]|[\u{FE00}-\u{FE0F}]|[\u{E0000}-\u{E0100}]|\\PC|.){0,30}") {
+            for lines in [Lines::Kept, Lines::Removed] {
+                let cleaned = clean(&text, lines);
+                prop_assert_eq!(clean(&cleaned, lines), cleaned);
+            }
+        }
+    }
+}
