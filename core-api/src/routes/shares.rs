@@ -14,14 +14,13 @@ use shared::{
     ids::{ShareId, UserId},
     internal::Change,
     limits::{
-        IDEMPOTENCY_HOURS, SHARES_PAGE_ITEMS_DEFAULT, SHARES_READ_LEN_MAX, SHORT_PAGE_ITEMS_DEFAULT, TITLE_CHARS_MAX,
-        URL_CHARS_MAX,
+        IDEMPOTENCY_HOURS, SHARES_PAGE_ITEMS_DEFAULT, SHARES_READ_LEN_MAX, SHORT_PAGE_ITEMS_DEFAULT, URL_CHARS_MAX,
     },
+    page::{address_to_share, clean_title},
     time::Timestamp,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
-use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -39,26 +38,26 @@ use crate::{
 /// A page to send to all friends.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Broadcast {
-    /// http(s), at most 2,048 characters.
+    /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
     #[schema(max_length = 2048, examples("https://example.com/article"))]
     url: String,
-    /// At most 300 characters.
-    #[garde(custom(short_title))]
-    #[schema(max_length = 300, pattern = r"^[^\x00]*$", examples("An article"))]
+    /// What nobody would see of it is taken out, and it is cut at 300 characters.
+    #[garde(custom(any_title))]
+    #[schema(pattern = r"^[^\x00]*$", examples("An article"))]
     title: String,
 }
 
 /// A page to send to one friend.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Personal {
-    /// http(s), at most 2,048 characters.
+    /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
     #[schema(max_length = 2048, examples("https://example.com/article"))]
     url: String,
-    /// At most 300 characters.
-    #[garde(custom(short_title))]
-    #[schema(max_length = 300, pattern = r"^[^\x00]*$", examples("An article"))]
+    /// What nobody would see of it is taken out, and it is cut at 300 characters.
+    #[garde(custom(any_title))]
+    #[schema(pattern = r"^[^\x00]*$", examples("An article"))]
     title: String,
     /// The friend.
     #[garde(skip)]
@@ -87,7 +86,7 @@ pub async fn broadcast(
     key: IdempotencyKey,
     Body(Broadcast { url, title }): Body<Broadcast>,
 ) -> Result<Json<ShareId>> {
-    send(&app, &caller.user_id, New { url, title, sent_to: None, key: key.0 }).await.map(Json)
+    send(&app, &caller.user_id, New::of(url, title, None, key)?).await.map(Json)
 }
 
 /// Sends a page to one friend.
@@ -111,7 +110,7 @@ pub async fn personal(
     key: IdempotencyKey,
     Body(Personal { url, title, sent_to }): Body<Personal>,
 ) -> Result<Json<ShareId>> {
-    send(&app, &caller.user_id, New { url, title, sent_to: Some(sent_to), key: key.0 }).await.map(Json)
+    send(&app, &caller.user_id, New::of(url, title, Some(sent_to), key)?).await.map(Json)
 }
 
 struct New {
@@ -119,6 +118,15 @@ struct New {
     title: String,
     sent_to: Option<UserId>,
     key: Option<String>,
+    /// Address and title as they came, which is how earlier versions stored them.
+    as_sent: (String, String),
+}
+
+impl New {
+    fn of(url: String, title: String, sent_to: Option<UserId>, key: IdempotencyKey) -> Result<Self> {
+        let address = address_to_share(&url).map_err(|bad| Error::invalid_field("url", bad.to_string()))?;
+        Ok(Self { url: address, title: clean_title(&title), sent_to, key: key.0, as_sent: (url, title) })
+    }
 }
 
 /// The sender's row stays locked until the share is written: so of two with one key the second finds the first,
@@ -182,8 +190,8 @@ async fn sent_before(
             .await?;
         return Ok(None);
     }
-    let same = before.url == new.url
-        && before.title == new.title
+    let same = (before.url == new.url || before.url == new.as_sent.0)
+        && (before.title == new.title || before.title == new.as_sent.1)
         && before.sent_to.as_deref() == new.sent_to.as_ref().map(UserId::as_str);
     if same {
         Ok(Some(ShareId(before.event_id)))
@@ -483,11 +491,10 @@ pub async fn read(
 
 fn web_url(text: &str, (): &()) -> garde::Result {
     bounded_text(text, URL_CHARS_MAX)?;
-    let url = Url::parse(text).map_err(|_| garde::Error::new("is not a URL"))?;
-    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if web { Ok(()) } else { Err(garde::Error::new("is not an http or https URL")) }
+    address_to_share(text).map(drop).map_err(garde::Error::new)
 }
 
-fn short_title(text: &str, (): &()) -> garde::Result {
-    bounded_text(text, TITLE_CHARS_MAX)
+fn any_title(text: &str, (): &()) -> garde::Result {
+    // It is cut, however long it is.
+    bounded_text(text, usize::MAX)
 }
