@@ -93,6 +93,31 @@ pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, event
     Ok(())
 }
 
+/// Writes one change for several users, who are locked, as one row. Their social versions grow.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn tell_all(connection: &mut PgConnection, recipients: &[String], change: &Change) -> Result<()> {
+    let Stored { kind, payload } = Stored::of(change)?;
+    sqlx::query!(
+        "with bumped as (
+            update users set social_version = social_version + 1 where user_id = any($2)
+            returning user_id, social_version
+        )
+        insert into outbox (id, recipients, versions, kind, payload)
+        select $1, array_agg(user_id order by user_id), array_agg(social_version order by user_id), $3, $4
+        from bumped having count(*) > 0",
+        Uuid::now_v7(),
+        recipients,
+        kind,
+        payload
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
     let mut ids = Vec::new();
     let mut recipients = Vec::new();

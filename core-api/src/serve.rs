@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{App, config::ServeConfig, database, metrics, relay::Relay, router};
+use crate::{App, config::ServeConfig, database, image_removals, metrics, relay::Relay, router};
 
 /// Answers requests and relays events until SIGTERM or SIGINT, then lets what is under way end.
 ///
@@ -32,7 +32,12 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let mut parts = JoinSet::new();
     parts.spawn(answer(api, router(Arc::clone(&app))?, stopped.clone()));
     parts.spawn(answer(metrics_port, metrics::router(Arc::clone(&app)), stopped.clone()));
-    parts.spawn(tidy(app, stopped.clone()));
+    parts.spawn(tidy(Arc::clone(&app), stopped.clone()));
+    let removals = image_removals::run(app, stopped.clone());
+    parts.spawn(async move {
+        removals.await;
+        Ok(())
+    });
     parts.spawn(async move {
         relay.run(stopped).await;
         Ok(())

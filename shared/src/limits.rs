@@ -85,6 +85,12 @@ pub const DECLINE_REST_DAYS: u32 = 7;
 /// Default for the most shares to all friends in an hour; configuration of the core may change it.
 pub const SHARES_PER_HOUR_MAX: u32 = 60;
 
+/// Most changes of a user's name, or of the kind of their picture, in an hour: all friends are told of each.
+pub const LOOKS_CHANGES_PER_HOUR_MAX: usize = 5;
+
+/// An hour, in milliseconds.
+pub const MS_PER_HOUR: i64 = 3_600_000;
+
 /// How long the key of a share keeps a repeat of it from being sent, in hours.
 pub const IDEMPOTENCY_HOURS: i64 = 24;
 
