@@ -1,12 +1,16 @@
 // What the runtime loads. Only a class that extends DurableObject can be called by RPC, and the one that
 // comes out of WebAssembly does not: this thin one holds it and hands every call through.
 import { DurableObject } from "cloudflare:workers";
+import { handFrame } from "./src/frames.mjs";
 import worker, { UserObject as Inner } from "./build/index.js";
 
 // The methods that are called most. worker-build wraps each anew whenever it is asked for one, so that a crash within
 // it is noticed: once is enough, as the wrapper is the same for all objects.
 let frame;
 let peer;
+
+// The most that a frame may have.
+let frameBytesMax;
 
 export class UserObject extends DurableObject {
   #inner;
@@ -16,6 +20,7 @@ export class UserObject extends DurableObject {
     this.#inner = new Inner(state, env);
     frame ??= this.#inner.frame;
     peer ??= this.#inner.peer;
+    frameBytesMax ??= this.#inner.frameBytesMax();
   }
 
   fetch(request) {
@@ -27,7 +32,12 @@ export class UserObject extends DurableObject {
   }
 
   webSocketMessage(socket, message) {
-    Reflect.apply(frame, this.#inner, [socket, message]);
+    handFrame(
+      message,
+      frameBytesMax,
+      (text) => Reflect.apply(frame, this.#inner, [socket, text]),
+      (bytes) => this.#inner.unreadFrame(socket, bytes),
+    );
   }
 
   webSocketClose(socket, code) {

@@ -30,6 +30,14 @@ pub fn unavailable(detail: &str) -> worker::Result<Response> {
     Ok(response)
 }
 
+/// The caller did this too often. `retry_after_ms` later it may do it again.
+pub fn too_many(detail: &str, retry_after_ms: i64) -> worker::Result<Response> {
+    let mut response = problem(429, "Too Many Requests", detail)?;
+    let retry_after_s = retry_after_ms.saturating_add(999) / 1_000;
+    response.headers_mut().set("retry-after", &retry_after_s.max(1).to_string())?;
+    Ok(response)
+}
+
 fn send(problem: &Problem) -> worker::Result<Response> {
     let mut response = Response::from_json(problem)?.with_status(problem.status);
     response.headers_mut().set("content-type", PROBLEM_JSON)?;
@@ -41,7 +49,11 @@ pub fn kind_of(error: &Error) -> &'static str {
     error.into()
 }
 
-/// Adds what every answer carries: the request's id and, for pages that may call, the CORS headers.
+/// For how long browsers are to reach this host by TLS alone, once they have: a year, in seconds (RFC 6797).
+const TRANSPORT_SECURITY: &str = "max-age=31536000";
+
+/// Adds what every answer carries: the request's id, what browsers are to be careful of, and, for pages that may call, the
+/// CORS headers. What the core does not say may be kept is about somebody, and nobody keeps it.
 pub fn finish(response: Response, call: &Call) -> worker::Result<Response> {
     // An upgrade is the object's: a browser checks no CORS there, and its headers are not ours to change.
     if response.status_code() == 101 {
@@ -49,6 +61,11 @@ pub fn finish(response: Response, call: &Call) -> worker::Result<Response> {
     }
     let headers = response.headers().clone();
     headers.set(REQUEST_ID_HEADER, &call.id)?;
+    headers.set("x-content-type-options", "nosniff")?;
+    headers.set("strict-transport-security", TRANSPORT_SECURITY)?;
+    if !headers.has("cache-control")? {
+        headers.set("cache-control", "no-store")?;
+    }
     headers.append("vary", "Origin")?;
     if let Some(origin) = call.origin.as_ref().filter(|origin| call.config.cors_origins.contains(origin)) {
         headers.set("access-control-allow-origin", origin)?;

@@ -1,6 +1,6 @@
 //! Who is calling: the token, wherever the client put it, checked against the provider's keys.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use shared::{
     limits::JWKS_REFETCH_MS_MIN,
@@ -62,19 +62,42 @@ pub async fn caller(call: &Call, request: &Request) -> Result<Claims, Refusal> {
     check(&token, &call.config, Some(&call.id)).await
 }
 
+/// The verified caller of a request, where the provider's keys are known already. Where they are not, they are fetched
+/// behind the request, for those that follow.
+pub async fn caller_by_known_keys(call: &Call, request: &Request) -> Option<Claims> {
+    let token = token_of(request)?;
+    let key_id = token::key_id(&token).ok()?;
+    let now = clock::now();
+    match KEYS.with_borrow(|keys| keys.look_up(&key_id, now)) {
+        Lookup::Key(key) => verify(&token, &key, &call.config).await.ok(),
+        Lookup::Unknown => None,
+        Lookup::Fetch => {
+            if !is_fetching(now) {
+                let (config, id) = (Rc::clone(&call.config), call.id.clone());
+                call.context.wait_until(async move { fetch_keys(&config, Some(&id), now).await });
+            }
+            None
+        }
+    }
+}
+
 /// Whom a token is of. `request_id` is for the log, where there is one.
 pub async fn check(token: &str, config: &Config, request_id: Option<&str>) -> Result<Claims, Refusal> {
     let key_id = token::key_id(token).map_err(|_| Refusal::Unauthorized)?;
     let key = key(config, request_id, &key_id).await?;
+    verify(token, &key, config).await
+}
+
+async fn verify(token: &str, key: &JsValue, config: &Config) -> Result<Claims, Refusal> {
     let is_signed = async |message: &str, signature: &str| {
-        is_signed(&key, message, signature).await.is_ok_and(|signed| signed.is_truthy())
+        is_signed(key, message, signature).await.is_ok_and(|signed| signed.is_truthy())
     };
     token::verify(token, &config.issuer, clock::now(), is_signed).await.map_err(|_| Refusal::Unauthorized)
 }
 
 /// The token: as the published extension sends it, in the query; in the header; or, from browsers that
 /// keep it out of URLs, as the second subprotocol.
-fn token_of(request: &Request) -> Option<String> {
+pub fn token_of(request: &Request) -> Option<String> {
     let headers = request.headers();
     if let Some(header) = headers.get("authorization").ok().flatten() {
         return Some(token::bearer(&header).to_owned());
@@ -100,7 +123,7 @@ fn subprotocols(headers: &Headers) -> impl Iterator<Item = String> {
 async fn key(config: &Config, request_id: Option<&str>, key_id: &str) -> Result<JsValue, Refusal> {
     loop {
         let now = clock::now();
-        let fetching = FETCHING_UNTIL.with_borrow(|until| until.is_some_and(|until| now < until));
+        let fetching = is_fetching(now);
         match KEYS.with_borrow(|keys| keys.look_up(key_id, now)) {
             Lookup::Key(key) => return Ok(key),
             Lookup::Fetch | Lookup::Unknown if fetching => Delay::from(Duration::from_millis(JWKS_POLL_MS)).await,
@@ -109,6 +132,11 @@ async fn key(config: &Config, request_id: Option<&str>, key_id: &str) -> Result<
             Lookup::Unknown => return Err(Refusal::Unauthorized),
         }
     }
+}
+
+/// Whether another request is fetching the keys.
+fn is_fetching(now: Timestamp) -> bool {
+    FETCHING_UNTIL.with_borrow(|until| until.is_some_and(|until| now < until))
 }
 
 async fn fetch_keys(config: &Config, request_id: Option<&str>, now: Timestamp) {

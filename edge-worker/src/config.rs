@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, rc::Rc};
 
-use presence::Times;
+use presence::{HeartbeatMode, Times};
 use shared::token::Issuer;
 use standardwebhooks::Webhook;
 use worker::Env;
@@ -23,9 +23,6 @@ pub struct Config {
     /// Origins of web pages that may call.
     pub cors_origins: Vec<String>,
     pub times: Times,
-    /// Whether the runtime answers heartbeats. `false`: every one wakes the object, for a runtime whose
-    /// record of when it answered cannot be trusted.
-    pub auto_heartbeat: bool,
     /// Whether objects count what they do, and tell whoever asks. Not in production.
     pub counts: bool,
     /// Any of them may have signed a batch of events: two during a rotation.
@@ -80,11 +77,11 @@ impl Config {
             times: Times {
                 timeout_ms: ms("PRESENCE_TIMEOUT_MS", standard.timeout_ms)?,
                 grace_ms: ms("PRESENCE_GRACE_MS", standard.grace_ms)?,
-            },
-            auto_heartbeat: match text("HEARTBEAT_MODE").as_deref() {
-                Ok("auto") | Err(_) => true,
-                Ok("wake") => false,
-                Ok(_) => return Err(BadConfig("HEARTBEAT_MODE")),
+                heartbeats: match text("HEARTBEAT_MODE").as_deref() {
+                    Ok("auto") | Err(_) => HeartbeatMode::Auto,
+                    Ok("wake") => HeartbeatMode::Wake,
+                    Ok(_) => return Err(BadConfig("HEARTBEAT_MODE")),
+                },
             },
             counts: match text("COUNT_WORK").as_deref() {
                 Ok("true") => true,

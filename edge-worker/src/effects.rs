@@ -11,12 +11,12 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use presence::{Attachment, Effect, Event, ReadId, Reply, TokenOutcome, UserPresence};
+use presence::{Attachment, Effect, Event, HeartbeatMode, ReadId, Reply, TokenOutcome, UserPresence};
 use serde_bytes::ByteBuf;
 use shared::{
     ids::{SocketId, UserId},
     internal::{EventsTaken, ObjectCounts, PeerAnswer, PeerMessage},
-    limits::{ALARM_LATE_MS, CORE_CALL_MS_MAX},
+    limits::{ALARM_LATE_MS, CORE_CALL_MS_MAX, SOCIAL_FRESH_MS},
     time::Timestamp,
     wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE},
 };
@@ -52,6 +52,8 @@ pub struct Shell {
     next_read: Cell<u64>,
     /// How often the account was deleted.
     deletions: Cell<u32>,
+    /// When the core last said what is true of friends and settings.
+    told_at: Cell<Option<Timestamp>>,
 }
 
 /// What is known of the one alarm an object has.
@@ -81,7 +83,7 @@ impl Shell {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
         // Kept by the host, not by the object: set anew whenever memory begins anew.
-        if config.auto_heartbeat {
+        if config.times.heartbeats == HeartbeatMode::Auto {
             let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
             state.set_websocket_auto_response(&pair);
         }
@@ -115,6 +117,7 @@ impl Shell {
             reads: RefCell::default(),
             next_read: Cell::new(0),
             deletions: Cell::new(0),
+            told_at: Cell::new(None),
         })
     }
 
@@ -211,7 +214,18 @@ impl Shell {
         let deletions = self.deletions.get();
         let answer = core_client::social(&self.env, &self.config, &self.me, known_version, ms_max).await;
         // The core may have read before the account was deleted, and answer after.
-        if self.deletions.get() == deletions { answer } else { core_client::Answer::NotRegistered }
+        if self.deletions.get() != deletions {
+            return core_client::Answer::NotRegistered;
+        }
+        if matches!(answer, core_client::Answer::Changed(_) | core_client::Answer::Same) {
+            self.told_at.set(Some(clock::now()));
+        }
+        answer
+    }
+
+    /// Whether the core was asked a moment ago: its events tell what has changed since.
+    pub fn was_told_lately(&self) -> bool {
+        self.told_at.get().is_some_and(|at| clock::now() < at.plus_ms(SOCIAL_FRESH_MS))
     }
 
     /// Reads how everybody, or one friend, appears. `None` when the object went away meanwhile.
@@ -283,6 +297,7 @@ impl Shell {
 
     fn forget_storage(self: &Rc<Self>) {
         self.deletions.set(self.deletions.get().wrapping_add(1));
+        self.told_at.set(None);
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
             // With all the rest goes the alarm.

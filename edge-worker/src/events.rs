@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use shared::{
     ids::{EventId, UserId},
     internal::{CoreEvent, EventBatch, EventsTaken},
-    limits::{EVENT_BATCH_BYTES_MAX, EVENT_BATCH_LEN_MAX, PEER_CALL_MS_MAX},
+    limits::{EVENT_BATCH_BYTES_MAX, EVENT_BATCH_LEN_MAX, EVENT_SIGNED_AGO_S_MAX, PEER_CALL_MS_MAX},
+    time::Timestamp,
 };
 use worker::{Headers, Method, Request, RequestInit, Response, Stub};
 
@@ -16,10 +17,14 @@ use crate::{Call, answer, clock, proxy};
 /// Takes a batch. What an object did not take, or what this version does not understand, is left out of
 /// the answer, so that the core sends it again.
 pub async fn take(call: &Call, mut request: Request) -> worker::Result<Response> {
+    // Before anything of the body is read: anybody may send one.
+    let headers = signature_headers(request.headers());
+    if !may_be_signed(&headers, clock::now()) {
+        return answer::problem(401, "Unauthorized", "the batch is not signed by the core");
+    }
     let Some(body) = proxy::read_at_most(&mut request, EVENT_BATCH_BYTES_MAX).await? else {
         return answer::problem(413, "Content Too Large", "a batch of events has at most 8 MiB");
     };
-    let headers = signature_headers(request.headers());
     if !call.config.event_signers.iter().any(|signer| signer.verify(&body, &headers).is_ok()) {
         return answer::problem(401, "Unauthorized", "the batch is not signed by the core");
     }
@@ -53,6 +58,17 @@ async fn hand_over(object: worker::Result<Stub>, events: &[CoreEvent]) -> worker
     let request = Request::new_with_init("https://object/events", &init)?;
     let mut response = object?.fetch_with_request(request).await?;
     Ok(response.json::<EventsTaken>().await?.taken)
+}
+
+/// Whether the headers are there that a signed batch has, and its time is near. The library looks at them only together
+/// with the body.
+fn may_be_signed(headers: &HeaderMap, now: Timestamp) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
+    let at_s = text(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP).and_then(|at| at.parse::<i64>().ok());
+    let signature = text(standardwebhooks::HEADER_WEBHOOK_SIGNATURE);
+    text(standardwebhooks::HEADER_WEBHOOK_ID).is_some()
+        && at_s.is_some_and(|at_s| at_s.abs_diff(now.unix_s()) <= EVENT_SIGNED_AGO_S_MAX)
+        && signature.is_some_and(|all| all.split(' ').any(|one| one.starts_with("v1,")))
 }
 
 /// The three headers of Standard Webhooks, as the library wants them.

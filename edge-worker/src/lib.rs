@@ -15,6 +15,7 @@ mod effects;
 mod events;
 mod peers;
 mod proxy;
+mod rate;
 mod raw_state;
 mod storage;
 mod user_object;
@@ -39,8 +40,8 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     };
     let call =
         Call { id: request_id(request.headers()), origin: request.headers().get("origin")?, config, env, context };
-    let route = Route::of(&request);
-    let method = request.method();
+    let method = request.inner().method();
+    let route = Route::of(&method, &request);
     let outcome = call.answer(&route, request).await;
     let response = outcome.or_else(|error| {
         let line = serde_json::json!({ "level": "error", "request.id": call.id, "route": route.name(), "error": answer::kind_of(&error) });
@@ -51,12 +52,26 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
         "level": "info",
         "request.id": call.id,
         "route": route.name(),
-        "method": method.to_string(),
+        "method": method_name(&method),
         "status": response.status_code(),
         "duration_ms": clock::now().unix_ms() - started.unix_ms(),
     });
     worker::console_log!("{line}");
-    finish(response, &call)
+    finish(if method == "HEAD" { without_body(response)? } else { response }, &call)
+}
+
+/// What logs call a method: a caller's own invention may be anything.
+fn method_name(method: &str) -> &str {
+    if METHODS.contains(&method) { method } else { "other" }
+}
+
+/// Methods that clients use.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// The same answer as to `GET`, which is left out where only the rest was asked for.
+fn without_body(response: Response) -> worker::Result<Response> {
+    let bare = Response::empty()?.with_status(response.status_code());
+    Ok(bare.with_headers(response.headers().clone()))
 }
 
 /// What every step of one request needs.
@@ -89,26 +104,33 @@ enum Route {
     },
     /// What stays inside, however it is asked for.
     Internal,
+    /// One of the edge's own, asked for by another method than those.
+    NotAllowed {
+        allow: &'static str,
+    },
     /// Everything else is the core's.
     Core,
 }
 
 impl Route {
-    fn of(request: &Request) -> Self {
+    fn of(method: &str, request: &Request) -> Self {
         let path = request.path();
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let upgrade = request.headers().get("upgrade").ok().flatten();
         let upgrading = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
-        match (request.method(), segments.as_slice()) {
-            (Method::Options, _) => Self::Preflight,
-            (Method::Get | Method::Head, ["healthz"]) => Self::Health,
-            (Method::Get, ["ws"]) => Self::Live,
-            (Method::Get, []) if upgrading => Self::Live,
-            (Method::Get, ["presence"]) => Self::Presence { friend: None },
-            (Method::Get, ["presence", friend]) => Self::Presence { friend: Some((*friend).to_owned()) },
-            (Method::Post, ["internal", "events"]) => Self::Events,
-            (Method::Get, ["internal", "counts", id]) => Self::Counts { id: (*id).to_owned() },
+        match (method, segments.as_slice()) {
+            ("OPTIONS", _) => Self::Preflight,
+            ("GET" | "HEAD", ["healthz"]) => Self::Health,
+            ("GET" | "HEAD", ["ws"]) => Self::Live,
+            ("GET", []) if upgrading => Self::Live,
+            ("GET" | "HEAD", ["presence"]) => Self::Presence { friend: None },
+            ("GET" | "HEAD", ["presence", friend]) => Self::Presence { friend: Some((*friend).to_owned()) },
+            (_, ["healthz" | "ws" | "presence"] | ["presence", _]) => Self::NotAllowed { allow: "GET, HEAD" },
+            ("POST", ["internal", "events"]) => Self::Events,
+            ("GET", ["internal", "counts", id]) => Self::Counts { id: (*id).to_owned() },
             (_, ["internal", ..]) => Self::Internal,
+            // The runtime makes no such request, so the core cannot be asked.
+            ("CONNECT" | "TRACE" | "TRACK", _) => Self::NotAllowed { allow: "GET, HEAD, POST, PUT, DELETE" },
             _ => Self::Core,
         }
     }
@@ -123,6 +145,7 @@ impl Route {
             Self::Events => "events",
             Self::Counts { .. } => "counts",
             Self::Internal => "internal",
+            Self::NotAllowed { .. } => "not-allowed",
             Self::Core => "core",
         }
     }
@@ -130,6 +153,13 @@ impl Route {
 
 impl Call {
     async fn answer(&self, route: &Route, request: Request) -> worker::Result<Response> {
+        // The core's events all come from a few addresses.
+        if !matches!(route, Route::Events)
+            && let Some(address) = request.headers().get("cf-connecting-ip")?
+            && let Some(refusal) = rate::refusal_of(&self.env, rate::REQUESTS_PER_ADDRESS, &address).await?
+        {
+            return Ok(refusal);
+        }
         match route {
             Route::Preflight => Response::empty().map(|response| response.with_status(204)),
             Route::Health => Response::ok("ok"),
@@ -141,6 +171,11 @@ impl Call {
                 _ => problem(404, "Not Found", "there is nothing here"),
             },
             Route::Internal => problem(404, "Not Found", "there is nothing here"),
+            Route::NotAllowed { allow } => {
+                let mut response = problem(405, "Method Not Allowed", "this address takes other methods")?;
+                response.headers_mut().set("allow", allow)?;
+                Ok(response)
+            }
             Route::Core => proxy::pass_on(self, request).await,
         }
     }
@@ -155,6 +190,9 @@ impl Call {
             Ok(claims) => claims,
             Err(refusal) => return refusal.response(),
         };
+        if let Some(refusal) = rate::refusal(&self.env, rate::UPGRADES_PER_USER, &claims.user_id).await? {
+            return Ok(refusal);
+        }
         let mut inner = Request::new("https://object/live", Method::Get)?;
         let headers = inner.headers_mut()?;
         headers.set("upgrade", "websocket")?;
@@ -170,6 +208,9 @@ impl Call {
             Ok(claims) => claims,
             Err(refusal) => return refusal.response(),
         };
+        if let Some(refusal) = rate::refusal(&self.env, rate::CALLS_PER_USER, &claims.user_id).await? {
+            return Ok(refusal);
+        }
         let mut url = url::Url::parse("https://object/presence")?;
         if let Some(text) = friend {
             let id =
@@ -184,8 +225,12 @@ impl Call {
 
     /// The object of a user. Creating the stub wakes nothing.
     pub(crate) fn object(&self, id: &UserId) -> worker::Result<worker::Stub> {
-        self.env.durable_object(config::USERS)?.get_by_name(id.as_str())
+        object(&self.env, id)
     }
+}
+
+fn object(env: &Env, id: &UserId) -> worker::Result<worker::Stub> {
+    env.durable_object(config::USERS)?.get_by_name(id.as_str())
 }
 
 /// Takes over the caller's request id when it is fit for a log line, or draws one.

@@ -1,13 +1,17 @@
 //! REST calls that are the core's: passed on as they are, answered as the core answers.
 
+use std::rc::Rc;
+
 use futures_util::StreamExt;
 use shared::{
     internal::REQUEST_ID_HEADER,
     limits::{BODY_BYTES_MAX, CORE_CALL_MS_MAX},
 };
-use worker::{Headers, Method, Request, RequestInit, RequestRedirect, Response, js_sys::Uint8Array};
+use worker::{
+    Headers, Method, Request, RequestInit, RequestRedirect, Response, js_sys::Uint8Array, worker_sys::web_sys,
+};
 
-use crate::{Call, answer, auth, core_client};
+use crate::{Call, answer, auth, core_client, rate};
 
 /// Headers about one connection, not about the request (RFC 9110, section 7.6.1), and those the runtime
 /// writes itself.
@@ -24,8 +28,14 @@ const NOT_PASSED_ON: [&str; 10] = [
     "accept-encoding",
 ];
 
-/// Passes a call on.
+/// Passes a call on. It never waits for the provider's keys: who calls is the core's to check, and counted where the keys
+/// are known already.
 pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Response> {
+    if let Some(claims) = auth::caller_by_known_keys(call, &request).await
+        && let Some(refusal) = rate::refusal(&call.env, rate::CALLS_PER_USER, &claims.user_id).await?
+    {
+        return Ok(refusal);
+    }
     let Some(body) = body_of(&mut request).await? else {
         return answer::problem(413, "Content Too Large", "a request body has at most 65,536 bytes");
     };
@@ -35,7 +45,7 @@ pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Respon
         return answer::unavailable("this part of the service is away for a moment; presence goes on");
     };
     if registers && response.status_code() == 201 {
-        create_object(call, &request).await?;
+        create_object(call, &request);
     }
     let headers = response.headers().clone();
     Ok(response.with_headers(headers))
@@ -43,16 +53,17 @@ pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Respon
 
 /// Makes a newly registered user's object here and now: an object lives where it was first called from,
 /// and this call comes from near its owner.
-async fn create_object(call: &Call, request: &Request) -> worker::Result<()> {
-    if let Ok(claims) = auth::caller(call, request).await {
-        let stub = call.object(&claims.user_id)?;
-        call.context.wait_until(async move {
-            if let Err(error) = stub.fetch_with_str("https://object/created").await {
-                worker::console_warn!("{}", serde_json::json!({ "level": "warn", "error": answer::kind_of(&error) }));
-            }
-        });
-    }
-    Ok(())
+fn create_object(call: &Call, request: &Request) {
+    let Some(token) = auth::token_of(request) else { return };
+    let (env, config, id) = (call.env.clone(), Rc::clone(&call.config), call.id.clone());
+    call.context.wait_until(async move {
+        let Ok(claims) = auth::check(&token, &config, Some(&id)).await else { return };
+        let created = async { crate::object(&env, &claims.user_id)?.fetch_with_str("https://object/created").await };
+        if let Err(error) = created.await {
+            let line = serde_json::json!({ "level": "warn", "request.id": id, "error": answer::kind_of(&error) });
+            worker::console_warn!("{line}");
+        }
+    });
 }
 
 fn outgoing(call: &Call, request: &Request, body: Vec<u8>) -> worker::Result<Request> {
@@ -66,23 +77,34 @@ fn outgoing(call: &Call, request: &Request, body: Vec<u8>) -> worker::Result<Req
     }
     headers.set(REQUEST_ID_HEADER, &call.id)?;
     let mut init = RequestInit::new();
-    init.with_method(request.method()).with_headers(headers).with_redirect(RequestRedirect::Manual);
+    init.with_headers(headers).with_redirect(RequestRedirect::Manual);
     if !body.is_empty() {
         init.with_body(Some(Uint8Array::from(body.as_slice()).into()));
     }
-    Request::new_with_init(&format!("{}{}{query}", call.config.core_url, url.path()), &init)
+    let init = web_sys::RequestInit::from(&init);
+    // As it came: the `worker` crate takes those that it does not know for GET.
+    init.set_method(&request.inner().method());
+    let url = format!("{}{}{query}", call.config.core_url, url.path());
+    Ok(web_sys::Request::new_with_str_and_init(&url, &init)?.into())
 }
 
-/// The body, or `None` as soon as it is longer than it may be.
-pub async fn body_of(request: &mut Request) -> worker::Result<Option<Vec<u8>>> {
+/// The body, or `None` as soon as it is longer than it may be. What comes with a `GET` or `HEAD` means nothing.
+async fn body_of(request: &mut Request) -> worker::Result<Option<Vec<u8>>> {
+    if matches!(request.inner().method().as_str(), "GET" | "HEAD") {
+        return Ok(Some(Vec::new()));
+    }
     read_at_most(request, BODY_BYTES_MAX).await
 }
 
-/// Reads a body of at most so many bytes, and no further.
+/// Reads a body of at most so many bytes, and no further; nothing of one that says itself that it is longer.
 pub async fn read_at_most(request: &mut Request, bytes_max: usize) -> worker::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     if request.inner().body().is_none() {
         return Ok(Some(body));
+    }
+    let announced = request.headers().get("content-length")?.and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
+        return Ok(None);
     }
     let mut stream = request.stream()?;
     while let Some(chunk) = stream.next().await {

@@ -9,7 +9,7 @@ use presence::{Event, Frame, Reply};
 use shared::{
     ids::{SocketId, UserId},
     internal::{CoreEvent, PeerMessage},
-    limits::SOCIAL_REFRESH_MS_MAX,
+    limits::{FRAME_BYTES_MAX, SOCIAL_REFRESH_MS_MAX},
     time::Timestamp,
     wire::SUBPROTOCOL,
 };
@@ -18,11 +18,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
     DurableObject, Env, Error, Method, Request, Response, State, WebSocket, WebSocketPair, durable_object,
-    js_sys::Uint8Array, worker_sys::web_sys,
+    worker_sys::web_sys,
 };
 
 use crate::{
-    answer::{problem, unavailable},
+    answer::{problem, too_many, unavailable},
     core_client,
     effects::Shell,
     peers,
@@ -72,16 +72,25 @@ impl UserObject {
     /// # Errors
     ///
     /// When the object could not start.
-    pub fn frame(&self, socket: &web_sys::WebSocket, message: &JsValue) -> Result<(), JsError> {
-        let shell = self.shell()?;
-        shell.count(|counts| counts.frames += 1);
-        let Some(socket) = shell.socket_of(socket) else { return Ok(()) };
-        let frame = match message.as_string() {
-            Some(text) => Frame::Text(text),
-            None => Frame::Binary { bytes: Uint8Array::new(message).length() as usize },
-        };
-        shell.handle(Event::FrameReceived { socket, frame });
-        Ok(())
+    pub fn frame(&self, socket: &web_sys::WebSocket, message: String) -> Result<(), JsError> {
+        self.hear(socket, Frame::Text(message))
+    }
+
+    /// A client says what is not read: it is binary, or larger than [`Self::frame_bytes_max`]. Text has at least so many
+    /// bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::frame`].
+    #[wasm_bindgen(js_name = unreadFrame)]
+    pub fn unread_frame(&self, socket: &web_sys::WebSocket, bytes: u32) -> Result<(), JsError> {
+        self.hear(socket, Frame::Unread { bytes: bytes as usize })
+    }
+
+    /// [`FRAME_BYTES_MAX`].
+    #[wasm_bindgen(js_name = frameBytesMax)]
+    pub fn frame_bytes_max(&self) -> usize {
+        FRAME_BYTES_MAX
     }
 
     /// A socket is closed by its peer, or broke: then without a code.
@@ -102,6 +111,15 @@ impl UserObject {
             let code = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
             // It fails when the peer is gone already, which is what we want.
             let _ = WebSocket::from(socket).close::<&str>(Some(code), None);
+        }
+        Ok(())
+    }
+
+    fn hear(&self, socket: &web_sys::WebSocket, frame: Frame) -> Result<(), JsError> {
+        let shell = self.shell()?;
+        shell.count(|counts| counts.frames += 1);
+        if let Some(socket) = shell.socket_of(socket) {
+            shell.handle(Event::FrameReceived { socket, frame });
         }
         Ok(())
     }
@@ -146,10 +164,11 @@ impl DurableObject for UserObject {
     }
 }
 
-/// A client connects. The core is asked when the user comes online, and then only if it answers soon: with
-/// the core away, what is cached serves.
+/// A client connects. The core is asked when the user comes online, unless it was a moment ago, and then only if it
+/// answers soon: with the core away, what is cached serves.
 async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    if let Some(refusal) = know_social(shell, !shell.is_here() || shell.known_version().is_none()).await? {
+    let comes = !shell.is_here() && !shell.was_told_lately();
+    if let Some(refusal) = know_social(shell, comes || shell.known_version().is_none()).await? {
         return Ok(refusal);
     }
     let header = request.headers().get(EXPIRES_AT_HEADER)?;
@@ -180,6 +199,7 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     match reply {
         Some(Reply::All(snapshot)) => Response::from_json(&snapshot),
         Some(Reply::One(page)) => Response::from_json(&page),
+        Some(Reply::TooMany { retry_after_ms }) => too_many("friends were asked too often; try again", retry_after_ms),
         Some(Reply::NotFriends) => problem(403, "Forbidden", "only friends see each other's presence"),
         None => unavailable("presence is away for a moment"),
     }

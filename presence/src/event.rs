@@ -48,8 +48,9 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     Text(String),
-    /// Never valid: only its size matters.
-    Binary {
+    /// Binary, or text of more than [`shared::limits::FRAME_BYTES_MAX`] bytes. Never valid: only its size matters, of which
+    /// text has at least this.
+    Unread {
         bytes: usize,
     },
 }
@@ -115,4 +116,8 @@ pub enum Reply {
     One(Option<PageView>),
     /// The one asked for is no friend.
     NotFriends,
+    /// Friends would have to be asked, and were asked too often lately. They may be again after this time.
+    TooMany {
+        retry_after_ms: i64,
+    },
 }

@@ -1,21 +1,50 @@
 //! What a user's clients say.
 
+use serde_json::{Map, Value};
 use shared::{
     ids::SocketId,
+    json,
     limits::{
         BAD_MESSAGES_MAX, BAD_MESSAGES_WINDOW_MS, FRAME_BYTES_MAX, FRAMES_PER_WINDOW_CLOSE, FRAMES_PER_WINDOW_MAX,
         FRAMES_WINDOW_MS, URL_CHARS_MAX,
     },
     page::Page,
     time::Timestamp,
-    wire::{ClientMessage, CloseCode, ErrorCode, ServerMessage},
+    wire::{ClientMessage, CloseCode, ErrorCode, HEARTBEAT_REQUEST, ServerMessage, UPDATE_PRESENCE},
 };
 
 use crate::{
     event::{Effect, Frame, TokenOutcome},
     saved::Report,
-    user::{Haste, Socket, Status, UserPresence},
+    user::{Haste, HeartbeatMode, Socket, Status, UserPresence},
 };
+
+const NO_MESSAGE: &str = "not a message of the live channel";
+
+/// What a frame comes to.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Message(ClientMessage),
+    /// A message about a page with wrong fields, or what is no JSON object and may have been to be one.
+    BadPage,
+    /// Another JSON object than a message.
+    Nothing,
+}
+
+impl Said {
+    fn read(frame: Frame) -> Self {
+        let Frame::Text(text) = frame else { return Self::BadPage };
+        let mut text = text.into_bytes();
+        json::mend_surrogates(&mut text);
+        if let Ok(message) = serde_json::from_slice(&text) {
+            return Self::Message(message);
+        }
+        match serde_json::from_slice::<Map<String, Value>>(&text) {
+            Ok(fields) if fields.get("action").is_none_or(|action| action != UPDATE_PRESENCE) => Self::Nothing,
+            Ok(_) | Err(_) => Self::BadPage,
+        }
+    }
+}
 
 impl UserPresence {
     pub(crate) fn frame_received(&mut self, socket: SocketId, frame: Frame, now: Timestamp) {
@@ -25,17 +54,20 @@ impl UserPresence {
         self.touched.insert(socket);
         let bytes = match &frame {
             Frame::Text(text) => text.len(),
-            Frame::Binary { bytes } => *bytes,
+            Frame::Unread { bytes } => *bytes,
         };
         if bytes > FRAME_BYTES_MAX {
+            self.hide_page(socket, now);
             return self.close(socket, CloseCode::TooBig, now);
         }
-        let message = match &frame {
-            Frame::Text(text) => serde_json::from_str(text).ok(),
-            Frame::Binary { .. } => None,
-        };
-        if message == Some(ClientMessage::Heartbeat) {
-            return self.send(vec![socket], ServerMessage::Heartbeat);
+        let exact = matches!(&frame, Frame::Text(text) if text == HEARTBEAT_REQUEST);
+        let said = Said::read(frame);
+        if said == Said::Message(ClientMessage::Heartbeat) {
+            let beat = Effect::Send { sockets: vec![socket], message: ServerMessage::Heartbeat };
+            self.effects.push(beat);
+            if exact || self.times.heartbeats == HeartbeatMode::Wake {
+                return;
+            }
         }
         let frames = open.frames.count(now, FRAMES_WINDOW_MS);
         if frames >= FRAMES_PER_WINDOW_CLOSE {
@@ -45,28 +77,50 @@ impl UserPresence {
             let why = format!("at most {FRAMES_PER_WINDOW_MAX} messages in {} seconds", FRAMES_WINDOW_MS / 1_000);
             self.complain(socket, ErrorCode::RateLimited, &why);
         }
+        let message = match said {
+            Said::Message(message) => message,
+            Said::Nothing => return self.refuse(socket, NO_MESSAGE, now),
+            Said::BadPage => return self.refuse_page(socket, NO_MESSAGE, now),
+        };
         match message {
-            Some(ClientMessage::UpdatePresence { url, title }) => self.page_reported(socket, &url, &title, now),
-            Some(ClientMessage::SetIdle { idle }) => self.idle_reported(socket, idle, now),
-            Some(ClientMessage::SetVisibility { invisible }) => self.visibility_set(invisible, now),
-            Some(ClientMessage::Watch { watching }) => self.watch_set(socket, watching, now),
-            Some(ClientMessage::Authenticate { token }) => self.effects.push(Effect::CheckToken { socket, token }),
-            Some(ClientMessage::Goodbye) => self.goodbye(socket, now),
-            Some(ClientMessage::Heartbeat) | None => self.refuse(socket, "not a message of the live channel", now),
+            ClientMessage::UpdatePresence { url, title } => self.page_reported(socket, &url, &title, now),
+            ClientMessage::SetIdle { idle } => self.idle_reported(socket, idle, now),
+            ClientMessage::SetVisibility { invisible } => self.visibility_set(invisible, now),
+            ClientMessage::Watch { watching } => self.watch_set(socket, watching, now),
+            ClientMessage::Authenticate { token } => self.effects.push(Effect::CheckToken { socket, token }),
+            ClientMessage::Goodbye => self.goodbye(socket, now),
+            ClientMessage::Heartbeat => {}
         }
     }
 
     fn page_reported(&mut self, socket: SocketId, url: &str, title: &str, now: Timestamp) {
         let Ok(page) = Page::parse(url, title) else {
-            return self.refuse(socket, &format!("url: at most {URL_CHARS_MAX} characters"), now);
+            return self.refuse_page(socket, &format!("url: at most {URL_CHARS_MAX} characters"), now);
         };
+        self.turn_to(socket, page, Haste::Paced, now);
+    }
+
+    /// The socket's client is on another page, which comes to the front.
+    fn turn_to(&mut self, socket: SocketId, page: Option<Page>, haste: Haste, now: Timestamp) {
         self.order = self.order.saturating_add(1);
         let order = self.order;
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.report = Some(Report { order, page });
         }
         self.bring_to_front();
-        self.settle(Haste::Paced, now);
+        self.settle(haste, now);
+    }
+
+    /// Nobody knows what page the socket's client is on now. The one before is no longer true, and is hidden at once.
+    fn hide_page(&mut self, socket: SocketId, now: Timestamp) {
+        self.touched.insert(socket);
+        self.turn_to(socket, None, Haste::Urgent, now);
+    }
+
+    /// What may have told of another page cannot be taken.
+    fn refuse_page(&mut self, socket: SocketId, why: &str, now: Timestamp) {
+        self.hide_page(socket, now);
+        self.refuse(socket, why, now);
     }
 
     fn idle_reported(&mut self, socket: SocketId, idle: bool, now: Timestamp) {

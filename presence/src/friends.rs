@@ -27,6 +27,13 @@ pub(crate) enum ViewState {
     Offline { last_seen_at: Option<Timestamp> },
 }
 
+/// What the user does asked friends more often than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooOften {
+    /// When they may be asked again.
+    pub until: Timestamp,
+}
+
 impl UserPresence {
     /// A friend's object speaks. Nothing is taken from, or told to, anyone who is not on the list.
     pub(crate) fn peer_spoke(&mut self, message: PeerMessage, now: Timestamp) {
@@ -228,10 +235,41 @@ impl UserPresence {
     }
 
     /// Asks the friends of whom too little is known, and says who they are.
-    pub(crate) fn ask_unknown_friends(&mut self) -> BTreeSet<UserId> {
-        let known = |id: &UserId| self.views.get(id).is_some_and(|view| view.kept_up);
-        let unknown: BTreeSet<UserId> = self.friends.iter().filter(|id| !known(id)).cloned().collect();
-        self.ask(&unknown);
-        unknown
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ask_for_user`].
+    pub(crate) fn ask_unknown_friends(&mut self, now: Timestamp) -> Result<BTreeSet<UserId>, TooOften> {
+        let unknown = self.friends.iter().filter(|id| !self.is_kept_up(id)).cloned().collect();
+        self.ask_for_user(unknown, now)
+    }
+
+    /// Asks these friends for something that the user did, and says who they are. To wait for answers that are on their way
+    /// is free.
+    ///
+    /// # Errors
+    ///
+    /// When the user's doings asked friends too often lately. Then nobody is asked.
+    pub(crate) fn ask_for_user(
+        &mut self,
+        friends: BTreeSet<UserId>,
+        now: Timestamp,
+    ) -> Result<BTreeSet<UserId>, TooOften> {
+        let under_way = |id| self.asking.contains(id) && (self.calling.contains_key(id) || self.due.contains(id));
+        if friends.iter().all(under_way) {
+            return Ok(friends);
+        }
+        if !self.asks.take(now) {
+            return Err(TooOften { until: self.asks.next() });
+        }
+        // Or else whoever loses their memory could ask as often as ever.
+        self.note = true;
+        self.ask(&friends);
+        Ok(friends)
+    }
+
+    /// Whether this friend tells of every change.
+    pub(crate) fn is_kept_up(&self, friend: &UserId) -> bool {
+        self.views.get(friend).is_some_and(|view| view.kept_up)
     }
 }

@@ -26,4 +26,4 @@ pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome};
 pub use kept::{Kept, Unreadable};
 pub use pace::Lately;
 pub use saved::{Attachment, Leaving, Note, Report, Roll, Saved, SavedState};
-pub use user::{Times, UserPresence};
+pub use user::{HeartbeatMode, Times, UserPresence};

@@ -12,7 +12,7 @@ use shared::{
 
 use crate::{
     event::{Effect, ReadId, Reply},
-    friends::{View, ViewState},
+    friends::{TooOften, View, ViewState},
     kept::Kept,
     user::UserPresence,
 };
@@ -47,14 +47,16 @@ impl UserPresence {
             Some(id) if *id != self.me && !self.friends.contains(id) => {
                 return self.effects.push(Effect::Reply { read, reply: Reply::NotFriends });
             }
-            _ if self.readers.len() >= READERS_MAX => BTreeSet::new(),
-            None => self.ask_unknown_friends(),
-            Some(id) if *id == self.me => BTreeSet::new(),
-            Some(id) if self.views.get(id).is_some_and(|view| view.kept_up) => BTreeSet::new(),
-            Some(id) => {
-                let one = BTreeSet::from([id.clone()]);
-                self.ask(&one);
-                one
+            _ if self.readers.len() >= READERS_MAX => Ok(BTreeSet::new()),
+            None => self.ask_unknown_friends(now),
+            Some(id) if *id == self.me || self.is_kept_up(id) => Ok(BTreeSet::new()),
+            Some(id) => self.ask_for_user(BTreeSet::from([id.clone()]), now),
+        };
+        let waits_for = match waits_for {
+            Ok(waits_for) => waits_for,
+            Err(TooOften { until }) => {
+                let retry_after_ms = until.unix_ms().saturating_sub(now.unix_ms());
+                return self.effects.push(Effect::Reply { read, reply: Reply::TooMany { retry_after_ms } });
             }
         };
         self.readers.push(Reader { whom: Whom::Get { read, friend }, since: now, waits_for });

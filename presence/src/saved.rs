@@ -10,8 +10,8 @@ use shared::{
     ids::{EventId, SocketId, UserId},
     internal::Wants,
     limits::{
-        ABSENT_LEN_MAX, FAILURES_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS, RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP,
-        ROLL_LEN_MAX,
+        ABSENT_LEN_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENT_REST_BYTES, FAILURES_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS,
+        RESTART_GRACE_MS_MAX, RESTART_SEQ_STEP, ROLL_LEN_MAX,
     },
     page::Page,
     time::Timestamp,
@@ -53,6 +53,8 @@ pub struct SavedState {
     pub behind: Option<u64>,
     /// The version of settings that were taken in before something older that is missing. 0: of none.
     pub settings_version: u64,
+    /// When friends may be asked as often at once as ever. See [`shared::limits::ASKS_AT_ONCE`].
+    pub asks_full_at: Timestamp,
     /// Set from the last socket's closing until a socket opens, or until all who are to hear of it have heard that the
     /// user left.
     pub leaving: Option<Leaving>,
@@ -111,6 +113,9 @@ pub struct Note {
     /// and nobody was there to hear it.
     #[serde(default)]
     pub sockets: usize,
+    /// When friends may be asked as often at once as ever.
+    #[serde(default)]
+    pub asks_full_at: Timestamp,
     /// Whether friends see the user.
     pub visible: bool,
     /// Not all who are to know of that change do, or a newer one waits for its turn; or somebody has not answered. Those
@@ -138,6 +143,9 @@ pub struct Roll {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub absent: String,
 }
+
+/// How much one of those takes in a [`Roll`].
+const ABSENT_BYTES: usize = 8;
 
 /// In place of a time, in a [`Roll`].
 const NEVER_SEEN: u64 = 1;
@@ -180,7 +188,8 @@ impl UserPresence {
             shown: Shown::nothing(now),
             order: 0,
             front: None,
-            pace: Pace::default(),
+            pace: Pace::of_changes(),
+            asks: Pace::of_asks(state.asks_full_at, now),
             held: false,
             audience: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -239,6 +248,7 @@ impl UserPresence {
         self.seq = self.seq.max(note.seq);
         self.noted = note.order;
         self.active_at = note.active_at;
+        self.asks = Pace::of_asks(note.asks_full_at.max(self.asks.full_at()), now);
         self.bring_to_front();
         // Storage and sockets may have been given different things when memory was lost in between.
         self.save_state = true;
@@ -334,7 +344,7 @@ impl UserPresence {
         }
         self.noted = self.noted.saturating_add(1);
         self.active_at = now;
-        let note = self.note();
+        let note = self.note(socket);
         self.noted_untold = note.untold;
         let Socket { opened_at, expires_at, heard_at, ready, watching, idle_since, report, bad, .. } =
             self.sockets.get(&socket)?.clone();
@@ -344,8 +354,11 @@ impl UserPresence {
         Some(Effect::Attach { socket, attachment })
     }
 
-    fn note(&self) -> Note {
+    fn note(&self, socket: SocketId) -> Note {
         let Shown { at, latest, .. } = self.shown.clone();
+        let reported = self.sockets.get(&socket).and_then(|socket| socket.report.as_ref()?.page.as_ref());
+        let taken =
+            json_bytes(reported).saturating_add(json_bytes(latest.as_ref())).saturating_add(ATTACHMENT_REST_BYTES);
         Note {
             order: self.noted,
             active_at: self.active_at,
@@ -353,10 +366,11 @@ impl UserPresence {
             at,
             latest,
             sockets: self.sockets.len(),
+            asks_full_at: self.asks.full_at(),
             visible: self.visible,
             untold: self.has_untold(),
             failures: self.unreached().take(FAILURES_LEN_MAX).copied().collect(),
-            roll: self.roll(),
+            roll: self.roll(ATTACHMENT_BYTES_MAX.saturating_sub(taken)),
         }
     }
 
@@ -371,15 +385,17 @@ impl UserPresence {
         self.failed.iter().filter(move |(id, _)| owed(id)).map(|(_, failure)| failure)
     }
 
-    fn roll(&self) -> Roll {
+    /// Who is there, in so many bytes at most: long pages leave room for fewer of the absent.
+    fn roll(&self, bytes_max: usize) -> Roll {
         let version = self.social_version().unwrap_or_default();
         if self.friends.len() > ROLL_LEN_MAX {
             return Roll { version, digits: String::new(), absent: String::new() };
         }
         let digits = self.digits();
         let absent = self.friends.iter().zip(digits.bytes()).filter(|(_, digit)| *digit < b'3').map(|(id, _)| id);
+        let absent_max = bytes_max.saturating_sub(digits.len()) / ABSENT_BYTES;
         let mut bytes = Vec::new();
-        for id in absent.take(ABSENT_LEN_MAX) {
+        for id in absent.take(absent_max.min(ABSENT_LEN_MAX)) {
             let known = self.views.get(id).filter(|view| view.kept_up);
             let moment = match known.map(|view| &view.state) {
                 Some(ViewState::Offline { last_seen_at: Some(at) }) => u64::try_from(at.unix_ms()).unwrap_or_default(),
@@ -459,7 +475,7 @@ impl UserPresence {
 
     /// What storage is to hold.
     pub(crate) fn saved_state(&self) -> SavedState {
-        let (seq, settings_version) = (self.seq, self.settings_version);
+        let (seq, settings_version, asks_full_at) = (self.seq, self.settings_version, self.asks.full_at());
         // What was missing is in another document, which may not be kept yet. Without one, nothing is missing in it.
         let behind = self.behind.or(self.saved.behind).filter(|_| self.social.is_some());
         let leaving = match self.status {
@@ -474,11 +490,11 @@ impl UserPresence {
             }
             // Until somebody comes or the grace is over, what storage says is still so.
             Status::Leaving { restarted: true, .. } => {
-                return SavedState { seq, behind, settings_version, ..self.saved.clone() };
+                return SavedState { seq, behind, settings_version, asks_full_at, ..self.saved.clone() };
             }
             // Until all have heard it, memory may be lost and the rest be forgotten.
             Status::Away if !self.telling.is_empty() && self.saved.leaving.is_some() && !self.leapt => {
-                return SavedState { seq, behind, settings_version, ..self.saved.clone() };
+                return SavedState { seq, behind, settings_version, asks_full_at, ..self.saved.clone() };
             }
             Status::Away if !self.telling.is_empty() => self.last_seen_at.map(|at| {
                 let (over, audience) = (Timestamp::from_unix_ms(0), self.telling.clone());
@@ -494,9 +510,16 @@ impl UserPresence {
             last_seen_at: self.last_seen_at,
             behind,
             settings_version,
+            asks_full_at,
             leaving,
         }
     }
+}
+
+/// How much room something takes in an attachment.
+fn json_bytes<T: Serialize>(value: Option<&T>) -> usize {
+    // Nothing in a page could fail to be written.
+    value.map_or(0, |value| serde_json::to_vec(value).map_or(0, |json| json.len()))
 }
 
 /// Finds what belongs to ids that come in order, in entries that do: quicker than to search for each.

@@ -24,18 +24,31 @@ use crate::{
     saved::{Report, SavedState},
 };
 
-/// The times that configuration may change, in milliseconds.
+/// Who answers heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeartbeatMode {
+    /// The runtime, those in the exact bytes of [`shared::wire::HEARTBEAT_REQUEST`]. Others wake the object, and count as
+    /// messages.
+    #[default]
+    Auto,
+    /// The object, all of them: for a runtime whose record of when it answered cannot be trusted.
+    Wake,
+}
+
+/// What configuration may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// Without a sign of life for this long, a socket is dead.
+    /// Without a sign of life for this long, a socket is dead. In milliseconds, as is the grace.
     pub timeout_ms: i64,
     /// Between the last socket's closing and going offline: a reconnect within it is seen by nobody.
     pub grace_ms: i64,
+    /// Who answers heartbeats.
+    pub heartbeats: HeartbeatMode,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { timeout_ms: PRESENCE_TIMEOUT_MS, grace_ms: PRESENCE_GRACE_MS }
+        Self { timeout_ms: PRESENCE_TIMEOUT_MS, grace_ms: PRESENCE_GRACE_MS, heartbeats: HeartbeatMode::default() }
     }
 }
 
@@ -83,6 +96,8 @@ pub struct UserPresence {
     /// The page in front, before the owner's rules.
     pub(crate) front: Option<Page>,
     pub(crate) pace: Pace,
+    /// How often what the user does may ask friends.
+    pub(crate) asks: Pace,
     /// A change waits for its turn.
     pub(crate) held: bool,
 
@@ -236,7 +251,8 @@ impl UserPresence {
         let ends = self.sockets.values().map(|socket| socket.expires_at.min(look_at(socket)));
         let idle = |friend: &UserId| !self.calling.contains_key(friend);
         let retry = self.failed.iter().filter(|(id, _)| idle(id)).map(|(_, failure)| failure.retry_at);
-        leaving.into_iter().chain(ends).chain(retry).chain(self.load_at).chain(self.farewells_until).min()
+        let turn = self.waiting_sockets().next().map(|_| self.asks.next());
+        leaving.into_iter().chain(ends).chain(retry).chain(turn).chain(self.load_at).chain(self.farewells_until).min()
     }
 
     /// When this user wants [`Event::Woken`] too, as long as memory lasts: within [`shared::limits::CHANGE_EVERY_MS`].
@@ -289,10 +305,11 @@ impl UserPresence {
         let mut effects = Vec::new();
         if std::mem::take(&mut self.save_state) || all_know {
             let state = self.saved_state();
-            // While sockets are open, they carry the newest change. Only one that is ahead of the clock could not be
-            // told from the time when they are lost.
+            // While sockets are open, they carry the newest change and how often friends were asked. Only a change that is
+            // ahead of the clock could not be told from the time when they are lost.
             let seq = if self.leapt { state.seq } else { self.saved.seq };
-            if (SavedState { seq, ..state.clone() }) != self.saved {
+            let asks_full_at = if self.sockets.is_empty() { state.asks_full_at } else { self.saved.asks_full_at };
+            if (SavedState { seq, asks_full_at, ..state.clone() }) != self.saved {
                 self.leapt = false;
                 self.saved = state.clone();
                 effects.push(Effect::Save(Save::State(state)));
@@ -337,6 +354,11 @@ impl UserPresence {
                 self.calling.values_mut().for_each(|call| call.wants = Wants::Nothing);
                 // What they said until now went by unheard, and may still come, dated by any clock.
                 self.believes_from = now.plus_ms(PEER_LATE_MS);
+                if self.asks.next() > now {
+                    // Nor are they asked once more now. Whoever waits for them reads what is known.
+                    self.asking.clear();
+                    self.readers.iter_mut().for_each(|reader| reader.waits_for.clear());
+                }
             }
         }
         let opened = Socket {
@@ -367,9 +389,10 @@ impl UserPresence {
         self.show_all(socket, now);
     }
 
-    /// Gives a socket its snapshot as soon as all is known that it takes.
+    /// Gives a socket its snapshot as soon as all is known that it takes. Where friends were asked too often lately, it waits
+    /// for its turn.
     pub(crate) fn show_all(&mut self, socket: SocketId, now: Timestamp) {
-        let waits_for = self.ask_unknown_friends();
+        let Ok(waits_for) = self.ask_unknown_friends(now) else { return };
         let whom = Whom::Socket(socket);
         // However often a client asks, it waits once.
         let since = self.readers.iter().find(|reader| reader.whom == whom).map_or(now, |reader| reader.since);
@@ -408,6 +431,15 @@ impl UserPresence {
         if self.held {
             self.settle(Haste::Paced, now);
         }
+        for socket in self.waiting_sockets().collect::<Vec<_>>() {
+            self.show_all(socket, now);
+        }
+    }
+
+    /// The sockets whose snapshots wait until friends may be asked again.
+    fn waiting_sockets(&self) -> impl Iterator<Item = SocketId> {
+        let is_served = |socket: SocketId| self.readers.iter().any(|reader| reader.whom == Whom::Socket(socket));
+        self.sockets.iter().filter(move |(id, open)| !open.ready && !is_served(**id)).map(|(id, _)| *id)
     }
 
     /// Puts the page that was reported last in front.

@@ -44,6 +44,13 @@ pub const CHANGES_AT_ONCE: i64 = 10;
 /// Time between visible changes that keep coming, in milliseconds.
 pub const CHANGE_EVERY_MS: i64 = 1_000;
 
+/// How often at once whatever one user does may ask friends how they appear; from then on once every
+/// [`ASK_EVERY_MS`].
+pub const ASKS_AT_ONCE: i64 = 10;
+
+/// Time between such questions that keep coming, in milliseconds.
+pub const ASK_EVERY_MS: i64 = 10_000;
+
 /// Largest REST request body, in bytes, at the edge and at the core alike.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 
@@ -68,7 +75,11 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
 /// Default for the most friends a user may have; configuration of the core may change it.
 pub const FRIENDS_MAX: usize = 1_000;
 
-/// Default for the most REST requests of one user in a minute, at each instance of the core; configuration may
+/// Most upgrades to the live channel of one user in a minute, at each of the platform's places. `wrangler.toml` says it to
+/// the platform.
+pub const UPGRADES_PER_MINUTE_MAX: u32 = 30;
+
+/// Default for the most REST requests of one user in a minute, at each of the edge's places and at each instance of the core; configuration may
 /// change it. A client that shows everything there is makes about ten at its start.
 pub const CALLS_PER_MINUTE_MAX: u32 = 600;
 
@@ -145,6 +156,9 @@ pub const EVENT_BATCH_LEN_MAX: usize = 100;
 /// Largest body of one batch of events, in bytes. A `settings.updated` with two full lists is about 60 KiB.
 pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
+/// How far the time at which a batch of events was signed may be from now, in seconds (Standard Webhooks).
+pub const EVENT_SIGNED_AGO_S_MAX: u64 = 300;
+
 /// How many of the newest event ids an object remembers in order to drop repeats.
 pub const EVENT_IDS_REMEMBERED: usize = 256;
 
@@ -166,12 +180,18 @@ pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
 /// or memory was lost in the midst of something, is not believed: newer ones may have gone by.
 pub const PEER_LATE_MS: i64 = 1_000;
 
-/// Most friends of whom a socket carries who is there. The runtime lets a socket carry 16,384 bytes: with two pages of
-/// the longest kind there is room for these, a byte each, and for [`ABSENT_LEN_MAX`].
+/// Most that a socket carries, in bytes of JSON. The runtime lets it carry 16,384 bytes, of which it takes some to say
+/// what they are.
+pub const ATTACHMENT_BYTES_MAX: usize = 16_320;
+
+/// How much of that is left for all but the pages and who of the friends is there, in bytes.
+pub const ATTACHMENT_REST_BYTES: usize = 2_048;
+
+/// Most friends of whom a socket carries who is there, a byte each.
 pub const ROLL_LEN_MAX: usize = 2_000;
 
-/// Most absent friends of whom a socket carries when they were seen last, in 8 bytes each. The others are asked when
-/// somebody wants to know.
+/// Most absent friends of whom a socket carries when they were seen last, in 8 bytes each, and fewer where long pages
+/// leave less room. The others are asked when somebody wants to know.
 pub const ABSENT_LEN_MAX: usize = 600;
 
 /// Of how many friends who were not reached each socket carries when to call them again.
@@ -194,6 +214,10 @@ pub const CORE_CALL_MS_MAX: u32 = 10_000;
 
 /// Time for which a connecting client waits for the core when its user is cached already, in milliseconds.
 pub const SOCIAL_REFRESH_MS_MAX: u32 = 2_000;
+
+/// How long a connecting client's object takes the core's last word for new, in milliseconds: whoever comes and goes all the
+/// time must not ask the core each time.
+pub const SOCIAL_FRESH_MS: i64 = 10_000;
 
 /// Default time without a sign of life after which a user counts as offline, in milliseconds.
 pub const PRESENCE_TIMEOUT_MS: i64 = 180_000;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z. In JSON it is RFC 3339 in UTC with a literal `Z`,
-/// because clients append `Z` to whatever lacks it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// because clients append `Z` to whatever lacks it. The default is that of 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {
     unix_ms: i64,
 }

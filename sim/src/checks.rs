@@ -11,6 +11,7 @@ use std::{
 
 use shared::{
     internal::{Change, CoreEvent, Social},
+    limits::{ASK_EVERY_MS, ASKS_AT_ONCE},
     page::Page,
     share_policy::SharePolicy,
     time::Timestamp,
@@ -41,6 +42,8 @@ pub enum Rule {
     SnapshotComesFirst,
     /// Whoever asks is answered in time, if only with what is known.
     EveryReaderIsAnswered,
+    /// Whatever one user does, friends are asked ten times at once and then once in ten seconds.
+    FriendsAreAskedSeldom,
     /// When all is quiet, everybody sees what is true.
     QuietShowsTheTruth,
     /// A page change goes to friends who watch, to each once.
@@ -178,6 +181,25 @@ pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], update:
         }
     }
     Ok(())
+}
+
+/// How often what one user does has asked their friends.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asking {
+    /// When as many questions are allowed at once as ever.
+    full_at: Ms,
+}
+
+impl Asking {
+    /// One more question, to however many friends. Clocks of objects differ, so one more than promised is let pass, and
+    /// somewhat sooner.
+    pub fn asks(&mut self, now: Ms) -> Verdict {
+        self.full_at = self.full_at.max(now) + ASK_EVERY_MS * 9 / 10;
+        if self.full_at - now <= (ASKS_AT_ONCE + 1) * ASK_EVERY_MS {
+            return Ok(());
+        }
+        Err((Rule::FriendsAreAskedSeldom, "friends are asked once more".to_owned()))
+    }
 }
 
 /// Nobody but a friend is told anything.

@@ -23,7 +23,10 @@ pub struct Counts {
     pub page_calls: u64,
     /// And the ones that asked how a friend appears.
     pub asking_calls: u64,
-    /// Of those, the ones to friends who were not there.
+    /// What users did that asked friends.
+    #[serde(default)]
+    pub asking_doings: u64,
+    /// Of the questions, the ones to friends who were not there.
     pub vain_calls: u64,
     /// Sockets that opened.
     pub connects: u64,
@@ -74,6 +77,7 @@ impl Counts {
             peer_calls: both(self.peer_calls, other.peer_calls),
             page_calls: both(self.page_calls, other.page_calls),
             asking_calls: both(self.asking_calls, other.asking_calls),
+            asking_doings: both(self.asking_doings, other.asking_doings),
             vain_calls: both(self.vain_calls, other.vain_calls),
             connects: both(self.connects, other.connects),
             frames: both(self.frames, other.frames),

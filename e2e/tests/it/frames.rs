@@ -87,3 +87,27 @@ async fn one_socket_closed_for_its_frames_leaves_the_others_alone() -> Result<()
     assert_eq!(bob_live.update().await?.url, "https://example.com/");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_hides_the_page_from_friends_and_a_reconnect_does_not_revive_it() -> Result<()> {
+    let site = Site::of_tests()?;
+    let ((alice, mut alice_live), (_, mut bob_live)) = site.friends_online().await?;
+    for text in [
+        r#"{"action":"update-presence","url":7}"#.to_owned(),
+        "hello".to_owned(),
+        // The runtime takes frames of 32 MiB.
+        "x".repeat(31 * 1_024 * 1_024),
+    ] {
+        alice_live.visit("https://example.com/before", "Before")?;
+        while bob_live.update().await?.url.is_empty() {}
+        alice_live.send_text(text);
+        let hidden = bob_live.update().await?;
+        assert_eq!((hidden.url.as_str(), hidden.latest_url.as_str()), ("", "https://example.com/before"));
+    }
+    assert_eq!(alice_live.closed().await?, Some(1009));
+    let (alice_live, snapshot) = alice.connect_with_snapshot().await?;
+    assert_eq!(snapshot.user_presence.page.map(|page| page.url), Some(String::new()));
+    alice_live.send_text(r#"{"action":"update-presence","url":"https://example.com/","title":"\ude00 half"}"#);
+    assert_eq!(bob_live.update().await?.title, "\u{FFFD} half");
+    Ok(())
+}

@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 use e2e::{Person, Site};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
     header::{self, HeaderName},
 };
 use serde_json::{Value, json};
-use shared::limits::{BODY_BYTES_MAX, REQUEST_ID_CHARS_MAX};
+use shared::limits::{
+    BODY_BYTES_MAX, CALLS_PER_MINUTE_MAX, EVENT_BATCH_BYTES_MAX, REQUEST_ID_CHARS_MAX, UPGRADES_PER_MINUTE_MAX,
+};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use uuid::Uuid;
 
@@ -68,8 +71,15 @@ async fn a_body_of_64_kib_is_taken_and_a_longer_one_is_not() -> Result<()> {
 
 /// What an answer says, but for what belongs to one connection or one request alone.
 async fn said(request: RequestBuilder) -> Result<(StatusCode, Vec<(HeaderName, String)>, String)> {
-    const OF_THIS_ANSWER: [&str; 6] =
-        ["connection", "content-length", "date", "transfer-encoding", "vary", "x-request-id"];
+    const OF_THIS_ANSWER: [&str; 7] = [
+        "connection",
+        "content-length",
+        "date",
+        "strict-transport-security",
+        "transfer-encoding",
+        "vary",
+        "x-request-id",
+    ];
     let answer = request.send().await?;
     let mut headers: Vec<(HeaderName, String)> = answer
         .headers()
@@ -321,4 +331,185 @@ async fn the_edge_tells_that_it_is_up() -> Result<()> {
     let answer = Site::of_tests()?.request(Method::GET, "/healthz").send().await?;
     assert_eq!(answer.status(), StatusCode::OK);
     Ok(())
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() -> Result<()> {
+    let site = Site::of_tests()?;
+    let (alice, bob) = site.friends().await?;
+    let stranger = site.person("Carol").await?;
+    for (path, status) in [
+        ("/presence".to_owned(), 200),
+        (format!("/presence/{}", bob.id), 200),
+        (format!("/presence/{}", stranger.id), 403),
+        ("/ws".to_owned(), 426),
+        ("/healthz".to_owned(), 200),
+        ("/users/me".to_owned(), 200),
+        ("/ping".to_owned(), 200),
+        ("/no/such/thing".to_owned(), 404),
+    ] {
+        let get = alice.request(Method::GET, &path).send().await?;
+        let head = alice.request(Method::HEAD, &path).send().await?;
+        assert_eq!((head.status().as_u16(), get.status().as_u16()), (status, status), "{path}");
+        let content_type = |answer: &Response| answer.headers().get(header::CONTENT_TYPE).cloned();
+        assert_eq!(content_type(&head), content_type(&get), "{path}");
+        assert_eq!(head.text().await?, "", "{path}");
+        assert_ne!(get.text().await?, "", "{path}");
+    }
+    assert_eq!(site.request(Method::HEAD, "/presence").send().await?.status(), StatusCode::UNAUTHORIZED);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_with_get_or_head_is_passed_over() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    for method in [Method::GET, Method::HEAD] {
+        for path in ["/users/me", "/presence", "/healthz", "/friendship/all"] {
+            for body in [r#"{"a":1}"#.to_owned(), "x".repeat(BODY_BYTES_MAX + 1)] {
+                // A connection for each, since nobody reads those bodies.
+                let request = alice.request(method.clone(), path).header(header::CONNECTION, "close");
+                let answer = request.body(body).send().await?;
+                assert_eq!(answer.status(), StatusCode::OK, "{method} {path}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_methods_than_those_there_are_are_405_and_told_which() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.person("Alice").await?;
+    let propfind = Method::from_bytes(b"PROPFIND")?;
+    for (method, path, allow) in [
+        (propfind.clone(), "/users/me", "DELETE,GET,HEAD,POST,PUT"),
+        (Method::PATCH, "/users/me", "DELETE,GET,HEAD,POST,PUT"),
+        (Method::from_bytes(b"SEARCH")?, "/friendship/all", "GET,HEAD"),
+        (propfind.clone(), "/presence", "GET,HEAD"),
+        (Method::POST, "/presence", "GET,HEAD"),
+        (Method::DELETE, "/presence/somebody", "GET,HEAD"),
+        (Method::PUT, "/ws", "GET,HEAD"),
+        (Method::POST, "/healthz", "GET,HEAD"),
+        (Method::GET, "/friendship/accept", "POST"),
+    ] {
+        let answer = alice.request(method.clone(), path).send().await?;
+        let header = answer.headers().get(header::ALLOW).map(|value| value.to_str().unwrap_or_default().to_owned());
+        let mut allowed: Vec<&str> = header.as_deref().unwrap_or_default().split(',').map(str::trim).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed.join(","), allow, "{method} {path}");
+        is_problem(answer, StatusCode::METHOD_NOT_ALLOWED).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_be_careful_and_nobody_to_keep_what_is_private() -> Result<()> {
+    let site = Site::of_tests()?;
+    let (alice, bob) = site.friends().await?;
+    for path in [
+        "/users/me",
+        "/presence",
+        &format!("/presence/{}", bob.id),
+        "/friendship/all",
+        "/no/such/thing",
+        "/healthz",
+        "/ws",
+    ] {
+        let answer = alice.request(Method::GET, path).send().await?;
+        let value = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert_eq!(value("x-content-type-options"), "nosniff", "{path}");
+        assert!(value("strict-transport-security").starts_with("max-age="), "{path}");
+        assert_eq!(value("cache-control"), "no-store", "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_a_batch_that_cannot_be_signed_nothing_is_read() -> Result<()> {
+    let site = Site::of_tests()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let plausible = [
+        (HEADER_WEBHOOK_ID, "1".to_owned()),
+        (HEADER_WEBHOOK_TIMESTAMP, now.to_string()),
+        (HEADER_WEBHOOK_SIGNATURE, "v1,AAAA".to_owned()),
+    ];
+    let altered = |name: &str, value: &str| {
+        let mut headers = plausible.clone();
+        headers.iter_mut().filter(|(of, _)| *of == name).for_each(|(_, old)| *old = value.to_owned());
+        headers.to_vec()
+    };
+    let cases = [
+        (Vec::new(), StatusCode::UNAUTHORIZED),
+        (plausible[1..].to_vec(), StatusCode::UNAUTHORIZED),
+        (plausible[..2].to_vec(), StatusCode::UNAUTHORIZED),
+        (altered(HEADER_WEBHOOK_TIMESTAMP, &(now - 400).to_string()), StatusCode::UNAUTHORIZED),
+        (altered(HEADER_WEBHOOK_TIMESTAMP, &(now + 400).to_string()), StatusCode::UNAUTHORIZED),
+        (altered(HEADER_WEBHOOK_TIMESTAMP, "soon"), StatusCode::UNAUTHORIZED),
+        (altered(HEADER_WEBHOOK_SIGNATURE, "AAAA"), StatusCode::UNAUTHORIZED),
+        // Only what may be signed is looked at, and it is too long.
+        (plausible.to_vec(), StatusCode::PAYLOAD_TOO_LARGE),
+    ];
+    for (headers, status) in cases {
+        let mut request = site.request(Method::POST, "/internal/events").header(header::CONNECTION, "close");
+        for (name, value) in &headers {
+            request = request.header(*name, value);
+        }
+        let answer = request.body("x".repeat(EVENT_BATCH_BYTES_MAX + 1)).send().await?;
+        is_problem(answer, status).await?;
+    }
+    Ok(())
+}
+
+/// Windows are the platform's, and one may end in between: so twice as many and one more.
+async fn is_limited_to(per_minute: u32, request: impl Fn() -> RequestBuilder) -> Result<()> {
+    let calls = (0..=2 * per_minute).map(|_| request().send());
+    let answers: Vec<Response> = stream::iter(calls).buffer_unordered(16).try_collect().await?;
+    let refused = answers.iter().filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
+    let after =
+        refused.map(|answer| answer.headers()[header::RETRY_AFTER].to_str()?.parse::<u64>().map_err(Into::into));
+    let after: Vec<u64> = after.collect::<Result<_>>()?;
+    assert!(!after.is_empty() && after.iter().all(|seconds| (1..=60).contains(seconds)), "{after:?}");
+    assert!(answers.len() - after.len() >= per_minute as usize, "too few were let through");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_users_calls_are_limited_and_nobody_elses() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.newcomer("Alice").await?;
+    let bob = site.person("Bob").await?;
+    // The keys are known from here on.
+    assert_eq!(bob.presence().await?.presence_arr, []);
+    is_limited_to(CALLS_PER_MINUTE_MAX, || alice.request(Method::GET, "/ping")).await?;
+    let answer = alice.request(Method::GET, "/presence").send().await?;
+    is_problem(answer, StatusCode::TOO_MANY_REQUESTS).await?;
+    // Neither calls without a token nor preflights are anybody's.
+    assert_eq!(site.request(Method::GET, "/ping").send().await?.status(), StatusCode::OK);
+    assert_eq!(alice.request(Method::OPTIONS, "/users/me").send().await?.status(), StatusCode::NO_CONTENT);
+    assert_eq!(bob.request(Method::GET, "/users/me").send().await?.status(), StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_users_upgrades_are_limited() -> Result<()> {
+    let site = Site::of_tests()?;
+    let alice = site.newcomer("Alice").await?;
+    // Of one who is not registered, an upgrade is refused after it was counted.
+    let upgrade = || {
+        let request = alice.request(Method::GET, "/ws").header(header::UPGRADE, "websocket");
+        let request = request.header(header::CONNECTION, "Upgrade").header("sec-websocket-version", "13");
+        request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    is_limited_to(UPGRADES_PER_MINUTE_MAX, upgrade).await
+}
+
+#[test]
+fn the_platform_is_told_the_limits() {
+    let settings = include_str!("../../../wrangler.toml");
+    for (name, limit) in [("UPGRADES_PER_USER", UPGRADES_PER_MINUTE_MAX), ("CALLS_PER_USER", CALLS_PER_MINUTE_MAX)] {
+        let (_, after) = settings.split_once(&format!("name = \"{name}\"")).expect("it is bound");
+        let simple = after.lines().find(|line| line.starts_with("simple")).expect("it has a limit");
+        assert_eq!(simple, format!("simple = {{ limit = {limit}, period = 60 }}"));
+    }
 }

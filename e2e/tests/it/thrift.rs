@@ -102,7 +102,9 @@ async fn connecting_costs_one_request_per_friend_and_at_most_one_core_call() -> 
     let before = alice.counts().await?;
     let _live = alice.connect().await?;
     let after = alice.counts().await?;
-    assert_eq!((after.peer_calls - before.peer_calls, after.core_calls - before.core_calls), (3, 1));
+    assert_eq!(after.peer_calls - before.peer_calls, 3);
+    // None, when the core was asked a moment ago.
+    assert!(after.core_calls - before.core_calls <= 1);
     // A second device finds everything there.
     let _second = alice.connect().await?;
     let second = alice.counts().await?;

@@ -156,7 +156,7 @@ fn frame(u: &mut Unstructured) -> Result<Frame> {
     ];
     Ok(match u.int_in_range(0..=9)? {
         0 => Frame::Text(<&str>::arbitrary(u)?.to_owned()),
-        1 => Frame::Binary { bytes: u.arbitrary()? },
+        1 => Frame::Unread { bytes: u.arbitrary()? },
         _ => Frame::Text((*u.choose(&known)?).to_owned()),
     })
 }

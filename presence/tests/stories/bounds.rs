@@ -1,10 +1,10 @@
 //! How much a client may do, and for how long: bursts, bad messages, sockets, tokens; and leaving on purpose.
 
-use presence::{ReadId, Reply};
+use presence::{HeartbeatMode, ReadId, Reply};
 use shared::{
     ids::SocketId,
     limits::READERS_MAX,
-    wire::{CloseCode, ErrorCode, ServerMessage},
+    wire::{CloseCode, ErrorCode, HEARTBEAT_REQUEST, ServerMessage},
 };
 
 use crate::town::{GRACE_MS, TOKEN_MS, Town, id, two};
@@ -98,12 +98,155 @@ fn too_many_messages_are_complained_of_but_the_newest_still_counts_and_going_on_
 }
 
 #[test]
-fn heartbeats_are_no_messages_to_count() {
+fn heartbeats_in_their_exact_bytes_are_no_messages_to_count() {
     let (mut town, alice, _) = two_at_rest();
     for _ in 0..100 {
-        town.say(alice, r#"{"action": "heartbeat"}"#);
+        town.say(alice, HEARTBEAT_REQUEST);
     }
     assert_eq!(town.seen(alice), vec![ServerMessage::Heartbeat; 100]);
+}
+
+#[test]
+fn heartbeats_in_other_bytes_are_answered_and_count_as_messages() {
+    let (mut town, alice, _) = two_at_rest();
+    let long = format!(r#"{{"action":"heartbeat","padding":"{}"}}"#, " ".repeat(7_000));
+    for n in 0..59 {
+        assert_eq!(town.closed.get(&alice), None, "{n}");
+        town.say(alice, if n % 2 == 0 { &long } else { r#"{"action": "heartbeat"}"# });
+        assert_eq!(town.seen(alice)[0], ServerMessage::Heartbeat);
+    }
+    town.say(alice, &long);
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::TooFast));
+}
+
+#[test]
+fn where_the_object_answers_heartbeats_none_counts() {
+    let (mut town, alice, _) = two_at_rest();
+    town.heartbeat_mode = HeartbeatMode::Wake;
+    town.hibernate("alice");
+    for _ in 0..100 {
+        town.say(alice, HEARTBEAT_REQUEST);
+        town.say(alice, r#"{"action": "heartbeat"}"#);
+    }
+    assert_eq!(town.seen(alice), vec![ServerMessage::Heartbeat; 200]);
+}
+
+/// Whether memory goes, and so much time passes that nobody takes it for a loss in the midst of something.
+fn sleep(town: &mut Town, memory_goes: bool) {
+    town.pass_ms(10_000);
+    if memory_goes {
+        town.evict("alice");
+    }
+}
+
+#[test]
+fn whoever_connects_and_leaves_for_ever_asks_friends_ten_times_and_then_once_in_ten_seconds() {
+    for memory_goes in [false, true] {
+        let (mut town, alice, _) = two_at_rest();
+        town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+        town.disconnect(alice);
+        town.pass_ms(100_000);
+        town.calls.clear();
+        for _ in 0..40 {
+            let socket = town.connect("alice");
+            town.disconnect(socket);
+        }
+        assert_eq!(town.calls.len(), 10);
+        for n in 11..15 {
+            sleep(&mut town, memory_goes);
+            for _ in 0..3 {
+                let socket = town.connect("alice");
+                town.disconnect(socket);
+            }
+            assert_eq!(town.calls.len(), n);
+        }
+    }
+}
+
+#[test]
+fn a_get_that_would_ask_friends_too_often_is_told_when_to_come_back() {
+    for friend in [None, Some("bob")] {
+        for memory_goes in [false, true] {
+            let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+            town.connect("bob");
+            for _ in 0..10 {
+                assert!(matches!(town.read("alice", friend), Reply::All(_) | Reply::One(Some(_))));
+            }
+            let calls = town.calls.len();
+            town.pass_ms(3_500);
+            assert_eq!(town.read("alice", friend), Reply::TooMany { retry_after_ms: 6_500 });
+            assert_eq!(town.read("alice", Some("alice")), Reply::One(None));
+            assert_eq!(town.read("alice", Some("carol")), Reply::NotFriends);
+            assert_eq!(town.calls.len(), calls);
+            sleep(&mut town, memory_goes);
+            assert!(matches!(town.read("alice", friend), Reply::All(_) | Reply::One(Some(_))));
+            assert!(matches!(town.read("alice", friend), Reply::TooMany { .. }));
+            assert_eq!(town.calls.len(), calls + 1);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_would_ask_friends_too_often_waits_for_its_turn_whatever_becomes_of_memory() {
+    for memory_goes in [false, true] {
+        let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+        let bob = town.connect("bob");
+        town.visit(bob, "https://example.com/");
+        for _ in 0..11 {
+            town.read("alice", None);
+        }
+        let (first, second) = (town.connect("alice"), town.connect("alice"));
+        town.seen(bob);
+        town.pass_ms(9_999);
+        if memory_goes {
+            town.evict("alice");
+            town.alarm("alice");
+        }
+        assert_eq!((town.seen(first), town.seen(second), town.seen(bob)), (vec![], vec![], vec![]));
+        town.pass_ms(1);
+        for socket in [first, second] {
+            assert_eq!(town.snapshot(socket).presence_arr[0].page.as_ref().unwrap().url, "https://example.com/");
+        }
+        assert_eq!(town.update(bob).user_id, id("alice"));
+        assert!(matches!(town.read("alice", None), Reply::All(_)), "what is known asks nobody");
+    }
+}
+
+#[test]
+fn to_wait_for_answers_that_are_on_their_way_is_free() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    town.connect("bob");
+    town.slow.insert(id("bob"));
+    let reads: Vec<_> = (0..30).map(|_| town.begin_to_read("alice", None)).collect();
+    town.answers_arrive();
+    for read in reads {
+        assert!(matches!(town.reply(read), Reply::All(_)));
+    }
+    for _ in 0..9 {
+        assert!(matches!(town.read("alice", None), Reply::All(_)));
+    }
+    assert!(matches!(town.read("alice", None), Reply::TooMany { .. }));
+}
+
+/// The extension connects, reads once, turns pages and comes back after each break; the web client reads when it
+/// is opened, and every minute while nobody is connected.
+#[test]
+fn published_clients_ordinary_traffic_never_waits() {
+    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
+    town.connect("bob");
+    for _ in 0..20 {
+        assert!(matches!(town.read("alice", None), Reply::All(_)));
+        let socket = town.connect("alice");
+        assert_eq!(town.snapshot(socket).presence_arr.len(), 1);
+        assert!(matches!(town.read("alice", None), Reply::All(_)));
+        town.visit(socket, "https://example.com/");
+        town.pass_ms(60_000);
+        town.disconnect(socket);
+        for _ in 0..3 {
+            town.pass_ms(60_000);
+            assert!(matches!(town.read("alice", None), Reply::All(_)));
+        }
+    }
 }
 
 #[test]
@@ -271,8 +414,9 @@ fn whoever_reads_while_many_wait_is_told_what_is_known() {
     let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let bob = town.connect("bob");
     town.visit(bob, "https://example.com/b");
-    town.slow.insert(id("carol"));
+    town.slow.extend([id("bob"), id("carol")]);
     let waiting: Vec<ReadId> = (0..READERS_MAX).map(|_| town.begin_to_read("alice", None)).collect();
+    town.answer_arrives("bob");
     let page_of_bob = |reply: Reply| {
         let Reply::All(all) = reply else { panic!("she asked for all") };
         all.presence_arr[0].page.clone().map(|page| page.url)

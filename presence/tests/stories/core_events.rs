@@ -127,6 +127,83 @@ fn however_many_changes_come_at_once_the_list_is_kept_once() {
     assert_eq!(town.saves, saves + 2, "the list, and which events were taken");
 }
 
+fn names_seen(town: &mut Town, socket: SocketId) -> Vec<(String, String)> {
+    let name = |message| {
+        let ServerMessage::FriendUpdated { user } = message else { return None };
+        Some((user.user_id.to_string(), user.first_name))
+    };
+    town.seen(socket).into_iter().filter_map(name).collect()
+}
+
+fn name_in_snapshot(town: &mut Town, reader: &str, of: &str) -> String {
+    let Reply::All(all) = town.read(reader, None) else { panic!("she asked for all") };
+    all.user_info_map[&id(of)].first_name.clone()
+}
+
+#[test]
+fn a_new_name_is_shown_to_friends_and_to_oneself_at_once_and_in_every_snapshot_after() {
+    let (mut town, alice, bob) = two();
+    let events = town.rename("alice", "Alicia");
+    town.deliver(events.clone());
+    for (name, socket) in [("alice", alice), ("bob", bob)] {
+        assert_eq!(names_seen(&mut town, socket), [("alice".to_owned(), "Alicia".to_owned())]);
+        town.hibernate(name);
+        assert_eq!(name_in_snapshot(&mut town, name, "alice"), "Alicia");
+    }
+    let core_calls = town.core_calls;
+    town.deliver(events);
+    assert_eq!((names_seen(&mut town, bob), town.core_calls), (vec![], core_calls), "a repeat says nothing");
+}
+
+#[test]
+fn new_names_that_arrive_out_of_order_end_as_the_newest() {
+    for memory_goes in [false, true] {
+        let (mut town, _alice, bob) = two();
+        let first = town.rename("alice", "Old").remove(0);
+        let second = town.rename("alice", "New").remove(0);
+        assert_eq!(first.recipient, id("bob"));
+        town.deliver([second]);
+        assert_eq!(names_seen(&mut town, bob).last().unwrap().1, "New", "the gap is fetched");
+        if memory_goes {
+            town.evict("bob");
+        }
+        town.deliver([first]);
+        assert!(names_seen(&mut town, bob).iter().all(|(_, name)| name == "New"));
+        assert_eq!(name_in_snapshot(&mut town, "bob", "alice"), "New");
+    }
+}
+
+#[test]
+fn a_late_answer_of_the_core_brings_no_old_name_back() {
+    let (mut town, _alice, bob) = two();
+    let before = town.social("bob");
+    let events = town.rename("alice", "Alicia");
+    town.deliver(events);
+    town.seen(bob);
+    town.load("bob", before);
+    assert_eq!(names_seen(&mut town, bob), []);
+    assert_eq!(name_in_snapshot(&mut town, "bob", "alice"), "Alicia");
+}
+
+#[test]
+fn a_name_that_no_event_told_of_is_shown_with_the_next_answer_of_the_core() {
+    let (mut town, _alice, bob) = two();
+    town.rename("alice", "Alicia");
+    let social = town.social("bob");
+    town.load("bob", social);
+    assert_eq!(names_seen(&mut town, bob), [("alice".to_owned(), "Alicia".to_owned())]);
+}
+
+#[test]
+fn a_new_name_that_was_kept_and_not_shown_is_shown_when_its_event_comes_again() {
+    let (mut town, _alice, bob) = two();
+    let event = town.rename("alice", "Alicia").remove(0);
+    let social = town.social("bob");
+    town.lose_after_saving("bob", |saved| saved.social = Some(Kept::of(social)));
+    town.deliver([event]);
+    assert_eq!(names_seen(&mut town, bob), [("alice".to_owned(), "Alicia".to_owned())]);
+}
+
 #[test]
 fn an_answer_older_than_what_was_heard_meanwhile_is_not_taken_in_though_nothing_was_known() {
     let mut town = Town::new(&["alice"], &[]);

@@ -1,10 +1,12 @@
 //! Rule 8: hibernation, and the loss of memory between any two events.
 
-use presence::{Effect, Event, Kept, Save, Saved, SavedState, Times, UserPresence};
+use presence::{Effect, Event, Kept, Reply, Save, Saved, SavedState, Times, UserPresence};
+use proptest::prelude::*;
+use serde_json::json;
 use shared::{
     ids::SocketId,
     internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
-    limits::{FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    limits::{ATTACHMENT_BYTES_MAX, FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
 };
@@ -141,9 +143,6 @@ fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_
     assert_eq!(town.kept("alice"), Some(town.social("alice")));
 }
 
-/// The runtime lets a socket carry so much.
-const ATTACHMENT_BYTES_MAX: usize = 16_384;
-
 /// Somebody with so many friends, of whom the one named friend7 is there too.
 fn popular(friends: usize) -> (Town, SocketId, SocketId) {
     let names: Vec<String> = (0..friends).map(|n| format!("friend{n}")).collect();
@@ -166,12 +165,10 @@ fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
     }
     town.unreachable.extend(unreached.iter().map(|name| id(name)));
     let url = format!("https://example.com/{}", "a".repeat(URL_CHARS_MAX - 20));
-    // What takes most room when it is written down.
-    let title = "\\u0001".repeat(TITLE_CHARS_MAX);
-    town.say(alice, &format!(r#"{{"action":"update-presence","url":"{url}","title":"{title}"}}"#));
+    turn_to(&mut town, alice, &url, &"😀".repeat(TITLE_CHARS_MAX));
     assert_eq!(town.update(friend).url, url);
     let bytes = town.attachment_bytes(alice);
-    assert!((ATTACHMENT_BYTES_MAX / 2..ATTACHMENT_BYTES_MAX).contains(&bytes), "{bytes}");
+    assert!((ATTACHMENT_BYTES_MAX / 2..=ATTACHMENT_BYTES_MAX).contains(&bytes), "{bytes}");
     // Between one retry and the next.
     town.pass_ms(16_000);
     town.hibernate("alice");
@@ -183,6 +180,41 @@ fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
     town.sleep_until_alarm("alice");
     let called = |name: &&String| town.calls[calls..].iter().any(|(peer, _)| *peer == id(name));
     assert_eq!(unreached.iter().filter(called).count(), unreached.len());
+}
+
+fn turn_to(town: &mut Town, socket: SocketId, url: &str, title: &str) {
+    town.say(socket, &json!({ "action": "update-presence", "url": url, "title": title }).to_string());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever takes most room when it is written down: escapes, long characters, two different pages, hundreds of
+    /// absent friends.
+    #[test]
+    fn a_socket_carries_its_newest_page_through_sleep_whatever_is_in_it(
+        friends in prop::sample::select(vec![10, 700, ROLL_LEN_MAX]),
+        pages in prop::collection::vec(("[\\\\'a]", "[\\\\\"é😀\u{FFFD}]{1,300}", any::<bool>()), 2),
+        bad in 0..6,
+    ) {
+        let (mut town, alice, friend) = popular(friends);
+        for _ in 0..bad {
+            town.say(alice, r#"{"action":"dance"}"#);
+        }
+        for (filler, title, hidden) in pages {
+            let site = if hidden { "https://a.hidden.org/?" } else { "https://example.com/?" };
+            let title: String = title.chars().cycle().take(TITLE_CHARS_MAX).collect();
+            let url = format!("{site}{}", filler.repeat(URL_CHARS_MAX - site.len()));
+            turn_to(&mut town, alice, &url, &title);
+            let bytes = town.attachment_bytes(alice);
+            prop_assert!(bytes <= ATTACHMENT_BYTES_MAX, "{}", bytes);
+            let shown = town.seen(friend);
+            town.hibernate("alice");
+            let calls = town.calls.len();
+            turn_to(&mut town, alice, &url, &title);
+            prop_assert_eq!((town.seen(friend), town.calls.len()), (vec![], calls), "it is the same page still: {:?}", shown);
+        }
+    }
 }
 
 #[test]
@@ -217,10 +249,10 @@ fn who_answers_is_noted_once_however_many_do() {
 }
 
 #[test]
-fn what_one_answer_tells_is_noted_though_another_is_still_to_come() {
+fn what_one_answer_tells_outlives_memory_though_another_is_still_to_come() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
     let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
-    let (_, bob, _) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
+    let (alice, bob, _) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
     town.unreachable.insert(id("alice"));
     town.say(bob, r#"{"action":"goodbye"}"#);
     town.hibernate("alice");
@@ -228,9 +260,17 @@ fn what_one_answer_tells_is_noted_though_another_is_still_to_come() {
     town.alarm("alice");
     town.slow.extend([id("bob"), id("carol")]);
     town.begin_to_read("alice", None);
-    let noted = town.attachings;
+    town.seen(alice);
     town.answer_arrives("bob");
-    assert_eq!(town.attachings, noted + 1, "bob has left");
+    town.evict("alice");
+    town.unreachable.clear();
+    town.slow.clear();
+    town.alarm("alice");
+    let left = |message: &ServerMessage| matches!(message, ServerMessage::PresenceTimeout { user_id, .. } if *user_id == id("bob"));
+    assert!(town.seen(alice).iter().any(left));
+    let Reply::All(all) = town.read("alice", None) else { panic!("she asked for all") };
+    let there: Vec<bool> = all.presence_arr.iter().map(|friend| friend.page.is_some()).collect();
+    assert_eq!(there, [false, true]);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn what_is_no_message_is_refused_and_changes_nothing() {
             "{text}"
         );
     }
-    town.say_frame(alice, Frame::Binary { bytes: 3 });
+    town.say_frame(alice, Frame::Unread { bytes: 3 });
     assert!(matches!(town.seen(alice).as_slice(), [ServerMessage::Error { .. }]));
     assert_eq!(town.seen(bob), []);
 }
@@ -196,6 +196,139 @@ fn a_frame_over_8_kib_closes_the_socket() {
     town.say(alice, &" ".repeat(8_193));
     assert_eq!(town.closed.get(&alice), Some(&CloseCode::TooBig));
     assert_eq!(town.seen(alice), []);
+}
+
+/// What may have told of another page and cannot be taken.
+fn unreadable_pages() -> Vec<Frame> {
+    let url = |chars: usize| format!("https://example.com/{}", "a".repeat(chars - 20));
+    let texts = [
+        String::new(),
+        "not json".to_owned(),
+        "[]".to_owned(),
+        "null".to_owned(),
+        r#"{"action":"update-presence","url":"https://example.com/x""#.to_owned(),
+        r#"{"action":"update-presence"}"#.to_owned(),
+        r#"{"action":"update-presence","url":null,"title":""}"#.to_owned(),
+        r#"{"action":"update-presence","url":"https://example.com/x","title":7}"#.to_owned(),
+        r#"{"action":"update-presence","url":"https://a.com/","url":"https://b.com/"}"#.to_owned(),
+        serde_json::json!({ "action": "update-presence", "url": url(2_049) }).to_string(),
+        serde_json::json!({ "action": "update-presence", "url": format!("https://example.com/{}", "ü".repeat(2_000)) })
+            .to_string(),
+    ];
+    texts.into_iter().map(Frame::Text).chain([Frame::Unread { bytes: 3 }]).collect()
+}
+
+#[test]
+fn a_page_that_cannot_be_read_hides_the_one_before() {
+    for frame in unreadable_pages() {
+        let (mut town, alice, bob) = two();
+        town.visit(alice, "https://example.com/before");
+        town.seen(bob);
+        town.seen(alice);
+        town.say_frame(alice, frame.clone());
+        let update = town.update(bob);
+        assert_eq!((update.url.as_str(), update.title.as_str(), update.domain.as_str()), ("", "", ""), "{frame:?}");
+        assert_eq!(update.latest_url, "https://example.com/before");
+        assert!(matches!(
+            town.seen(alice).as_slice(),
+            [ServerMessage::UpdatePresence(own), ServerMessage::Error { code: ErrorCode::BadMessage, .. }] if *own == update
+        ));
+        // Nor does a socket that opens before the grace is over bring it back.
+        town.disconnect(alice);
+        let again = town.connect("alice");
+        town.hibernate("alice");
+        assert_eq!(town.seen(bob), []);
+        assert_eq!(town.snapshot(again).user_presence.page, Some(PageView::default()));
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_hidden_however_often_pages_changed_before() {
+    let (mut town, alice, bob) = two();
+    for n in 0..20 {
+        town.visit(alice, &format!("https://example.com/{n}"));
+    }
+    town.seen(bob);
+    town.say(alice, "not json");
+    assert_eq!(town.update(bob).url, "");
+    town.pass_ms(10_000);
+    assert_eq!(town.seen(bob), []);
+}
+
+#[test]
+fn a_frame_that_is_too_big_hides_the_page_before_it_closes_the_socket() {
+    for frame in [Frame::Text(" ".repeat(8_193)), Frame::Unread { bytes: 8_193 }] {
+        let (mut town, alice, bob) = two();
+        town.visit(alice, "https://example.com/before");
+        town.seen(bob);
+        town.say_frame(alice, frame);
+        assert_eq!(town.update(bob).url, "");
+        assert_eq!(town.closed.get(&alice), Some(&CloseCode::TooBig));
+        let again = town.connect("alice");
+        assert_eq!(town.seen(bob), []);
+        assert_eq!(town.snapshot(again).user_presence.page, Some(PageView::default()));
+    }
+}
+
+#[test]
+fn a_message_that_tells_of_no_page_leaves_it_alone() {
+    for text in [
+        "{}",
+        r#"{"action":"fly","url":"https://example.com/x"}"#,
+        r#"{"action":7}"#,
+        r#"{"action":"set-idle","idle":"yes"}"#,
+        r#"{"action":"watch"}"#,
+        r#"{"action":"set-visibility","invisible":null}"#,
+        r#"{"action":"authenticate"}"#,
+        r#"{"action":"authenticate","token":"bad"}"#,
+    ] {
+        let (mut town, alice, bob) = two();
+        town.visit(alice, "https://example.com/before");
+        town.seen(bob);
+        town.seen(alice);
+        town.say(alice, text);
+        assert!(
+            matches!(town.seen(alice).as_slice(), [ServerMessage::Error { code: ErrorCode::BadMessage, .. }]),
+            "{text}"
+        );
+        assert_eq!(town.seen(bob), []);
+    }
+}
+
+#[test]
+fn half_an_emoji_in_a_title_is_replaced_and_the_page_is_shown() {
+    let (mut town, alice, bob) = two();
+    town.say(
+        alice,
+        r#"{"action":"update-presence","url":"https://example.com/","title":"\ude00 private \ud83d\ude00 \ud83d"}"#,
+    );
+    assert_eq!(town.update(bob).title, "\u{FFFD} private 😀 \u{FFFD}");
+}
+
+#[test]
+fn a_title_is_shown_without_what_nobody_sees() {
+    let (mut town, alice, bob) = two();
+    town.say(
+        alice,
+        r#"{"action":"update-presence","url":"https://example.com/","title":" \u202egpj\u0000.\u200bexe\n"}"#,
+    );
+    assert_eq!(town.update(bob).title, "gpj.exe");
+}
+
+#[test]
+fn what_is_denied_is_hidden_with_all_below_it() {
+    let (mut town, alice, bob) = two();
+    let event = town.set_share("alice", ShareMode::DefaultAll, &[], &["amazonaws.com", "docs.bank.com"]);
+    town.deliver([event]);
+    town.visit(alice, "https://example.com/");
+    town.seen(bob);
+    for url in ["https://bucket.s3.amazonaws.com/x", "https://www.bank.com./", "https://bank。com"] {
+        town.visit(alice, url);
+        assert_eq!(town.update(bob).url, "", "{url}");
+        town.visit(alice, "https://example.com/");
+        town.seen(bob);
+        town.pass_ms(5_000);
+    }
 }
 
 #[test]

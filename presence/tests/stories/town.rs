@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use presence::{Attachment, Effect, Event, Frame, Kept, ReadId, Reply, Save, Saved, Times, TokenOutcome, UserPresence};
+use presence::{
+    Attachment, Effect, Event, Frame, HeartbeatMode, Kept, ReadId, Reply, Save, Saved, Times, TokenOutcome,
+    UserPresence,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     api::{UserInfo, UserSummary},
@@ -35,6 +38,7 @@ pub struct Town {
     inboxes: BTreeMap<SocketId, Vec<ServerMessage>>,
     pub closed: BTreeMap<SocketId, CloseCode>,
     heartbeats: BTreeMap<SocketId, Timestamp>,
+    pub heartbeat_mode: HeartbeatMode,
     /// What the core knows.
     socials: BTreeMap<UserId, Social>,
     pub core_is_away: bool,
@@ -134,6 +138,7 @@ impl Town {
             inboxes: BTreeMap::new(),
             closed: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
+            heartbeat_mode: HeartbeatMode::default(),
             socials: socials.collect(),
             core_is_away: false,
             unreachable: BTreeSet::new(),
@@ -278,6 +283,21 @@ impl Town {
         let share = SharePolicy { mode, allow: list(allow), deny: list(deny) };
         self.change_silently(name, |social| social.share = share.clone());
         self.event(name, Change::SettingsUpdated { share })
+    }
+
+    /// Somebody has a new name: events for them and their friends.
+    pub fn rename(&mut self, name: &str, first_name: &str) -> Vec<CoreEvent> {
+        let user = UserInfo { first_name: first_name.to_owned(), ..info(name) };
+        let friends = self.social(name).friends.into_iter().map(|friend| friend.user_id.to_string());
+        let concerned: Vec<String> = friends.chain([name.to_owned()]).collect();
+        let renamed = |who: String| {
+            self.change_silently(&who, |social| {
+                let known = social.friends.iter_mut().chain([&mut social.user]);
+                known.filter(|known| known.user_id == user.user_id).for_each(|known| *known = user.clone());
+            });
+            self.event(&who, Change::UserUpdated { user: user.clone() })
+        };
+        concerned.into_iter().map(renamed).collect()
     }
 
     /// The core deletes an account, and makes the event that says so.
@@ -447,7 +467,7 @@ impl Town {
     fn user(&mut self, who: &UserId) -> &mut UserPresence {
         let (saved, attachments, now) = (&self.saved, &self.attachments, self.now);
         self.users.entry(who.clone()).or_insert_with(|| {
-            let times = Times { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS };
+            let times = Times { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS, heartbeats: self.heartbeat_mode };
             let saved = saved.get(who).cloned().unwrap_or_default();
             let carried = attachments.values().filter(|(of, _)| of == who).map(|(_, carried)| carried.clone());
             UserPresence::restore(who.clone(), times, saved, carried.collect(), now)

@@ -254,7 +254,7 @@ pub(super) fn is_page_change(frame: &Said) -> bool {
         frame,
         Said::Message(
             ClientMessage::UpdatePresence { .. } | ClientMessage::SetIdle { .. } | ClientMessage::Watch { .. }
-        )
+        ) | Said::Bad(Bad::NoJson | Bad::Binary | Bad::TooBig)
     )
 }
 
@@ -264,7 +264,7 @@ pub(super) fn frame_of(said: &Said) -> Frame {
         Said::OddHeartbeat => Frame::Text(r#"{ "action": "heartbeat" }"#.to_owned()),
         Said::Bad(Bad::NoJson) => Frame::Text("hello?".to_owned()),
         Said::Bad(Bad::UnknownAction) => Frame::Text(r#"{"action":"dance"}"#.to_owned()),
-        Said::Bad(Bad::Binary) => Frame::Binary { bytes: 10 },
+        Said::Bad(Bad::Binary) => Frame::Unread { bytes: 10 },
         Said::Bad(Bad::TooBig) => Frame::Text("x".repeat(FRAME_BYTES_MAX + 1)),
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     checks::{self, Rule, Says},
     core::who_is,
-    plan::Who,
+    plan::{Bad, Who},
     screen::{Look, Screen, Seen},
 };
 
@@ -34,11 +34,15 @@ impl World<'_> {
                 let Some(open) = object.sockets.get_mut(socket) else { return };
                 match frame {
                     Said::Message(ClientMessage::UpdatePresence { url, title }) => {
-                        if let Ok(page) = Page::parse(url, title) {
-                            object.reports += 1;
-                            open.report = Some((object.reports, page));
-                            open.unsure = false;
-                        }
+                        object.reports += 1;
+                        // One that is refused hides the page before.
+                        open.report = Some((object.reports, Page::parse(url, title).ok().flatten()));
+                        open.unsure = false;
+                    }
+                    Said::Bad(Bad::NoJson | Bad::Binary | Bad::TooBig) => {
+                        object.reports += 1;
+                        open.report = Some((object.reports, None));
+                        open.unsure = false;
                     }
                     Said::Message(ClientMessage::SetIdle { idle }) => {
                         if open.idle
@@ -73,7 +77,7 @@ impl World<'_> {
                         ClientMessage::Heartbeat | ClientMessage::Goodbye | ClientMessage::Authenticate { .. },
                     )
                     | Said::OddHeartbeat
-                    | Said::Bad(_) => {}
+                    | Said::Bad(Bad::UnknownAction) => {}
                 }
             }
             Cause::Open { .. }
@@ -86,6 +90,17 @@ impl World<'_> {
             | Cause::Token { .. }
             | Cause::Alarm
             | Cause::Tick => {}
+        }
+    }
+
+    /// Questions to friends that come of what the user does, and not of a loss of memory before it.
+    pub(super) fn check_asking(&mut self, who: Who, cause: &Cause, effects: &[Effect]) {
+        let by_user = matches!(cause, Cause::Open { .. } | Cause::Frame { .. } | Cause::Read { .. });
+        let asks = |effect: &Effect| matches!(effect, Effect::CallPeers { message, .. } if matches!(message.say, PeerSay::Hello { .. } | PeerSay::Peek));
+        if by_user && !self.objects[who].mends && effects.iter().any(asks) {
+            self.counts.asking_doings += 1;
+            let verdict = self.objects[who].asking.asks(self.now);
+            self.judge(&[who], verdict);
         }
     }
 
@@ -341,6 +356,7 @@ impl World<'_> {
                 Reply::All(snapshot) => serde_json::to_string(snapshot),
                 Reply::One(page) => serde_json::to_string(page),
                 Reply::NotFriends => Ok("no friend".to_owned()),
+                Reply::TooMany { .. } => Ok("too often".to_owned()),
             };
             trace.lines.push_back(format!("u{who} {}", text.unwrap_or_default()));
         }
@@ -360,7 +376,7 @@ impl World<'_> {
                 let verdict = checks::only_friends_are_shown(&self.objects[who].told, who, of, "a reply tells");
                 self.judge(&[who, of], verdict);
             }
-            Reply::One(None) | Reply::NotFriends => {}
+            Reply::One(None) | Reply::NotFriends | Reply::TooMany { .. } => {}
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     trace::brief,
 };
 use crate::{
-    checks::{Emitted, Rule, Told},
+    checks::{Asking, Emitted, Rule, Told},
     core::who_is,
     plan::{Device, Ms, Who},
     screen::Screen,
@@ -71,6 +71,7 @@ pub(super) struct Object {
 
     pub(super) told: Told,
     pub(super) emitted: Emitted,
+    pub(super) asking: Asking,
     /// The page reports taken in.
     pub(super) reports: u64,
     /// The client's last sign of life, while no socket lives.
@@ -132,6 +133,7 @@ impl Object {
             deletions: 0,
             told: Told::default(),
             emitted: Emitted::default(),
+            asking: Asking::default(),
             reports: 0,
             last_sign: 0,
             watched_until: 0,
@@ -160,6 +162,7 @@ impl World<'_> {
         if let Some(doctor) = self.doctor {
             (doctor.effects)(who, &cause, &mut effects);
         }
+        self.check_asking(who, &cause, &effects);
         let weight = |effect: &Effect| if let Effect::CallPeers { peers, .. } = effect { peers.len() } else { 1 };
         let total: usize = effects.iter().map(weight).sum();
         let crash = if total > 0 { self.objects[who].crash.take() } else { None };

@@ -12,3 +12,4 @@ mod cost;
 mod invisible;
 mod net;
 mod seeds;
+mod thrift;

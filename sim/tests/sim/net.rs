@@ -314,6 +314,18 @@ fn page_changes_for_whoever_does_not_watch_are_found() {
 }
 
 #[test]
+fn friends_who_are_asked_too_often_are_found() {
+    let turns: Vec<(i64, Step)> = (0..30).map(|n| (60 + n, Step::Turn(ALICE, Tab::Site(n as usize % 4)))).collect();
+    check(Rule::FriendsAreAskedSeldom, &turns, |who, cause, effects| {
+        if who == 0 && is_page(cause) {
+            let now = Timestamp::from_unix_ms(1);
+            let message = PeerMessage { from: id_of(0), seq: 0, sent_at: now, wants: Wants::Pages, say: PeerSay::Peek };
+            effects.push(Effect::CallPeers { peers: vec![id_of(1)], message });
+        }
+    });
+}
+
+#[test]
 fn a_row_for_a_page_change_is_found() {
     check_doctor(Rule::NoRowForAPageChange, &[], &WRITES);
 }

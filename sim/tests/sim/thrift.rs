@@ -1,0 +1,51 @@
+//! What one user can make others do, however they go about it.
+
+use sim::{
+    checks::Rules,
+    core::Core,
+    plan::{Device, Leave, Planned, Setting, Step},
+    world,
+};
+
+const ALICE: Device = Device { user: 0, number: 0 };
+
+/// Alice does the same for ever, with everybody her friend. Gives how often that asked friends, and the calls made.
+fn check(doing: &[Step], times: i64, every_ms: i64) {
+    let setting =
+        Setting { seed: 1, users: 40, days: 0.01, haste: 1.0, faults: false, steady: true, ignored: Rules::default() };
+    let friends = Core::new(&setting).people[ALICE.user].friends.len() as u64;
+    let begin = [Step::On(ALICE), Step::Invisible(ALICE, true), Step::Off(ALICE, Leave::Close)];
+    let begin = begin.into_iter().zip(0..).map(|(step, n)| Planned { at: 1_000 + n * 1_000, step });
+    let again = (0..times).flat_map(|n| doing.iter().map(move |step| (n, step.clone())));
+    let again = again.zip(0..).map(|((_, step), n)| Planned { at: 200_000 + n * every_ms, step });
+    let outcome = world::run(&setting, &begin.chain(again).collect::<Vec<_>>(), None, None);
+    assert_eq!(outcome.violation, None);
+    let seconds = times as u64 * doing.len() as u64 * every_ms as u64 / 1_000;
+    // The first time she came, and now.
+    let allowed = 1 + 10 + seconds / 10 + 1;
+    let calls = outcome.counts.asking_calls;
+    println!(
+        "{:?}: {} doings asked, {calls} calls of {} allowed",
+        doing[0],
+        outcome.counts.asking_doings,
+        allowed * friends
+    );
+    assert!(friends > 20 && calls >= 10 * friends, "{calls} calls to {friends} friends");
+    assert!(calls <= allowed * friends, "{calls} calls to {friends} friends");
+}
+
+#[test]
+fn who_connects_and_closes_for_ever_asks_friends_seldom() {
+    check(&[Step::On(ALICE), Step::Off(ALICE, Leave::Close)], 400, 600);
+}
+
+#[test]
+fn who_reads_for_ever_asks_friends_seldom() {
+    check(&[Step::Read { reader: ALICE.user, of: None }], 400, 300);
+}
+
+#[test]
+fn who_reads_and_comes_and_goes_asks_friends_seldom() {
+    let read = Step::Read { reader: ALICE.user, of: None };
+    check(&[read.clone(), Step::On(ALICE), read, Step::Off(ALICE, Leave::Goodbye)], 200, 400);
+}
