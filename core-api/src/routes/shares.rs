@@ -297,7 +297,7 @@ pub async fn received(
         Some(false) => sqlx::query_as!(
             ReceivedRow,
             r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
-                    s.title as "title!", s.seen_at, u.first_name, u.last_name, u.profile_image_extension
+                    s.title as "title!", null::timestamptz as seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
                     select * from received_shares where user_id = $1 and seen_at is null
                     order by event_id desc limit $2 offset $3
