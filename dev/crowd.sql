@@ -40,9 +40,11 @@ end $$;
 -- # Users
 
 -- Names early in the lists are more frequent than late ones.
-insert into users (user_id, email, first_name, last_name, description, dob, dob_public, gender, school, work, location,
-    location_public, profile_image_uploaded_at, profile_image_extension, domain_allow_array, domain_deny_array)
-select pg_temp.crowd_id(n), lower(first_name || '.' || last_name) || n || '@example.com', first_name, last_name,
+insert into users (user_id, number, email, email_public, first_name, last_name, description, dob, dob_public, gender,
+    school, work, location, location_public, profile_image_uploaded_at, profile_image_extension, domain_allow_array,
+    domain_deny_array)
+select pg_temp.crowd_id(n), n, lower(first_name || '.' || last_name) || n || '@example.com', n % 8 = 0, first_name,
+    last_name,
     case n % 3 when 0 then '' when 1 then 'Reads too much.' else 'Mostly about ' || last_name || ' and the sea.' end,
     date '1960-01-01' + (random() * 16000)::int, n % 4 = 0, null,
     case when n % 2 = 0 then 'University ' || n % 200 end, case when n % 3 = 0 then 'Works ' || n % 500 end,
@@ -91,6 +93,19 @@ from (
         array(select jsonb_array_elements_text(current_setting('crowd.domains')::jsonb -> 'deny')) as deny
     ) lists
 ) named;
+
+select setval('users_number_given', max(number)) from users;
+
+-- # Search
+
+insert into search_texts (user_id, first_name, last_name, email, email_public)
+select user_id, first_name, last_name, email, email_public from users;
+
+-- In the order of the index, for then each is added at its end.
+insert into search_keys (place, key, user_id)
+select k.place, k.key, t.user_id
+from search_texts t, search_keys_of(given, family, name, case when email_public then address end) k
+order by place, key, user_id;
 
 -- # Friendships
 

@@ -141,7 +141,7 @@ pub struct Paging {
     /// Most items to answer with. More than 100 is served as 100.
     #[param(schema_with = natural_number)]
     pub limit: Option<i64>,
-    /// Items left out at the start.
+    /// Items left out at the start. More than 10,000 leave nothing.
     #[param(schema_with = natural_number, required = false)]
     pub offset: i64,
 }
@@ -167,14 +167,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let natural = async |parts: &mut Parts, name: &'static str, max: i64| {
+        let natural = async |parts: &mut Parts, name: &'static str| {
             let text = value(parts, state, name).await?;
-            text.map(|text| natural(name, &text).map(|number| number.min(max))).transpose()
+            text.map(|text| natural(name, &text)).transpose()
         };
-        Ok(Self {
-            limit: natural(parts, "limit", i64::from(PAGE_ITEMS_MAX)).await?,
-            offset: natural(parts, "offset", PAGE_OFFSET_MAX).await?.unwrap_or(0),
-        })
+        let limit = natural(parts, "limit").await?.map(|limit| limit.min(i64::from(PAGE_ITEMS_MAX)));
+        let offset = natural(parts, "offset").await?.unwrap_or(0);
+        // PostgreSQL reads what it leaves out, and nothing at all for a page of none.
+        Ok(if offset > PAGE_OFFSET_MAX { Self { limit: Some(0), offset: 0 } } else { Self { limit, offset } })
     }
 }
 
@@ -368,7 +368,8 @@ mod tests {
             let served = |max: i64| number.then(|| text.parse().unwrap_or(i64::MAX).min(max));
             let (limit, offset) = (field::<Paging>("limit", &text), field::<Paging>("offset", &text));
             prop_assert_eq!(limit.ok().and_then(|paging| paging.limit), served(PAGE_ITEMS_MAX.into()));
-            prop_assert_eq!(offset.ok().map(|paging| paging.offset), served(PAGE_OFFSET_MAX));
+            let skipped = |offset: i64| if offset > PAGE_OFFSET_MAX { (Some(0), 0) } else { (None, offset) };
+            prop_assert_eq!(offset.ok().map(|paging| (paging.limit, paging.offset)), served(i64::MAX).map(skipped));
         }
 
         #[test]

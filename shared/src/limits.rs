@@ -60,8 +60,8 @@ pub const ADDRESS_BYTES_MAX: usize = 16 * 1_024;
 /// Largest sum of a request's header names and values, in bytes.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1_024;
 
-/// Most items of a list that are left out at its start; a larger offset is served as this.
-pub const PAGE_OFFSET_MAX: i64 = 1_000_000_000;
+/// Most items of a list that are left out at its start, each of which is read; beyond so many there is nothing.
+pub const PAGE_OFFSET_MAX: i64 = 10_000;
 
 /// Default for how long the URL of a profile image works, in seconds; configuration of the core may change it.
 pub const PROFILE_IMAGE_URL_S: u64 = 3_600;
@@ -82,6 +82,9 @@ pub const UPGRADES_PER_MINUTE_MAX: u32 = 30;
 /// Default for the most REST requests of one user in a minute, at each of the edge's places and at each instance of the core; configuration may
 /// change it. A client that shows everything there is makes about ten at its start.
 pub const CALLS_PER_MINUTE_MAX: u32 = 600;
+
+/// Most users whom one user has blocked: whoever lists or searches users reads all of these, to leave them out.
+pub const BLOCKS_MAX: i64 = 1_000;
 
 /// Default for the most requests of one user that wait for an answer; configuration of the core may change it.
 pub const REQUESTS_PENDING_MAX: u32 = 100;
@@ -117,8 +120,18 @@ pub const USER_IDS_LEN_MAX: usize = 100;
 /// Longest text to search for, in characters.
 pub const SEARCH_CHARS_MAX: usize = 100;
 
-/// Most users, acquaintances aside, that a search ranks: what it costs grows with them.
+/// Most index entries whose users a search ranks, besides acquaintances: what every search costs grows with them.
 pub const SEARCH_CANDIDATES_MAX: i64 = 80;
+
+/// Most index entries that a search reads for pages that its ranked users do not fill. More than [`SEARCH_OFFSET_MAX`]
+/// and [`PAGE_ITEMS_MAX`] together, because one user may have several.
+pub const SEARCH_ENTRIES_MAX: i64 = 2_500;
+
+/// Largest offset of a search among everybody; beyond it there is nobody.
+pub const SEARCH_OFFSET_MAX: i64 = 1_000;
+
+/// Most requests that wait for the caller, the newest, whose senders a search looks through as acquaintances.
+pub const SEARCH_REQUESTS_MAX: i64 = 1_000;
 
 /// Received shares on a page when the caller names no limit.
 pub const SHARES_PAGE_ITEMS_DEFAULT: u32 = 100;

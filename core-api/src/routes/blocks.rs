@@ -6,12 +6,13 @@ use axum::{Json, extract::State};
 use shared::{
     api::{Success, UserSummary},
     ids::UserId,
+    limits::BLOCKS_MAX,
 };
 
 use crate::{
     App,
     auth::{Caller, Member},
-    error::{NO_SUCH_USER, NOT_WITH_YOURSELF, Result},
+    error::{Error, NO_SUCH_USER, NOT_WITH_YOURSELF, Result},
     extract::{Paging, Path},
     outbox,
     routes::{
@@ -33,7 +34,8 @@ use crate::{
     responses(
         (status = 200, description = "They are blocked.", body = Success),
         (status = 400, description = "The id cannot be read, or is the caller's own."),
-        (status = 404, description = "There is no such user, as far as the caller can see.")
+        (status = 404, description = "There is no such user, as far as the caller can see."),
+        (status = 409, description = "The caller has blocked as many users as a user can.")
     )
 )]
 pub async fn block(
@@ -50,7 +52,8 @@ pub async fn block(
     }
     let blocks = sqlx::query!(
         r#"select exists (select from blocks where blocker_id = $1 and blocked_id = $2) as "mine!",
-            exists (select from blocks where blocker_id = $2 and blocked_id = $1) as "theirs!""#,
+            exists (select from blocks where blocker_id = $2 and blocked_id = $1) as "theirs!",
+            (select count(*) from blocks where blocker_id = $1) as "count!""#,
         me.as_str(),
         other.as_str()
     )
@@ -61,6 +64,9 @@ pub async fn block(
     }
     if blocks.theirs {
         return Err(NO_SUCH_USER);
+    }
+    if blocks.count >= BLOCKS_MAX {
+        return Err(Error::Conflict("You have blocked as many users as a user can."));
     }
     sqlx::query!("insert into blocks (blocker_id, blocked_id) values ($1, $2)", me.as_str(), other.as_str())
         .execute(&mut *transaction)
@@ -116,12 +122,12 @@ pub async fn unblock(
 pub async fn list(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,
-        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+        r#"select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension
         from blocks b join users u on u.user_id = b.blocked_id
         where b.blocker_id = $1
-        order by u.first_name, u.last_name, u.user_id
-        limit $2 offset $3",
+        order by u.first_name collate "und-x-icu", u.last_name collate "und-x-icu", u.user_id
+        limit $2 offset $3"#,
         caller.user_id.as_str(),
         paging.limit_or_default(),
         paging.offset

@@ -180,12 +180,15 @@ pub async fn incoming(
     paging: Paging,
 ) -> Result<Json<Vec<UserFriendRequest>>> {
     let rows = sqlx::query!(
+        // Whose requests are on the page is known before the users are looked up.
         "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension, f.requested_at
-        from friendships f join users u on u.user_id = f.user_id1
-        where f.user_id2 = $1 and f.accepted_at is null
-        order by f.requested_at desc, u.user_id
-        limit $2 offset $3",
+        from (
+            select user_id1, requested_at from friendships where user_id2 = $1 and accepted_at is null
+            order by requested_at desc, user_id1
+            limit $2 offset $3
+        ) f join users u on u.user_id = f.user_id1
+        order by f.requested_at desc, u.user_id",
         caller.user_id.as_str(),
         paging.limit_or_default(),
         paging.offset
@@ -419,12 +422,12 @@ pub async fn part(connection: &mut PgConnection, one: &UserId, other: &UserId) -
 pub async fn all(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,
-        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+        r#"select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension
         from friends f join users u on u.user_id = f.friend_id
         where f.user_id = $1
-        order by u.first_name, u.last_name, u.user_id
-        limit $2 offset $3",
+        order by u.first_name collate "und-x-icu", u.last_name collate "und-x-icu", u.user_id
+        limit $2 offset $3"#,
         caller.user_id.as_str(),
         paging.limit,
         paging.offset

@@ -202,10 +202,10 @@ pub async fn friends(
                     and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)
                     and exists (select from users me where me.user_id = $2)
             )::integer[])
-            order by first_name, last_name, number
+            order by first_name collate "und-x-icu", last_name collate "und-x-icu", number
             limit $3 offset $4
         ) page join users u using (number)
-        order by page.first_name, page.last_name, number"#,
+        order by page.first_name collate "und-x-icu", page.last_name collate "und-x-icu", number"#,
         user_id.as_str(),
         caller.user_id.as_str(),
         paging.limit_or_default(),
@@ -269,13 +269,13 @@ pub async fn mutual_friends(
 ) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         SummaryRow,
-        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+        r#"select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension
         from friends mine join friends theirs using (friend_id) join users u on u.user_id = friend_id
         where mine.user_id = $2 and theirs.user_id = $1
             and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)
-        order by u.first_name, u.last_name, u.user_id
-        limit $3 offset $4",
+        order by u.first_name collate "und-x-icu", u.last_name collate "und-x-icu", u.user_id
+        limit $3 offset $4"#,
         user_id.as_str(),
         me.as_str(),
         paging.limit_or_default(),

@@ -249,3 +249,20 @@ async fn a_share_to_all_stays_without_its_only_recipient(pool: PgPool) {
     let sent = world.get("alice", "/notifications/share/sent").await.body;
     assert_eq!((&sent[0]["title"], &sent[0]["not_seen_count"]), (&json!("For all"), &json!(0)));
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn one_block_too_many_is_a_conflict_until_another_is_taken_back(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me", "last"]).await;
+    for sql in [
+        "insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array)
+        select 'u' || n, n || '@example.com', 'Some', 'Body', '{}', '{}' from generate_series(1, 1000) n",
+        "insert into blocks (blocker_id, blocked_id) select 'me', 'u' || n from generate_series(1, 1000) n",
+    ] {
+        sqlx::query(sql).execute(&world.pool).await.unwrap();
+    }
+    world.put("me", "/friendship/blocks/last", json!(null)).await.is_problem(409);
+    world.put("me", "/friendship/blocks/u1", json!(null)).await.is_success();
+    world.delete("me", "/friendship/blocks/u1").await.is_success();
+    world.put("me", "/friendship/blocks/last", json!(null)).await.is_success();
+}

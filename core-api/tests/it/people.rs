@@ -134,3 +134,41 @@ async fn friends_in_common_are_counted_right_through_every_change(pool: PgPool) 
     let friendships: i64 = sqlx::query_scalar("select count(*) from friends").fetch_one(&world.pool).await.unwrap();
     assert!(friendships > 0);
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn every_list_of_people_is_in_alphabetical_order(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me", "hub"]).await;
+    let in_order = [
+        ("n8", "adam", "Zed"),
+        ("n3", "Bea", "éclair"),
+        ("n5", "Bea", "Eclipse"),
+        ("n1", "Émile", "Ende"),
+        ("n6", "Emilia", "Ende"),
+        ("n4", "Zed", ""),
+        ("n9", "Мария", "Ende"),
+        ("n2", "민준", "엔데"),
+    ];
+    let expected = in_order.map(|(user_id, ..)| user_id);
+    for (user_id, first_name, last_name) in in_order {
+        let names = json!({"first_name": first_name, "last_name": last_name});
+        assert_eq!(world.post(user_id, "/users/me", names).await.status, 201);
+        world.befriend("me", user_id).await;
+        world.befriend("hub", user_id).await;
+        let public = "update users set email_public = true where user_id = $1";
+        sqlx::query(public).bind(user_id).execute(&world.pool).await.unwrap();
+    }
+    let list =
+        async |path: &str| ids(&world.get("me", path).await.body).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    for path in
+        ["/users/id/hub/friends", "/users/id/hub/mutual-friends", "/friendship/all", "/friendship/search/email/example"]
+    {
+        assert_eq!(list(path).await, expected, "{path}");
+        assert_eq!(list(&format!("{path}?limit=3&offset=2")).await, expected[2..5], "{path}");
+    }
+    assert_eq!(list("/friendship/search/name/end").await, ["n1", "n6", "n9"]);
+    for user_id in expected {
+        world.put("me", &format!("/friendship/blocks/{user_id}"), json!(null)).await.is_success();
+    }
+    assert_eq!(list("/friendship/blocks").await, expected);
+}

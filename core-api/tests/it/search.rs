@@ -1,7 +1,7 @@
 //! Finding users.
 
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{PgPool, migrate::Migrator};
 
 use crate::world::World;
 
@@ -80,14 +80,17 @@ async fn characters_of_patterns_mean_themselves(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn a_short_text_is_looked_for_where_names_begin_and_everywhere_among_acquaintances(pool: PgPool) {
+async fn a_short_text_is_looked_for_where_parts_of_names_begin_or_end_and_everywhere_among_acquaintances(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["me"]).await;
     person(&world, "begins", "Xavier", "One", false).await;
-    person(&world, "inside", "Max", "Two", false).await;
-    person(&world, "friend", "Alex", "Three", false).await;
+    person(&world, "ends", "Max", "Two", false).await;
+    person(&world, "inside", "Alexa", "Three", false).await;
+    person(&world, "friend", "Alexis", "Four", false).await;
     world.befriend("me", "friend").await;
-    assert_eq!(ids(&world.get("me", "/users/search/name/x").await.body), ["friend", "begins"]);
+    assert_eq!(ids(&world.get("me", "/users/search/name/x").await.body), ["friend", "begins", "ends"]);
+    assert_eq!(ids(&world.get("me", "/users/search/name/ex").await.body), ["friend"]);
+    assert_eq!(ids(&world.get("me", "/users/search/name/lex").await.body), ["friend", "inside"]);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -163,4 +166,296 @@ async fn what_cannot_be_searched_for_is_refused(pool: PgPool) {
     world.get("nobody", "/users/search/name/me").await.is_problem(403);
     world.get("nobody", "/users/search/name/xyz").await.is_problem(403);
     world.get("nobody", "/friendship/search/name/xyz").await.is_problem(403);
+}
+
+/// Everybody's ids, sorted.
+async fn found(world: &World, path: &str) -> Vec<String> {
+    let reply = world.get("me", path).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let mut found: Vec<String> = ids(&reply.body).into_iter().map(str::to_owned).collect();
+    found.sort();
+    found
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Registers people under their first names' place in the list, and looks for each text among everybody and among
+/// friends.
+async fn check_names(pool: PgPool, people: &[(&str, &str, &str)], expected: &[(&str, &[&str])]) {
+    let world = World::new(pool).await;
+    world.register(&["me"]).await;
+    for (user_id, first, last) in people {
+        person(&world, user_id, first, last, false).await;
+    }
+    for (text, expected) in expected {
+        let path = format!("/users/search/name/{}", encoded(text));
+        assert_eq!(found(&world, &path).await, *expected, "{text} among everybody");
+    }
+    for (user_id, ..) in people {
+        world.befriend("me", user_id).await;
+    }
+    for (text, expected) in expected {
+        // Among friends, a text of any length is found anywhere.
+        let path = format!("/friendship/search/name/{}?limit=100", encoded(text));
+        let found = found(&world, &path).await;
+        assert!(expected.iter().all(|user_id| found.iter().any(|id| id == user_id)), "{text} among friends: {found:?}");
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn case_and_composition_make_no_difference_in_any_script(pool: PgPool) {
+    let people = [
+        ("cyrillic", "Мария", "Петрова"),
+        ("double-s", "Strauß", "Weiß"),
+        ("dotted", "İrem", "Işık"),
+        ("emile", "Émile", "Zola"),
+        ("greek", "Οδυσσεύς", "Νίκος"),
+        ("hangul", "민준", "김"),
+        ("han", "文字", "中"),
+        ("parted", "E\u{301}mile", "\u{1100}\u{1175}\u{11b7}"),
+        ("wide", "Ｗｉｄｅ", "ﬁne"),
+    ];
+    let expected: [(&str, &[&str]); 24] = [
+        ("мария", &["cyrillic"]),
+        ("МАРИЯ П", &["cyrillic"]),
+        ("strauss", &["double-s"]),
+        ("STRAUSS WEISS", &["double-s"]),
+        ("strauẞ", &["double-s"]),
+        ("weiß", &["double-s"]),
+        ("irem", &["dotted"]),
+        ("IREM", &["dotted"]),
+        ("ırem", &["dotted"]),
+        ("işik", &["dotted"]),
+        ("IŞIK", &["dotted"]),
+        ("i\u{307}rem", &["dotted"]),
+        ("émile", &["emile", "parted"]),
+        ("E\u{301}MILE", &["emile", "parted"]),
+        ("é", &["emile", "parted"]),
+        ("οδυσσευσ", &[]),
+        ("ΟΔΥΣΣΕΎΣ", &["greek"]),
+        ("νίκοσ", &["greek"]),
+        ("νίκος οδυσ", &["greek"]),
+        ("김", &["hangul", "parted"]),
+        ("\u{1100}\u{1175}\u{11b7}", &["hangul", "parted"]),
+        ("中文字", &["han"]),
+        ("wide", &["wide"]),
+        ("ＦＩＮＥ", &["wide"]),
+    ];
+    check_names(pool, &people, &expected).await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_name_is_found_in_either_order_and_where_its_parts_begin_or_end(pool: PgPool) {
+    let people = [
+        ("empty", "Zoë", ""),
+        ("jean", "Jean-Luc", "O'Neil"),
+        ("kim", "민준", "김"),
+        ("marks", "😀 Quim", "!!! 7up"),
+        ("namgung", "서연", "남궁"),
+    ];
+    let expected: [(&str, &[&str]); 36] = [
+        ("김 민준", &["kim"]),
+        ("김민준", &["kim"]),
+        ("민준 김", &["kim"]),
+        ("민", &["kim"]),
+        ("준", &["kim"]),
+        ("김", &["kim"]),
+        ("남", &["namgung"]),
+        ("궁", &["namgung"]),
+        ("남궁서연", &["namgung"]),
+        ("남궁 서", &["namgung"]),
+        ("j", &["jean"]),
+        ("n", &["jean"]),
+        ("an", &["jean"]),
+        ("lu", &["jean"]),
+        ("c", &["jean"]),
+        ("o'", &["jean"]),
+        ("il", &["jean"]),
+        ("l", &["jean"]),
+        ("e", &[]),
+        ("ea", &[]),
+        ("ei", &[]),
+        ("uc", &["jean"]),
+        ("o'neil jean-luc", &["jean"]),
+        ("jean-luc o'neil", &["jean"]),
+        ("eil jean", &["jean"]),
+        ("luc o", &["jean"]),
+        ("n-l", &["jean"]),
+        ("ë", &["empty"]),
+        ("zoë", &["empty"]),
+        ("😀", &["marks"]),
+        ("!!!", &["marks"]),
+        ("!", &["marks"]),
+        ("7", &["marks"]),
+        ("p", &["marks"]),
+        ("up", &["marks"]),
+        ("7up 😀 quim", &["marks"]),
+    ];
+    check_names(pool, &people, &expected).await;
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_new_name_is_found_and_the_old_one_is_not_nor_anybody_who_is_gone(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me"]).await;
+    person(&world, "zed", "Before", "Hand", true).await;
+    let search = async |path: &str| found(&world, path).await;
+    assert_eq!(search("/users/search/name/before").await, ["zed"]);
+    assert_eq!(search("/users/search/email/zed@").await, ["zed"]);
+    let changed = json!({"first_name": "After", "last_name": "Hand", "share_mode": "default_none",
+        "domain_allow_array": [], "domain_deny_array": [], "email_public": false, "gender_public": false,
+        "school_public": false, "work_public": false, "location_public": false});
+    assert_eq!(world.put("zed", "/users/me", changed).await.status, 200);
+    assert_eq!(search("/users/search/name/before").await, [] as [&str; 0]);
+    assert_eq!(search("/users/search/name/hand%20after").await, ["zed"]);
+    assert_eq!(search("/users/search/email/zed@").await, [] as [&str; 0]);
+    assert_eq!(search("/users/search/email/ZED@EXAMPLE.COM").await, ["zed"]);
+    assert_eq!(world.delete("zed", "/users/me").await.status, 204);
+    assert_eq!(search("/users/search/name/after").await, [] as [&str; 0]);
+    let left: i64 = sqlx::query_scalar("select count(*) from search_keys where user_id = 'zed'")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+/// Adds so many users of this name, whose ids are `prefix` and a number of four digits.
+async fn crowd(world: &World, prefix: &str, count: i32, first_name: &str, last_name: &str) {
+    sqlx::query(
+        "insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array)
+        select $1 || to_char(n, 'FM0000'), $1 || n || '@example.com', $3, $4, '{}', '{}'
+        from generate_series(1, $2) n",
+    )
+    .bind(prefix)
+    .bind(count)
+    .bind(first_name)
+    .bind(last_name)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
+/// All ids that paging through a search gives.
+async fn paged(world: &World, path: &str, limit: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for offset in (0..=1_000).step_by(limit) {
+        let page = world.get("me", &format!("{path}?limit={limit}&offset={offset}")).await.body;
+        all.extend(ids(&page).into_iter().map(str::to_owned));
+        if ids(&page).len() < limit {
+            break;
+        }
+    }
+    all
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn everybody_of_a_frequent_name_can_be_paged_to_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me"]).await;
+    crowd(&world, "kim", 285, "민준", "김").await;
+    for (text, limit) in [("김민준", 15), ("김", 10), ("준", 100), ("민준 김", 40)] {
+        let mut all = paged(&world, &format!("/users/search/name/{}", encoded(text)), limit).await;
+        assert_eq!(all.len(), 285, "{text}");
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 285, "{text}");
+    }
+    // After those that are ranked, by id.
+    let all = paged(&world, "/users/search/name/%EA%B9%80", 100).await;
+    let rest = &all[80..];
+    assert!(rest.is_sorted_by(|one, next| one > next), "{rest:?}");
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_search_ends_behind_an_offset_of_a_thousand(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me"]).await;
+    crowd(&world, "z", 1_500, "Common", "Name").await;
+    let search = async |paging: &str| world.get("me", &format!("/users/search/name/common?{paging}")).await.body;
+    assert_eq!(paged(&world, "/users/search/name/common", 100).await.len(), 1_100);
+    assert_eq!(ids(&search("limit=100&offset=1000").await).len(), 100);
+    assert_eq!(search("limit=100&offset=1001").await, json!([]));
+    assert_eq!(search("offset=999999999999999999999").await, json!([]));
+    world.get("nobody", "/users/search/name/common?offset=1001").await.is_problem(403);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_acquaintance_comes_first_among_thousands_whose_names_begin_alike(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me", "asker"]).await;
+    crowd(&world, "z", 1_000, "Ann", "Other").await;
+    person(&world, "friend", "Joe", "Banner", false).await;
+    world.befriend("me", "friend").await;
+    for user_id in ["z0007", "z0900"] {
+        world.post("me", "/friendship/requests", json!({"user_id2": user_id})).await.is_success();
+    }
+    let found = world.get("me", "/users/search/name/ann").await.body;
+    assert_eq!(ids(&found)[..4], ["friend", "z0900", "z0007", "z0080"]);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn addresses_are_compared_without_regard_to_case_in_all_of_unicode(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["me"]).await;
+    person(&world, "müller", "Some", "Body", false).await;
+    person(&world, "straße", "Some", "Body", true).await;
+    let search = async |text: &str| found(&world, &format!("/users/search/email/{}", encoded(text))).await;
+    assert_eq!(search("MÜLLER@example.com").await, ["müller"]);
+    assert_eq!(search("mu\u{308}ller@EXAMPLE.com").await, ["müller"]);
+    assert_eq!(search("müller@example.co").await, [] as [&str; 0]);
+    assert_eq!(search("STRASSE@").await, ["straße"]);
+    assert_eq!(search("rass").await, ["straße"]);
+    assert_eq!(search("com").await, ["straße"]);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_refused_registration_uses_up_no_number(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["one"]).await;
+    for _ in 0..5 {
+        let named = json!({"first_name": "One", "last_name": "More"});
+        world.post("one", "/users/me", named).await.is_problem(409);
+    }
+    world.register(&["two"]).await;
+    let numbers: Vec<i32> =
+        sqlx::query_scalar("select number from users order by number").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn whoever_registered_before_there_were_keys_is_found_by_their_newest_name(pool: PgPool) {
+    let up_to = async |last: i64| {
+        let some = core_api::database::MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned();
+        Migrator::with_migrations(some.collect()).run(&pool).await.unwrap();
+    };
+    up_to(9).await;
+    sqlx::query(
+        "insert into users (user_id, email, first_name, last_name, email_public, domain_allow_array, domain_deny_array)
+        select 'old-' || n, 'old-' || n || '@example.com', 'Old', 'Number' || n, true, '{}', '{}'
+        from generate_series(1, 2500) n",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    up_to(10).await;
+    // While the tables are filled, instances of before go on writing.
+    sqlx::query("update users set first_name = 'Newer' where user_id = 'old-7'").execute(&pool).await.unwrap();
+    sqlx::query("delete from users where user_id = 'old-8'").execute(&pool).await.unwrap();
+    core_api::database::MIGRATIONS.run(&pool).await.unwrap();
+    let world = World::new(pool.clone()).await;
+    world.register(&["me"]).await;
+    for (path, expected) in [
+        ("name/number1000", vec!["old-1000"]),
+        ("name/number2500%20old", vec!["old-2500"]),
+        ("name/newer", vec!["old-7"]),
+        ("name/number7%20old", vec![]),
+        ("name/number8%20old", vec![]),
+        ("email/old-2499@", vec!["old-2499"]),
+    ] {
+        assert_eq!(found(&world, &format!("/users/search/{path}")).await, expected, "{path}");
+    }
+    let numbers: i64 = sqlx::query_scalar("select count(distinct number) from users").fetch_one(&pool).await.unwrap();
+    assert_eq!(numbers, 2_500);
 }

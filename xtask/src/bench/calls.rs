@@ -41,7 +41,8 @@ pub struct Query {
     /// The one query of `.sqlx` that holds all of these.
     pub holds: &'static [&'static str],
     /// SQL for each parameter. `:me` is the id of the caller, `:other` that of any user, `:name` one of [`NAMES`],
-    /// `:default`, `:many`, `:candidates` and `:none` are numbers: 15, 100, the bound of a search, and 0.
+    /// `:default`, `:many` and `:none` are numbers, 15, 100 and 0; `:candidates`, `:entries` and `:requests` the bounds
+    /// of a search.
     pub values: &'static [&'static str],
 }
 
@@ -73,7 +74,7 @@ pub const CALLS: &[Call] = &[
         path: "/friendship/requests",
         body: "",
         sql: &[Sql::Query(Query {
-            holds: &["f.user_id2 = $1 and f.accepted_at is null"],
+            holds: &["where user_id2 = $1 and accepted_at is null", "order by f.requested_at desc"],
             values: &[":me", ":default", ":none"],
         })],
         writes: false,
@@ -115,19 +116,8 @@ pub const CALLS: &[Call] = &[
         path: "/users/search/name/{name}",
         body: "",
         sql: &[Sql::Query(Query {
-            holds: &["with matching as materialized", "lower(first_name || ' ' || last_name) as text"],
-            values: &[
-                ":me",
-                "('%' || :name || '%')",
-                ":candidates",
-                ":name",
-                "false",
-                "('%' || :name || '%')",
-                "(:name || '%')",
-                "('%' || :name)",
-                ":default",
-                ":none",
-            ],
+            holds: &["with sought as materialized", "from search_keys"],
+            values: &[":me", ":name", "false", ":candidates", ":entries", ":requests", ":default", ":none"],
         })],
         writes: false,
         predecessor_per_s: 4.0,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
-use shared::limits::SEARCH_CANDIDATES_MAX;
+use shared::limits::{SEARCH_CANDIDATES_MAX, SEARCH_ENTRIES_MAX, SEARCH_REQUESTS_MAX};
 
 use crate::{
     bench::{
@@ -181,6 +181,8 @@ fn variables(callers: &Callers) -> Vec<String> {
         "\\set default 15".to_owned(),
         "\\set many 100".to_owned(),
         format!("\\set candidates {SEARCH_CANDIDATES_MAX}"),
+        format!("\\set entries {SEARCH_ENTRIES_MAX}"),
+        format!("\\set requests {SEARCH_REQUESTS_MAX}"),
         "\\set none 0".to_owned(),
     ]
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use shared::limits::SEARCH_CANDIDATES_MAX;
+use shared::limits::{SEARCH_CANDIDATES_MAX, SEARCH_ENTRIES_MAX, SEARCH_REQUESTS_MAX};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
@@ -71,6 +71,8 @@ fn example(value: &str, crowd: Crowd) -> String {
         .replace(":hour_ago", "'01a200cf-305e-7000-8000-000000000000'")
         .replace(":sent_at", "'2026-11-22 12:00:00Z'")
         .replace(":candidates", &SEARCH_CANDIDATES_MAX.to_string())
+        .replace(":entries", &SEARCH_ENTRIES_MAX.to_string())
+        .replace(":requests", &SEARCH_REQUESTS_MAX.to_string())
         .replace(":default", "15")
         .replace(":many", "100")
         .replace(":none", "0")
