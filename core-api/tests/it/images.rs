@@ -145,6 +145,7 @@ async fn what_is_uploaded_after_a_removal_goes_when_the_url_has_ended(pool: PgPo
     .await;
     stop.send_replace(true);
     removals.await.unwrap();
+    assert_eq!(bucket.objects(), ["carol.gif"], "a new one stays");
     for upload in &uploads {
         assert_eq!(put(upload, b"a picture").await, 403, "no URL outlives that");
     }
