@@ -30,6 +30,14 @@ const server = new OAuth2Server();
 server.issuer.url = `http://127.0.0.1:${port}`;
 await server.issuer.keys.add(signingKey());
 
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Who signed in, by authorization code. A code is good for ten minutes. */
 const signedIn = new Map();
 
@@ -54,9 +62,13 @@ server.service.on(Events.BeforeTokenSigning, ({ payload }, { body }) => {
     iss: body.issuer ?? payload.iss,
     token_use: body.token_use ?? "id",
     email: body.email ?? `${user}@example.com`,
-    email_verified: true,
+    // As JSON, for providers write it as text too; what is no JSON is that text. Empty: not in the token.
+    email_verified: parsed(body.email_verified ?? "true"),
     "cognito:username": user,
   });
+  for (const claim of ["email", "email_verified"]) {
+    if (body[claim] === "") delete payload[claim];
+  }
   delete payload.nbf;
   delete payload.scope;
 });

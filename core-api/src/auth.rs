@@ -14,7 +14,7 @@ use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 use shared::{
     ids::UserId,
-    limits::TOKEN_BYTES_MAX,
+    limits::{EMAIL_CHARS_MAX, TOKEN_BYTES_MAX},
     time::Timestamp,
     token::{self, Claims, Issuer, KeyCache, Keys, Lookup},
 };
@@ -23,7 +23,9 @@ use tokio::sync::Mutex;
 use crate::{
     App,
     clock::now,
+    config::EmailVerified,
     error::{Error, NO_ACCOUNT, Result},
+    extract::bounded_text,
 };
 
 /// Whoever holds a valid user token, registered or not.
@@ -31,21 +33,40 @@ use crate::{
 pub struct Caller {
     pub user_id: UserId,
     /// As the identity provider has it.
-    pub email: Option<String>,
+    email: Option<String>,
+    /// What the provider says of it.
+    email_verified: Option<bool>,
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
-        let Claims { user_id, email, .. } = app.identity.verify(bearer(parts)?).await?;
+        let Claims { user_id, email, email_verified, .. } = app.identity.verify(bearer(parts)?).await?;
         tracing::Span::current().record("user.id", user_id.as_str());
         app.pace.called(&user_id)?;
-        Ok(Self { user_id, email })
+        Ok(Self { user_id, email, email_verified })
     }
 }
 
 impl Caller {
+    /// The address that the caller has shown to be theirs.
+    ///
+    /// # Errors
+    ///
+    /// 422 when the token names none that can be stored, or says that it is not verified and this core minds.
+    pub fn own_email(&self, app: &App) -> Result<&str> {
+        let email = self.email.as_deref().filter(|email| !email.is_empty());
+        let email = email.filter(|email| bounded_text(email, EMAIL_CHARS_MAX).is_ok());
+        let email = email.ok_or_else(|| Error::invalid_field("email", "the token carries no usable e-mail address"))?;
+        match app.email_verified {
+            EmailVerified::Required if self.email_verified == Some(false) => {
+                Err(Error::invalid_field("email", "the token says that the e-mail address is not verified"))
+            }
+            EmailVerified::Required | EmailVerified::Ignored => Ok(email),
+        }
+    }
+
     /// What was found for this caller. Nothing may have been found because there is no account, and only then
     /// is that asked: members' reads need no statement for it.
     ///
@@ -253,7 +274,7 @@ mod tests {
 
     fn claims(lives_ms: i64) -> Claims {
         let user_id = UserId::try_from("alice".to_owned()).unwrap();
-        Claims { user_id, email: None, expires_at: now().plus_ms(lives_ms) }
+        Claims { user_id, email: None, email_verified: None, expires_at: now().plus_ms(lives_ms) }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::limits::{
     CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, PROFILE_IMAGE_URL_S, REQUESTS_PENDING_MAX,
     REQUESTS_PER_DAY_MAX, SHARES_PER_HOUR_MAX,
@@ -78,6 +78,11 @@ pub struct ServeConfig {
     #[arg(long, env = "OIDC_FETCH_MS_MAX", default_value_t = 3_000)]
     pub oidc_fetch_ms_max: u64,
 
+    /// What a token's `email_verified` means. required: an address is taken, at registration and when it has changed,
+    /// unless the token says that it is not verified; ignored: it is taken whatever the token says
+    #[arg(long, env = "EMAIL_VERIFIED", value_enum, default_value_t = EmailVerified::Required)]
+    pub email_verified: EmailVerified,
+
     /// Base of the edge's own routes; events go to <EDGE_URL>/internal/events
     #[arg(long, env = "EDGE_URL")]
     pub edge_url: Url,
@@ -119,6 +124,13 @@ pub struct ServeConfig {
     /// Longest time for requests and deliveries under way to end at shutdown, in milliseconds
     #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000)]
     pub shutdown_ms_max: u64,
+}
+
+/// Whether an address must be verified where a token says something of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EmailVerified {
+    Required,
+    Ignored,
 }
 
 /// Where profile images are kept. The names are those that AWS's own tools read, and ECS sets some of them.

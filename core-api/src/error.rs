@@ -157,7 +157,7 @@ impl From<sqlx::Error> for Error {
 fn from_database(error: &dyn DatabaseError) -> Error {
     match error.constraint() {
         Some("users_pkey") => return Error::Conflict("You are registered already."),
-        Some("users_email_unique") => return Error::Conflict("This e-mail address belongs to another account."),
+        Some(EMAIL_UNIQUE) => return Error::Conflict("This e-mail address belongs to another account."),
         Some("friendships_of_two" | "blocks_of_two") => return NOT_WITH_YOURSELF,
         _ => {}
     }
@@ -170,6 +170,9 @@ fn from_database(error: &dyn DatabaseError) -> Error {
 /// connection lost, login or database missing, deadlock, no resources, shut down or out of time, and a schema
 /// that is not migrated yet.
 const PASSING: [&str; 9] = ["08", "28", "3D", "40", "53", "57", "55P03", "42P01", "42703"];
+
+/// The constraint by which an address belongs to one account.
+pub const EMAIL_UNIQUE: &str = "users_email_unique";
 
 /// 403 for whoever has a token and no account, wherever an account is needed.
 pub const NO_ACCOUNT: Error = Error::Forbidden("Register first, with POST /users/me.");

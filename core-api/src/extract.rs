@@ -15,6 +15,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use shared::{
     api::FieldError,
     ids::UserId,
+    json::mend_surrogates,
     limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PAGE_OFFSET_MAX, USER_IDS_LEN_MAX},
 };
 
@@ -49,15 +50,22 @@ where
                 _ => Error::Malformed { detail: "The body did not arrive whole.", errors: Vec::new() },
             }
         })?;
+        let mut bytes = Vec::from(bytes);
+        mend_surrogates(&mut bytes);
         let body: T = parse_json(&bytes)?;
         body.validate().map_err(|report| {
-            let errors = report.iter().take(FIELD_ERRORS_MAX);
+            let errors = report.iter();
             let errors =
                 errors.map(|(path, error)| FieldError { field: path.to_string(), message: error.message().to_owned() });
-            Error::Invalid(errors.collect())
+            invalid(errors)
         })?;
         Ok(Self(body))
     }
+}
+
+/// A 422 that tells of the first of these.
+pub fn invalid(errors: impl IntoIterator<Item = FieldError>) -> Error {
+    Error::Invalid(errors.into_iter().take(FIELD_ERRORS_MAX).collect())
 }
 
 /// Bounds a text: at most so many characters, and none that PostgreSQL cannot store.

@@ -1,6 +1,8 @@
 //! Where profile images lie: one object per user and kind of image, in a store that speaks S3's language.
 //!
-//! Images never pass through here. Clients put and get them by URLs that are signed here and work for a while.
+//! Images never pass through here. Clients put and get them by URLs that are signed here and work for a while. The type
+//! of what is put is signed with them, and what is got comes as an image whatever was put. A size cannot be signed for a
+//! `PUT` of unknown length: whoever runs the store bounds it.
 //! Deliberately absent: who may have which URL, and which user has an image.
 
 use std::{str::FromStr, time::Duration};
@@ -9,9 +11,12 @@ use object_store::{
     BackoffConfig, ClientOptions, ObjectStoreExt, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     path::Path,
-    signer::Signer,
+    signer::{SignedUrlOptions, Signer},
 };
-use reqwest::Method;
+use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use shared::ids::UserId;
 use utoipa::ToSchema;
 
@@ -48,6 +53,16 @@ impl ImageExtension {
             Self::Jpeg => "jpeg",
             Self::Webp => "webp",
             Self::Gif => "gif",
+        }
+    }
+
+    /// The media type, which browsers give such files too.
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpg | Self::Jpeg => "image/jpeg",
+            Self::Webp => "image/webp",
+            Self::Gif => "image/gif",
         }
     }
 }
@@ -105,13 +120,15 @@ impl ImageStore {
         Ok(Self(Some(Store { bucket: builder.build()?, url_life })))
     }
 
-    /// A URL by which whoever has it can put the user's image there.
+    /// A URL by which whoever has it can put the user's image there, as an image of this kind.
     ///
     /// # Errors
     ///
     /// As [`Self::url`].
     pub async fn upload_url(&self, user_id: &UserId, extension: ImageExtension) -> Result<String> {
-        self.signed(Method::PUT, user_id, extension).await
+        let media_type = HeaderValue::from_static(extension.media_type());
+        let options = SignedUrlOptions::default().with_signed_header(CONTENT_TYPE, media_type);
+        self.signed(Method::PUT, user_id, extension, options).await
     }
 
     /// A URL by which whoever has it can get the user's image, should there be one of this kind.
@@ -120,12 +137,24 @@ impl ImageStore {
     ///
     /// [`Error::NoImageStore`] where there is no store, [`Error::Unavailable`] when nobody tells with what to sign.
     pub async fn url(&self, user_id: &UserId, extension: ImageExtension) -> Result<String> {
-        self.signed(Method::GET, user_id, extension).await
+        let options = SignedUrlOptions::default().with_query([("response-content-type", extension.media_type())]);
+        self.signed(Method::GET, user_id, extension, options).await
     }
 
-    async fn signed(&self, method: Method, user_id: &UserId, extension: ImageExtension) -> Result<String> {
+    /// How long a URL works. Zero without a store, which signs none.
+    pub fn url_life(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |store| store.url_life)
+    }
+
+    async fn signed(
+        &self,
+        method: Method,
+        user_id: &UserId,
+        extension: ImageExtension,
+        options: SignedUrlOptions,
+    ) -> Result<String> {
         let Store { bucket, url_life } = self.0.as_ref().ok_or(Error::NoImageStore)?;
-        let url = bucket.signed_url(method, &path(user_id, extension), *url_life).await;
+        let url = bucket.signed_url_opts(method, &path(user_id, extension), *url_life, &options).await;
         url.map(String::from).map_err(|error| unavailable("no credentials to sign a URL with", &error))
     }
 

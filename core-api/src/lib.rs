@@ -10,7 +10,9 @@ pub mod database;
 mod default_domains;
 mod error;
 mod extract;
+pub mod image_removals;
 mod image_store;
+mod looks;
 pub mod metrics;
 mod observe;
 mod openapi;
@@ -33,7 +35,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::IdentityProvider,
-    config::{Bounds, ServeConfig},
+    config::{Bounds, EmailVerified, ServeConfig},
     error::Error,
     image_store::ImageStore,
     metrics::Metrics,
@@ -55,6 +57,7 @@ pub struct App {
     outbox_written: Notify,
     service_token_secret: String,
     bounds: Bounds,
+    email_verified: EmailVerified,
     pace: Pace,
     image_store: ImageStore,
     request_time_max: Duration,
@@ -76,6 +79,7 @@ impl App {
             outbox_written: Notify::new(),
             service_token_secret: config.service_token_secret.clone(),
             bounds: config.bounds,
+            email_verified: config.email_verified,
             pace: Pace::new(&config.bounds),
             image_store: ImageStore::new(&config.image_store)?,
             request_time_max: config.request_time_max(),

@@ -67,9 +67,9 @@ fn protect(route: &str, headers: &mut HeaderMap) {
     if page {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
     }
-    if !page && route != "/openapi.json" {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
+    // What describes the API changes with a deployment.
+    let keep = if page || route == "/openapi.json" { "no-cache" } else { "no-store" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
 }
 
 /// What the page of the document needs: its own files, the document, and calls of the API from where it came. Its style

@@ -2,10 +2,11 @@
 //!
 //! Deliberately absent: sending. What is not in the table does not exist, and what is arrives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use shared::{ids::UserId, internal::Change};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{PgConnection, PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
@@ -92,6 +93,31 @@ pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, event
     Ok(())
 }
 
+/// Writes one change for several users, who are locked, as one row. Their social versions grow.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn tell_all(connection: &mut PgConnection, recipients: &[String], change: &Change) -> Result<()> {
+    let Stored { kind, payload } = Stored::of(change)?;
+    sqlx::query!(
+        "with bumped as (
+            update users set social_version = social_version + 1 where user_id = any($2)
+            returning user_id, social_version
+        )
+        insert into outbox (id, recipients, versions, kind, payload)
+        select $1, array_agg(user_id order by user_id), array_agg(social_version order by user_id), $3, $4
+        from bumped having count(*) > 0",
+        Uuid::now_v7(),
+        recipients,
+        kind,
+        payload
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
     let mut ids = Vec::new();
     let mut recipients = Vec::new();
@@ -122,10 +148,50 @@ async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
     Ok(())
 }
 
+/// Of these events, each with its recipient and payload, the places of those that show somebody who does not exist for
+/// the recipient any more: one has blocked the other since the event was written. Nobody is to get them. That somebody
+/// is gone, which shows no more than an id that was known before, is told all the same.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn outdated_by_blocks<'a>(
+    database: impl PgExecutor<'_>,
+    events: impl Iterator<Item = (&'a str, &'a Value)>,
+) -> Result<BTreeSet<usize>, sqlx::Error> {
+    let (mut places, mut recipients, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, (recipient, payload)) in events.enumerate() {
+        if let Some(user_id) = shows(payload) {
+            places.push(i64::try_from(place).unwrap_or(i64::MAX));
+            recipients.push(recipient.to_owned());
+            shown.push(user_id.to_owned());
+        }
+    }
+    if places.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let outdated = sqlx::query_scalar!(
+        r#"select place as "place!"
+        from unnest($1::bigint[], $2::text[], $3::text[]) as event (place, recipient, shown)
+        where (select true from hidden h where h.user_id = recipient and h.hidden_id = shown limit 1)"#,
+        &places,
+        &recipients,
+        &shown
+    )
+    .fetch_all(database)
+    .await?;
+    Ok(outdated.into_iter().filter_map(|place| usize::try_from(place).ok()).collect())
+}
+
+/// Whose names and picture, or whose page, a payload holds.
+fn shows(payload: &Value) -> Option<&str> {
+    ["user", "notification"].iter().find_map(|field| payload.get(field)?.get("user_id")?.as_str())
+}
+
 /// A change as the table keeps it.
 pub struct Stored {
     pub kind: String,
-    pub payload: serde_json::Value,
+    pub payload: Value,
 }
 
 impl Stored {
@@ -138,7 +204,7 @@ impl Stored {
         let not_an_object = || Error::Internal("a change is not written as kind and payload".to_owned());
         let mut json = serde_json::to_value(change).map_err(|_| not_an_object())?;
         let kind = json.get("kind").and_then(|kind| kind.as_str()).ok_or_else(not_an_object)?.to_owned();
-        let payload = json.get_mut("payload").map(serde_json::Value::take).ok_or_else(not_an_object)?;
+        let payload = json.get_mut("payload").map(Value::take).ok_or_else(not_an_object)?;
         Ok(Self { kind, payload })
     }
 }

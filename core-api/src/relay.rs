@@ -16,8 +16,9 @@ use uuid::Uuid;
 use crate::{
     App,
     config::ServeConfig,
+    outbox,
     relay::{
-        delivery::{Edge, Undelivered},
+        delivery::{Edge, Event, Undelivered},
         lanes::{Again, Batch, Finished, Lane, Lanes},
         rows::Settled,
     },
@@ -30,7 +31,7 @@ const RETRY_MS_MIN: u64 = 500;
 const LEASE: Duration = Duration::from_secs(10);
 
 /// Claims are renewed so often.
-const RENEWAL: Duration = Duration::from_secs(3);
+pub const RENEWAL: Duration = Duration::from_secs(3);
 
 /// The task that delivers.
 pub struct Relay {
@@ -164,9 +165,9 @@ impl Relay {
             while (run.unreached == 0 || run.under_way.is_empty())
                 && let Some(batch) = run.lanes.next(lane, now)
             {
-                let edge = Arc::clone(&self.edge);
+                let (app, edge) = (Arc::clone(&self.app), Arc::clone(&self.edge));
                 run.under_way.spawn(async move {
-                    let result = edge.send(&batch.events).await;
+                    let result = deliver(&app, &edge, &batch.events).await;
                     Ended { batch, result }
                 });
             }
@@ -218,7 +219,7 @@ impl Relay {
                 run.lanes.refused(batch);
             }
             Err(Undelivered::Unreachable(cause)) => {
-                tracing::warn!(cause, failures = run.unreached, "the edge could not be reached");
+                tracing::warn!(cause, failures = run.unreached, "events could not be sent");
                 self.app.metrics.relayed("failed", sent);
                 run.lanes.unreachable(&batch);
                 // Several that were under way at once have failed once.
@@ -273,4 +274,21 @@ impl Relay {
         let longest = doubled.min(self.retry_ms_max);
         Duration::from_millis(longest - fastrand::u64(0..=longest / 2))
     }
+}
+
+/// Sends events, but for those that show somebody who does not exist for the recipient any more: these are over. Gives the
+/// ids of those that need not be sent again.
+async fn deliver(app: &App, edge: &Edge, events: &[Event]) -> Result<BTreeSet<Uuid>, Undelivered> {
+    let shown = events.iter().map(|event| (&*event.recipient, &event.row.payload.0));
+    let outdated = outbox::outdated_by_blocks(&app.pool, shown).await;
+    let outdated = outdated.map_err(|_| Undelivered::Unreachable("blocks could not be read".to_owned()))?;
+    let (over, rest): (Vec<_>, Vec<_>) = events.iter().enumerate().partition(|(place, _)| outdated.contains(place));
+    let over = over.into_iter().map(|(_, event)| event.id());
+    if rest.is_empty() {
+        return Ok(over.collect());
+    }
+    let rest: Vec<Event> = rest.into_iter().map(|(_, event)| event.clone()).collect();
+    let mut taken = edge.send(&rest).await?;
+    taken.extend(over);
+    Ok(taken)
 }

@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{App, config::ServeConfig, database, metrics, relay::Relay, router, upkeep};
+use crate::{App, config::ServeConfig, database, image_removals, metrics, relay::Relay, router, upkeep};
 
 /// Answers requests and relays events until SIGTERM or SIGINT, then lets what is under way end.
 ///
@@ -33,9 +33,14 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     parts.spawn(answer(api, router(Arc::clone(&app))?, stopped.clone()));
     parts.spawn(answer(metrics_port, metrics::router(Arc::clone(&app)), stopped.clone()));
     parts.spawn(tidy(Arc::clone(&app), stopped.clone()));
-    let upkeep = upkeep::run(app, config.share_retention_days, stopped.clone());
+    let upkeep = upkeep::run(Arc::clone(&app), config.share_retention_days, stopped.clone());
     parts.spawn(async move {
         upkeep.await;
+        Ok(())
+    });
+    let removals = image_removals::run(app, stopped.clone());
+    parts.spawn(async move {
+        removals.await;
         Ok(())
     });
     parts.spawn(async move {

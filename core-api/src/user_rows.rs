@@ -166,7 +166,7 @@ pub struct UserRow {
     school: Option<String>,
     work: Option<String>,
     location: Option<String>,
-    email: String,
+    pub email: String,
     email_public: bool,
     dob_public: bool,
     gender_public: bool,

@@ -119,6 +119,12 @@ pub const ERASURE_RETRY_S_MAX: f64 = 3_600.0;
 /// Most rows that an export reads at once.
 pub const EXPORT_ROWS_PER_PAGE: i64 = 200;
 
+/// Most changes of a user's name, or of the kind of their picture, in an hour: all friends are told of each.
+pub const LOOKS_CHANGES_PER_HOUR_MAX: usize = 5;
+
+/// An hour, in milliseconds.
+pub const MS_PER_HOUR: i64 = 3_600_000;
+
 /// How long the key of a share keeps a repeat of it from being sent, in hours.
 pub const IDEMPOTENCY_HOURS: i64 = 24;
 

@@ -11,7 +11,8 @@ use jsonwebtoken::{
     dangerous::insecure_decode_claims,
     jwk::{AlgorithmParameters, JwkSet, PublicKeyUse},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::{
     ids::UserId,
@@ -34,6 +35,8 @@ pub struct Claims {
     pub user_id: UserId,
     /// As the provider has it; null when the token carries none.
     pub email: Option<String>,
+    /// Whether the provider has seen that the address is the user's; null when the token says nothing of it.
+    pub email_verified: Option<bool>,
     pub expires_at: Timestamp,
 }
 
@@ -95,8 +98,15 @@ pub async fn verify(
         exp: f64,
         token_use: Option<String>,
         email: Option<String>,
+        #[serde(default, deserialize_with = "said")]
+        email_verified: Option<Value>,
         #[serde(rename = "cognito:username")]
         username: UserId,
+    }
+
+    /// Tells what is said, though it be null, from silence.
+    fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+        Value::deserialize(deserializer).map(Some)
     }
 
     /// RFC 7519, 4.1.3.
@@ -127,7 +137,9 @@ pub async fn verify(
     if expires_at <= now {
         return Err(TokenError::Expired);
     }
-    Ok(Claims { user_id: claims.username, email: claims.email, expires_at })
+    // Amazon Cognito writes it as text where the address comes from another provider. What is neither is no yes.
+    let email_verified = claims.email_verified.map(|said| said == true || said == "true");
+    Ok(Claims { user_id: claims.username, email: claims.email, email_verified, expires_at })
 }
 
 /// The RSA signing keys that have an id, by that id, in a JSON Web Key Set.
@@ -344,7 +356,7 @@ mod tests {
     }
 
     /// A token that says what it should, but for this.
-    fn token_with(changes: serde_json::Value) -> String {
+    fn token_with(changes: Value) -> String {
         let mut claims = json!({
             "iss": "the-issuer", "aud": "the-client", "exp": NOW / 1_000 + 60, "token_use": "id",
             "cognito:username": "alice", "email": "alice@example.com",
@@ -359,11 +371,24 @@ mod tests {
     fn a_token_says_whose_it_is_and_how_long() {
         let user_id = UserId::try_from("alice".to_owned()).unwrap();
         let email = Some("alice@example.com".to_owned());
-        let claims = Claims { user_id, email, expires_at: at(60_000) };
+        let claims = Claims { user_id, email, email_verified: None, expires_at: at(60_000) };
         for changes in [json!({}), json!({"aud": ["another", "the-client"]})] {
             assert_eq!(verified(&token_with(changes), true), Ok(claims.clone()));
         }
         assert_eq!(verified(&token_with(json!({"email": null})), true), Ok(Claims { email: None, ..claims }));
+    }
+
+    #[test]
+    fn a_token_says_whether_its_address_is_verified() {
+        let verified = |said: Value| {
+            verified(&token_with(json!({ "email_verified": said })), true).map(|claims| claims.email_verified)
+        };
+        for yes in [json!(true), json!("true")] {
+            assert_eq!(verified(yes.clone()), Ok(Some(true)), "{yes}");
+        }
+        for no in [json!(false), json!("false"), json!(null), json!(1), json!("True"), json!(""), json!([true])] {
+            assert_eq!(verified(no.clone()), Ok(Some(false)), "{no}");
+        }
     }
 
     #[test]

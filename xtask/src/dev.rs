@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{Read as _, Write as _},
     path::PathBuf,
+    pin::pin,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use crate::{
     project,
     stack::{Database, Issuer, Ports, Stack, StackInfo, StackOptions},
     step::{OrStepFailed as _, StepFailed, say},
+    tools,
 };
 
 /// How the stack is to be.
@@ -39,6 +41,9 @@ pub struct Dev {
     /// Port of PostgreSQL, unless DATABASE_URL names one.
     #[arg(long, default_value_t = 54320)]
     pub postgres_port: u16,
+    /// Port of the store of profile images.
+    #[arg(long, default_value_t = 9001)]
+    pub images_port: u16,
     /// Start afresh: remove all data, keys and secrets of earlier starts first.
     #[arg(long)]
     pub reset: bool,
@@ -146,9 +151,22 @@ pub async fn run(dev: Dev) -> Result<()> {
     print_welcome(&dev, &stack, begun.elapsed());
     project::write_private(&stack_file(), &serde_json::to_string_pretty(stack.info())?)?;
 
-    let ended = tokio::select! {
-        obituary = stack.child_ended() => Some(obituary),
-        () = wishes.next() => None,
+    let store_program = tools::s3_server();
+    let mut store = pin!(store_program.ensure());
+    let mut store_built = false;
+    let ended = loop {
+        tokio::select! {
+            obituary = stack.child_ended() => break Some(obituary),
+            () = wishes.next() => break None,
+            // Beside what runs, for at the first start it takes minutes.
+            program = &mut store, if !store_built => {
+                store_built = true;
+                match program.and_then(|program| stack.start_image_store(&program)) {
+                    Ok(()) => say("Profile images can be uploaded"),
+                    Err(error) => say(&format!("Profile images cannot be uploaded: {error:#}")),
+                }
+            }
+        }
     };
     project::remove(&stack_file())?;
     say("Stopping");
@@ -177,7 +195,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
         Err(_) => Database::Own(Durability::Full),
     };
     if dev.reset {
-        for name in ["edge", "edge.env", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
+        for name in ["edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
             project::remove(&dir.join(name))?;
         }
     }
@@ -193,6 +211,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
         metrics: dev.metrics_port,
         oidc: dev.oidc_port,
         postgres: dev.postgres_port,
+        images: Some(dev.images_port),
     };
     let stack =
         Stack::start(StackOptions { dir, ports, database, issuer, vars: dev.vars.clone(), watch: true }).await?;
@@ -206,13 +225,14 @@ async fn start(dev: &Dev) -> Result<Stack> {
 fn print_welcome(dev: &Dev, stack: &Stack, took: Duration) {
     let StackInfo { edge_url, core_url, issuer, .. } = stack.info();
     let socket = edge_url.replacen("http", "ws", 1);
-    let metrics = dev.metrics_port;
+    let (metrics, images) = (dev.metrics_port, dev.images_port);
     say(&format!(
         "
 PageNow runs (started in {:.1} s)
   edge      {edge_url}   live channel {socket}/ws
   core      {core_url}   metrics http://127.0.0.1:{metrics}/metrics
   issuer    {issuer}
+  images    http://127.0.0.1:{images}   once the store behind it is built
   details   .dev/stack.json   logs .dev/logs
 ",
         took.as_secs_f32()

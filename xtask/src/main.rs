@@ -38,6 +38,9 @@ enum Command {
         /// The address in it; made from the user id when absent.
         #[arg(long)]
         email: Option<String>,
+        /// What it says of the address, as JSON: true when absent; empty, it says nothing.
+        #[arg(long, value_name = "JSON")]
+        email_verified: Option<String>,
         /// Its life in seconds; negative for one that has ended already.
         #[arg(long, default_value_t = token::LIFE_S, allow_negative_numbers = true, value_name = "SECONDS")]
         expires_in: i64,
@@ -97,9 +100,10 @@ async fn run(command: Command) -> Result<u8> {
         Command::Live(live) => live::run(live).await.map(|()| 0),
         Command::Visit(visit) => visit::run(visit).await.map(|()| 0),
         Command::Stop => dev::stop().await.map(|()| 0),
-        Command::Token { user_id, email, expires_in } => {
+        Command::Token { user_id, email, email_verified, expires_in } => {
             let info = dev::running_stack()?;
-            let request = TokenRequest { email, expires_in_s: expires_in, ..TokenRequest::new(user_id) };
+            let request =
+                TokenRequest { email, email_verified, expires_in_s: expires_in, ..TokenRequest::new(user_id) };
             println!("{}", token::mint(&info, &request).await?);
             Ok(0)
         }

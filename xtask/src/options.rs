@@ -39,6 +39,8 @@ pub struct Ports {
     pub metrics: u16,
     pub oidc: u16,
     pub postgres: u16,
+    /// None: there is no image store.
+    pub images: Option<u16>,
 }
 
 /// The ports a stack has chosen.
@@ -50,6 +52,8 @@ pub(crate) struct ChosenPorts {
     /// None where others run the provider, or the database.
     pub(crate) oidc: Option<Port>,
     pub(crate) postgres: Option<Port>,
+    /// Of the image store's door, and of the store behind it.
+    pub(crate) images: Option<(Port, Port)>,
 }
 
 impl ChosenPorts {
@@ -57,7 +61,12 @@ impl ChosenPorts {
         let wanted = options.ports;
         let oidc = || Port::choose("the OIDC provider", wanted.oidc, "--oidc-port");
         let postgres = || Port::choose("PostgreSQL", wanted.postgres, "--postgres-port");
+        let images = |wanted| {
+            let door = Port::choose("the image store", wanted, "--images-port")?;
+            Ok::<_, anyhow::Error>((door, Port::choose("the image store itself", 0, "")?))
+        };
         Ok(Self {
+            images: wanted.images.map(images).transpose()?,
             edge: Port::choose("the edge", wanted.edge, "--edge-port")?,
             core: Port::choose("the core", wanted.core, "--core-port")?,
             metrics: Port::choose("the core's metrics", wanted.metrics, "--metrics-port")?,

@@ -20,7 +20,7 @@ use crate::{
     ports::Port,
     postgres::{self, Postgres},
     project,
-    secrets::Secrets,
+    secrets::{Secrets, random_text},
     step::{OrStepFailed as _, say},
     tools,
 };
@@ -29,6 +29,10 @@ pub use crate::options::{Database, Issuer, Ports, StackInfo, StackOptions};
 
 /// The audience of tokens in development: the client id of a client that exists nowhere else.
 pub const DEV_AUDIENCE: &str = "pagenow-dev";
+
+/// The one bucket of development's image store, and who may sign for it.
+const IMAGES_BUCKET: &str = "profile-images";
+const IMAGES_KEY_ID: &str = "pagenow-dev";
 
 /// A running stack. Dropping it kills every process of it; [`Stack::stop`] ends them in order.
 #[derive(Debug)]
@@ -40,6 +44,10 @@ pub struct Stack {
     worker: Option<Child>,
     core: Option<Child>,
     oidc: Option<Child>,
+    /// The image store's door.
+    images: Option<Child>,
+    image_store: Option<Child>,
+    image_key: String,
     postgres: Option<Postgres>,
     /// The cluster's URL and the name of the database to drop at the end.
     to_drop: Option<(String, String)>,
@@ -63,13 +71,17 @@ impl Stack {
         tools::ensure_npm_packages().await?;
         project::make_dir(&options.dir)?;
         let secrets = Secrets::load_or_make(&options.dir.join("secrets.json"))?;
-        for name in ["core", "edge", "migrate", "oidc", "postgres"] {
+        for name in ["core", "edge", "image-store", "images", "migrate", "oidc", "postgres"] {
             project::remove(&options.dir.join("logs").join(format!("{name}.log")))?;
         }
         let (postgres, to_drop, database_url) = Self::start_database(&options, &ports).await?;
         let (oidc, issuer) = match &ports.oidc {
             Some(port) => start_oidc(&options.dir, port).await.map(|(child, issuer)| (Some(child), issuer))?,
             None => (None, options.issuer.clone().context("no issuer is named")?),
+        };
+        let images = match &ports.images {
+            Some((door, store)) => Some(start_images(&options.dir, door, store).await?),
+            None => None,
         };
         let info = StackInfo {
             edge_url: ports.edge.url(),
@@ -79,7 +91,20 @@ impl Stack {
             audience: issuer.audience,
             database_url,
         };
-        let mut stack = Self { options, info, secrets, ports, worker: None, core: None, oidc, postgres, to_drop };
+        let mut stack = Self {
+            options,
+            info,
+            secrets,
+            ports,
+            worker: None,
+            core: None,
+            oidc,
+            images,
+            image_store: None,
+            image_key: random_text(),
+            postgres,
+            to_drop,
+        };
         stack.migrate().await?;
         stack.start_core().await?;
         stack.start_worker().await?;
@@ -152,6 +177,13 @@ impl Stack {
         core.env("OIDC_AUDIENCE", &info.audience).env("EDGE_URL", &info.edge_url);
         core.env("EVENT_SIGNING_SECRET", &self.secrets.event_signing_secret);
         core.env("SERVICE_TOKEN_SECRET", &self.secrets.service_token_secret);
+        // Unless another store is named.
+        if let Some((door, _)) = &self.ports.images
+            && !self.options.vars.iter().any(|(name, _)| name == "PROFILE_IMAGES_BUCKET")
+        {
+            core.env("PROFILE_IMAGES_BUCKET", IMAGES_BUCKET).env("AWS_ENDPOINT_URL", door.url());
+            core.env("AWS_ACCESS_KEY_ID", IMAGES_KEY_ID).env("AWS_SECRET_ACCESS_KEY", &self.image_key);
+        }
         core
     }
 
@@ -168,6 +200,19 @@ impl Stack {
         let ready = format!("{}/readyz", self.info.core_url);
         wait_until_ready(&ready, &mut child, Duration::from_secs(60)).await.or_step_failed(STEP, ADVICE)?;
         self.core = Some(child);
+        Ok(())
+    }
+
+    /// Starts the image store behind its door, with this program. Without one, uploads are answered 503.
+    pub fn start_image_store(&mut self, program: &Path) -> Result<()> {
+        let Some((_, store)) = &self.ports.images else { return Ok(()) };
+        let root = self.options.dir.join("images");
+        project::make_dir(&root.join(IMAGES_BUCKET))?;
+        let mut command = project::command(program);
+        command.args(["--host", "127.0.0.1", "--port", &store.number().to_string()]);
+        command.args(["--access-key", IMAGES_KEY_ID, "--secret-key", &self.image_key]).arg(fs::canonicalize(root)?);
+        let log = Output::Log(self.logs().join("image-store.log"));
+        self.image_store = Some(Child::start("the image store", command, log)?);
         Ok(())
     }
 
@@ -252,11 +297,13 @@ impl Stack {
 
     /// Waits until one of the children ends by itself, and says which, and how.
     pub async fn child_ended(&mut self) -> Result<String> {
-        let Self { worker, core, oidc, postgres, .. } = self;
+        let Self { worker, core, oidc, images, image_store, postgres, .. } = self;
         tokio::select! {
             obituary = obituary(worker) => obituary,
             obituary = obituary(core) => obituary,
             obituary = obituary(oidc) => obituary,
+            obituary = obituary(images) => obituary,
+            obituary = obituary(image_store) => obituary,
             obituary = async {
                 match postgres {
                     Some(postgres) => postgres.wait().await.map(|status| postgres.obituary(status)),
@@ -272,8 +319,8 @@ impl Stack {
             worker.end(Signal::TERM, Duration::from_secs(5)).await;
         }
         self.stop_core().await;
-        if let Some(oidc) = self.oidc.take() {
-            oidc.end(Signal::TERM, Duration::from_secs(2)).await;
+        for child in [self.oidc.take(), self.images.take(), self.image_store.take()].into_iter().flatten() {
+            child.end(Signal::TERM, Duration::from_secs(2)).await;
         }
         if let Some(postgres) = self.postgres.take() {
             postgres.stop().await;
@@ -299,6 +346,16 @@ pub(crate) async fn start_oidc(dir: &Path, port: &Port) -> Result<(Child, Issuer
     let patience = Duration::from_secs(30);
     wait_until_ready(&jwks_url, &mut child, patience).await.or_step_failed(STEP, ADVICE)?;
     Ok((child, Issuer { issuer: port.url(), jwks_url, audience: DEV_AUDIENCE.to_owned() }))
+}
+
+/// Starts the door of the image store, whose log is kept in `dir`. It answers at once, and 503 until there is a store.
+async fn start_images(dir: &Path, door: &Port, store: &Port) -> Result<Child> {
+    const STEP: &str = "Starting the door of the image store";
+    let mut node = project::command(tools::node().await?);
+    node.arg(project::root().join("dev/image-store.mjs"));
+    node.args([door.number().to_string(), store.number().to_string()]);
+    let log = Output::Log(dir.join("logs/images.log"));
+    Child::start("the door of the image store", node, log).or_step_failed(STEP, "read its words above")
 }
 
 async fn obituary(child: &mut Option<Child>) -> Result<String> {

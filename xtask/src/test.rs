@@ -195,14 +195,15 @@ async fn run_doc_tests() -> Result<()> {
     step.run(cargo).await
 }
 
-/// Tests of what of the worker is JavaScript.
+/// Tests of what is JavaScript, of the worker and of development.
 async fn run_script_tests() -> Result<()> {
     let mut node = project::command(tools::node().await?);
-    node.args(["--test", "--test-timeout=30000", "edge-worker/tests/*.test.mjs"]).current_dir(project::root());
+    node.args(["--test", "--test-timeout=30000", "edge-worker/tests/*.test.mjs", "dev/*.test.mjs"]);
+    node.current_dir(project::root());
     let step = Step {
         name: "script-tests",
-        about: "Running the tests of the worker's JavaScript",
-        advice: "`node --test 'edge-worker/tests/*.test.mjs'` repeats them",
+        about: "Running the tests of what is JavaScript",
+        advice: "`node --test 'edge-worker/tests/*.test.mjs' 'dev/*.test.mjs'` repeats them",
     };
     step.run(node).await
 }

@@ -16,8 +16,10 @@ pub const LIFE_S: i64 = 3_600;
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     pub user_id: String,
-    /// Made from the user id when absent.
+    /// Made from the user id when absent; empty, the token has none.
     pub email: Option<String>,
+    /// What the token says of the address, as JSON; true when absent; empty, it says nothing.
+    pub email_verified: Option<String>,
     /// Seconds from now until it ends; one that has ended already when negative.
     pub expires_in_s: i64,
     /// The client it is meant for; the stack's own when absent.
@@ -34,6 +36,7 @@ impl TokenRequest {
         Self {
             user_id: user_id.into(),
             email: None,
+            email_verified: None,
             expires_in_s: LIFE_S,
             audience: None,
             issuer: None,
@@ -66,8 +69,9 @@ async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
     let discovery = format!("{}/.well-known/openid-configuration", info.issuer.trim_end_matches('/'));
     let discovery: Discovery = client.get(discovery).send().await?.error_for_status()?.json().await?;
     let email = request.email.clone().unwrap_or_else(|| format!("{}@example.com", request.user_id));
-    let wrong = [("issuer", &request.issuer), ("token_use", &request.token_use)];
-    let wrong = wrong.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    let other =
+        [("issuer", &request.issuer), ("token_use", &request.token_use), ("email_verified", &request.email_verified)];
+    let other = other.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
     let form: String = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "password")
         .append_pair("scope", "openid email")
@@ -75,7 +79,7 @@ async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
         .append_pair("username", &request.user_id)
         .append_pair("email", &email)
         .append_pair("expires_in", &request.expires_in_s.to_string())
-        .extend_pairs(wrong)
+        .extend_pairs(other)
         .finish();
     let call = client.post(discovery.token_endpoint).header("content-type", "application/x-www-form-urlencoded");
     let answer = call.body(form).send().await?;

@@ -44,9 +44,9 @@ pub fn nextest() -> CargoTool {
     CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148".to_owned(), features: &[], why }
 }
 
-/// A store that speaks S3's language, for the tests of profile images.
+/// A store that speaks S3's language, for profile images in tests and in development.
 pub fn s3_server() -> CargoTool {
-    let why = "which keeps images in tests";
+    let why = "which keeps images";
     CargoTool { krate: "s3s-fs", program: "s3s-fs", version: "0.14.1".to_owned(), features: &["binary"], why }
 }
 

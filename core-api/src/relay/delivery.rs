@@ -46,7 +46,7 @@ impl Event {
 
 /// Why a batch was not taken. The texts are for the log.
 pub enum Undelivered {
-    /// The edge could not be reached: nothing can be held against these events.
+    /// The edge could not be reached, or the database before that: nothing can be held against these events.
     Unreachable(String),
     /// It was reached and did not answer as it should.
     Refused(String),

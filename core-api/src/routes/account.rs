@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How often a deletion starts over because a friend was won while it waited for the locks of the others.
-const ATTEMPTS: usize = 5;
+pub const ATTEMPTS: usize = 5;
 
 /// Deletes the caller's account and everything about it.
 ///
@@ -63,7 +63,11 @@ pub async fn delete(State(app): State<Arc<App>>, caller: Caller) -> Result<Statu
 /// Locks the account and those of all its friends, smaller ids first as every change does, and gives the
 /// friends. `None`: there is one more by now. Nobody without a lock can change what is between these users,
 /// or be sending a page to this one.
-async fn lock_with_friends(connection: &mut PgConnection, me: &UserId) -> Result<Option<Vec<String>>> {
+///
+/// # Errors
+///
+/// 404 when there is no such account, and when the database does not answer.
+pub async fn lock_with_friends(connection: &mut PgConnection, me: &UserId) -> Result<Option<Vec<String>>> {
     let mut ids = friends_of(connection, me).await?;
     ids.push(me.as_str().to_owned());
     let locked: BTreeSet<String> = sqlx::query_scalar!(

@@ -13,19 +13,27 @@ use crate::{
     error::{Error, Result},
     extract::{ImageExt, ImageExts, Path, UserIds},
     image_store::ImageExtension,
-    routes::{SUCCESS, people::must_be_visible, users::NOT_REGISTERED},
+    looks::{self, Looks},
+    outbox,
+    routes::{SUCCESS, people::must_be_visible},
     user_rows::stored_id,
 };
 
 /// A URL to upload the caller's profile image to.
 ///
-/// For a `PUT` within an hour. From now on others see that there is such an image, and since when.
+/// For a `PUT` within an hour, with the content type of its kind: `image/png`, `image/jpeg` for jpg and jpeg,
+/// `image/webp` or `image/gif`. From now on others see that there is such an image, and since when. Another kind than
+/// before is told to all friends, and can be had five times in an hour, counting changes of the name.
 #[utoipa::path(
     get,
     path = "/users/me/profile-image-upload-url",
     tag = "users",
     params(ImageExt),
-    responses((status = 200, description = "The URL.", body = String, content_type = "application/json"), (status = 422, description = "No such kind."))
+    responses(
+        (status = 200, description = "The URL.", body = String, content_type = "application/json"),
+        (status = 422, description = "No such kind."),
+        (status = 429, description = "Too many requests, or the name or the picture was changed too often within an hour.")
+    )
 )]
 pub async fn upload_url(
     State(app): State<Arc<App>>,
@@ -33,35 +41,53 @@ pub async fn upload_url(
     ImageExt(extension): ImageExt,
 ) -> Result<Json<String>> {
     let url = app.image_store.upload_url(&caller.user_id, extension).await?;
-    let announced = sqlx::query!(
+    let mut locked = looks::lock(&app, &caller.user_id, |account| {
+        Ok(Looks { profile_image_extension: Some(extension.as_str().to_owned()), ..account.looks.clone() })
+    })
+    .await?;
+    sqlx::query!(
         "update users set profile_image_extension = $2, profile_image_uploaded_at = clock_timestamp()
         where user_id = $1",
         caller.user_id.as_str(),
         extension.as_str()
     )
-    .execute(&app.pool)
+    .execute(&mut *locked.transaction)
     .await?;
-    if announced.rows_affected() == 0 { Err(NOT_REGISTERED) } else { Ok(Json(url)) }
+    locked.tell(&caller.user_id).await?;
+    outbox::commit(&app, locked.transaction, Vec::new()).await?;
+    Ok(Json(url))
 }
 
 /// Removes the caller's profile image.
+///
+/// All friends are told, so that it counts as a change of the picture.
 #[utoipa::path(
     delete,
     path = "/users/me/profile-image",
     tag = "users",
-    responses((status = 200, description = "There is none now.", body = Success))
+    responses(
+        (status = 200, description = "There is none now.", body = Success),
+        (status = 429, description = "Too many requests, or the name or the picture was changed too often within an hour.")
+    )
 )]
 pub async fn remove(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Success>> {
     // The image before the mention of it: when only the first is done, the caller is told and asks again.
     app.image_store.require()?;
+    looks::may_lose_image(&app, &caller.user_id).await?;
     app.image_store.remove(&caller.user_id).await?;
-    let removed = sqlx::query!(
+    let mut locked = looks::lock(&app, &caller.user_id, |account| {
+        Ok(Looks { profile_image_extension: None, ..account.looks.clone() })
+    })
+    .await?;
+    sqlx::query!(
         "update users set profile_image_extension = null, profile_image_uploaded_at = null where user_id = $1",
         caller.user_id.as_str()
     )
-    .execute(&app.pool)
+    .execute(&mut *locked.transaction)
     .await?;
-    if removed.rows_affected() == 0 { Err(NOT_REGISTERED) } else { Ok(SUCCESS) }
+    locked.tell(&caller.user_id).await?;
+    outbox::commit(&app, locked.transaction, Vec::new()).await?;
+    Ok(SUCCESS)
 }
 
 /// A URL to get somebody's profile image from.

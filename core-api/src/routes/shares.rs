@@ -1,6 +1,8 @@
 //! Pages that users send each other: `/notifications/share/…`.
 //!
-//! A share writes its rows and the event for all recipients in one statement, however many friends there are.
+//! A share writes its rows and the event for all recipients in one statement, however many friends there are. What is
+//! shown of shares comes from two views, which leave out whoever has to do with a block: `received_shares` and
+//! `sent_shares`.
 
 use std::sync::Arc;
 
@@ -12,14 +14,13 @@ use shared::{
     ids::{ShareId, UserId},
     internal::Change,
     limits::{
-        IDEMPOTENCY_HOURS, SHARES_PAGE_ITEMS_DEFAULT, SHARES_READ_LEN_MAX, SHORT_PAGE_ITEMS_DEFAULT, TITLE_CHARS_MAX,
-        URL_CHARS_MAX,
+        IDEMPOTENCY_HOURS, SHARES_PAGE_ITEMS_DEFAULT, SHARES_READ_LEN_MAX, SHORT_PAGE_ITEMS_DEFAULT, URL_CHARS_MAX,
     },
+    page::{address_to_share, clean_title},
     time::Timestamp,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
-use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -37,26 +38,26 @@ use crate::{
 /// A page to send to all friends.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Broadcast {
-    /// http(s), at most 2,048 characters.
+    /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
     #[schema(max_length = 2048, examples("https://example.com/article"))]
     url: String,
-    /// At most 300 characters.
-    #[garde(custom(short_title))]
-    #[schema(max_length = 300, pattern = r"^[^\x00]*$", examples("An article"))]
+    /// What nobody would see of it is taken out, and it is cut at 300 characters.
+    #[garde(custom(any_title))]
+    #[schema(pattern = r"^[^\x00]*$", examples("An article"))]
     title: String,
 }
 
 /// A page to send to one friend.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 pub struct Personal {
-    /// http(s), at most 2,048 characters.
+    /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
     #[schema(max_length = 2048, examples("https://example.com/article"))]
     url: String,
-    /// At most 300 characters.
-    #[garde(custom(short_title))]
-    #[schema(max_length = 300, pattern = r"^[^\x00]*$", examples("An article"))]
+    /// What nobody would see of it is taken out, and it is cut at 300 characters.
+    #[garde(custom(any_title))]
+    #[schema(pattern = r"^[^\x00]*$", examples("An article"))]
     title: String,
     /// The friend.
     #[garde(skip)]
@@ -85,7 +86,7 @@ pub async fn broadcast(
     key: IdempotencyKey,
     Body(Broadcast { url, title }): Body<Broadcast>,
 ) -> Result<Json<ShareId>> {
-    send(&app, &caller.user_id, New { url, title, sent_to: None, key: key.0 }).await.map(Json)
+    send(&app, &caller.user_id, New::of(url, title, None, key)?).await.map(Json)
 }
 
 /// Sends a page to one friend.
@@ -109,7 +110,7 @@ pub async fn personal(
     key: IdempotencyKey,
     Body(Personal { url, title, sent_to }): Body<Personal>,
 ) -> Result<Json<ShareId>> {
-    send(&app, &caller.user_id, New { url, title, sent_to: Some(sent_to), key: key.0 }).await.map(Json)
+    send(&app, &caller.user_id, New::of(url, title, Some(sent_to), key)?).await.map(Json)
 }
 
 struct New {
@@ -117,6 +118,15 @@ struct New {
     title: String,
     sent_to: Option<UserId>,
     key: Option<String>,
+    /// Address and title as they came, which is how earlier versions stored them.
+    as_sent: (String, String),
+}
+
+impl New {
+    fn of(url: String, title: String, sent_to: Option<UserId>, key: IdempotencyKey) -> Result<Self> {
+        let address = address_to_share(&url).map_err(|bad| Error::invalid_field("url", bad.to_string()))?;
+        Ok(Self { url: address, title: clean_title(&title), sent_to, key: key.0, as_sent: (url, title) })
+    }
 }
 
 /// The sender's row stays locked until the share is written: so of two with one key the second finds the first,
@@ -180,8 +190,8 @@ async fn sent_before(
             .await?;
         return Ok(None);
     }
-    let same = before.url == new.url
-        && before.title == new.title
+    let same = (before.url == new.url || before.url == new.as_sent.0)
+        && (before.title == new.title || before.title == new.as_sent.1)
         && before.sent_to.as_deref() == new.sent_to.as_ref().map(UserId::as_str);
     if same {
         Ok(Some(ShareId(before.event_id)))
@@ -284,61 +294,55 @@ pub async fn received(
     let me = caller.user_id.as_str();
     let limit = paging.limit_or(SHARES_PAGE_ITEMS_DEFAULT);
     let rows = match is_read {
-        Some(false) => {
-            sqlx::query_as!(
-                ReceivedRow,
-                r#"select s.event_id, s.sender_id, s.sent_at, s.url, s.title, null::timestamptz as seen_at,
-                    u.first_name, u.last_name, u.profile_image_extension
+        Some(false) => sqlx::query_as!(
+            ReceivedRow,
+            r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
+                    s.title as "title!", null::timestamptz as seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
-                    select event_id from share_recipients where user_id = $1 and seen_at is null
+                    select * from received_shares where user_id = $1 and seen_at is null
                     order by event_id desc limit $2 offset $3
-                ) r join shares s using (event_id) join users u on u.user_id = s.sender_id
+                ) s join users u on u.user_id = s.sender_id
                 order by s.event_id desc"#,
-                me,
-                limit,
-                paging.offset
-            )
-            .fetch_all(&app.pool)
-            .await?
-        }
-        Some(true) => {
-            sqlx::query_as!(
-                ReceivedRow,
-                "select s.event_id, s.sender_id, s.sent_at, s.url, s.title, r.seen_at,
-                    u.first_name, u.last_name, u.profile_image_extension
+            me,
+            limit,
+            paging.offset
+        )
+        .fetch_all(&app.pool)
+        .await?,
+        Some(true) => sqlx::query_as!(
+            ReceivedRow,
+            r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
+                    s.title as "title!", s.seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
-                    select event_id, seen_at from share_recipients where user_id = $1 and seen_at is not null
+                    select * from received_shares where user_id = $1 and seen_at is not null
                     order by event_id desc limit $2 offset $3
-                ) r join shares s using (event_id) join users u on u.user_id = s.sender_id
-                order by s.event_id desc",
-                me,
-                limit,
-                paging.offset
-            )
-            .fetch_all(&app.pool)
-            .await?
-        }
-        None => {
-            sqlx::query_as!(
-                ReceivedRow,
-                "select s.event_id, s.sender_id, s.sent_at, s.url, s.title, r.seen_at,
-                    u.first_name, u.last_name, u.profile_image_extension
+                ) s join users u on u.user_id = s.sender_id
+                order by s.event_id desc"#,
+            me,
+            limit,
+            paging.offset
+        )
+        .fetch_all(&app.pool)
+        .await?,
+        None => sqlx::query_as!(
+            ReceivedRow,
+            r#"select s.event_id as "event_id!", s.sender_id as "sender_id!", s.sent_at as "sent_at!", s.url as "url!",
+                    s.title as "title!", s.seen_at, u.first_name, u.last_name, u.profile_image_extension
                 from (
-                    (select event_id, seen_at from share_recipients where user_id = $1 and seen_at is null
+                    (select * from received_shares where user_id = $1 and seen_at is null
                         order by event_id desc limit $2::bigint + $3::bigint)
                     union all
-                    (select event_id, seen_at from share_recipients where user_id = $1 and seen_at is not null
+                    (select * from received_shares where user_id = $1 and seen_at is not null
                         order by event_id desc limit $2::bigint + $3::bigint)
                     order by event_id desc limit $2 offset $3
-                ) r join shares s using (event_id) join users u on u.user_id = s.sender_id
-                order by s.event_id desc",
-                me,
-                limit,
-                paging.offset
-            )
-            .fetch_all(&app.pool)
-            .await?
-        }
+                ) s join users u on u.user_id = s.sender_id
+                order by s.event_id desc"#,
+            me,
+            limit,
+            paging.offset
+        )
+        .fetch_all(&app.pool)
+        .await?,
     };
     let received = caller.found(&app, rows).await?.into_iter().map(ShareNotification::try_from);
     received.collect::<Result<_>>().map(Json)
@@ -388,12 +392,14 @@ pub async fn sent(
     paging: Paging,
 ) -> Result<Json<Vec<ShareNotificationSent>>> {
     let rows = sqlx::query!(
-        r#"select s.event_id, s.sent_at, s.url, s.title, s.sent_to, s.not_seen_count,
+        // Which are on the page comes first, so that nothing is counted for those before it.
+        r#"select s.event_id as "event_id!", s.sent_at as "sent_at!", s.url as "url!", s.title as "title!", s.sent_to,
+            s.not_seen_count as "not_seen_count!",
             u.first_name as "first_name?", u.last_name as "last_name?", u.profile_image_extension
-        from shares s left join users u on u.user_id = s.sent_to
-        where s.sender_id = $1
-        order by s.event_id desc
-        limit $2 offset $3"#,
+        from (
+            select event_id from sent_shares where sender_id = $1 order by event_id desc limit $2 offset $3
+        ) page join sent_shares s using (event_id) left join users u on u.user_id = s.sent_to
+        order by s.event_id desc"#,
         caller.user_id.as_str(),
         paging.limit_or(SHORT_PAGE_ITEMS_DEFAULT),
         paging.offset
@@ -432,7 +438,7 @@ pub struct AllSeen(#[garde(length(max = SHARES_READ_LEN_MAX), dive)] Vec<Seen>);
 
 /// Marks pages that were sent to the caller as read.
 ///
-/// What was not sent to the caller, or is read already, stays as it is.
+/// What was not sent to the caller, is not shown to them, or is read already, stays as it is.
 #[utoipa::path(
     post,
     path = "/notifications/share/read",
@@ -450,9 +456,10 @@ pub async fn read(
     // Locked in order, so that no two calls wait for each other.
     let read = sqlx::query_scalar!(
         r#"with unread as (
-            select event_id from share_recipients
-            where user_id = $1 and event_id = any($2) and seen_at is null
-            order by event_id for update
+            select r.event_id from share_recipients r join shares s using (event_id)
+            where r.user_id = $1 and r.event_id = any($2) and r.seen_at is null
+                and (select true from hidden h where h.user_id = $1 and h.hidden_id = s.sender_id limit 1) is null
+            order by r.event_id for update of r
         ),
         read as (
             update share_recipients r set seen_at = clock_timestamp()
@@ -484,11 +491,10 @@ pub async fn read(
 
 fn web_url(text: &str, (): &()) -> garde::Result {
     bounded_text(text, URL_CHARS_MAX)?;
-    let url = Url::parse(text).map_err(|_| garde::Error::new("is not a URL"))?;
-    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if web { Ok(()) } else { Err(garde::Error::new("is not an http or https URL")) }
+    address_to_share(text).map(drop).map_err(garde::Error::new)
 }
 
-fn short_title(text: &str, (): &()) -> garde::Result {
-    bounded_text(text, TITLE_CHARS_MAX)
+fn any_title(text: &str, (): &()) -> garde::Result {
+    // It is cut, however long it is.
+    bounded_text(text, usize::MAX)
 }

@@ -1,28 +1,35 @@
 //! Accounts and profiles: `/users/…`.
 
-use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    str::FromStr,
+    sync::Arc,
+};
 
 use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use serde::{Deserialize, Deserializer};
 use shared::{
-    api::UserPrivate,
+    api::{FieldError, UserPrivate},
     ids::UserId,
     internal::Change,
-    limits::{DOMAIN_LIST_LEN_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, PROFILE_TEXT_CHARS_MAX},
+    limits::{DOMAIN_LIST_LEN_MAX, NAME_CHARS_MAX, PROFILE_TEXT_CHARS_MAX},
     page::Domain,
     share_policy::{ShareMode, SharePolicy},
+    text::{Lines, clean, has_visible, is_formatting},
 };
-use sqlx::{Postgres, Transaction};
+use sqlx::PgConnection;
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+use unicode_normalization::UnicodeNormalization;
 use utoipa::ToSchema;
 
 use crate::{
     App,
     auth::Caller,
     default_domains,
-    error::{Error, Result},
-    extract::{Body, Path, bounded_text},
+    error::{EMAIL_UNIQUE, Error, Result},
+    extract::{Body, Path, bounded_text, invalid},
+    looks::{self, Account, Locked, Looks},
     outbox,
     user_rows::{StoredPolicy, UserRow},
 };
@@ -30,31 +37,32 @@ use crate::{
 /// 404 by which clients know that they have to register.
 pub const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.");
 
-/// The body of a registration. Unlike the other texts, names are trimmed.
+/// The body of a registration.
 #[derive(Deserialize, Validate, ToSchema)]
 pub struct NewUser {
-    /// 1 to 100 characters besides spaces around them.
-    #[garde(custom(filled_name))]
+    /// 1 to 100 characters besides spaces around them, one of which can be seen. Control characters, and those that
+    /// change the direction of text, are refused; others that nobody sees are taken out.
+    #[garde(skip)]
     #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$", examples("Alice"))]
     first_name: String,
-    /// At most 100 characters besides spaces around them; may be empty.
-    #[garde(custom(name))]
+    /// The same, but for that it may be empty.
+    #[garde(skip)]
     #[schema(max_length = 100, pattern = r"^[^\x00]*$", examples("Liddell"))]
     last_name: String,
     /// Date of birth, `YYYY-MM-DD`; empty means none.
-    #[garde(custom(date))]
+    #[garde(skip)]
     #[schema(pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
     dob: Option<String>,
-    /// At most 1,000 characters.
-    #[garde(custom(profile_text))]
+    /// At most 1,000 characters. Control characters and what nobody sees are taken out.
+    #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     gender: Option<String>,
 }
 
 /// Registers the caller.
 ///
-/// The id and the e-mail address are those of the token. The new account shows friends the sites on its allow list
-/// only, which starts with some well-known ones.
+/// The id and the e-mail address are those of the token, which must not say that the address is not verified. The new
+/// account shows friends the sites on its allow list only, which starts with some well-known ones.
 #[utoipa::path(
     post,
     path = "/users/me",
@@ -62,7 +70,10 @@ pub struct NewUser {
     request_body = NewUser,
     responses(
         (status = 201, description = "The new account.", body = UserPrivate),
-        (status = 409, description = "The caller is registered, or the e-mail address belongs to another account.")
+        (status = 409, description = "The caller is registered, or the e-mail address belongs to another account. One \
+            whose owner has another address by now lets go of it when they sign in."),
+        (status = 422, description = "The body is JSON, but a value in it is not acceptable; or the token names no \
+            e-mail address that the caller has shown to be theirs.")
     )
 )]
 pub async fn register(
@@ -70,10 +81,14 @@ pub async fn register(
     caller: Caller,
     Body(new): Body<NewUser>,
 ) -> Result<(StatusCode, Json<UserPrivate>)> {
-    let email = caller.email.as_deref().filter(|email| !email.is_empty());
-    let email = email.filter(|email| bounded_text(email, EMAIL_CHARS_MAX).is_ok());
-    let email = email.ok_or_else(|| Error::invalid_field("email", "the token carries no usable e-mail address"))?;
+    let email = caller.own_email(&app)?;
     let policy = StoredPolicy::of(&default_domains::policy()?);
+    let mut wrong = Wrong(Vec::new());
+    let first_name = wrong.unless("first_name", first_name(&new.first_name));
+    let last_name = wrong.unless("last_name", last_name(&new.last_name));
+    let dob = wrong.unless("dob", new.dob.as_deref().map_or(Ok(None), date));
+    let gender = new.gender.as_deref().map(|text| wrong.unless("gender", profile_text(text, Lines::Removed)));
+    wrong.nothing()?;
     let mut transaction = app.pool.begin().await?;
     sqlx::query!(
         "insert into users (user_id, email, first_name, last_name, dob, gender,
@@ -81,10 +96,10 @@ pub async fn register(
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         caller.user_id.as_str(),
         email,
-        new.first_name.trim(),
-        new.last_name.trim(),
-        new.dob.as_deref().and_then(parse_date),
-        new.gender,
+        first_name,
+        last_name,
+        dob,
+        gender,
         policy.share_mode,
         &policy.domain_allow_array,
         &policy.domain_deny_array
@@ -97,6 +112,8 @@ pub async fn register(
 }
 
 /// The caller's own account.
+///
+/// Its e-mail address follows the token's, unless the token says that it is not verified, or another account has it.
 #[utoipa::path(
     get,
     path = "/users/me",
@@ -108,50 +125,72 @@ pub async fn register(
 )]
 pub async fn me(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<UserPrivate>> {
     let mut connection = app.pool.acquire().await?;
-    let user = UserRow::load(&mut connection, &caller.user_id).await?.ok_or(NOT_REGISTERED)?;
+    let mut user = UserRow::load(&mut connection, &caller.user_id).await?.ok_or(NOT_REGISTERED)?;
+    if let Ok(email) = caller.own_email(&app)
+        && email != user.email
+        && follow_email(&mut connection, &caller.user_id, email).await?
+    {
+        user.email = email.to_owned();
+    }
     Ok(Json(user.private()?))
 }
 
+/// Lets the account have this address, where it has another and nobody else has this one. Says whether it has changed.
+async fn follow_email(connection: &mut PgConnection, me: &UserId, email: &str) -> Result<bool> {
+    let followed = sqlx::query!(
+        "update users set email = $2
+        where user_id = $1 and email <> $2
+            and not exists (select from users other where lower(other.email) = lower($2) and other.user_id <> $1)",
+        me.as_str(),
+        email
+    )
+    .execute(connection)
+    .await;
+    match followed {
+        Ok(followed) => Ok(followed.rows_affected() > 0),
+        // Somebody took it this very moment.
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some(EMAIL_UNIQUE) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The body of an update: everything is replaced, except that an absent `dob` or `dob_public` stays as it is,
-/// because published clients know neither.
+/// because published clients know neither. What comes back as it is stored is always accepted.
 #[derive(Deserialize, Validate, ToSchema)]
 pub struct UserUpdate {
-    /// 1 to 100 characters besides spaces around them.
-    #[garde(custom(filled_name))]
+    /// As at registration.
+    #[garde(skip)]
     #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$", examples("Alice"))]
     first_name: String,
-    /// At most 100 characters besides spaces around them; may be empty.
-    #[garde(custom(name))]
+    /// As at registration.
+    #[garde(skip)]
     #[schema(max_length = 100, pattern = r"^[^\x00]*$", examples("Liddell"))]
     last_name: String,
-    /// At most 1,000 characters.
-    #[garde(custom(profile_text))]
+    /// At most 1,000 characters. Control characters, line feeds and tabs aside, and what nobody sees are taken out.
+    #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     description: Option<String>,
     #[garde(skip)]
     share_mode: ShareMode,
     /// At most 1,000 host names of public sites. Each is kept as its registrable domain.
-    #[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))]
+    #[garde(length(max = DOMAIN_LIST_LEN_MAX))]
     #[schema(value_type = Vec<Domain>, max_items = 1000)]
     domain_allow_array: Vec<String>,
     /// At most 1,000 host names of public sites. Each is kept as its registrable domain.
-    #[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))]
+    #[garde(length(max = DOMAIN_LIST_LEN_MAX))]
     #[schema(value_type = Vec<Domain>, max_items = 1000)]
     domain_deny_array: Vec<String>,
-    /// At most 1,000 characters.
-    #[garde(custom(profile_text))]
+    /// At most 1,000 characters, as the three below. Control characters and what nobody sees are taken out.
+    #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     gender: Option<String>,
-    /// At most 1,000 characters.
-    #[garde(custom(profile_text))]
+    #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     school: Option<String>,
-    /// At most 1,000 characters.
-    #[garde(custom(profile_text))]
+    #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     work: Option<String>,
-    /// At most 1,000 characters.
-    #[garde(custom(profile_text))]
+    #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
     location: Option<String>,
     #[garde(skip)]
@@ -167,7 +206,7 @@ pub struct UserUpdate {
     /// Date of birth, `YYYY-MM-DD`. Left out it stays as it is; null or empty removes it.
     // Outer `None`: not sent. Inner `None`: to be forgotten.
     #[serde(default, deserialize_with = "present")]
-    #[garde(inner(custom(date)))]
+    #[garde(skip)]
     #[schema(value_type = Option<String>, pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
     dob: Option<Option<String>>,
     /// Left out it stays as it is.
@@ -175,26 +214,116 @@ pub struct UserUpdate {
     dob_public: Option<bool>,
 }
 
+/// What an update comes to, read with what is stored.
+struct Profile {
+    looks: Looks,
+    description: String,
+    gender: Option<String>,
+    school: Option<String>,
+    work: Option<String>,
+    location: Option<String>,
+    dob: Option<Date>,
+    policy: SharePolicy,
+}
+
+impl UserUpdate {
+    /// Names every field that is wrong.
+    fn read(&self, account: &Account) -> Result<Profile> {
+        let mut wrong = Wrong(Vec::new());
+        let looks = Looks {
+            first_name: wrong.unless_stored("first_name", &self.first_name, &account.looks.first_name, first_name),
+            last_name: wrong.unless_stored("last_name", &self.last_name, &account.looks.last_name, last_name),
+            profile_image_extension: account.looks.profile_image_extension.clone(),
+        };
+        let description = self.description.as_deref().unwrap_or_default();
+        let description = wrong
+            .unless_stored("description", description, &account.description, |text| profile_text(text, Lines::Kept));
+        let allow = wrong.domains("domain_allow_array", &self.domain_allow_array, &account.policy.domain_allow_array);
+        let deny = wrong.domains("domain_deny_array", &self.domain_deny_array, &account.policy.domain_deny_array);
+        let mut text = |field: &str, sent: &Option<String>, stored: &Option<String>| {
+            let stored = stored.as_deref().unwrap_or_default();
+            let read = |text: &str| profile_text(text, Lines::Removed);
+            sent.as_deref().map(|sent| wrong.unless_stored(field, sent, stored, read))
+        };
+        let gender = text("gender", &self.gender, &account.gender);
+        let school = text("school", &self.school, &account.school);
+        let work = text("work", &self.work, &account.work);
+        let location = text("location", &self.location, &account.location);
+        let dob = self.dob.as_ref().and_then(Option::as_deref).map_or(Ok(None), date);
+        let dob = wrong.unless("dob", dob);
+        wrong.nothing()?;
+        let policy = SharePolicy { mode: self.share_mode, allow, deny };
+        Ok(Profile { looks, description, gender, school, work, location, dob, policy })
+    }
+}
+
+/// What is wrong with the fields of a body.
+struct Wrong(Vec<FieldError>);
+
+impl Wrong {
+    /// The value, or none to speak of after noting what is wrong with it.
+    fn unless<T: Default>(&mut self, field: &str, read: Result<T, String>) -> T {
+        read.unwrap_or_else(|message| {
+            self.0.push(FieldError { field: field.to_owned(), message });
+            T::default()
+        })
+    }
+
+    /// The text as it is stored, or as it is to be.
+    fn unless_stored(
+        &mut self,
+        field: &str,
+        sent: &str,
+        stored: &str,
+        read: impl Fn(&str) -> Result<String, String>,
+    ) -> String {
+        if sent == stored { sent.to_owned() } else { self.unless(field, read(sent)) }
+    }
+
+    /// The entries, each as it is stored, or as it is to be.
+    fn domains(&mut self, field: &str, entries: &[String], stored: &[String]) -> BTreeSet<Domain> {
+        let stored: HashSet<&str> = stored.iter().map(String::as_str).collect();
+        let read = |entry: &str| {
+            if stored.contains(entry) { Ok(Domain::stored(entry)) } else { Domain::parse_entry(entry) }
+        };
+        let entries = entries.iter().enumerate().filter_map(|(place, entry)| {
+            let read = read(entry).map(Some).map_err(|bad| bad.to_string());
+            self.unless(&format!("{field}[{place}]"), read)
+        });
+        entries.collect()
+    }
+
+    /// # Errors
+    ///
+    /// 422 when there is something.
+    fn nothing(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(invalid(self.0)) }
+    }
+}
+
 /// Replaces the caller's profile and share settings.
+///
+/// A new name is told to all friends, and can be had five times in an hour, counting changes of the picture.
 #[utoipa::path(
     put,
     path = "/users/me",
     tag = "users",
     request_body = UserUpdate,
-    responses((status = 200, description = "The account after the change.", body = UserPrivate))
+    responses(
+        (status = 200, description = "The account after the change.", body = UserPrivate),
+        (status = 429, description = "The name or the picture was changed too often within an hour.")
+    )
 )]
 pub async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     Body(update): Body<UserUpdate>,
 ) -> Result<Json<UserPrivate>> {
-    let policy = SharePolicy {
-        mode: update.share_mode,
-        allow: parse_domains(&update.domain_allow_array),
-        deny: parse_domains(&update.domain_deny_array),
-    };
-    let mut transaction = app.pool.begin().await?;
-    let before = lock_policy(&mut transaction, &caller.user_id).await?;
+    if let Ok(email) = caller.own_email(&app) {
+        follow_email(&mut *app.pool.acquire().await?, &caller.user_id, email).await?;
+    }
+    let mut locked = looks::lock(&app, &caller.user_id, |account| Ok(update.read(account)?.looks)).await?;
+    let profile = update.read(&locked.account)?;
     sqlx::query!(
         "update users set first_name = $2, last_name = $3, description = $4, gender = $5, school = $6, work = $7,
             location = $8, email_public = $9, gender_public = $10, school_public = $11, work_public = $12,
@@ -202,25 +331,26 @@ pub async fn update(
             dob_public = coalesce($16, dob_public)
         where user_id = $1",
         caller.user_id.as_str(),
-        update.first_name.trim(),
-        update.last_name.trim(),
-        update.description.unwrap_or_default(),
-        update.gender,
-        update.school,
-        update.work,
-        update.location,
+        profile.looks.first_name,
+        profile.looks.last_name,
+        profile.description,
+        profile.gender,
+        profile.school,
+        profile.work,
+        profile.location,
         update.email_public,
         update.gender_public,
         update.school_public,
         update.work_public,
         update.location_public,
         update.dob.is_some(),
-        update.dob.flatten().as_deref().and_then(parse_date) as Option<Date>,
+        profile.dob as Option<Date>,
         update.dob_public as Option<bool>,
     )
-    .execute(&mut *transaction)
+    .execute(&mut *locked.transaction)
     .await?;
-    save_policy(&app, transaction, &caller.user_id, &before, policy).await
+    locked.tell(&caller.user_id).await?;
+    save_policy(&app, locked, &caller.user_id, profile.policy).await
 }
 
 /// Which of the two lists a path means.
@@ -248,7 +378,7 @@ impl FromStr for DomainList {
 #[serde(transparent)]
 #[garde(transparent)]
 #[schema(value_type = Vec<Domain>, max_items = 1000)]
-pub struct DomainEntries(#[garde(length(max = DOMAIN_LIST_LEN_MAX), inner(custom(domain)))] Vec<String>);
+pub struct DomainEntries(#[garde(length(max = DOMAIN_LIST_LEN_MAX))] Vec<String>);
 
 /// Replaces one of the caller's lists of sites.
 ///
@@ -267,35 +397,21 @@ pub async fn update_domains(
     Path(list): Path<DomainList>,
     Body(DomainEntries(entries)): Body<DomainEntries>,
 ) -> Result<Json<UserPrivate>> {
-    let mut transaction = app.pool.begin().await?;
-    let before = lock_policy(&mut transaction, &caller.user_id).await?;
-    let mut policy = before.clone();
+    let locked = looks::lock(&app, &caller.user_id, |account| Ok(account.looks.clone())).await?;
+    let stored = &locked.account.policy;
+    let mut policy = stored.policy();
+    let mut wrong = Wrong(Vec::new());
     match list {
-        DomainList::Allow => policy.allow = parse_domains(&entries),
-        DomainList::Deny => policy.deny = parse_domains(&entries),
+        DomainList::Allow => policy.allow = wrong.domains("", &entries, &stored.domain_allow_array),
+        DomainList::Deny => policy.deny = wrong.domains("", &entries, &stored.domain_deny_array),
     }
-    save_policy(&app, transaction, &caller.user_id, &before, policy).await
-}
-
-/// The caller's share settings, which nobody changes until the transaction ends.
-async fn lock_policy(transaction: &mut Transaction<'_, Postgres>, user_id: &UserId) -> Result<SharePolicy> {
-    let stored = sqlx::query_as!(
-        StoredPolicy,
-        "select share_mode, domain_allow_array, domain_deny_array from users where user_id = $1
-        for no key update",
-        user_id.as_str()
-    );
-    stored.fetch_optional(&mut **transaction).await?.map(|stored| stored.policy()).ok_or(NOT_REGISTERED)
+    wrong.nothing()?;
+    save_policy(&app, locked, &caller.user_id, policy).await
 }
 
 /// Ends an update: when the share settings differ from before, the edge and the user's other devices hear of it.
-async fn save_policy(
-    app: &App,
-    mut transaction: Transaction<'_, Postgres>,
-    user_id: &UserId,
-    before: &SharePolicy,
-    policy: SharePolicy,
-) -> Result<Json<UserPrivate>> {
+async fn save_policy(app: &App, locked: Locked, user_id: &UserId, policy: SharePolicy) -> Result<Json<UserPrivate>> {
+    let Locked { mut transaction, account, .. } = locked;
     let stored = StoredPolicy::of(&policy);
     sqlx::query!(
         "update users set share_mode = $2, domain_allow_array = $3, domain_deny_array = $4 where user_id = $1",
@@ -308,7 +424,7 @@ async fn save_policy(
     .await?;
     let user = UserRow::load(&mut transaction, user_id).await?.ok_or(NOT_REGISTERED)?;
     let mut events = Vec::new();
-    if policy != *before {
+    if policy != account.policy.policy() {
         for (recipient, bumped) in outbox::bump(&mut transaction, &[user_id]).await? {
             let change = Change::SettingsUpdated { share: policy.clone() };
             events.push(outbox::told(recipient, bumped.version, change));
@@ -318,40 +434,44 @@ async fn save_policy(
     Ok(Json(user.private()?))
 }
 
-/// Only for what has been validated: entries that name no public site are left out.
-fn parse_domains(entries: &[String]) -> BTreeSet<Domain> {
-    entries.iter().filter_map(|entry| Domain::parse_entry(entry).ok()).collect()
-}
-
 const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
-/// `None` for what is no date, and for the empty text by which clients mean none.
-fn parse_date(text: &str) -> Option<Date> {
-    Date::parse(text, DATE).ok()
+/// The name as others are shown it, or what is wrong with it.
+fn first_name(text: &str) -> Result<String, String> {
+    let name = last_name(text)?;
+    if name.is_empty() { Err("is empty".to_owned()) } else { Ok(name) }
 }
 
-fn filled_name(text: &str, (): &()) -> garde::Result {
-    if text.trim().is_empty() { Err(garde::Error::new("is empty")) } else { bounded_text(text.trim(), NAME_CHARS_MAX) }
-}
-
-fn name(text: &str, (): &()) -> garde::Result {
-    bounded_text(text.trim(), NAME_CHARS_MAX)
-}
-
-fn profile_text(text: &Option<String>, (): &()) -> garde::Result {
-    text.as_deref().map_or(Ok(()), |text| bounded_text(text, PROFILE_TEXT_CHARS_MAX))
-}
-
-fn date(text: &Option<String>, (): &()) -> garde::Result {
-    match text.as_deref() {
-        None | Some("") => Ok(()),
-        Some(text) if parse_date(text).is_some() => Ok(()),
-        Some(_) => Err(garde::Error::new("is not a date, as YYYY-MM-DD")),
+/// The same for one that may be empty.
+fn last_name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.chars().any(is_formatting) {
+        return Err("contains a control character, or one that changes the direction of text".to_owned());
     }
+    let name: String = clean(text, Lines::Removed).nfc().collect();
+    if !name.is_empty() && !has_visible(&name) {
+        return Err("has no character that can be seen".to_owned());
+    }
+    bounded(name, NAME_CHARS_MAX)
 }
 
-fn domain(text: &str, (): &()) -> garde::Result {
-    Domain::parse_entry(text).map(drop).map_err(garde::Error::new)
+/// A profile's text as others are shown it, or what is wrong with it.
+fn profile_text(text: &str, lines: Lines) -> Result<String, String> {
+    // What cannot be stored is refused, though it would be taken out.
+    bounded_text(text, usize::MAX).map_err(|error| error.message().to_owned())?;
+    bounded(clean(text, lines).nfc().collect(), PROFILE_TEXT_CHARS_MAX)
+}
+
+fn bounded(text: String, chars_max: usize) -> Result<String, String> {
+    bounded_text(&text, chars_max).map(|()| text).map_err(|error| error.message().to_owned())
+}
+
+/// The date, or none for the empty text by which clients mean that.
+fn date(text: &str) -> Result<Option<Date>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Date::parse(text, DATE).map(Some).map_err(|_| "is not a date, as YYYY-MM-DD".to_owned())
 }
 
 /// Tells null from absent.

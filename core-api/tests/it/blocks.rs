@@ -1,9 +1,15 @@
 //! Two of whom one has blocked the other do not exist for each other, and nobody else notices.
 
+use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::World;
+use crate::{
+    bucket::Bucket,
+    outbox::{Receiver, Running, delivered},
+    permissions::TABLE,
+    world::{World, token},
+};
 
 fn ids(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|user| user["user_id"].as_str().unwrap()).collect()
@@ -93,6 +99,155 @@ async fn nobody_blocks_themselves_the_unknown_or_whoever_has_blocked_them(pool: 
     world.delete("alice", "/friendship/blocks/bob").await.is_success();
     world.delete("alice", "/friendship/blocks/nobody").await.is_success();
     world.get("alice", "/users/id/bob").await.is_problem(404);
+}
+
+/// What a block leaves for the last: the account's end, and the block's.
+const ENDINGS: [(&str, &str); 2] = [("DELETE", "/friendship/blocks/{id}"), ("DELETE", "/users/me")];
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn after_a_block_no_call_and_no_event_shows_the_one_to_the_other(pool: PgPool) {
+    let (bucket, edge) = (Bucket::start().await, Receiver::start().await);
+    let edge_url = format!("http://{}", edge.address);
+    let flags = [bucket.flags(), vec!["--edge-url", &edge_url, "--outbox-poll-ms", "50"]].concat();
+    let world = World::with(pool, &flags).await;
+    // An id is in the name and in the address too.
+    let pair = ["aline-one", "bertil-two"];
+    world.register(&[pair[0], pair[1], "carol"]).await;
+    world.befriend(pair[0], pair[1]).await;
+    let mut ids = Vec::new();
+    for (me, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+        world.befriend(me, "carol").await;
+        let page = json!({"url": "https://example.com/", "title": "For all"});
+        ids.push(json!({"event_id": world.post(me, "/notifications/share", page).await.body}));
+        let page = json!({"url": "https://example.com/", "title": "For one", "sent_to": other});
+        ids.push(json!({"event_id": world.post(me, "/notifications/share/personal", page).await.body}));
+    }
+    world.put(pair[0], &format!("/friendship/blocks/{}", pair[1]), Value::Null).await.is_success();
+
+    let relay = Running::start(&world);
+    delivered(&world).await;
+    relay.stop().await;
+    let events = edge.events();
+    for (me, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+        let mine = events.iter().filter(|event| event["recipient"] == me);
+        let naming: Vec<_> = mine.filter(|event| event.to_string().to_lowercase().contains(other)).collect();
+        // That there is nothing any more between the two is said as after any other end of a friendship.
+        let removed = json!({"user_id": other});
+        assert!(!naming.is_empty() && naming.iter().all(|event| event["payload"] == removed), "{naming:#?}");
+    }
+    let carols = events.iter().filter(|event| event["recipient"] == "carol" && event["kind"] == "share.received");
+    assert_eq!(carols.count(), 2, "to others they are as before");
+
+    let rows = TABLE.iter().filter(|(method, path, ..)| !ENDINGS.contains(&(*method, *path)));
+    let last = ENDINGS.iter().flat_map(|ending| TABLE.iter().filter(|row| (row.0, row.1) == *ending));
+    for (method, path, query, body, _) in rows.chain(last) {
+        for (me, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+            // Whom one has blocked oneself one may know.
+            let lists_own_blocks = matches!((*method, *path), ("GET", "/friendship/blocks" | "/users/me/export"));
+            if lists_own_blocks && me == pair[0] {
+                continue;
+            }
+            let body = body.replace("OWNER", other).replace("CALLER", me);
+            let body = if path.ends_with("/share/read") { json!(ids).to_string() } else { body };
+            for named in [other, "carol"] {
+                let text = if named == other { other } else { "tester" };
+                let path = path.replace("{id}", named).replace("{ids}", named).replace("{text}", text);
+                let address = format!("{}{query}", path.replace("{list}", "allow"));
+                let request = Request::builder().method(*method).uri(&address).header("authorization", token(me));
+                let reply = world.send(request.body(Body::from(body.clone())).unwrap()).await;
+                assert!(reply.status < 500, "{method} {address}: {}", reply.text);
+                assert!(!reply.text.to_lowercase().contains(other), "{method} {address}: {}", reply.text);
+            }
+        }
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob", "carol"]).await;
+    for (one, other) in [("alice", "bob"), ("bob", "carol"), ("carol", "alice")] {
+        world.befriend(one, other).await;
+    }
+    for me in ["alice", "bob"] {
+        let other = if me == "alice" { "bob" } else { "alice" };
+        for (path, sent_to) in [("", None), ("/personal", Some(other)), ("/personal", Some("carol"))] {
+            let title = format!("{me}{}", sent_to.unwrap_or_default());
+            let page = json!({"url": "https://example.com/", "title": title, "sent_to": sent_to});
+            assert_eq!(world.post(me, &format!("/notifications/share{path}"), page).await.status, 200);
+        }
+    }
+    let page = json!({"url": "https://example.com/", "title": "carol"});
+    assert_eq!(world.post("carol", "/notifications/share", page).await.status, 200);
+    let received = async |me: &str, query: &str| {
+        let list = world.get(me, &format!("/notifications/share{query}")).await.body;
+        let titles = list.as_array().unwrap().iter().map(|share| share["title"].as_str().unwrap().to_owned());
+        titles.collect::<Vec<_>>()
+    };
+    let sent = async |me: &str| {
+        let list = world.get(me, "/notifications/share/sent").await.body;
+        let counts = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|share| (share["title"].as_str().unwrap().to_owned(), share["not_seen_count"].as_i64().unwrap()));
+        counts.collect::<Vec<_>>()
+    };
+    let all = async || {
+        let mut all = Vec::new();
+        for me in ["alice", "bob", "carol"] {
+            let lists =
+                [received(me, "").await, received(me, "?is_read=false").await, received(me, "?is_read=true").await];
+            all.push((lists, sent(me).await));
+        }
+        all
+    };
+    // Of what bob sent, alice has read one.
+    let of_bob = world.get("alice", "/notifications/share").await.body;
+    let ids: Vec<Value> =
+        of_bob.as_array().unwrap().iter().map(|share| json!({"event_id": share["event_id"]})).collect();
+    world.post("alice", "/notifications/share/read", json!(ids[1..2])).await.is_success();
+    let before = all().await;
+    let counted = |list: &[(&str, i64)]| list.iter().map(|(title, n)| ((*title).to_owned(), *n)).collect::<Vec<_>>();
+    assert_eq!(sent("bob").await, counted(&[("bobcarol", 1), ("bobalice", 0), ("bob", 2)]));
+
+    // Whoever blocks, and both: the same is gone, and comes back.
+    for blockers in [&["alice"][..], &["bob"], &["alice", "bob"]] {
+        for (blocker, path) in [("alice", "/friendship/blocks/bob"), ("bob", "/friendship/blocks/alice")] {
+            if blockers.contains(&blocker) {
+                let reply = world.put(blocker, path, Value::Null).await;
+                assert!(matches!(reply.status, 200 | 404), "{}", reply.text);
+            }
+        }
+        for me in ["alice", "bob"] {
+            assert_eq!(received(me, "").await, ["carol"]);
+            assert_eq!(received(me, "?is_read=false").await, ["carol"]);
+            assert_eq!(received(me, "?is_read=true").await, [""; 0]);
+            assert_eq!(received(me, "?limit=1&offset=1").await, [""; 0]);
+            assert_eq!(sent(me).await, counted(&[(&format!("{me}carol"), 1), (me, 1)]));
+        }
+        // Reading what one no longer sees is reading what was never sent to one.
+        world.forget_events().await;
+        world.post("alice", "/notifications/share/read", json!(ids[2..])).await.is_success();
+        assert_eq!(world.outbox().await, []);
+        assert_eq!(sent("carol").await, counted(&[("carol", 2)]));
+        for (blocker, path) in [("alice", "/friendship/blocks/bob"), ("bob", "/friendship/blocks/alice")] {
+            world.delete(blocker, path).await.is_success();
+        }
+        assert_eq!(all().await, before);
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_share_to_all_stays_without_its_only_recipient(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob"]).await;
+    world.befriend("alice", "bob").await;
+    let page = json!({"url": "https://example.com/", "title": "For all"});
+    world.post("alice", "/notifications/share", page).await;
+    world.put("bob", "/friendship/blocks/alice", Value::Null).await.is_success();
+    let sent = world.get("alice", "/notifications/share/sent").await.body;
+    assert_eq!((&sent[0]["title"], &sent[0]["not_seen_count"]), (&json!("For all"), &json!(0)));
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

@@ -1,9 +1,11 @@
 //! Profile images, put into a real store and got from there by the URLs that the core signs.
 
+use core_api::image_removals;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio::sync::watch;
 
 use crate::{
     bucket::Bucket,
@@ -26,8 +28,15 @@ async fn signed(world: &World, user_id: &str, path: &str) -> String {
     reply.body.as_str().unwrap().to_owned()
 }
 
+/// As published clients upload: with the type of the file.
 async fn put(url: &str, bytes: &'static [u8]) -> u16 {
-    Client::new().put(url).body(bytes).send().await.unwrap().status().as_u16()
+    let kind = url.split('?').next().unwrap().rsplit('.').next().unwrap();
+    put_as(&format!("image/{}", if kind == "jpg" { "jpeg" } else { kind }), url, bytes).await
+}
+
+async fn put_as(media_type: &str, url: &str, bytes: &'static [u8]) -> u16 {
+    let put = Client::new().put(url).header("content-type", media_type).header("x-amz-acl", "private");
+    put.body(bytes).send().await.unwrap().status().as_u16()
 }
 
 async fn get(url: &str) -> (u16, Vec<u8>) {
@@ -74,6 +83,72 @@ async fn a_url_is_good_for_one_call_on_one_image_by_the_right_secret(pool: PgPoo
     assert_eq!(get(&signed(&forger, "alice", BOBS).await).await.0, 403);
     assert_eq!(get(url.split('?').next().unwrap()).await.0, 403);
     assert_eq!(get(&url).await, (200, b"bob".to_vec()));
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_is_uploaded_is_an_image_and_comes_as_one(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = world(pool, &bucket, &["bob"]).await;
+    for (kind, media_type) in [
+        ("png", "image/png"),
+        ("jpg", "image/jpeg"),
+        ("jpeg", "image/jpeg"),
+        ("webp", "image/webp"),
+        ("gif", "image/gif"),
+    ] {
+        let upload = signed(&world, "bob", &format!("/users/me/profile-image-upload-url?image_ext={kind}")).await;
+        for other in ["text/html", "image/svg+xml", "", "image/png; charset=utf-8"] {
+            assert_eq!(put_as(other, &upload, b"<script>").await, 403, "{other}");
+        }
+        assert_eq!(Client::new().put(&upload).body("no type").send().await.unwrap().status(), 403);
+        assert_eq!(put_as(media_type, &upload, b"a picture").await, 200, "{kind}");
+        let url = signed(&world, "bob", &format!("/users/id/bob/profile-image-url?image_ext={kind}")).await;
+        let response = Client::new().get(&url).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], media_type);
+        let html = utf8_percent_encode("text/html", NON_ALPHANUMERIC);
+        let image = utf8_percent_encode(media_type, NON_ALPHANUMERIC);
+        let other = url.replace(&format!("response-content-type={image}"), &format!("response-content-type={html}"));
+        assert_ne!(other, url);
+        assert_eq!(get(&other).await.0, 403);
+        // Each kind is a change that all friends are told of.
+        sqlx::query("update users set looks_changed_ms = '{}'").execute(&world.pool).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_is_uploaded_after_a_removal_goes_when_the_url_has_ended(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let flags = [bucket.flags(), vec!["--profile-image-url-s", "3"]].concat();
+    let world = World::with(pool, &flags).await;
+    world.register(&["alice", "bob", "carol"]).await;
+    let mut uploads = Vec::new();
+    for user_id in ["alice", "bob", "carol"] {
+        uploads.push(signed(&world, user_id, UPLOAD).await);
+    }
+    assert_eq!(world.delete("alice", "/users/me").await.status, 204);
+    world.delete("bob", "/users/me/profile-image").await.is_success();
+    world.delete("carol", "/users/me/profile-image").await.is_success();
+    let again = signed(&world, "carol", "/users/me/profile-image-upload-url?image_ext=gif").await;
+    for upload in uploads.iter().chain([&again]) {
+        assert_eq!(put(upload, b"a picture").await, 200);
+    }
+    assert_eq!(bucket.objects(), ["alice.png", "bob.png", "carol.gif", "carol.png"]);
+    let (stop, stopped) = watch::channel(false);
+    // Another instance than the one that removed them.
+    let app = World::with(world.pool.clone(), &flags).await.app;
+    let removals = tokio::spawn(image_removals::run(app, stopped));
+    until("they are gone", async || bucket.objects() == ["carol.gif"]).await;
+    until("nothing is left to do", async || {
+        let left: i64 = sqlx::query_scalar("select count(*) from image_removals").fetch_one(&world.pool).await.unwrap();
+        left == 0
+    })
+    .await;
+    stop.send_replace(true);
+    removals.await.unwrap();
+    assert_eq!(bucket.objects(), ["carol.gif"], "a new one stays");
+    for upload in &uploads {
+        assert_eq!(put(upload, b"a picture").await, 403, "no URL outlives that");
+    }
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

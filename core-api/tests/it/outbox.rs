@@ -37,8 +37,8 @@ type Answer = Arc<dyn Fn(&[Value]) -> Response + Send + Sync>;
 const SATURATED: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
-struct Receiver {
-    address: SocketAddr,
+pub struct Receiver {
+    pub address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
     /// Whoever makes a batch wait for [`SATURATED`], and does not take their events.
     saturated: Arc<Mutex<Option<String>>>,
@@ -65,7 +65,7 @@ impl Receiver {
         }
     }
 
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let receiver = Self::absent().await;
         receiver.listen().await;
         receiver
@@ -93,7 +93,7 @@ impl Receiver {
         self.batches().iter().map(Vec::len).collect()
     }
 
-    fn events(&self) -> Vec<Value> {
+    pub fn events(&self) -> Vec<Value> {
         self.batches().concat()
     }
 
@@ -131,13 +131,13 @@ async fn stray(State(receiver): State<Receiver>) -> StatusCode {
 }
 
 /// A relay under way, and what stops it.
-struct Running {
+pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(world: &World) -> Self {
+    pub fn start(world: &World) -> Self {
         Self::of(Arc::clone(&world.app), world)
     }
 
@@ -147,7 +147,7 @@ impl Running {
         Self { stop, task: tokio::spawn(relay.run(stopped)) }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send_replace(true);
         self.task.await.unwrap();
     }
@@ -158,7 +158,7 @@ async fn is_empty(world: &World) -> bool {
     waiting == 0
 }
 
-async fn delivered(world: &World) {
+pub async fn delivered(world: &World) {
     until("the outbox is empty", async || is_empty(world).await).await;
 }
 

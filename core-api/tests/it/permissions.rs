@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// Who calls, as they stand to the owner of what is called for.
-const CALLERS: [&str; 8] =
+pub const CALLERS: [&str; 8] =
     ["without a token", "with an expired one", "unregistered", "stranger", "pending", "friend", "blocked", "owner"];
 
-type Expected = [u16; CALLERS.len()];
+pub type Expected = [u16; CALLERS.len()];
 
 /// For these it does not matter who calls.
 const ANYBODY: Expected = [200; 8];
@@ -33,10 +33,10 @@ const UPDATE: &str = r#"{"first_name": "New", "last_name": "Name", "share_mode":
 
 /// A call and what becomes of it. In queries and bodies, OWNER and CALLER stand for their ids. "pending" is somebody
 /// whom the owner has asked, "blocked" somebody whom the owner has blocked.
-type Row = (&'static str, &'static str, &'static str, &'static str, Expected);
+pub type Row = (&'static str, &'static str, &'static str, &'static str, Expected);
 
 #[rustfmt::skip]
-const TABLE: &[Row] = &[
+pub const TABLE: &[Row] = &[
     ("GET", "/ping", "", "", ANYBODY),
     ("GET", "/healthz", "", "", ANYBODY),
     ("GET", "/readyz", "", "", ANYBODY),

@@ -19,7 +19,11 @@ use axum::{
     http::{Method, Request},
     routing::post,
 };
-use core_api::{metrics, relay::Relay, upkeep};
+use core_api::{
+    image_removals, metrics,
+    relay::{RENEWAL, Relay},
+    upkeep,
+};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor, PgPool, postgres::PgPoolOptions};
@@ -272,6 +276,20 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
         .await;
     called(&world, "DELETE /users/me", async |n| world.delete(&user_id(caller(n)), "/users/me").await.status).await;
 
+    sqlx::query("update image_removals set removed_at = removed_at - interval '1 day'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let removals = tokio::spawn(image_removals::run(Arc::clone(&world.app), stopped));
+    until("the images are removed once more", async || {
+        let left: i64 = sqlx::query_scalar("select count(*) from image_removals").fetch_one(&world.pool).await.unwrap();
+        left == 0
+    })
+    .await;
+    stop.send_replace(true);
+    removals.await.unwrap();
+
     // Reads all that waits, and is asked by whoever runs the service, not by a caller.
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     assert_eq!(metrics::router(world.app.clone()).oneshot(request).await.unwrap().status(), 200);
@@ -283,6 +301,8 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
     let tenths = 10 * batches.load(Ordering::SeqCst);
     judge("a tenth of a batch of the relay", tenths, &before, &readings(&world.pool).await);
     world.forget_events().await;
+    // Whom an event shows is looked for among the blocked.
+    world.post("new-0", "/friendship/requests", json!({"user_id2": user_id(7)})).await.is_success();
     // Nothing is old enough to go, nor is anything left of an account.
     let (stop, stopped) = watch::channel(false);
     let upkeep = tokio::spawn(upkeep::run(world.app.clone(), Some(20_000), stopped));
@@ -292,6 +312,34 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
 
     let unmade = unmade(&world.pool).await;
     assert!(unmade.is_empty(), "statements of the core that nothing here makes, or no more: {unmade:#?}");
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn whoever_has_to_do_with_many_blocks_reads_no_more_for_it(pool: PgPool) {
+    let world = crowded(&pool, &[]).await;
+    let me = user_id(caller(0));
+    // Friends too, as they were when they sent what is hidden now. Others may block anybody, any number of them.
+    sqlx::query(
+        "with blocking as (
+            (select user_id from users where user_id <> $1 limit 5000)
+            union
+            (select friend_id from friends where user_id = $1 limit 20)
+        )
+        insert into blocks (blocker_id, blocked_id) select user_id, $1 from blocking",
+    )
+    .bind(&me)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    sqlx::query("vacuum analyze blocks").execute(&world.pool).await.unwrap();
+    for _ in 0..10 {
+        let page = json!({"url": "https://example.org/", "title": "A page"});
+        assert_eq!(world.post(&me, "/notifications/share", page).await.status, 200);
+    }
+    for query in ["", "?is_read=false", "?is_read=true", "/sent?limit=5"] {
+        let path = format!("/notifications/share{query}");
+        called(&world, &path, async |_| world.get(&me, &path).await.status).await;
+    }
 }
 
 /// Runs the relay until something is so, or for thirty seconds.
@@ -352,6 +400,10 @@ async fn unmade(pool: &PgPool) -> Vec<String> {
 async fn take(State(batches): State<Arc<AtomicU64>>, Json(batch): Json<Value>) -> Json<Value> {
     batches.fetch_add(1, Ordering::SeqCst);
     let events = batch["events"].as_array().unwrap().iter();
+    // Claims are renewed while the edge takes its time.
+    if events.clone().any(|event| event["kind"] == "friend.requested") {
+        tokio::time::sleep(RENEWAL + Duration::from_secs(1)).await;
+    }
     let taken: Vec<&Value> = events.filter(|event| event["recipient"] != REFUSING).map(|event| &event["id"]).collect();
     Json(json!({ "taken": taken }))
 }

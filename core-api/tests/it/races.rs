@@ -262,3 +262,37 @@ async fn whatever_friends_write_to_an_account_while_it_is_deleted_nothing_of_it_
         }
     }
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn friends_who_get_new_names_while_friendships_come_and_go_wait_for_nobody_for_ever(pool: PgPool) {
+    let world = World::new(pool).await;
+    let all = ["u1", "u2", "u3", "u4", "u5"];
+    world.register(&all).await;
+    for round in 0..ROUNDS {
+        let mut calls = Vec::new();
+        for (n, me) in all.iter().enumerate() {
+            let name = format!("Name {round}");
+            let update = json!({
+                "first_name": name, "last_name": "", "share_mode": "default_none", "domain_allow_array": [],
+                "domain_deny_array": [], "email_public": false, "gender_public": false, "school_public": false,
+                "work_public": false, "location_public": false,
+            });
+            calls.push(world.put(me, "/users/me", update).boxed_local());
+            let other = all[(n + 1 + round % 3) % all.len()];
+            let pair = json!({"user_id1": me, "user_id2": other});
+            let between = [
+                ("/friendship/requests", json!({"user_id2": other})),
+                ("/friendship/accept", json!({"user_id1": all[(n + 4 - round % 3) % all.len()]})),
+                ("/friendship/delete", pair),
+            ];
+            let (path, body) = between[(n + round) % 3].clone();
+            calls.push(world.post(me, path, body).boxed_local());
+        }
+        let statuses: Vec<u16> = join_all(calls).await.iter().map(|reply| reply.status).collect();
+        assert!(statuses.iter().all(|status| *status < 500), "{statuses:?}");
+        sqlx::query("update users set looks_changed_ms = '{}'").execute(&world.pool).await.unwrap();
+        let named = format!("select count(*) from users where first_name = 'Name {round}'");
+        let named: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(named)).fetch_one(&world.pool).await.unwrap();
+        assert_eq!(named, all.len() as i64);
+    }
+}

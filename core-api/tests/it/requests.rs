@@ -30,7 +30,7 @@ async fn what_is_no_json_is_400_and_what_has_another_shape_422(pool: PgPool) {
     let world = World::new(pool).await;
     let deep = "[".repeat(60_000);
     let no_json: [&[u8]; 6] =
-        [b"", b"{", b"{\"first_name\": \"\xff\"}", b"{} {}", b"{\"first_name\": \"\\ud800\"}", deep.as_bytes()];
+        [b"", b"{", b"{\"first_name\": \"\xff\"}", b"{} {}", b"{\"first_name\": \"\\ud80\"}", deep.as_bytes()];
     for body in no_json {
         post_raw(&world, None, body.to_vec()).await.is_problem(400);
     }
@@ -165,7 +165,7 @@ async fn no_answer_for_somebody_is_kept_and_none_is_taken_for_what_it_is_not(poo
     }
     for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"] {
         let reply = open(path).await;
-        assert!(!reply.headers.contains_key("cache-control"), "{path}");
+        assert_eq!(reply.headers["cache-control"], "no-cache", "{path}");
         assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(reply.headers.contains_key("content-security-policy"), path != "/openapi.json", "{path}");
     }

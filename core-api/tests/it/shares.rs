@@ -186,7 +186,9 @@ async fn what_is_no_page_is_refused_with_the_field_named(pool: PgPool) {
         (json!({"url": "", "title": "t"}), "url"),
         (json!({"url": long(2_049), "title": "t"}), "url"),
         (json!({"url": "https://example.com/\u{0}", "title": "t"}), "url"),
-        (json!({"url": "https://example.com/", "title": "t".repeat(301)}), "title"),
+        (json!({"url": "https://www..example.com/", "title": "t"}), "url"),
+        (json!({"url": "https://me:pw@.example.com/", "title": "t"}), "url"),
+        (json!({"url": "https://example.com%2e%2e/", "title": "t"}), "url"),
         (json!({"url": "https://example.com/", "title": "a\u{0}b"}), "title"),
     ];
     for (body, field) in bad {
@@ -206,11 +208,53 @@ async fn what_is_no_page_is_refused_with_the_field_named(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_page_is_passed_on_without_credentials_and_with_a_clean_title(pool: PgPool) {
+    let world = circle(pool, &[]).await;
+    for (body, url, title) in [
+        (
+            r#"{"url": "https://me:SECRET@Example.com:8443/a%20b?c=d@e#f", "title": " \u202egnp.\u200bexe\n "}"#,
+            "https://Example.com:8443/a%20b?c=d@e#f",
+            "gnp.exe",
+        ),
+        (
+            r#"{"url": "http://SECRET@localhost/#x", "title": "half \ud83d an emoji"}"#,
+            "http://localhost/#x",
+            "half \u{fffd} an emoji",
+        ),
+    ] {
+        for path in ["/notifications/share", "/notifications/share/personal"] {
+            let body = body.replacen('{', r#"{"sent_to": "bob", "#, 1);
+            let request = Request::post(path).header("authorization", token("alice"));
+            let reply = world.send(request.body(Body::from(body)).unwrap()).await;
+            assert_eq!(reply.status, 200, "{}", reply.text);
+            for (me, list) in [("bob", ""), ("alice", "/sent")] {
+                let shown = world.get(me, &format!("/notifications/share{list}")).await.body;
+                assert_eq!(
+                    (&shown[0]["event_id"], &shown[0]["url"], &shown[0]["title"]),
+                    (&reply.body, &json!(url), &json!(title))
+                );
+            }
+        }
+    }
+    assert!(world.outbox().await.iter().all(|event| !format!("{event:?}").contains("SECRET")));
+    share(&world, "alice", json!({"url": "https://example.com/", "title": "ß".repeat(301)})).await;
+    assert_eq!(world.get("bob", "/notifications/share").await.body[0]["title"], "ß".repeat(300));
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn one_key_sends_once_a_day(pool: PgPool) {
     let world = circle(pool, &[]).await;
     let path = "/notifications/share";
     let first = send_with_key(&world, "alice", path, "k1", page(1)).await.body;
     assert_eq!(send_with_key(&world, "alice", path, "k1", page(1)).await.body, first);
+    // A version that kept what it was sent may have been first.
+    let unclean = json!({"url": "https://me:pw@example.com/", "title": " x"});
+    let cleaned = send_with_key(&world, "alice", path, "k0", unclean.clone()).await.body;
+    sqlx::query("update shares set url = 'https://me:pw@example.com/', title = ' x' where idempotency_key = 'k0'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(send_with_key(&world, "alice", path, "k0", unclean).await.body, cleaned);
     let reply = send_with_key(&world, "alice", path, "k1", page(2)).await;
     assert_eq!(reply.is_problem(422), ["Idempotency-Key"]);
     let reply = send_with_key(&world, "alice", "/notifications/share/personal", "k1", to("bob")).await;
@@ -222,7 +266,7 @@ async fn one_key_sends_once_a_day(pool: PgPool) {
     let distinct: BTreeSet<String> =
         [&first, &of_bob, &second, &personal].into_iter().map(ToString::to_string).collect();
     assert_eq!(distinct.len(), 4);
-    assert_eq!(ids(&world, "carol", path).await, [personal, second, first.clone()]);
+    assert_eq!(ids(&world, "carol", path).await, [personal, second, cleaned, first.clone()]);
 
     sqlx::query("update shares set sent_at = sent_at - interval '24 hours'").execute(&world.pool).await.unwrap();
     let next_day = send_with_key(&world, "alice", path, "k1", page(2)).await.body;

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{World, token};
+use crate::{
+    bucket::Bucket,
+    world::{KEY, Reply, World, claims, token},
+};
 
 fn default_domains() -> Value {
     serde_json::from_str(include_str!("../../default-domains.json")).unwrap()
@@ -103,7 +106,7 @@ async fn registration_names_every_field_that_is_wrong(pool: PgPool) {
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn a_token_without_email_cannot_register(pool: PgPool) {
     let world = World::new(pool).await;
-    let token = crate::world::KEY.sign(&without(crate::world::claims("alice"), "email"));
+    let token = KEY.sign(&without(claims("alice"), "email"));
     let request = axum::http::Request::post("/users/me").header("authorization", token);
     let body = json!({"first_name": "A", "last_name": "T"}).to_string();
     assert_eq!(world.send(request.body(body.into()).unwrap()).await.is_problem(422), ["email"]);
@@ -210,11 +213,12 @@ async fn a_change_of_the_share_settings_is_told_and_another_update_is_not(pool: 
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     assert_eq!(world.version("alice").await, 1);
+    let update = || with(with(update(), "first_name", json!("Alice")), "last_name", json!("Tester"));
     world.put("alice", "/users/me", update()).await;
     let share = json!({"mode": "default_all", "allow": ["example.com", "example.org"], "deny": ["bank.com"]});
     let told = ("alice".to_owned(), "settings.updated".to_owned(), 2, json!({"share": share}));
     assert_eq!(world.outbox().await, std::slice::from_ref(&told));
-    world.put("alice", "/users/me", with(update(), "first_name", json!("Al"))).await;
+    world.put("alice", "/users/me", with(update(), "work", json!("none"))).await;
     world.put("alice", "/users/me/domain_array/deny", json!(["www.bank.com"])).await;
     assert_eq!(world.outbox().await, std::slice::from_ref(&told));
     world.put("alice", "/users/me/domain_array/deny", json!([])).await;
@@ -271,4 +275,270 @@ async fn ids_with_unusual_characters_work_everywhere(pool: PgPool) {
     assert_eq!(world.send(request.body(body.into()).unwrap()).await.status, 201);
     let reply = world.get(id, "/users/id/google_117%2F4%3F%23%25%C3%BC").await;
     assert_eq!(reply.body["user_id"], id);
+}
+
+/// Calls with a token that says this of the address; null: it is left out.
+async fn call_with(world: &World, user_id: &str, method: &str, said: Value, body: Value) -> Reply {
+    let mut claims = claims(user_id);
+    for (claim, value) in said.as_object().unwrap() {
+        claims[claim] = value.clone();
+    }
+    let request = axum::http::Request::builder().method(method).uri("/users/me");
+    let request = request.header("authorization", KEY.sign(&claims));
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    world.send(request.body(body.into()).unwrap()).await
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn nobody_registers_with_an_address_that_is_not_verified(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    let body = json!({"first_name": "A", "last_name": "T"});
+    for no in [json!(false), json!("false"), json!("no"), json!(null), json!(0)] {
+        let said = json!({"email": "owner@example.com", "email_verified": no});
+        assert_eq!(call_with(&world, "mallory", "POST", said, body.clone()).await.is_problem(422), ["email"], "{no}");
+    }
+    for email in [json!(""), json!(null), json!("x".repeat(255)), json!("a\u{0}b@example.com")] {
+        let said = json!({"email": email, "email_verified": true});
+        assert_eq!(call_with(&world, "mallory", "POST", said, body.clone()).await.is_problem(422), ["email"]);
+    }
+    for (user_id, yes) in [("bool", json!(true)), ("text", json!("true"))] {
+        assert_eq!(call_with(&world, user_id, "POST", json!({"email_verified": yes}), body.clone()).await.status, 201);
+    }
+    let lenient = World::with(pool, &["--email-verified", "ignored"]).await;
+    assert_eq!(call_with(&lenient, "anybody", "POST", json!({"email_verified": false}), body).await.status, 201);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn an_address_follows_the_token_where_it_may(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    world.register(&["alice", "bob"]).await;
+    let email = async |user_id: &str, method: &str, said: Value| {
+        let body = if method == "PUT" { update() } else { Value::Null };
+        let reply = call_with(&world, user_id, method, said, body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        reply.body["email"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(email("alice", "GET", json!({"email": "new@example.com"})).await, "new@example.com");
+    assert_eq!(
+        email("alice", "PUT", json!({"email": "New@example.com", "email_verified": "true"})).await,
+        "New@example.com"
+    );
+    // Unverified, missing, or somebody else's in whatever case: the old one stays.
+    for said in [
+        json!({"email": "other@example.com", "email_verified": false}),
+        json!({"email": null}),
+        json!({"email": ""}),
+        json!({"email": "BOB@example.com"}),
+    ] {
+        for method in ["GET", "PUT"] {
+            assert_eq!(email("alice", method, said.clone()).await, "New@example.com", "{said}");
+        }
+    }
+    assert_eq!(email("bob", "GET", json!({})).await, "bob@example.com");
+    // What its owner has left is free once they have been here.
+    let register = json!({"first_name": "C", "last_name": ""});
+    let said = json!({"email": "bob@example.com"});
+    call_with(&world, "carol", "POST", said.clone(), register.clone()).await.is_problem(409);
+    assert_eq!(email("bob", "GET", json!({"email": "bob@example.org"})).await, "bob@example.org");
+    assert_eq!(call_with(&world, "carol", "POST", said, register).await.status, 201);
+    // Nothing is written for an address that is the same.
+    let row = async || -> String {
+        sqlx::query_scalar("select xmin::text from users where user_id = 'bob'").fetch_one(&pool).await.unwrap()
+    };
+    let before = row().await;
+    email("bob", "GET", json!({"email": "bob@example.org"})).await;
+    email("bob", "GET", json!({"email": "New@example.com"})).await;
+    assert_eq!(row().await, before);
+}
+
+/// Names, and what becomes of them; `None`: refused.
+const NAMES: [(&str, Option<&str>); 22] = [
+    (" Zoe\u{308}\n", Some("Zo\u{eb}")),
+    ("\u{1112}\u{1161}\u{11ab}", Some("\u{d55c}")),
+    ("A\u{200b}l\u{2060}i\u{feff}c\u{ad}e", Some("Alice")),
+    ("\u{1F469}\u{200D}\u{1F52C}", Some("\u{1F469}\u{200D}\u{1F52C}")),
+    ("\u{645}\u{6cc}\u{200c}\u{62e}", Some("\u{645}\u{6cc}\u{200c}\u{62e}")),
+    ("O'Brien-Smith Jr.", Some("O'Brien-Smith Jr.")),
+    ("\u{200b}", None),
+    ("\u{3164}", None),
+    ("\u{2800}", None),
+    ("\u{2060}", None),
+    ("\u{ad}", None),
+    ("\u{202e}", None),
+    ("\u{200d}", None),
+    ("\u{115f}\u{1160}", None),
+    ("\u{ffa0}", None),
+    ("\u{e0061}", None),
+    ("Ali\nce", None),
+    ("Ali\tce", None),
+    ("Ali\u{7f}ce", None),
+    ("Ali\u{2028}ce", None),
+    ("Ali\u{202e}ce", None),
+    ("\u{200f}Alice", None),
+];
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_name_is_one_that_others_can_see(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    for (n, (sent, shown)) in NAMES.into_iter().enumerate() {
+        sqlx::query("update users set looks_changed_ms = '{}'").execute(&world.pool).await.unwrap();
+        let new = format!("new-{n}");
+        let replies = [
+            world.post(&new, "/users/me", json!({"first_name": sent, "last_name": sent})).await,
+            world
+                .put("alice", "/users/me", with(with(update(), "first_name", json!(sent)), "last_name", json!(sent)))
+                .await,
+        ];
+        for reply in replies {
+            match shown {
+                Some(shown) => {
+                    assert!(reply.status < 300, "{sent:?}: {}", reply.text);
+                    assert_eq!((&reply.body["first_name"], &reply.body["last_name"]), (&json!(shown), &json!(shown)));
+                }
+                // What is taken out whole leaves an empty name, and a last one may be empty.
+                None => {
+                    let fields = reply.is_problem(422);
+                    assert!(fields == ["first_name", "last_name"] || fields == ["first_name"], "{sent:?} {fields:?}");
+                }
+            }
+        }
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn texts_are_cleaned_and_never_refused_for_what_is_in_them(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    let odd = " a\u{301}\u{202e}b\u{200b}c\td\ne\u{1}\r\u{2028}\u{fffe} ";
+    let mut body = update();
+    for field in ["description", "gender", "school", "work", "location"] {
+        body[field] = json!(odd);
+    }
+    let reply = world.put("alice", "/users/me", body.clone()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    for field in ["gender", "school", "work", "location"] {
+        assert_eq!(reply.body[field], "\u{e1}bcde\u{fffe}", "{field}");
+    }
+    assert_eq!(reply.body["description"], "\u{e1}bc\td\ne\u{fffe}");
+    // Half of an emoji, as JSON writes it.
+    let text = body.to_string().replace("Alicia", "\\ud83d Al");
+    let request = axum::http::Request::put("/users/me").header("authorization", token("alice"));
+    let reply = world.send(request.body(text.into()).unwrap()).await;
+    assert_eq!((reply.status, &reply.body["first_name"]), (200, &json!("\u{fffd} Al")), "{}", reply.text);
+    for field in ["description", "gender", "school", "work", "location"] {
+        let body = with(body.clone(), field, json!("a\u{0}"));
+        assert_eq!(world.put("alice", "/users/me", body).await.is_problem(422), [field]);
+    }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn what_is_stored_comes_back_unchanged_whatever_the_rules_say_today(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    sqlx::query(
+        "update users set first_name = U&'\\3164', last_name = U&'Zoe\\0308 ', description = U&' \\202E', gender = U&'\\200B',
+            domain_allow_array = '{docs.example.com,not a site}', domain_deny_array = '{example.com,localhost}'",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let before = world.get("alice", "/users/me").await.body;
+    assert_eq!(world.put("alice", "/users/me", before.clone()).await.body, before);
+    assert_eq!(world.outbox().await, []);
+    // With something new beside it too, which is read as ever.
+    let reply =
+        world.put("alice", "/users/me/domain_array/deny", json!(["localhost", "www.bank.com", "example.com"])).await;
+    assert_eq!(reply.body["domain_deny_array"], json!(["bank.com", "example.com", "localhost"]), "{}", reply.text);
+    assert_eq!(reply.body["domain_allow_array"], before["domain_allow_array"]);
+    let reply = world.put("alice", "/users/me/domain_array/allow", json!(["localhost"])).await;
+    assert_eq!(reply.is_problem(422), ["[0]"], "stored in the other list");
+    let other = with(before, "first_name", json!("\u{2800}"));
+    assert_eq!(world.put("alice", "/users/me", other).await.is_problem(422), ["first_name"]);
+}
+
+/// What alice's friends and she herself are to hear of a change.
+async fn looks_told(world: &World) -> Vec<(String, i64, Value)> {
+    let events = world.outbox().await.into_iter().filter(|(_, kind, ..)| kind == "user.updated");
+    events.map(|(recipient, _, version, payload)| (recipient, version, payload["user"].clone())).collect()
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_new_name_or_picture_is_told_to_the_user_and_all_friends(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = World::with(pool, &bucket.flags()).await;
+    world.register(&["alice", "bob", "carol", "dave"]).await;
+    world.befriend("bob", "alice").await;
+    world.befriend("alice", "carol").await;
+    world.post("dave", "/friendship/requests", json!({"user_id2": "alice"})).await.is_success();
+    world.put("alice", "/users/me", update()).await;
+    let before = [world.version("alice").await, world.version("bob").await, world.version("carol").await];
+    let extension = "/users/me/profile-image-upload-url?image_ext=";
+    let user = |first_name: &str, extension: Value| json!({"user_id": "alice", "first_name": first_name, "last_name": "Liddell", "profile_image_extension": extension});
+    let changes = [
+        ("PUT", "/users/me".to_owned(), with(update(), "first_name", json!("Al")), Some(user("Al", Value::Null))),
+        ("PUT", "/users/me".to_owned(), with(update(), "first_name", json!(" Al\u{200b}")), None),
+        ("PUT", "/users/me".to_owned(), with(with(update(), "first_name", json!("Al")), "work", json!("none")), None),
+        ("GET", format!("{extension}png"), Value::Null, Some(user("Al", json!("png")))),
+        ("GET", format!("{extension}png"), Value::Null, None),
+        ("GET", format!("{extension}gif"), Value::Null, Some(user("Al", json!("gif")))),
+        ("DELETE", "/users/me/profile-image".to_owned(), Value::Null, Some(user("Al", Value::Null))),
+        ("DELETE", "/users/me/profile-image".to_owned(), Value::Null, None),
+    ];
+    let mut grown = 0;
+    for (method, path, body, told) in changes {
+        world.forget_events().await;
+        let body = Some(body).filter(|body| !body.is_null());
+        assert_eq!(world.call("alice", method.parse().unwrap(), &path, body).await.status, 200, "{method} {path}");
+        grown += i64::from(told.is_some());
+        let recipients = ["alice", "bob", "carol"].into_iter().zip(before);
+        let expected = recipients
+            .map(|(recipient, version)| told.clone().map(|user| (recipient.to_owned(), version + grown, user)));
+        assert_eq!(looks_told(&world).await, expected.flatten().collect::<Vec<_>>(), "{method} {path}");
+        // Whoever asks for the newest version is told the same.
+        let [own, friends] = [world.social("alice", None).await.body, world.social("bob", None).await.body];
+        assert_eq!(world.version("bob").await, before[1] + grown);
+        assert_eq!(own["user"], friends["friends"][0]);
+        if let Some(told) = told {
+            assert_eq!(own["user"], told);
+        }
+    }
+    assert_eq!(world.version("dave").await, 1);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_sixth_new_name_or_picture_within_an_hour_is_refused_and_nothing_of_it_stored(pool: PgPool) {
+    let bucket = Bucket::start().await;
+    let world = World::with(pool.clone(), &bucket.flags()).await;
+    world.register(&["alice", "bob"]).await;
+    world.befriend("bob", "alice").await;
+    let upload = "/users/me/profile-image-upload-url?image_ext=png";
+    let named = |name: &str| with(update(), "first_name", json!(name));
+    for name in ["One", "Two", "Three"] {
+        assert_eq!(world.put("alice", "/users/me", named(name)).await.status, 200);
+    }
+    assert_eq!(world.get("alice", upload).await.status, 200);
+    world.delete("alice", "/users/me/profile-image").await.is_success();
+    world.forget_events().await;
+    let before = world.get("alice", "/users/me").await.body;
+    let again = with(with(named("Six"), "work", json!("elsewhere")), "share_mode", json!("default_none"));
+    for reply in [world.put("alice", "/users/me", again).await, world.get("alice", upload).await] {
+        reply.is_problem(429);
+        let wait_s: u64 = reply.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((3_580..=3_600).contains(&wait_s), "{wait_s}");
+    }
+    assert_eq!(world.get("alice", "/users/me").await.body, before);
+    assert_eq!(world.outbox().await, []);
+    // What others keep no copy of can be changed all the same.
+    assert_eq!(world.put("alice", "/users/me", with(named("Three"), "work", json!("elsewhere"))).await.status, 200);
+    world.delete("alice", "/users/me/profile-image").await.is_success();
+    // The first has made room for one.
+    sqlx::query("update users set looks_changed_ms[1] = looks_changed_ms[1] - 3600000 where user_id = 'alice'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(world.get("alice", upload).await.status, 200);
+    let refused = world.delete("alice", "/users/me/profile-image").await;
+    refused.is_problem(429);
+    assert_eq!(world.get("alice", "/users/me").await.body["profile_image_extension"], "png");
 }

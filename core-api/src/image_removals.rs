@@ -1,0 +1,58 @@
+//! Removing images once more when the last URL by which they could be uploaded has ended. A trigger notes them, whenever
+//! an account or its image is removed.
+//!
+//! Every instance does it: to remove what another has removed does no harm. Deliberately absent: the first removal,
+//! which whoever asks for it waits for (`routes::images`, `routes::account`).
+
+use std::{sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::{App, clock::now, error::Result, user_rows::stored_id};
+
+/// Longest time between two looks.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
+
+/// Most images removed after one look.
+const AT_ONCE: i64 = 100;
+
+/// Works until told to stop.
+pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    // Twice the life of a URL: clocks differ, and what was begun in time may take long.
+    let wait = app.image_store.url_life() * 2;
+    while !*stopped.borrow() {
+        if let Err(error) = pass(&app, wait).await {
+            tracing::warn!(cause = ?error, "removed images could not be looked for");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait.clamp(Duration::from_secs(1), LOOK_EVERY_MAX)) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+async fn pass(app: &App, wait: Duration) -> Result<()> {
+    let due = sqlx::query!(
+        "select r.user_id, r.removed_at, u.profile_image_extension
+        from image_removals r left join users u using (user_id)
+        where r.removed_at <= $1 order by r.removed_at limit $2",
+        OffsetDateTime::from(now()) - wait,
+        AT_ONCE
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    for row in due {
+        // There may be a new image by now.
+        let user_id = stored_id(row.user_id.clone())?;
+        if let Err(error) = app.image_store.remove_but(&user_id, row.profile_image_extension.as_deref()).await {
+            tracing::warn!(cause = ?error, "an image could not be removed once more");
+            continue;
+        }
+        // Removed again meanwhile, it has to be looked for again.
+        sqlx::query!("delete from image_removals where user_id = $1 and removed_at = $2", row.user_id, row.removed_at)
+            .execute(&app.pool)
+            .await?;
+    }
+    Ok(())
+}
