@@ -61,7 +61,7 @@ impl Page {
         Ok(Some(Self { url: url.into(), title: clean_title(title), domain }))
     }
 
-    /// The host name of the URL, as [`normal_host`] leaves it.
+    /// The host name of the URL: lower-case ASCII, without a dot at its end.
     pub fn host(&self) -> &str {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
