@@ -225,7 +225,8 @@ async fn an_account_that_an_older_version_deletes_is_removed_whole(pool: PgPool)
 async fn upload(world: &World, user_id: &str, extension: &str) {
     let path = format!("/users/me/profile-image-upload-url?image_ext={extension}");
     let url = world.get(user_id, &path).await.body.as_str().unwrap().to_owned();
-    assert!(reqwest::Client::new().put(url).body("a picture").send().await.unwrap().status().is_success());
+    let put = reqwest::Client::new().put(url).header("content-type", format!("image/{extension}")).body("a picture");
+    assert!(put.send().await.unwrap().status().is_success());
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

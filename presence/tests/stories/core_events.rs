@@ -127,6 +127,42 @@ fn however_many_changes_come_at_once_the_list_is_kept_once() {
     assert_eq!(town.saves, saves + 2, "the list, and which events were taken");
 }
 
+/// As the core writes them, with entries that this build's public suffix list knows nothing of, or would shorten.
+#[test]
+fn settings_with_entries_of_another_suffix_list_are_taken_kept_and_never_show_more() {
+    let (mut town, alice, bob) = two();
+    let mut told = |version: u64, mode: &str| {
+        town.change_silently("alice", |social| social.version = version);
+        let share = json!({
+            "mode": mode,
+            "allow": ["docs.example.com", "site.of-another-list", "example.org"],
+            "deny": ["docs.example.com", "site.of-another-list"],
+        });
+        let event = json!({
+            "id": Uuid::from_u128(u128::from(version)), "recipient": "alice", "version": version,
+            "kind": "settings.updated", "payload": { "share": share },
+        });
+        town.deliver([serde_json::from_value(event).unwrap()]);
+        // What is kept is read again, and clients are told of it as it is.
+        town.hibernate("alice");
+        let kept = serde_json::to_value(town.kept("alice").unwrap().share).unwrap();
+        assert_eq!(kept["deny"], share["deny"]);
+        town.seen(bob);
+        let mut shown = Vec::new();
+        for url in ["https://example.com/", "https://docs.example.com/", "https://example.org/"] {
+            town.visit(alice, url);
+            shown.extend(town.seen(bob).into_iter().filter_map(|message| match message {
+                ServerMessage::UpdatePresence(update) if !update.url.is_empty() => Some(update.url),
+                ServerMessage::UpdatePresence(_) => None,
+                other => panic!("an update, not {other:?}"),
+            }));
+        }
+        shown
+    };
+    assert_eq!(told(2, "default_none"), ["https://example.org/"]);
+    assert_eq!(told(3, "default_all"), ["https://example.com/", "https://example.org/"]);
+}
+
 fn names_seen(town: &mut Town, socket: SocketId) -> Vec<(String, String)> {
     let name = |message| {
         let ServerMessage::FriendUpdated { user } = message else { return None };
