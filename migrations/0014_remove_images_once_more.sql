@@ -3,6 +3,7 @@
 --
 -- Written by a trigger, so that no way of removing forgets it, whatever version of the program it is in. Who never had
 -- an image announced, or not since the last removal, has no URL that still works and is not in here already.
+set local lock_timeout = '3s';
 create table image_removals (
     -- Deliberately no foreign key: the account may be gone.
     user_id text collate "C" constraint image_removals_pkey primary key,

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::{App, clock::now, error::Result, user_rows::stored_id};
+use crate::{App, clock::now, error::Result, upkeep, user_rows::stored_id};
 
 /// Longest time between two looks.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
@@ -34,18 +34,17 @@ pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 
 async fn pass(app: &App, wait: Duration) -> Result<()> {
     let due = sqlx::query!(
-        "select r.user_id, r.removed_at, u.profile_image_extension
-        from image_removals r left join users u using (user_id)
-        where r.removed_at <= $1 order by r.removed_at limit $2",
+        "select user_id, removed_at from image_removals where removed_at <= $1 order by removed_at limit $2",
         OffsetDateTime::from(now()) - wait,
         AT_ONCE
     )
     .fetch_all(&app.pool)
     .await?;
     for row in due {
-        // There may be a new image by now.
         let user_id = stored_id(row.user_id.clone())?;
-        if let Err(error) = app.image_store.remove_but(&user_id, row.profile_image_extension.as_deref()).await {
+        // There may be a new image by now: one by whose URL it could come a moment from now is known already.
+        let kept = upkeep::image_of(&app.pool, &user_id).await?;
+        if let Err(error) = app.image_store.remove_but(&user_id, kept.as_deref()).await {
             tracing::warn!(cause = ?error, "an image could not be removed once more");
             continue;
         }

@@ -19,6 +19,12 @@ use crate::{App, clock::now, database::paging, error::Result, user_rows::stored_
 /// Time between two looks for something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// For so long one deleted account is worked at, or old shares are, before others have their turn.
+const TURN: Duration = Duration::from_secs(10);
+
+/// So many deleted accounts are worked at before old shares are looked for again.
+const ERASURES_AT_ONCE: usize = 10;
+
 /// Whoever holds this lock removes old shares. The number is nobody else's.
 const RETENTION_LOCK: i64 = 0x7061_6765_6e6f_7701;
 
@@ -33,14 +39,18 @@ struct Erasure {
 /// Works until told to stop. A batch under way is finished first.
 pub async fn run(app: Arc<App>, share_retention_days: Option<u32>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
-        let tempo = Tempo::Gentle(stopped.clone());
-        if let Err(error) = erase_all(&app, &tempo).await {
+        let turn = || Tempo::Gentle { stopped: stopped.clone(), until: Instant::now() + TURN };
+        let more = erase_some(&app, turn).await.unwrap_or_else(|error| {
             tracing::warn!(cause = ?error, "deleted accounts could not be looked for");
-        }
+            false
+        });
         if let Some(days) = share_retention_days
-            && let Err(error) = retire_shares(&app.pool, days, &tempo).await
+            && let Err(error) = retire_shares(&app.pool, days, &turn()).await
         {
             tracing::warn!(cause = ?error, "old shares could not be removed");
+        }
+        if more {
+            continue;
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -70,8 +80,8 @@ pub async fn erase_now(app: &App, user_id: &UserId) -> Result<()> {
 enum Tempo {
     /// All of it: somebody waits.
     Brisk,
-    /// Half of it, until told to stop.
-    Gentle(watch::Receiver<bool>),
+    /// Half of it, until told to stop, and for [`TURN`] at most: others wait.
+    Gentle { stopped: watch::Receiver<bool>, until: Instant },
 }
 
 impl Tempo {
@@ -79,27 +89,37 @@ impl Tempo {
     async fn goes_on(&self, begun: Instant) -> bool {
         match self {
             Self::Brisk => true,
-            Self::Gentle(stopped) => {
+            Self::Gentle { stopped, until } => {
                 let mut stopped = stopped.clone();
                 tokio::select! {
                     () = tokio::time::sleep(begun.elapsed()) => {}
                     _ = stopped.wait_for(|stopped| *stopped) => {}
                 }
-                !*stopped.borrow()
+                !*stopped.borrow() && Instant::now() < *until
             }
         }
     }
 }
 
-/// Removes what is left of all deleted accounts, one after the other.
-async fn erase_all(app: &App, tempo: &Tempo) -> Result<()> {
-    while tempo.goes_on(Instant::now()).await
-        && let Some(erasure) = claim(&app.pool).await?
-    {
-        if let Err(error) = erase(app, &erasure, tempo).await {
-            tracing::warn!(cause = ?error, "a deleted account could not be removed whole");
+/// Removes what is left of some deleted accounts, one after the other, each for its turn. Says whether there may be more.
+async fn erase_some(app: &App, turn: impl Fn() -> Tempo) -> Result<bool> {
+    for _ in 0..ERASURES_AT_ONCE {
+        let Some(erasure) = claim(&app.pool).await? else { return Ok(false) };
+        match erase(app, &erasure, &turn()).await {
+            Ok(true) => {}
+            // Those that wait come first.
+            Ok(false) => due_again(&app.pool, &erasure).await?,
+            Err(error) => tracing::warn!(cause = ?error, "a deleted account could not be removed whole"),
         }
     }
+    Ok(true)
+}
+
+/// Makes an erasure whose turn is over due, after all that are.
+async fn due_again(pool: &PgPool, erasure: &Erasure) -> Result<()> {
+    sqlx::query!("update erasures set attempts = 0, next_attempt_at = clock_timestamp() where id = $1", erasure.id)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
@@ -120,8 +140,9 @@ async fn claim(pool: &PgPool) -> Result<Option<Erasure>> {
     Ok(erasure.fetch_optional(pool).await?)
 }
 
-/// Removes what is left of an account: first what others see of it, then what it got and sent.
-async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<()> {
+/// Removes what is left of an account: first what others see of it, then what it got and sent. False: its turn is over
+/// before all is gone.
+async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<bool> {
     for what in [Left::Requests, Left::BlocksMade, Left::BlocksGot, Left::DeclinesMade, Left::DeclinesGot] {
         loop {
             let begun = Instant::now();
@@ -129,7 +150,7 @@ async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<()> {
                 break;
             }
             if !tempo.goes_on(begun).await {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
@@ -141,19 +162,23 @@ async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<()> {
                 let Some(done) = erase_shares(&app.pool, &erasure.user_id, what, after, last).await? else { break };
                 after = done;
                 if !tempo.goes_on(begun).await {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
     }
     let user_id = stored_id(erasure.user_id.clone())?;
-    app.image_store.remove_but(&user_id, image_of_successor(&app.pool, &user_id).await?.as_deref()).await?;
+    app.image_store.remove_but(&user_id, image_of(&app.pool, &user_id).await?.as_deref()).await?;
     sqlx::query!("delete from erasures where id = $1", erasure.id).execute(&app.pool).await?;
-    Ok(())
+    Ok(true)
 }
 
-/// The kind of image of an account registered anew under this id, which lies where that of the deleted one may have.
-async fn image_of_successor(pool: &PgPool, user_id: &UserId) -> Result<Option<String>> {
+/// The kind of image that the account has which is registered under this id now, if there is one.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn image_of(pool: &PgPool, user_id: &UserId) -> Result<Option<String>> {
     let extension =
         sqlx::query_scalar!("select profile_image_extension from users where user_id = $1", user_id.as_str());
     Ok(extension.fetch_optional(pool).await?.flatten())

@@ -92,6 +92,8 @@ enum Route {
     Health,
     /// `GET /ws` or `GET /`, upgrading.
     Live,
+    /// The same without asking for an upgrade, or by a method that has none.
+    UpgradeRequired,
     /// `GET /presence`, or one friend's.
     Presence {
         friend: Option<String>,
@@ -121,7 +123,8 @@ impl Route {
         match (method, segments.as_slice()) {
             ("OPTIONS", _) => Self::Preflight,
             ("GET" | "HEAD", ["healthz"]) => Self::Health,
-            ("GET" | "HEAD", ["ws"]) => Self::Live,
+            ("GET", ["ws"]) if upgrading => Self::Live,
+            ("GET" | "HEAD", ["ws"]) => Self::UpgradeRequired,
             ("GET", []) if upgrading => Self::Live,
             ("GET" | "HEAD", ["presence"]) => Self::Presence { friend: None },
             ("GET" | "HEAD", ["presence", friend]) => Self::Presence { friend: Some((*friend).to_owned()) },
@@ -140,7 +143,7 @@ impl Route {
         match self {
             Self::Preflight => "preflight",
             Self::Health => "health",
-            Self::Live => "live",
+            Self::Live | Self::UpgradeRequired => "live",
             Self::Presence { .. } => "presence",
             Self::Events => "events",
             Self::Counts { .. } => "counts",
@@ -164,6 +167,7 @@ impl Call {
             Route::Preflight => Response::empty().map(|response| response.with_status(204)),
             Route::Health => Response::ok("ok"),
             Route::Live => self.live(&request).await,
+            Route::UpgradeRequired => upgrade_required(),
             Route::Presence { friend } => self.presence(friend.as_deref(), &request).await,
             Route::Events => events::take(self, request).await,
             Route::Counts { id } => match id.parse() {
@@ -181,11 +185,6 @@ impl Call {
     }
 
     async fn live(&self, request: &Request) -> worker::Result<Response> {
-        if request.headers().get("upgrade")?.is_none_or(|protocol| !protocol.eq_ignore_ascii_case("websocket")) {
-            let mut response = problem(426, "Upgrade Required", "this is a WebSocket: ask for an upgrade")?;
-            response.headers_mut().set("upgrade", "websocket")?;
-            return Ok(response);
-        }
         let claims = match auth::caller(self, request).await {
             Ok(claims) => claims,
             Err(refusal) => return refusal.response(),
@@ -227,6 +226,12 @@ impl Call {
     pub(crate) fn object(&self, id: &UserId) -> worker::Result<worker::Stub> {
         object(&self.env, id)
     }
+}
+
+fn upgrade_required() -> worker::Result<Response> {
+    let mut response = problem(426, "Upgrade Required", "this is a WebSocket: ask for an upgrade")?;
+    response.headers_mut().set("upgrade", "websocket")?;
+    Ok(response)
 }
 
 fn object(env: &Env, id: &UserId) -> worker::Result<worker::Stub> {

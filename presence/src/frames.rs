@@ -1,6 +1,12 @@
 //! What a user's clients say.
 
-use serde_json::{Map, Value};
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::Value;
 use shared::{
     ids::SocketId,
     json,
@@ -39,10 +45,46 @@ impl Said {
         if let Ok(message) = serde_json::from_slice(&text) {
             return Self::Message(message);
         }
-        match serde_json::from_slice::<Map<String, Value>>(&text) {
-            Ok(fields) if fields.get("action").is_none_or(|action| action != UPDATE_PRESENCE) => Self::Nothing,
-            Ok(_) | Err(_) => Self::BadPage,
+        match serde_json::from_slice(&text) {
+            Ok(Actions { about_page: false }) => Self::Nothing,
+            Ok(Actions { about_page: true }) | Err(_) => Self::BadPage,
         }
+    }
+
+    /// Whether it tells, or may tell, that the client has left the page it was on.
+    fn is_about_page(&self) -> bool {
+        matches!(self, Self::BadPage | Self::Message(ClientMessage::UpdatePresence { .. }))
+    }
+}
+
+/// What a JSON object names as its action, should it do so several times. All else in it is passed over, whatever numbers
+/// and however many levels it has.
+struct Actions {
+    about_page: bool,
+}
+
+impl<'de> Deserialize<'de> for Actions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self { about_page: false })
+    }
+}
+
+impl<'de> Visitor<'de> for Actions {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(mut self, mut fields: M) -> Result<Self, M::Error> {
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            if name == "action" {
+                self.about_page |= fields.next_value::<Value>()? == UPDATE_PRESENCE;
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -71,6 +113,9 @@ impl UserPresence {
         }
         let frames = open.frames.count(now, FRAMES_WINDOW_MS);
         if frames >= FRAMES_PER_WINDOW_CLOSE {
+            if said.is_about_page() {
+                self.hide_page(socket, now);
+            }
             return self.close(socket, CloseCode::TooFast, now);
         }
         if frames > FRAMES_PER_WINDOW_MAX {

@@ -18,8 +18,8 @@ pub enum Lines {
 
 /// The text without what readers cannot see or what changes how the text around it is shown, and without white space at
 /// its ends: control characters, line and paragraph separators, bidirectional formatting, and invisible characters.
-/// Joiners, variation selectors, fillers and the tags of emoji stay where they follow a visible character, since there
-/// they may change its shape. Cleaning twice changes nothing more.
+/// Joiners, variation selectors and the tags of emoji stay where they follow a visible character, since there they may
+/// change its shape. Characters that are drawn blank count as white space. Cleaning twice changes nothing more.
 pub fn clean(text: &str, lines: Lines) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut follows_visible = false;
@@ -39,7 +39,7 @@ pub fn clean(text: &str, lines: Lines) -> String {
         }
         cleaned.push(c);
     }
-    cleaned.trim().to_owned()
+    cleaned.trim_matches(|c: char| c.is_whitespace() || is_blank(c)).to_owned()
 }
 
 /// Whether readers see anything of this text.
@@ -55,25 +55,30 @@ pub fn is_formatting(c: char) -> bool {
 
 /// Whether a reader sees the character itself.
 fn is_visible(c: char) -> bool {
-    // Unicode calls the last three letters, symbols and marks, and every font draws nothing for them.
-    let is_blank = matches!(c, '\u{2800}' | '\u{16FE4}' | '\u{1D159}');
-    !(c.is_whitespace() || is_formatting(c) || is_ignorable(c) || is_blank)
+    !(c.is_whitespace() || is_formatting(c) || is_ignorable(c) || is_blank(c))
 }
 
-/// Whether Unicode lets a font show nothing for the character.
+/// What Unicode calls a letter, a symbol or a mark, and every font draws as nothing.
+fn is_blank(c: char) -> bool {
+    matches!(c, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{16FE4}' | '\u{1D159}')
+}
+
+/// Whether Unicode lets a font show nothing for the character: by its property, as interlinear annotation, or as what is
+/// no character and never will be.
 fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || matches!(c, '\u{FFF9}'..='\u{FFFB}' | '\u{FDD0}'..='\u{FDEF}')
+        || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}')
 }
 
-/// Whether an ignorable character may change how the one before it looks: joiners, combining grapheme joiner, Hangul and
-/// Khmer fillers, variation selectors, and the tags that make flags of regions.
+/// Whether an ignorable character may change how the one before it looks: joiners, variation selectors, and the tags that
+/// make flags of regions.
 fn changes_shape(c: char) -> bool {
     is_joiner(c)
-        || matches!(c, '\u{034F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{3164}' | '\u{FFA0}')
         || matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
         || matches!(c, '\u{E0020}'..='\u{E007F}')
 }
@@ -94,6 +99,9 @@ mod tests {
         check("pay\u{202E}gpj.exe\u{2066}\u{200F}\u{61C}\u{2028}", "paygpj.exe");
         check("\u{FEFF}so\u{AD}ft\u{200B}\u{2060}\u{2063}\u{180E}", "soft");
         check("\u{200B} \u{3164}\u{200D}", "");
+        check("Alice\u{3164}\u{3164}\u{FFA0}\u{115F}\u{34F}\u{17B5}", "Alice");
+        check("\u{2800}Alice \u{2800}B\u{2800}\u{200D} \u{2800}", "Alice \u{2800}B");
+        check("a\u{FFF9}b\u{FFFB}\u{FFFE}\u{FDD0}\u{1FFFF}", "ab");
     }
 
     #[test]
@@ -119,9 +127,20 @@ mod tests {
 
     #[test]
     fn blank_characters_are_not_visible() {
-        for text in
-            ["", " ", "\u{3000}", "\u{200B}", "\u{3164}\u{115F}", "\u{2800}", "\u{2060}\u{AD}", "\u{202E}", "\u{FE0F}"]
-        {
+        for text in [
+            "",
+            " ",
+            "\u{3000}",
+            "\u{200B}",
+            "\u{3164}\u{115F}",
+            "\u{2800}",
+            "\u{2060}\u{AD}",
+            "\u{202E}",
+            "\u{FE0F}",
+            "\u{FFF9}",
+            "\u{FFFE}",
+            "\u{13441}",
+        ] {
             assert!(!has_visible(text), "{text:?}");
         }
         for text in ["a", "김", "👍", "\u{301}", "\u{FFFD}", "\u{3164}가"] {

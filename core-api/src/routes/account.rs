@@ -283,7 +283,7 @@ impl Page {
                     Exported,
                     r#"select asker_id as key,
                         to_jsonb(d) || case
-                            when exists (select from hidden h where h.user_id = $1 and h.hidden_id = d.asker_id)
+                            when (select true from hidden h where h.user_id = $1 and h.hidden_id = d.asker_id limit 1)
                             then '{"asker_id": null}' else '{}'::jsonb
                         end as row
                     from declines d where decliner_id = $1 and asker_id > $2 order by asker_id limit $3"#,
@@ -308,7 +308,7 @@ impl Page {
                             )
                             else 0
                         end) || case
-                            when exists (select from hidden h where h.user_id = $1 and h.hidden_id = s.sent_to)
+                            when (select true from hidden h where h.user_id = $1 and h.hidden_id = s.sent_to limit 1)
                             then '{"sent_to": null}' else '{}'::jsonb
                         end as row
                     from shares s where sender_id = $1 and event_id > $2 order by event_id limit $3"#,
@@ -324,7 +324,7 @@ impl Page {
                     Exported,
                     r#"select event_id::text as "key!", case
                         when s.event_id is not null
-                            and not exists (select from hidden h where h.user_id = $1 and h.hidden_id = s.sender_id)
+                            and (select true from hidden h where h.user_id = $1 and h.hidden_id = s.sender_id limit 1) is null
                         then to_jsonb(r) || jsonb_build_object(
                             'sender_id', s.sender_id, 'sent_at', s.sent_at, 'url', s.url, 'title', s.title
                         )

@@ -463,7 +463,9 @@ pub async fn lock_both(connection: &mut PgConnection, one: &UserId, other: &User
 async fn between(connection: &mut PgConnection, one: &UserId, other: &UserId) -> Result<Option<Friendship>> {
     let row = sqlx::query!(
         "select user_id1, user_id2, requested_at, accepted_at from friendships
-        where least(user_id1, user_id2) = least($1, $2) and greatest(user_id1, user_id2) = greatest($1, $2)",
+        where least(user_id1, user_id2) = least($1, $2) and greatest(user_id1, user_id2) = greatest($1, $2)
+            -- What is left of a deleted account is nothing between it and others.
+            and (select count(*) from users where user_id in ($1, $2)) = 2",
         one.as_str(),
         other.as_str()
     )

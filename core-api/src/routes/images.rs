@@ -144,7 +144,7 @@ pub async fn urls(
     let texts: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
     let visible = sqlx::query_scalar!(
         "select user_id from users u where user_id = any($1)
-            and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = u.user_id)",
+            and (select true from hidden h where h.user_id = $2 and h.hidden_id = u.user_id limit 1) is null",
         &texts,
         me.as_str()
     )

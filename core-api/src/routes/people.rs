@@ -107,7 +107,7 @@ async fn profiles(app: &App, me: &UserId, ids: &[String]) -> Result<Vec<ProfileR
             ) as "mutual_friend_count",
             exists (select from users me where me.user_id = $2) as "caller_is_member!"
         from users u
-        where u.user_id = any($1) and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = u.user_id)"#,
+        where u.user_id = any($1) and (select true from hidden h where h.user_id = $2 and h.hidden_id = u.user_id limit 1) is null"#,
         ids,
         me.as_str()
     );
@@ -193,10 +193,16 @@ pub async fn friends(
         from (
             select number, first_name, last_name from users
             where number = any((
-                select theirs.friends - array(
-                    select other.number from hidden h join users other on other.user_id = h.hidden_id
-                    where h.user_id = $2
-                )
+                -- Each friend is looked up among the hidden, of whom there may be any number, and only for those few
+                -- who have to do with a block.
+                select case
+                    when (select true from hidden h where h.user_id = $2 order by h.hidden_id limit 1) then theirs.friends - array(
+                        select friend.number from unnest(theirs.friends) one (number)
+                            cross join lateral (select * from users where users.number = one.number limit 1) friend
+                        where (select true from hidden h where h.user_id = $2 and h.hidden_id = friend.user_id limit 1)
+                    )
+                    else theirs.friends
+                end
                 from circles theirs
                 where theirs.user_id = $1
                     and not exists (select from hidden h where h.user_id = $2 and h.hidden_id = $1)
@@ -238,7 +244,8 @@ pub async fn friend_count(
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from friends f
         where f.user_id = $1
-            and not exists (select from hidden h where h.user_id = $2 and h.hidden_id in ($1, f.friend_id))"#,
+            and (select true from hidden h where h.user_id = $2 and h.hidden_id = $1 limit 1) is null
+            and (select true from hidden h where h.user_id = $2 and h.hidden_id = f.friend_id limit 1) is null"#,
         user_id.as_str(),
         me.as_str()
     )

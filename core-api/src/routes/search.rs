@@ -164,7 +164,12 @@ async fn among_all(
             ) everybody
             where user_id <> $1
                 and exists (select from users me where me.user_id = $1)
-                and user_id not in (select h.hidden_id from hidden h where h.user_id = $1)
+                and case
+                    when (select true from hidden h where h.user_id = $1 order by h.hidden_id limit 1) then (
+                        select true from hidden h where h.user_id = $1 and h.hidden_id = everybody.user_id limit 1
+                    ) is null
+                    else true
+                end
             order by is_ranked desc, state desc, mutual_friend_count desc, stands desc, user_id desc
             limit $7 offset $8
         )

@@ -118,7 +118,7 @@ async fn what_is_uploaded_is_an_image_and_comes_as_one(pool: PgPool) {
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn what_is_uploaded_after_a_removal_goes_when_the_url_has_ended(pool: PgPool) {
     let bucket = Bucket::start().await;
-    let flags = [bucket.flags(), vec!["--profile-image-url-s", "3"]].concat();
+    let flags = [bucket.flags(), vec!["--profile-image-url-s", "8"]].concat();
     let world = World::with(pool, &flags).await;
     world.register(&["alice", "bob", "carol"]).await;
     let mut uploads = Vec::new();

@@ -303,12 +303,33 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
     world.forget_events().await;
     // Whom an event shows is looked for among the blocked.
     world.post("new-0", "/friendship/requests", json!({"user_id2": user_id(7)})).await.is_success();
-    // Nothing is old enough to go, nor is anything left of an account.
-    let (stop, stopped) = watch::channel(false);
-    let upkeep = tokio::spawn(upkeep::run(world.app.clone(), Some(20_000), stopped));
-    relayed_until(&world, async || unmade(&world.pool).await.is_empty()).await;
-    stop.send_replace(true);
-    upkeep.await.unwrap();
+    // Much is left of an account, whose turn ends before it is gone. Nothing is old enough to go.
+    sqlx::query(
+        "with left_over as (
+            insert into shares (event_id, sender_id, sent_at, url, title, not_seen_count)
+            select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'gone', now(), 'https://example.com/', '', 0
+            from generate_series(1, 5000) n
+        )
+        insert into erasures (user_id, erased_at, last_event_id, next_attempt_at)
+        values ('gone', now(), '00000000-0000-7000-8000-999999999999', now())",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    for ends_early in [true, false] {
+        let (stop, stopped) = watch::channel(false);
+        let upkeep = tokio::spawn(upkeep::run(world.app.clone(), Some(20_000), stopped));
+        until("the account has its turn", async || {
+            let sql = "select count(*) from erasures where attempts > 0 or not $1";
+            sqlx::query_scalar::<_, i64>(sql).bind(ends_early).fetch_one(&world.pool).await.unwrap() > 0
+        })
+        .await;
+        if !ends_early {
+            relayed_until(&world, async || unmade(&world.pool).await.is_empty()).await;
+        }
+        stop.send_replace(true);
+        upkeep.await.unwrap();
+    }
 
     let unmade = unmade(&world.pool).await;
     assert!(unmade.is_empty(), "statements of the core that nothing here makes, or no more: {unmade:#?}");
@@ -338,6 +359,33 @@ async fn whoever_has_to_do_with_many_blocks_reads_no_more_for_it(pool: PgPool) {
     }
     for query in ["", "?is_read=false", "?is_read=true", "/sent?limit=5"] {
         let path = format!("/notifications/share{query}");
+        called(&world, &path, async |_| world.get(&me, &path).await.status).await;
+    }
+    // Nobody whom this user may not see.
+    let friend: String = sqlx::query_scalar(
+        "select user_id from users where user_id <> $1 and not exists (
+            select from blocks where blocker_id = users.user_id
+        ) order by user_id limit 1",
+    )
+    .bind(&me)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    for path in [
+        format!("/users/id/{friend}"),
+        format!("/users/ids/{friend},{me}"),
+        format!("/users/id/{friend}/friends"),
+        format!("/users/id/{friend}/friends/count"),
+        format!("/users/id/{friend}/mutual-friends"),
+        format!("/users/id/{friend}/mutual-friends/count"),
+        format!("/friendship/check/{friend}"),
+        "/friendship/all".to_owned(),
+        "/friendship/requests".to_owned(),
+        "/users/search/name/maria".to_owned(),
+        "/users/search/name/a".to_owned(),
+        "/users/search/email/maria".to_owned(),
+        "/users/me/export".to_owned(),
+    ] {
         called(&world, &path, async |_| world.get(&me, &path).await.status).await;
     }
 }

@@ -481,8 +481,16 @@ async fn one_users_calls_are_limited_and_nobody_elses() -> Result<()> {
     let bob = site.person("Bob").await?;
     // The keys are known from here on.
     assert_eq!(bob.presence().await?.presence_arr, []);
-    is_limited_to(CALLS_PER_MINUTE_MAX, || alice.request(Method::GET, "/ping")).await?;
-    let answer = alice.request(Method::GET, "/presence").send().await?;
+    // A window may end right before the last of these: then the next is filled.
+    let mut filled = 0;
+    let answer = loop {
+        is_limited_to(CALLS_PER_MINUTE_MAX, || alice.request(Method::GET, "/ping")).await?;
+        let answer = alice.request(Method::GET, "/presence").send().await?;
+        filled += 1;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS || filled == 3 {
+            break answer;
+        }
+    };
     is_problem(answer, StatusCode::TOO_MANY_REQUESTS).await?;
     // Neither calls without a token nor preflights are anybody's.
     assert_eq!(site.request(Method::GET, "/ping").send().await?.status(), StatusCode::OK);

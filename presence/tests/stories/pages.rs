@@ -211,6 +211,8 @@ fn unreadable_pages() -> Vec<Frame> {
         r#"{"action":"update-presence","url":null,"title":""}"#.to_owned(),
         r#"{"action":"update-presence","url":"https://example.com/x","title":7}"#.to_owned(),
         r#"{"action":"update-presence","url":"https://a.com/","url":"https://b.com/"}"#.to_owned(),
+        r#"{"action":"update-presence","url":"https://a.com/","action":"dance"}"#.to_owned(),
+        r#"{"action":"update-presence","url":"https://a.com/","n":1e999}"#.to_owned(),
         serde_json::json!({ "action": "update-presence", "url": url(2_049) }).to_string(),
         serde_json::json!({ "action": "update-presence", "url": format!("https://example.com/{}", "ü".repeat(2_000)) })
             .to_string(),
@@ -271,11 +273,32 @@ fn a_frame_that_is_too_big_hides_the_page_before_it_closes_the_socket() {
 }
 
 #[test]
+fn a_page_that_comes_too_fast_hides_the_one_before_as_its_socket_is_closed() {
+    for last in ["not json", r#"{"action":"update-presence","url":"https://bank.com/","title":""}"#] {
+        let (mut town, alice, bob) = two();
+        town.visit(alice, "https://example.com/before");
+        town.seen(bob);
+        for _ in 0..58 {
+            town.say(alice, r#"{"action":"set-idle","idle":true}"#);
+        }
+        town.pass_ms(1_000);
+        town.seen(bob);
+        town.say(alice, last);
+        assert_eq!(town.closed.get(&alice), Some(&CloseCode::TooFast));
+        assert_eq!(town.update(bob).url, "");
+        let again = town.connect("alice");
+        assert_eq!(town.snapshot(again).user_presence.page, Some(PageView::default()));
+    }
+}
+
+#[test]
 fn a_message_that_tells_of_no_page_leaves_it_alone() {
     for text in [
         "{}",
         r#"{"action":"fly","url":"https://example.com/x"}"#,
         r#"{"action":7}"#,
+        r#"{"action":"dance","n":1e999}"#,
+        &format!(r#"{{"action":"dance","n":{}{}}}"#, "[".repeat(500), "]".repeat(500)),
         r#"{"action":"set-idle","idle":"yes"}"#,
         r#"{"action":"watch"}"#,
         r#"{"action":"set-visibility","invisible":null}"#,

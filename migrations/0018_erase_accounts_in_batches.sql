@@ -5,6 +5,12 @@
 -- friendships, and what is left is noted here, by whatever version of the program deletes it. What refers to the
 -- account has no foreign keys any more, which would remove it all with the row, or keep it. Who writes such a row holds
 -- the lock of both users, as a deletion does.
+--
+-- Taking foreign keys away locks both their tables for a moment. All of them are locked first, in the order in which calls
+-- lock them; if that cannot be had soon, nothing has happened, and it is to be tried again.
+set local lock_timeout = '3s';
+lock table users, friendships, blocks, declines, shares in access exclusive mode;
+
 create table erasures (
     id bigint generated always as identity constraint erasures_pkey primary key,
     user_id text collate "C" not null,
@@ -18,14 +24,6 @@ create table erasures (
 
 create index erasures_due on erasures (next_attempt_at);
 create index erasures_of_user on erasures (user_id);
-
--- For the newest share addressed to somebody, too.
-create index shares_addressed on shares (sent_to, event_id) where sent_to is not null;
-drop index shares_sent_to;
-
--- For reading them page by page, too.
-create index declines_of_decliner on declines (decliner_id, asker_id);
-drop index declines_by_decliner;
 
 create function begin_erasure() returns trigger language plpgsql as $$
 begin
