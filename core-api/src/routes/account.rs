@@ -299,7 +299,8 @@ impl Page {
                     Exported,
                     r#"select event_id::text as "key!",
                         to_jsonb(s) || jsonb_build_object('not_seen_count', not_seen_count - case
-                            when not_seen_count > 0 and (select true from hidden h where h.user_id = $1 limit 1)
+                            when not_seen_count > 0
+                                and (select true from hidden h where h.user_id = $1 order by h.hidden_id limit 1)
                             then (
                                 select count(*) from share_recipients r
                                 where r.event_id = s.event_id and r.seen_at is null
