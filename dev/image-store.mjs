@@ -1,4 +1,4 @@
-// The door of development's image store. Browsers ask with a preflight before they PUT an image, and s3s-fs, the store
+// The proxy before development's image store. Browsers ask with a preflight before they PUT an image, and s3s-fs, the store
 // itself, answers none: that is done here, for any origin, and all else is passed on as it came, whose signature the
 // store checks. Until the store runs, which at the first start is minutes later, the answer is 503.
 //

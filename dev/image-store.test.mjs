@@ -1,4 +1,4 @@
-// The door of the image store, as a process in front of a store that repeats what it gets.
+// The proxy of the image store, as a process in front of a store that repeats what it gets.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 
 const ORIGIN = "https://app.example";
 
-let door;
+let proxy;
 let url;
 const store = createServer(async (asked, answer) => {
   const chunks = await asked.toArray();
@@ -21,13 +21,13 @@ before(async () => {
   store.listen(0, "127.0.0.1");
   await once(store, "listening");
   const program = fileURLToPath(new URL("image-store.mjs", import.meta.url));
-  door = spawn(process.execPath, [program, "0", String(store.address().port)], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = await once(door.stdout, "data");
+  proxy = spawn(process.execPath, [program, "0", String(store.address().port)], { stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = await once(proxy.stdout, "data");
   url = String(line).trim().split(" ").at(-1);
 });
 
 after(async () => {
-  door.kill();
+  proxy.kill();
   store.close();
 });
 

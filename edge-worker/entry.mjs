@@ -1,7 +1,7 @@
 // What the runtime loads. Only a class that extends DurableObject can be called by RPC, and the one that
 // comes out of WebAssembly does not: this thin one holds it and hands every call through.
 import { DurableObject } from "cloudflare:workers";
-import { handFrame } from "./src/frames.mjs";
+import { bytesOf, isRead } from "./src/frames.mjs";
 import worker, { UserObject as Inner } from "./build/index.js";
 
 // The methods that are called most. worker-build wraps each anew whenever it is asked for one, so that a crash within
@@ -32,12 +32,8 @@ export class UserObject extends DurableObject {
   }
 
   webSocketMessage(socket, message) {
-    handFrame(
-      message,
-      frameBytesMax,
-      (text) => Reflect.apply(frame, this.#inner, [socket, text]),
-      (bytes) => this.#inner.unreadFrame(socket, bytes),
-    );
+    if (isRead(message, frameBytesMax)) Reflect.apply(frame, this.#inner, [socket, message]);
+    else this.#inner.unreadFrame(socket, bytesOf(message));
   }
 
   webSocketClose(socket, code) {

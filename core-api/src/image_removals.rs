@@ -22,7 +22,7 @@ pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     // Twice the life of a URL: clocks differ, and what was begun in time may take long.
     let wait = app.image_store.url_life() * 2;
     while !*stopped.borrow() {
-        if let Err(error) = pass(&app, wait).await {
+        if let Err(error) = pass(&app, wait, &stopped).await {
             tracing::warn!(cause = ?error, "removed images could not be looked for");
         }
         tokio::select! {
@@ -32,7 +32,7 @@ pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn pass(app: &App, wait: Duration) -> Result<()> {
+async fn pass(app: &App, wait: Duration, stopped: &watch::Receiver<bool>) -> Result<()> {
     let due = sqlx::query!(
         "select user_id, removed_at from image_removals where removed_at <= $1 order by removed_at limit $2",
         OffsetDateTime::from(now()) - wait,
@@ -41,6 +41,10 @@ async fn pass(app: &App, wait: Duration) -> Result<()> {
     .fetch_all(&app.pool)
     .await?;
     for row in due {
+        // With the store away, each takes as long as a call may.
+        if *stopped.borrow() {
+            break;
+        }
         let user_id = stored_id(row.user_id.clone())?;
         // There may be a new image by now: one by whose URL it could come a moment from now is known already.
         let kept = upkeep::image_of(&app.pool, &user_id).await?;

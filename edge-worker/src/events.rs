@@ -12,7 +12,7 @@ use shared::{
 };
 use worker::{Headers, Method, Request, RequestInit, Response, Stub};
 
-use crate::{Call, answer, clock, proxy};
+use crate::{Call, answer, clock, object, proxy};
 
 /// Takes a batch. What an object did not take, or what this version does not understand, is left out of
 /// the answer, so that the core sends it again.
@@ -42,7 +42,7 @@ pub async fn take(call: &Call, mut request: Request) -> worker::Result<Response>
         }
     }
     let handed = by_recipient.into_iter().map(|(recipient, events)| async move {
-        clock::within(PEER_CALL_MS_MAX, hand_over(call.object(&recipient), &events)).await
+        clock::within(PEER_CALL_MS_MAX, hand_over(object(&call.env, &recipient), &events)).await
     });
     let taken: Vec<EventId> = join_all(handed).await.into_iter().flatten().flatten().flatten().collect();
     if taken.len() < sent {

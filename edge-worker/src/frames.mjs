@@ -3,13 +3,8 @@
 //
 // Deliberately absent: what frames mean.
 
-/**
- * Hands a frame to `read` where it is text that may be short enough, and else how many bytes it has to `refuse`. Text has at
- * least a byte for each of its code units.
- */
-export const handFrame = (message, bytesMax, read, refuse) => {
-  const isText = typeof message === "string";
-  const bytes = isText ? message.length : message.byteLength;
-  if (isText && bytes <= bytesMax) read(message);
-  else refuse(bytes);
-};
+/** The least number of bytes that a frame has: text has one or more for each of its code units. */
+export const bytesOf = (message) => (typeof message === "string" ? message.length : message.byteLength);
+
+/** Whether a frame is to be read: text that may have no more than so many bytes. */
+export const isRead = (message, bytesMax) => typeof message === "string" && bytesOf(message) <= bytesMax;

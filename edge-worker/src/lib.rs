@@ -159,7 +159,7 @@ impl Call {
         // The core's events all come from a few addresses.
         if !matches!(route, Route::Events)
             && let Some(address) = request.headers().get("cf-connecting-ip")?
-            && let Some(refusal) = rate::refusal_of(&self.env, rate::REQUESTS_PER_ADDRESS, &address).await?
+            && let Some(refusal) = rate::refusal(&self.env, rate::REQUESTS_PER_ADDRESS, &address).await?
         {
             return Ok(refusal);
         }
@@ -189,7 +189,7 @@ impl Call {
             Ok(claims) => claims,
             Err(refusal) => return refusal.response(),
         };
-        if let Some(refusal) = rate::refusal(&self.env, rate::UPGRADES_PER_USER, &claims.user_id).await? {
+        if let Some(refusal) = rate::refusal(&self.env, rate::UPGRADES_PER_USER, claims.user_id.as_str()).await? {
             return Ok(refusal);
         }
         let mut inner = Request::new("https://object/live", Method::Get)?;
@@ -199,7 +199,7 @@ impl Call {
         if auth::names_subprotocol(request.headers())? {
             headers.set("sec-websocket-protocol", shared::wire::SUBPROTOCOL)?;
         }
-        self.object(&claims.user_id)?.fetch_with_request(inner).await
+        object(&self.env, &claims.user_id)?.fetch_with_request(inner).await
     }
 
     async fn presence(&self, friend: Option<&str>, request: &Request) -> worker::Result<Response> {
@@ -207,7 +207,7 @@ impl Call {
             Ok(claims) => claims,
             Err(refusal) => return refusal.response(),
         };
-        if let Some(refusal) = rate::refusal(&self.env, rate::CALLS_PER_USER, &claims.user_id).await? {
+        if let Some(refusal) = rate::refusal(&self.env, rate::CALLS_PER_USER, claims.user_id.as_str()).await? {
             return Ok(refusal);
         }
         let mut url = url::Url::parse("https://object/presence")?;
@@ -219,12 +219,7 @@ impl Call {
             };
             url.query_pairs_mut().append_pair("friend", id.as_str());
         }
-        self.object(&claims.user_id)?.fetch_with_str(url.as_str()).await
-    }
-
-    /// The object of a user. Creating the stub wakes nothing.
-    pub(crate) fn object(&self, id: &UserId) -> worker::Result<worker::Stub> {
-        object(&self.env, id)
+        object(&self.env, &claims.user_id)?.fetch_with_str(url.as_str()).await
     }
 }
 
@@ -234,7 +229,8 @@ fn upgrade_required() -> worker::Result<Response> {
     Ok(response)
 }
 
-fn object(env: &Env, id: &UserId) -> worker::Result<worker::Stub> {
+/// The object of a user. Creating the stub wakes nothing.
+pub(crate) fn object(env: &Env, id: &UserId) -> worker::Result<worker::Stub> {
     env.durable_object(config::USERS)?.get_by_name(id.as_str())
 }
 

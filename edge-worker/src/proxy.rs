@@ -32,7 +32,7 @@ const NOT_PASSED_ON: [&str; 10] = [
 /// are known already.
 pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Response> {
     if let Some(claims) = auth::caller_by_known_keys(call, &request).await
-        && let Some(refusal) = rate::refusal(&call.env, rate::CALLS_PER_USER, &claims.user_id).await?
+        && let Some(refusal) = rate::refusal(&call.env, rate::CALLS_PER_USER, claims.user_id.as_str()).await?
     {
         return Ok(refusal);
     }

@@ -3,7 +3,6 @@
 //!
 //! Deliberately absent: numbers of our own. The platform counts in each of its places for itself, in fixed windows.
 
-use shared::ids::UserId;
 use worker::{Env, Response};
 
 use crate::answer;
@@ -20,21 +19,12 @@ pub const REQUESTS_PER_ADDRESS: &str = "REQUESTS_PER_ADDRESS";
 /// The longest window of a limiter, after which a caller may try again, in milliseconds.
 const WINDOW_MS: i64 = 60_000;
 
-/// The answer for a user who called too often by this limiter.
+/// The answer for whoever called too often by this limiter: the key is a user's id or a network address.
 ///
 /// # Errors
 ///
 /// When the answer cannot be made.
-pub async fn refusal(env: &Env, limiter: &str, user_id: &UserId) -> worker::Result<Option<Response>> {
-    refusal_of(env, limiter, user_id.as_str()).await
-}
-
-/// The same for a network address.
-///
-/// # Errors
-///
-/// As [`refusal`].
-pub async fn refusal_of(env: &Env, limiter: &str, key: &str) -> worker::Result<Option<Response>> {
+pub async fn refusal(env: &Env, limiter: &str, key: &str) -> worker::Result<Option<Response>> {
     let Ok(limiter) = env.rate_limiter(limiter) else { return Ok(None) };
     // A limiter that does not answer limits nobody.
     let allowed = limiter.limit(key.to_owned()).await.map_or(true, |outcome| outcome.success);

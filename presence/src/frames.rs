@@ -1,6 +1,6 @@
 //! What a user's clients say.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
@@ -31,9 +31,9 @@ const NO_MESSAGE: &str = "not a message of the live channel";
 #[derive(Debug, PartialEq)]
 enum Said {
     Message(ClientMessage),
-    /// A message about a page with wrong fields, or what is no JSON object and may have been to be one.
+    /// A message about a page with wrong fields; or no JSON object, which may have been meant to be one.
     BadPage,
-    /// Another JSON object than a message.
+    /// A JSON object that is no message.
     Nothing,
 }
 
@@ -57,8 +57,8 @@ impl Said {
     }
 }
 
-/// What a JSON object names as its action, should it do so several times. All else in it is passed over, whatever numbers
-/// and however many levels it has.
+/// Whether any `action` of a JSON object is that of a page. Its other fields are skipped without being read, so that no
+/// number and no depth in them is too large.
 struct Actions {
     about_page: bool,
 }
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Actions {
     }
 
     fn visit_map<M: MapAccess<'de>>(mut self, mut fields: M) -> Result<Self, M::Error> {
-        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+        while let Some(name) = fields.next_key::<String>()? {
             if name == "action" {
                 self.about_page |= fields.next_value::<Value>()? == UPDATE_PRESENCE;
             } else {
@@ -158,11 +158,10 @@ impl UserPresence {
 
     /// Nobody knows what page the socket's client is on now. The one before is no longer true, and is hidden at once.
     fn hide_page(&mut self, socket: SocketId, now: Timestamp) {
-        self.touched.insert(socket);
         self.turn_to(socket, None, Haste::Urgent, now);
     }
 
-    /// What may have told of another page cannot be taken.
+    /// The client sent what cannot be taken and may have told of another page.
     fn refuse_page(&mut self, socket: SocketId, why: &str, now: Timestamp) {
         self.hide_page(socket, now);
         self.refuse(socket, why, now);

@@ -44,7 +44,7 @@ pub struct Stack {
     worker: Option<Child>,
     core: Option<Child>,
     oidc: Option<Child>,
-    /// The image store's door.
+    /// The proxy before the image store, which answers preflights.
     images: Option<Child>,
     image_store: Option<Child>,
     image_key: String,
@@ -80,7 +80,7 @@ impl Stack {
             None => (None, options.issuer.clone().context("no issuer is named")?),
         };
         let images = match &ports.images {
-            Some((door, store)) => Some(start_images(&options.dir, door, store).await?),
+            Some((proxy, store)) => Some(start_images(&options.dir, proxy, store).await?),
             None => None,
         };
         let info = StackInfo {
@@ -178,10 +178,10 @@ impl Stack {
         core.env("EVENT_SIGNING_SECRET", &self.secrets.event_signing_secret);
         core.env("SERVICE_TOKEN_SECRET", &self.secrets.service_token_secret);
         // Unless another store is named.
-        if let Some((door, _)) = &self.ports.images
+        if let Some((proxy, _)) = &self.ports.images
             && !self.options.vars.iter().any(|(name, _)| name == "PROFILE_IMAGES_BUCKET")
         {
-            core.env("PROFILE_IMAGES_BUCKET", IMAGES_BUCKET).env("AWS_ENDPOINT_URL", door.url());
+            core.env("PROFILE_IMAGES_BUCKET", IMAGES_BUCKET).env("AWS_ENDPOINT_URL", proxy.url());
             core.env("AWS_ACCESS_KEY_ID", IMAGES_KEY_ID).env("AWS_SECRET_ACCESS_KEY", &self.image_key);
         }
         core
@@ -203,7 +203,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Starts the image store behind its door, with this program. Without one, uploads are answered 503.
+    /// Starts the image store behind its proxy, with this program. Without one, uploads are answered 503.
     pub fn start_image_store(&mut self, program: &Path) -> Result<()> {
         let Some((_, store)) = &self.ports.images else { return Ok(()) };
         let root = self.options.dir.join("images");
@@ -348,14 +348,14 @@ pub(crate) async fn start_oidc(dir: &Path, port: &Port) -> Result<(Child, Issuer
     Ok((child, Issuer { issuer: port.url(), jwks_url, audience: DEV_AUDIENCE.to_owned() }))
 }
 
-/// Starts the door of the image store, whose log is kept in `dir`. It answers at once, and 503 until there is a store.
-async fn start_images(dir: &Path, door: &Port, store: &Port) -> Result<Child> {
-    const STEP: &str = "Starting the door of the image store";
+/// Starts the proxy before the image store, whose log is kept in `dir`. It answers at once, and 503 until there is a store.
+async fn start_images(dir: &Path, proxy: &Port, store: &Port) -> Result<Child> {
+    const STEP: &str = "Starting the proxy before the image store";
     let mut node = project::command(tools::node().await?);
     node.arg(project::root().join("dev/image-store.mjs"));
-    node.args([door.number().to_string(), store.number().to_string()]);
+    node.args([proxy.number().to_string(), store.number().to_string()]);
     let log = Output::Log(dir.join("logs/images.log"));
-    Child::start("the door of the image store", node, log).or_step_failed(STEP, "read its words above")
+    Child::start("the proxy before the image store", node, log).or_step_failed(STEP, "read its words above")
 }
 
 async fn obituary(child: &mut Option<Child>) -> Result<String> {

@@ -93,22 +93,7 @@ async fn friends_of(connection: &mut PgConnection, me: &UserId) -> Result<Vec<St
 
 /// Ends the account: with its own row goes all by which it can be found. A trigger notes that there is a rest.
 async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId, friends: &[String]) -> Result<()> {
-    let removed = Stored::of(&Change::FriendRemoved { user_id: me.clone() })?;
-    sqlx::query!(
-        "with bumped as (
-            update users set social_version = social_version + 1 where user_id = any($2)
-            returning user_id, social_version
-        )
-        insert into outbox (id, recipients, versions, kind, payload)
-        select $1, array_agg(user_id order by user_id), array_agg(social_version order by user_id), $3, $4
-        from bumped having count(*) > 0",
-        Uuid::now_v7(),
-        friends,
-        removed.kind,
-        removed.payload
-    )
-    .execute(&mut *transaction)
-    .await?;
+    outbox::tell_all(&mut transaction, friends, &Change::FriendRemoved { user_id: me.clone() }).await?;
     let taken_back = Stored::of(&Change::FriendRequestRemoved { user_id: me.clone() })?;
     sqlx::query!(
         "insert into outbox (id, recipients, versions, kind, payload)

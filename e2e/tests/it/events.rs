@@ -1,12 +1,13 @@
 //! What the core tells the live channel besides friendships: requests, shares, blocks and the end of an account.
 
 use anyhow::Result;
-use e2e::{Live, Site};
+use e2e::{Live, Person, Site};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::{
     api::ShareNotification,
     ids::{ShareId, UserId},
+    share_policy::ShareMode,
     wire::ServerMessage,
 };
 
@@ -176,5 +177,25 @@ async fn with_an_account_go_its_sockets_and_its_place_among_friends() -> Result<
     alice.register().await?;
     let (_live, snapshot) = alice.connect_with_snapshot().await?;
     assert_eq!((snapshot.presence_arr.len(), snapshot.user_presence.last_seen_at), (0, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_name_is_told_to_friends_and_to_oneself_and_read_by_whoever_asks() -> Result<()> {
+    let site = Site::of_tests()?;
+    let ((alice, mut alice_live), (bob, mut bob_live)) = site.friends_online().await?;
+    let renamed = Person { first_name: "Alicia".to_owned(), ..alice.clone() };
+    renamed.share(ShareMode::DefaultNone, &["example.com"], &[]).await?;
+    for live in [&mut alice_live, &mut bob_live] {
+        let user = live.find(|message| match message {
+            ServerMessage::FriendUpdated { user } => Some(user),
+            _ => None,
+        });
+        let user = user.await?;
+        assert_eq!((&user.user_id, user.first_name.as_str()), (&alice.id, "Alicia"));
+    }
+    for reader in [&alice, &bob] {
+        assert_eq!(reader.presence().await?.user_info_map[&alice.id].first_name, "Alicia");
+    }
     Ok(())
 }
