@@ -3,18 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use devstack::{
+    http, project,
+    stack::StackInfo,
+    test_run::STACK,
+    token::{self, TokenRequest},
+};
 use reqwest::{Client, Method, RequestBuilder};
 use shared::wire::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::{
     client::IntoClientRequest as _, handshake::client::Request, http::HeaderValue, http::header,
 };
 use uuid::Uuid;
-use xtask::{
-    http, project,
-    stack::StackInfo,
-    test::STACK,
-    token::{self, TokenRequest},
-};
 
 use crate::{Live, Person};
 

@@ -5,6 +5,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use devstack::{
+    stack::StackInfo,
+    step::StepFailed,
+    token::{self, TokenRequest},
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE, SUBPROTOCOL};
 use tokio::{
@@ -14,12 +19,6 @@ use tokio::{
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _, http::HeaderValue},
-};
-
-use crate::{
-    stack::StackInfo,
-    step::StepFailed,
-    token::{self, TokenRequest},
 };
 
 /// Time between heartbeats.

@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::{net::TcpStream, process::Command, time::timeout};
-
-use crate::{
+use devstack::{
     project,
-    queries::{self, Mode},
     step::{say, show},
     tools,
 };
+use tokio::{net::TcpStream, process::Command, time::timeout};
+
+use crate::queries::{self, Mode};
 
 const CLIPPY_NATIVE: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const CLIPPY_WASM: &[&str] = &[

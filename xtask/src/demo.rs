@@ -2,15 +2,14 @@
 //! client would make them. On later starts alice and bob are made friends again and carol asks again, where they may.
 
 use anyhow::{Result, bail};
-use reqwest::{Client, StatusCode};
-use serde_json::{Value, json};
-
-use crate::{
+use devstack::{
     http,
     stack::StackInfo,
     step::OrStepFailed as _,
     token::{self, TokenRequest},
 };
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
 
 /// Registers the three and puts their friendships right.
 pub async fn make_users(info: &StackInfo) -> Result<()> {

@@ -10,18 +10,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::{
+use devstack::{
     child::quote_log,
-    demo,
     postgres::Durability,
     project,
     stack::{Database, Issuer, Ports, Stack, StackInfo, StackOptions},
     step::{OrStepFailed as _, StepFailed, say},
     tools,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::demo;
 
 /// How the stack is to be.
 #[derive(Debug, clap::Args)]

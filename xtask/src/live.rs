@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
+use devstack::step::say;
 use shared::{
     api::UserInfo,
     ids::UserId,
@@ -20,7 +21,6 @@ use shared::{
 use crate::{
     channel::{Channel, ChannelEvent},
     dev::{Wishes, running_stack},
-    step::say,
 };
 
 /// Whose channel, and how to show it.

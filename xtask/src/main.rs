@@ -4,16 +4,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use devstack::{
+    build,
+    step::say,
+    token::{self, TokenRequest},
+};
 use xtask::{
     bench::{self, Bench},
-    build, check,
+    check,
     dev::{self, Dev, Wishes},
     live::{self, Live},
     queries::{self, Mode},
-    simulate,
-    step::say,
-    test,
-    token::{self, TokenRequest},
+    simulate, test,
     visit::{self, Visit},
 };
 

@@ -4,14 +4,13 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
-use sqlx::{Connection as _, PgConnection, migrate::Migrator};
-
-use crate::{
+use devstack::{
     postgres, project,
     step::{OrStepFailed as _, Step, say},
-    test,
+    test_run::TestDatabase,
 };
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection, migrate::Migrator};
 
 /// Whether to compare or to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub enum Mode {
 pub async fn run(mode: Mode) -> Result<bool> {
     let scratch = project::dev_dir().join(format!("queries-{}", std::process::id()));
     project::make_dir(&scratch)?;
-    let database = test::TestDatabase::start().await?;
+    let database = TestDatabase::start().await?;
     let compiled = compile(database.url(), &scratch).await;
     database.stop().await;
     let result = compiled.and_then(|()| settle(mode, &scratch));

@@ -1,8 +1,7 @@
 //! `cargo xtask sim` and `cargo xtask cost`: build the simulator with optimisations and run it.
 
 use anyhow::{Context as _, Result};
-
-use crate::project;
+use devstack::project;
 
 /// Runs one of the simulator's binaries, `sim` or `cost`, with these arguments, and says how it ended: 0 when all is well,
 /// and no rule was broken.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use devstack::step::{StepFailed, say};
 use shared::wire::{ClientMessage, PresenceUpdate, ServerMessage};
 use tokio::{
     sync::mpsc,
@@ -12,7 +13,6 @@ use tokio::{
 use crate::{
     channel::{Channel, ChannelEvent},
     dev::{Wishes, running_stack},
-    step::{StepFailed, say},
 };
 
 /// Who turns to what.

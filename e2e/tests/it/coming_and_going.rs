@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use devstack::test_run::{GRACE, TIMEOUT};
 use e2e::Site;
 use reqwest::Method;
 use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE, ServerMessage};
 use tokio::time::{Instant, sleep};
-use xtask::test::{GRACE, TIMEOUT};
 
 /// The code with which a silent socket is closed.
 const SILENT: Option<u16> = Some(4408);

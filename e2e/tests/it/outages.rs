@@ -3,6 +3,7 @@
 //! Each test has a stack of its own.
 
 use anyhow::{Result, ensure};
+use devstack::stack::{Stack, StackOptions};
 use e2e::{Live, PATIENCE, Person, Site, TokenIn, live_request};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -10,7 +11,6 @@ use shared::wire::{CloseCode, HEARTBEAT_REQUEST, ServerMessage};
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Error;
-use xtask::stack::{Stack, StackOptions};
 
 /// A stack for one test. Whoever restarts its parts has time to come back before anybody counts as gone.
 struct OwnStack {

@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use devstack::{
+    test_run::GRACE,
+    token::{self, TokenRequest},
+};
 use e2e::{Live, Site, TokenIn, live_request};
 use shared::{
     limits::{BAD_MESSAGES_MAX, FRAMES_PER_WINDOW_CLOSE, SOCKETS_MAX},
     wire::{ClientMessage, ErrorCode, ServerMessage},
 };
 use tokio::time::Instant;
-use xtask::{
-    test::GRACE,
-    token::{self, TokenRequest},
-};
 
 /// Everything before has been dealt with when this is answered.
 async fn answers(live: &mut Live) -> Result<()> {

@@ -1,12 +1,12 @@
 //! What things cost the real worker: requests between objects, rows and wake-ups.
 
 use anyhow::Result;
+use devstack::test_run::TIMEOUT;
 use e2e::{Live, Person, Site};
 use shared::{
     internal::ObjectCounts,
     wire::{ClientMessage, HEARTBEAT_REQUEST, ServerMessage},
 };
-use xtask::test::TIMEOUT;
 
 /// Both their friends and themselves, all online, and nothing more under way.
 async fn crowd(site: &Site, friends: usize) -> Result<((Person, Live), Vec<(Person, Live)>)> {

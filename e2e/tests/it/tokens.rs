@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use devstack::token::{self, TokenRequest};
 use e2e::{Live, Person, Site, TokenIn, live_request};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::JwkSet};
 use reqwest::{Method, StatusCode, header};
@@ -12,7 +13,6 @@ use rsa::{
 };
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest as _};
-use xtask::token::{self, TokenRequest};
 
 /// The provider's key as it is published: what a forger has.
 struct Published {
@@ -23,7 +23,7 @@ struct Published {
 
 impl Published {
     async fn of(site: &Site) -> Result<Self> {
-        let set = xtask::http::client()?.get(&site.info.jwks_url).send().await?.text().await?;
+        let set = devstack::http::client()?.get(&site.info.jwks_url).send().await?.text().await?;
         let raw: Value = serde_json::from_str(&set)?;
         serde_json::from_value::<JwkSet>(raw.clone())?;
         let part = |name: &str| raw["keys"][0][name].as_str().unwrap().to_owned();

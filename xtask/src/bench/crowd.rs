@@ -7,12 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-
-use crate::{
+use devstack::{
     postgres, project,
     step::{OrStepFailed as _, StepFailed, say},
 };
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// How many of everything.
 #[derive(Debug, Clone, Copy)]

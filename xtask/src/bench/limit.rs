@@ -7,18 +7,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use devstack::{
+    project,
+    step::{self, OrStepFailed as _, StepFailed},
+};
 use serde::Deserialize;
 use shared::limits::{SEARCH_CANDIDATES_MAX, SEARCH_ENTRIES_MAX, SEARCH_REQUESTS_MAX};
 
-use crate::{
-    bench::{
-        CONNECTIONS,
-        calls::{Call, NAMES, Query, Sql},
-        crowd::{FIRST, GAP, PRIME, STRIDE},
-        load::Callers,
-    },
-    project,
-    step::{self, OrStepFailed as _, StepFailed},
+use crate::bench::{
+    CONNECTIONS,
+    calls::{Call, NAMES, Query, Sql},
+    crowd::{FIRST, GAP, PRIME, STRIDE},
+    load::Callers,
 };
 
 /// A query as the compiler has left it in `.sqlx`.

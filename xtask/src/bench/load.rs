@@ -3,17 +3,17 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use devstack::{
+    project,
+    step::{self, OrStepFailed as _},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    bench::{
-        CONNECTIONS,
-        calls::{Call, NAMES},
-        crowd::{Crowd, user_id},
-    },
-    project,
-    step::{self, OrStepFailed as _},
+use crate::bench::{
+    CONNECTIONS,
+    calls::{Call, NAMES},
+    crowd::{Crowd, user_id},
 };
 
 /// Requests of a file, which wrk sends again and again.

@@ -17,22 +17,22 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sqlx::{Connection as _, PgConnection};
-
-use crate::{
-    bench::{
-        calls::{CALLS, Call, Sql},
-        crowd::Crowd,
-        limit::{Kept, Pgbench, YARDSTICK_PER_S},
-        load::{Callers, Seen},
-        presence::Presence,
-        report::{Figures, Report, Round, TokenCheck},
-        stage::{Stage, stop_core},
-    },
+use devstack::{
     project,
     step::{StepFailed, say},
     token::{self, TokenRequest},
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::bench::{
+    calls::{CALLS, Call, Sql},
+    crowd::Crowd,
+    limit::{Kept, Pgbench, YARDSTICK_PER_S},
+    load::{Callers, Seen},
+    presence::Presence,
+    report::{Figures, Report, Round, TokenCheck},
+    stage::{Stage, stop_core},
 };
 
 /// Requests under way at once, and connections of pgbench.

@@ -3,17 +3,14 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
+use devstack::{project, step::say};
 use shared::limits::{SEARCH_CANDIDATES_MAX, SEARCH_ENTRIES_MAX, SEARCH_REQUESTS_MAX};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::{
-    bench::{
-        calls::{CALLS, Sql},
-        crowd::{Crowd, user_id},
-        limit::Kept,
-    },
-    project,
-    step::say,
+use crate::bench::{
+    calls::{CALLS, Sql},
+    crowd::{Crowd, user_id},
+    limit::Kept,
 };
 
 /// Writes `migrations/plans/NAME.txt` for every call.

@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::process::Signal;
-
-use crate::{
-    bench::crowd::Crowd,
+use devstack::{
     child::{Child, Output},
     http::wait_until_ready,
     ports::Port,
@@ -22,6 +19,9 @@ use crate::{
     step::{OrStepFailed as _, Step, say},
     tools,
 };
+use rustix::process::Signal;
+
+use crate::bench::crowd::Crowd;
 
 const START_AFRESH: &str = "remove .dev/bench to start afresh";
 

@@ -10,16 +10,15 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use rustix::process::Signal;
-use serde_json::Value;
-use tokio::{process::Command, time::timeout};
-
-use crate::{
+use devstack::{
     child::{Child, Output},
     ports::Port,
     project,
     step::OrStepFailed as _,
 };
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::{process::Command, time::timeout};
 
 /// Where Debian has put ejabberd.
 #[derive(Debug)]

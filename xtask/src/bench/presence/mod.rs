@@ -17,21 +17,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use rustix::process::Signal;
-use serde::de::DeserializeOwned;
-use shared::internal::ObjectCounts;
-use swarm::{Connected, Town};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-
-use crate::{
-    bench::{
-        presence::{
-            ejabberd::{Ejabberd, Installed},
-            report::{Reconnected, Report},
-            workerd::{Worker, Workerd},
-        },
-        stage::{self, Stage, stop_core},
-    },
+use devstack::{
     build,
     child::{Child, Output},
     http,
@@ -39,6 +25,20 @@ use crate::{
     project,
     step::{self, OrStepFailed as _, Step, StepFailed, say},
     tools,
+};
+use rustix::process::Signal;
+use serde::de::DeserializeOwned;
+use shared::internal::ObjectCounts;
+use swarm::{Connected, Town};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::bench::{
+    presence::{
+        ejabberd::{Ejabberd, Installed},
+        report::{Reconnected, Report},
+        workerd::{Worker, Workerd},
+    },
+    stage::{self, Stage, stop_core},
 };
 
 /// The edge, as it is deployed.

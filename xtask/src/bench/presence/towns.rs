@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sqlx::{Connection as _, PgConnection};
-use swarm::{Citizen, Group, Town};
-
-use crate::{
-    bench::stage::Stage,
+use devstack::{
     project,
     step::say,
     token::{self, TokenRequest},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sqlx::{Connection as _, PgConnection};
+use swarm::{Citizen, Group, Town};
+
+use crate::bench::stage::Stage;
 
 /// For each of these sizes so many users who turn pages, and that many friends who look on.
 pub fn onlookers(sizes: &[usize], changers: usize) -> Town {

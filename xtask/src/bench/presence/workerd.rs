@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::process::Signal;
-use serde_json::Value;
-
-use crate::{
+use devstack::{
     child::{Child, Output},
     http::wait_until_ready,
     ports::Port,
@@ -19,6 +16,8 @@ use crate::{
     step::{OrStepFailed as _, StepFailed},
     tools,
 };
+use rustix::process::Signal;
+use serde_json::Value;
 
 /// A worker with one class of objects, `UserObject`, in the binding `USERS`.
 #[derive(Debug)]

@@ -333,7 +333,7 @@ impl Stack {
 }
 
 /// Starts the OIDC provider of development, whose key and log are kept in `dir`.
-pub(crate) async fn start_oidc(dir: &Path, port: &Port) -> Result<(Child, Issuer)> {
+pub async fn start_oidc(dir: &Path, port: &Port) -> Result<(Child, Issuer)> {
     const STEP: &str = "Starting the OIDC provider";
     const ADVICE: &str = "read its words above; `--reset` makes it a new key";
     say(STEP);

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use devstack::child::{Child, Output};
 use rustix::process::{Pid, Signal, test_kill_process};
-use xtask::child::{Child, Output};
 
 /// A shell that leaves a process of its own running, writes its number to standard output, and does not end when
 /// asked to.

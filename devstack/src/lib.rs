@@ -1,0 +1,19 @@
+//! The whole system as processes on this machine: PostgreSQL, an OpenID Connect provider, the core and the worker,
+//! built, started, watched and ended in order.
+//!
+//! Development, the whole-stack tests and the benchmarks stand on it. Deliberately absent: command lines, and anything
+//! that the servers themselves need.
+
+pub mod build;
+pub mod child;
+pub mod http;
+mod options;
+pub mod ports;
+pub mod postgres;
+pub mod project;
+pub mod secrets;
+pub mod stack;
+pub mod step;
+pub mod test_run;
+pub mod token;
+pub mod tools;
