@@ -31,30 +31,48 @@ const EDGE_INPUTS: [&str; 9] = [
     "shared/src",
 ];
 
-/// The core's program.
-pub fn core_program() -> PathBuf {
-    project::target_dir().join("debug").join("core-api")
+/// How the core is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly, with what the tests compile too.
+    Development,
+    /// As it is deployed.
+    Release,
 }
 
-/// Builds both servers, unless [`BUILT`] says that they are.
-pub async fn both() -> Result<()> {
-    if std::env::var_os(BUILT).is_some() {
-        return Ok(());
+impl Profile {
+    /// The core's program of this profile.
+    pub(crate) fn core_program(self) -> PathBuf {
+        let folder = match self {
+            Self::Development => "debug",
+            Self::Release => "release",
+        };
+        project::target_dir().join(folder).join("core-api")
     }
-    core().await?;
-    edge().await
 }
 
-/// Builds the core for development.
-pub async fn core() -> Result<()> {
-    let step = Step {
-        name: "build-core",
-        about: "Building core-api (minutes the first time)",
-        advice: "read the compiler's words above; `cargo build -p core-api` repeats them",
-    };
+/// Builds the core.
+pub async fn core(profile: Profile) -> Result<()> {
     let mut cargo = project::cargo();
-    // With the features of the whole workspace, as the tests build it: so dependencies are compiled once.
-    cargo.args(["build", "--workspace", "--bin", "core-api"]);
+    let step = match profile {
+        Profile::Development => {
+            // With the features of the whole workspace, as the tests build it: so dependencies are compiled once.
+            cargo.args(["build", "--workspace", "--bin", "core-api"]);
+            Step {
+                name: "build-core",
+                about: "Building core-api (minutes the first time)",
+                advice: "read the compiler's words above; `cargo build -p core-api` repeats them",
+            }
+        }
+        Profile::Release => {
+            cargo.args(["build", "--release", "--package", "core-api"]);
+            Step {
+                name: "build-core-release",
+                about: "Building core-api for release (minutes the first time)",
+                advice: "read the compiler's words above; `cargo build --release -p core-api` repeats them",
+            }
+        }
+    };
     step.run(cargo).await
 }
 

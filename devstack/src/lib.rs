@@ -6,7 +6,9 @@
 
 pub mod build;
 pub mod child;
+mod core;
 pub mod http;
+mod issuer;
 mod options;
 pub mod ports;
 pub mod postgres;
@@ -17,3 +19,4 @@ pub mod step;
 pub mod test_run;
 pub mod token;
 pub mod tools;
+pub mod workerd;

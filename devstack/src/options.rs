@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{ports::Port, postgres::Durability};
+use crate::{build::Profile, issuer::Issuer, ports::Port, postgres::Durability};
 
 /// Where a running stack is found: the content of `stack.json`. It holds the password of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,8 @@ pub struct StackInfo {
     pub edge_url: String,
     /// The core itself, which clients never see.
     pub core_url: String,
-    pub issuer: String,
-    pub jwks_url: String,
-    pub audience: String,
+    #[serde(flatten)]
+    pub issuer: Issuer,
     pub database_url: String,
 }
 
@@ -46,10 +45,10 @@ pub struct Ports {
 /// The ports a stack has chosen.
 #[derive(Debug)]
 pub(crate) struct ChosenPorts {
-    pub(crate) edge: Port,
     pub(crate) core: Port,
     pub(crate) metrics: Port,
-    /// None where others run the provider, or the database.
+    /// None where others are the edge, the provider, or the database.
+    pub(crate) edge: Option<Port>,
     pub(crate) oidc: Option<Port>,
     pub(crate) postgres: Option<Port>,
     /// Of the image store's door, and of the store behind it.
@@ -59,6 +58,7 @@ pub(crate) struct ChosenPorts {
 impl ChosenPorts {
     pub(crate) fn choose(options: &StackOptions) -> Result<Self> {
         let wanted = options.ports;
+        let edge = || Port::choose("the edge", wanted.edge, "--edge-port");
         let oidc = || Port::choose("the OIDC provider", wanted.oidc, "--oidc-port");
         let postgres = || Port::choose("PostgreSQL", wanted.postgres, "--postgres-port");
         let images = |wanted| {
@@ -67,11 +67,11 @@ impl ChosenPorts {
         };
         Ok(Self {
             images: wanted.images.map(images).transpose()?,
-            edge: Port::choose("the edge", wanted.edge, "--edge-port")?,
+            edge: (!matches!(options.edge, Edge::Elsewhere(_))).then(edge).transpose()?,
             core: Port::choose("the core", wanted.core, "--core-port")?,
             metrics: Port::choose("the core's metrics", wanted.metrics, "--metrics-port")?,
             oidc: options.issuer.is_none().then(oidc).transpose()?,
-            postgres: matches!(options.database, Database::Own(_)).then(postgres).transpose()?,
+            postgres: matches!(options.database, Database::Own { .. }).then(postgres).transpose()?,
         })
     }
 }
@@ -79,20 +79,24 @@ impl ChosenPorts {
 /// Where the core keeps its data.
 #[derive(Debug, Clone)]
 pub enum Database {
-    /// A cluster of the stack's own, in its folder.
-    Own(Durability),
+    /// A cluster of the stack's own, in its folder; settings as `name=value`.
+    Own { durability: Durability, settings: &'static [&'static str] },
     /// A new database in the cluster that this URL names, dropped at the end. The URL's user may make databases.
     NewIn(String),
     /// The database this URL names. Migrated, and otherwise left alone.
     Given(String),
 }
 
-/// Whose tokens the servers take.
+/// What takes the core's events and the clients' calls.
 #[derive(Debug, Clone)]
-pub struct Issuer {
-    pub issuer: String,
-    pub jwks_url: String,
-    pub audience: String,
+pub enum Edge {
+    /// The worker in `wrangler dev`, with the platform's rate limiters. `rebuild` is the command that builds the worker
+    /// anew, whenever its sources change.
+    Wrangler { rebuild: Option<String> },
+    /// The worker in workerd alone, which starts in a moment.
+    Workerd,
+    /// Somebody else, at this origin.
+    Elsewhere(String),
 }
 
 /// How a stack is to be.
@@ -106,19 +110,33 @@ pub struct StackOptions {
     pub issuer: Option<Issuer>,
     /// Configuration for the worker and the core alike, such as `PRESENCE_TIMEOUT_MS`.
     pub vars: Vec<(String, String)>,
-    /// Builds and loads the worker anew whenever its sources change.
-    pub watch: bool,
+    pub edge: Edge,
+    /// How the core is compiled.
+    pub core: Profile,
 }
 
 impl StackOptions {
-    /// A stack for one test: any ports, and a database in the cluster of `DATABASE_URL`, or else a cluster of
-    /// its own. `dir` is the test's to make and to remove.
+    /// A stack on any ports that keeps everything in `dir`: all its own, the worker in workerd.
+    pub fn new(dir: impl Into<PathBuf>, database: Database) -> Self {
+        Self {
+            dir: dir.into(),
+            ports: Ports::default(),
+            database,
+            issuer: None,
+            vars: Vec::new(),
+            edge: Edge::Workerd,
+            core: Profile::Development,
+        }
+    }
+
+    /// A stack for one test, with a database in the cluster of `DATABASE_URL`, or else a cluster of its own. `dir` is
+    /// the test's to make and to remove.
     pub fn for_test(dir: impl Into<PathBuf>) -> Self {
         let database = match std::env::var("DATABASE_URL") {
             Ok(url) => Database::NewIn(url),
-            Err(_) => Database::Own(Durability::None),
+            Err(_) => Database::Own { durability: Durability::None, settings: &[] },
         };
-        Self { dir: dir.into(), ports: Ports::default(), database, issuer: None, vars: Vec::new(), watch: false }
+        Self::new(dir, database)
     }
 
     /// The same with one more variable.

@@ -1,7 +1,7 @@
 //! The whole system as real processes: PostgreSQL, the OIDC provider, the core, the worker in workerd.
 //!
 //! Any number of stacks run side by side: each has its own ports, folder, database and secrets.
-//! Deliberately absent: what to do with a stack. The commands and the whole-stack tests decide that.
+//! Deliberately absent: what to do with a stack. Commands, tests and benchmarks decide that.
 
 use std::{
     fs,
@@ -13,9 +13,11 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 
 use crate::{
-    build,
+    build::{self, BUILT},
     child::{Child, Output},
+    core::Core,
     http::wait_until_ready,
+    issuer,
     options::ChosenPorts,
     ports::Port,
     postgres::{self, Postgres},
@@ -23,12 +25,13 @@ use crate::{
     secrets::{Secrets, random_text},
     step::{OrStepFailed as _, say},
     tools,
+    workerd::{self, Worker},
 };
 
-pub use crate::options::{Database, Issuer, Ports, StackInfo, StackOptions};
-
-/// The audience of tokens in development: the client id of a client that exists nowhere else.
-pub const DEV_AUDIENCE: &str = "pagenow-dev";
+pub use crate::{
+    issuer::Issuer,
+    options::{Database, Edge, Ports, StackInfo, StackOptions},
+};
 
 /// The one bucket of development's image store, and who may sign for it.
 const IMAGES_BUCKET: &str = "profile-images";
@@ -40,17 +43,25 @@ pub struct Stack {
     options: StackOptions,
     info: StackInfo,
     secrets: Secrets,
-    ports: ChosenPorts,
+    core: Core,
+    /// Of the worker, while it is ours.
+    edge_port: Option<Port>,
     worker: Option<Child>,
-    core: Option<Child>,
     oidc: Option<Child>,
-    /// The proxy before the image store, which answers preflights.
-    images: Option<Child>,
-    image_store: Option<Child>,
-    image_key: String,
+    images: Option<Images>,
     postgres: Option<Postgres>,
     /// The cluster's URL and the name of the database to drop at the end.
     to_drop: Option<(String, String)>,
+}
+
+/// Development's store of profile images.
+#[derive(Debug)]
+struct Images {
+    /// The proxy in front of the store, which answers preflights.
+    proxy: Child,
+    store_port: Port,
+    store: Option<Child>,
+    key: String,
 }
 
 impl Stack {
@@ -58,7 +69,12 @@ impl Stack {
     pub async fn start(options: StackOptions) -> Result<Self> {
         // Before the builds, which take minutes: a port in use is known at once.
         let ports = ChosenPorts::choose(&options)?;
-        build::both().await?;
+        if std::env::var_os(BUILT).is_none() {
+            build::core(options.core).await?;
+            if ports.edge.is_some() {
+                build::edge().await?;
+            }
+        }
         Self::start_on(ports, options).await
     }
 
@@ -69,45 +85,59 @@ impl Stack {
 
     async fn start_on(ports: ChosenPorts, options: StackOptions) -> Result<Self> {
         tools::ensure_npm_packages().await?;
-        project::make_dir(&options.dir)?;
+        let logs = options.dir.join("logs");
+        project::make_dir(&logs)?;
         let secrets = Secrets::load_or_make(&options.dir.join("secrets.json"))?;
         for name in ["core", "edge", "image-store", "images", "migrate", "oidc", "postgres"] {
-            project::remove(&options.dir.join("logs").join(format!("{name}.log")))?;
+            project::remove(&logs.join(format!("{name}.log")))?;
         }
-        let (postgres, to_drop, database_url) = Self::start_database(&options, &ports).await?;
-        let (oidc, issuer) = match &ports.oidc {
-            Some(port) => start_oidc(&options.dir, port).await.map(|(child, issuer)| (Some(child), issuer))?,
+        let ChosenPorts { core, metrics, edge, oidc, postgres, images } = ports;
+        let (postgres, to_drop, database_url) = start_database(&options, postgres.as_ref()).await?;
+        let (oidc, issuer) = match &oidc {
+            Some(port) => issuer::start(&options.dir, port).await.map(|(child, issuer)| (Some(child), issuer))?,
             None => (None, options.issuer.clone().context("no issuer is named")?),
         };
-        let images = match &ports.images {
-            Some((proxy, store)) => Some(start_images(&options.dir, proxy, store).await?),
+        let edge_url = match (&edge, &options.edge) {
+            (Some(port), _) => port.url(),
+            (None, Edge::Elsewhere(url)) => url.clone(),
+            (None, _) => bail!("no port is chosen for the edge"),
+        };
+        let mut settings = vec![
+            ("OIDC_ISSUER", issuer.issuer.clone()),
+            ("OIDC_JWKS_URL", issuer.jwks_url.clone()),
+            ("OIDC_AUDIENCE", issuer.audience.clone()),
+            ("EDGE_URL", edge_url.clone()),
+            ("EVENT_SIGNING_SECRET", secrets.event_signing_secret.clone()),
+            ("SERVICE_TOKEN_SECRET", secrets.service_token_secret.clone()),
+        ];
+        let images = match images {
+            Some((proxy, store_port)) => {
+                let key = random_text();
+                // Unless another store is named.
+                if !options.vars.iter().any(|(name, _)| name == "PROFILE_IMAGES_BUCKET") {
+                    settings.extend([
+                        ("PROFILE_IMAGES_BUCKET", IMAGES_BUCKET.to_owned()),
+                        ("AWS_ENDPOINT_URL", proxy.url()),
+                        ("AWS_ACCESS_KEY_ID", IMAGES_KEY_ID.to_owned()),
+                        ("AWS_SECRET_ACCESS_KEY", key.clone()),
+                    ]);
+                }
+                let proxy = start_images(&options.dir, &proxy, &store_port).await?;
+                Some(Images { proxy, store_port, store: None, key })
+            }
             None => None,
         };
-        let info = StackInfo {
-            edge_url: ports.edge.url(),
-            core_url: ports.core.url(),
-            issuer: issuer.issuer,
-            jwks_url: issuer.jwks_url,
-            audience: issuer.audience,
-            database_url,
-        };
-        let mut stack = Self {
-            options,
-            info,
-            secrets,
-            ports,
-            worker: None,
-            core: None,
-            oidc,
-            images,
-            image_store: None,
-            image_key: random_text(),
-            postgres,
-            to_drop,
-        };
-        stack.migrate().await?;
+        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let settings = options.vars.iter().cloned().chain(settings).collect();
+        let core = Core::new(options.core.core_program(), core, metrics, settings, logs);
+        let info = StackInfo { edge_url, core_url: core.url(), issuer, database_url };
+        let mut stack =
+            Self { options, info, secrets, core, edge_port: edge, worker: None, oidc, images, postgres, to_drop };
+        stack.core.migrate(&stack.info.database_url).await?;
         stack.start_core().await?;
-        stack.start_worker().await?;
+        if stack.edge_port.is_some() {
+            stack.start_worker().await?;
+        }
         Ok(stack)
     }
 
@@ -116,162 +146,112 @@ impl Stack {
         &self.info
     }
 
+    /// What edge and core know each other by.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// The folder of the children's logs.
     pub fn logs(&self) -> PathBuf {
         self.options.dir.join("logs")
     }
 
-    async fn start_database(
-        options: &StackOptions,
-        ports: &ChosenPorts,
-    ) -> Result<(Option<Postgres>, Option<(String, String)>, String)> {
-        match &options.database {
-            Database::Given(url) => Ok((None, None, url.clone())),
-            Database::NewIn(cluster) => {
-                let name = format!("stack_{:016x}", rand::random::<u64>());
-                let advice = "see that the PostgreSQL DATABASE_URL names runs, and that its user may create databases";
-                let step = "Making a database for this stack";
-                let url = postgres::create_database(cluster, &name).await.or_step_failed(step, advice)?;
-                Ok((None, Some((cluster.clone(), name)), url))
-            }
-            Database::Own(durability) => {
-                say("Starting PostgreSQL");
-                let port = ports.postgres.as_ref().context("no port is chosen")?;
-                let log = options.dir.join("logs/postgres.log");
-                let advice = "start afresh with `cargo xtask dev --reset`, or set DATABASE_URL to a PostgreSQL of your \
-                              own (15 or newer)";
-                let postgres = Postgres::start(&options.dir.join("postgres"), port, *durability, &[], log)
-                    .await
-                    .or_step_failed("Starting PostgreSQL", advice)?;
-                let url = postgres.url().to_owned();
-                Ok((Some(postgres), None, url))
-            }
-        }
-    }
-
-    async fn migrate(&self) -> Result<()> {
-        const STEP: &str = "Running the migrations";
-        const ADVICE: &str = "with DATABASE_URL, see that it names a database that can be reached. Is it one from \
-                              another version of the migrations? Then start afresh with `cargo xtask dev --reset`, \
-                              or name an empty one";
-        say(STEP);
-        let log = Output::Log(self.logs().join("migrate.log"));
-        let mut child = Child::start("core-api migrate", self.core_command("migrate"), log)?;
-        let status = child.wait().await?;
-        if !status.success() {
-            return Err(anyhow::anyhow!(child.obituary(status))).or_step_failed(STEP, ADVICE);
-        }
-        Ok(())
-    }
-
-    fn core_command(&self, what: &str) -> tokio::process::Command {
-        let info = &self.info;
-        let mut core = project::command(build::core_program());
-        core.arg(what).envs(self.options.vars.iter().map(|(name, value)| (name, value)));
-        // An error is told in words; where it passed through would bury them.
-        core.env("RUST_LIB_BACKTRACE", "0");
-        core.env("DATABASE_URL", &info.database_url);
-        core.env("LISTEN_ADDR", format!("127.0.0.1:{}", self.ports.core.number()));
-        core.env("METRICS_ADDR", format!("127.0.0.1:{}", self.ports.metrics.number()));
-        core.env("OIDC_ISSUER", &info.issuer).env("OIDC_JWKS_URL", &info.jwks_url);
-        core.env("OIDC_AUDIENCE", &info.audience).env("EDGE_URL", &info.edge_url);
-        core.env("EVENT_SIGNING_SECRET", &self.secrets.event_signing_secret);
-        core.env("SERVICE_TOKEN_SECRET", &self.secrets.service_token_secret);
-        // Unless another store is named.
-        if let Some((proxy, _)) = &self.ports.images
-            && !self.options.vars.iter().any(|(name, _)| name == "PROFILE_IMAGES_BUCKET")
-        {
-            core.env("PROFILE_IMAGES_BUCKET", IMAGES_BUCKET).env("AWS_ENDPOINT_URL", proxy.url());
-            core.env("AWS_ACCESS_KEY_ID", IMAGES_KEY_ID).env("AWS_SECRET_ACCESS_KEY", &self.image_key);
-        }
-        core
+    /// Brings that database to the newest schema, as a deployment does.
+    pub async fn migrate(&self, database_url: &str) -> Result<()> {
+        self.core.migrate(database_url).await
     }
 
     /// Starts the core, which must not be running, and waits until it is ready.
     pub async fn start_core(&mut self) -> Result<()> {
-        const STEP: &str = "Starting core-api";
-        const ADVICE: &str = "read its words above; `core-api serve --help` explains its configuration";
-        if self.core.is_some() {
-            bail!("the core is running");
-        }
-        say(STEP);
-        let log = Output::Log(self.logs().join("core.log"));
-        let mut child = Child::start("core-api", self.core_command("serve"), log).or_step_failed(STEP, ADVICE)?;
-        let ready = format!("{}/readyz", self.info.core_url);
-        wait_until_ready(&ready, &mut child, Duration::from_secs(60)).await.or_step_failed(STEP, ADVICE)?;
-        self.core = Some(child);
-        Ok(())
+        self.core.start(&self.info.database_url).await
+    }
+
+    /// Ends the core, and lets it serve from another database from its next start on.
+    pub async fn move_core_to(&mut self, database_url: String) {
+        self.core.stop().await;
+        self.info.database_url = database_url;
     }
 
     /// Starts the image store behind its proxy, with this program. Without one, uploads are answered 503.
     pub fn start_image_store(&mut self, program: &Path) -> Result<()> {
-        let Some((_, store)) = &self.ports.images else { return Ok(()) };
+        let Some(images) = &mut self.images else { return Ok(()) };
         let root = self.options.dir.join("images");
         project::make_dir(&root.join(IMAGES_BUCKET))?;
         let mut command = project::command(program);
-        command.args(["--host", "127.0.0.1", "--port", &store.number().to_string()]);
-        command.args(["--access-key", IMAGES_KEY_ID, "--secret-key", &self.image_key]).arg(fs::canonicalize(root)?);
-        let log = Output::Log(self.logs().join("image-store.log"));
-        self.image_store = Some(Child::start("the image store", command, log)?);
+        command.args(["--host", "127.0.0.1", "--port", &images.store_port.number().to_string()]);
+        command.args(["--access-key", IMAGES_KEY_ID, "--secret-key", &images.key]).arg(fs::canonicalize(root)?);
+        let log = Output::Log(self.options.dir.join("logs/image-store.log"));
+        images.store = Some(Child::start("the image store", command, log)?);
         Ok(())
     }
 
     /// Ends the core as a deployment does, and waits until it has gone.
     pub async fn stop_core(&mut self) {
-        if let Some(core) = self.core.take() {
-            core.end(Signal::TERM, Duration::from_secs(30)).await;
-        }
+        self.core.stop().await;
     }
 
     /// Ends the core as a crash does.
     pub async fn kill_core(&mut self) {
-        if let Some(core) = self.core.take() {
-            core.kill().await;
-        }
+        self.core.kill().await;
     }
 
     /// Starts the worker, which must not be running, on the storage it had, and waits until it answers.
     pub async fn start_worker(&mut self) -> Result<()> {
         const STEP: &str = "Starting the worker";
-        const ADVICE: &str = "read wrangler's words above; `cargo xtask build-edge` builds the worker by itself";
+        const ADVICE: &str = "read its words above; `cargo xtask build-edge` builds the worker by itself";
         if self.worker.is_some() {
             bail!("the worker is running");
         }
+        let port = self.edge_port.as_ref().context("the worker is somebody else's")?;
         say(STEP);
-        let command = self.worker_command().await.or_step_failed(STEP, ADVICE)?;
-        let log = Output::Log(self.logs().join("edge.log"));
-        let mut child = Child::start("wrangler dev", command, log).or_step_failed(STEP, ADVICE)?;
-        let ready = format!("{}/healthz", self.info.edge_url);
-        wait_until_ready(&ready, &mut child, Duration::from_secs(90)).await.or_step_failed(STEP, ADVICE)?;
-        self.worker = Some(child);
+        let worker = match &self.options.edge {
+            Edge::Wrangler { rebuild } => self.start_wrangler(port, rebuild.as_deref()).await,
+            Edge::Workerd | Edge::Elsewhere(_) => self.start_workerd(port).await,
+        };
+        self.worker = Some(worker.or_step_failed(STEP, ADVICE)?);
         Ok(())
     }
 
-    async fn worker_command(&self) -> Result<tokio::process::Command> {
-        let info = &self.info;
+    /// What the worker is told, but for secrets.
+    fn worker_variables(&self) -> Vec<(&str, &str)> {
+        let StackInfo { core_url, issuer, .. } = &self.info;
+        let own = [
+            ("CORE_URL", core_url.as_str()),
+            ("OIDC_ISSUER", &issuer.issuer),
+            ("OIDC_JWKS_URL", &issuer.jwks_url),
+            ("OIDC_AUDIENCE", &issuer.audience),
+        ];
+        own.into_iter().chain(self.options.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
+    }
+
+    fn worker_secrets(&self) -> [(&'static str, &str); 2] {
+        let Secrets { event_signing_secret, service_token_secret } = &self.secrets;
+        [("EVENT_SIGNING_SECRETS", event_signing_secret), ("SERVICE_TOKEN_SECRET", service_token_secret)]
+    }
+
+    async fn start_workerd(&self, port: &Port) -> Result<Child> {
+        let dir = self.options.dir.join("worker");
+        Worker::ours(&project::root().join("edge-worker")).write(&dir)?;
+        let mut variables = self.worker_variables();
+        variables.extend(self.worker_secrets());
+        let log = self.logs().join("edge.log");
+        workerd::start("the worker", &dir, &self.options.dir.join("objects"), port, &variables, log).await
+    }
+
+    async fn start_wrangler(&self, port: &Port, rebuild: Option<&str>) -> Result<Child> {
+        const PATIENCE: Duration = Duration::from_secs(90);
         let dir = fs::canonicalize(&self.options.dir)?;
         // In a file, because every user of the machine can read arguments.
         let secrets = dir.join("edge.env");
-        let Secrets { event_signing_secret, service_token_secret } = &self.secrets;
-        let lines =
-            format!("EVENT_SIGNING_SECRETS='{event_signing_secret}'\nSERVICE_TOKEN_SECRET='{service_token_secret}'\n");
-        project::write_private(&secrets, &lines)?;
+        let lines = self.worker_secrets().map(|(name, value)| format!("{name}='{value}'\n"));
+        project::write_private(&secrets, &lines.concat())?;
 
         let mut wrangler = project::command(tools::node().await?);
         wrangler.arg(tools::npm_file("wrangler/bin/wrangler.js")).args(["dev", "--ip", "127.0.0.1"]);
-        wrangler.args(["--port", &self.ports.edge.number().to_string(), "--inspector-port", "0"]);
+        wrangler.args(["--port", &port.number().to_string(), "--inspector-port", "0"]);
         wrangler.args(["--show-interactive-dev-session=false", "--persist-to"]).arg(dir.join("edge"));
         wrangler.arg("--env-file").arg(secrets);
-        let own = [
-            ("CORE_URL", &info.core_url),
-            ("OIDC_ISSUER", &info.issuer),
-            ("OIDC_JWKS_URL", &info.jwks_url),
-            ("OIDC_AUDIENCE", &info.audience),
-        ];
-        for (name, value) in own {
-            wrangler.args(["--var", &format!("{name}:{value}")]);
-        }
-        for (name, value) in &self.options.vars {
+        for (name, value) in self.worker_variables() {
             wrangler.args(["--var", &format!("{name}:{value}")]);
         }
         // Nothing is told to anybody, asked of the network, or written outside the stack's folder.
@@ -279,13 +259,10 @@ impl Stack {
         wrangler.env("WRANGLER_LOG_PATH", dir.join("logs/wrangler"));
         wrangler.env("WRANGLER_REGISTRY_PATH", dir.join("wrangler/registry"));
         wrangler.env("XDG_CONFIG_HOME", dir.join("wrangler")).env("NO_COLOR", "1").env("CI", "true");
-        let rebuild = match self.options.watch {
-            // This very program: cargo, asked to run it, might first wait for others that build.
-            true => format!("'{}' build-edge", std::env::current_exe()?.display()),
-            false => "true".to_owned(),
-        };
-        wrangler.env("PAGENOW_BUILD_EDGE", rebuild);
-        Ok(wrangler)
+        wrangler.env("PAGENOW_BUILD_EDGE", rebuild.unwrap_or("true"));
+        let mut child = Child::start("wrangler dev", wrangler, Output::Log(self.logs().join("edge.log")))?;
+        wait_until_ready(&format!("{}/healthz", port.url()), &mut child, PATIENCE).await?;
+        Ok(child)
     }
 
     /// Ends the worker as a crash does: no close frames, no last words. Its objects' storage stays.
@@ -297,13 +274,17 @@ impl Stack {
 
     /// Waits until one of the children ends by itself, and says which, and how.
     pub async fn child_ended(&mut self) -> Result<String> {
-        let Self { worker, core, oidc, images, image_store, postgres, .. } = self;
+        let Self { worker, core, oidc, images, postgres, .. } = self;
+        let (proxy, store) = match images {
+            Some(Images { proxy, store, .. }) => (Some(proxy), store.as_mut()),
+            None => (None, None),
+        };
         tokio::select! {
-            obituary = obituary(worker) => obituary,
-            obituary = obituary(core) => obituary,
-            obituary = obituary(oidc) => obituary,
-            obituary = obituary(images) => obituary,
-            obituary = obituary(image_store) => obituary,
+            obituary = obituary(worker.as_mut()) => obituary,
+            obituary = obituary(core.process()) => obituary,
+            obituary = obituary(oidc.as_mut()) => obituary,
+            obituary = obituary(proxy) => obituary,
+            obituary = obituary(store) => obituary,
             obituary = async {
                 match postgres {
                     Some(postgres) => postgres.wait().await.map(|status| postgres.obituary(status)),
@@ -318,8 +299,9 @@ impl Stack {
         if let Some(worker) = self.worker.take() {
             worker.end(Signal::TERM, Duration::from_secs(5)).await;
         }
-        self.stop_core().await;
-        for child in [self.oidc.take(), self.images.take(), self.image_store.take()].into_iter().flatten() {
+        self.core.stop().await;
+        let (proxy, store) = self.images.take().map_or((None, None), |images| (Some(images.proxy), images.store));
+        for child in [self.oidc.take(), proxy, store].into_iter().flatten() {
             child.end(Signal::TERM, Duration::from_secs(2)).await;
         }
         if let Some(postgres) = self.postgres.take() {
@@ -332,20 +314,34 @@ impl Stack {
     }
 }
 
-/// Starts the OIDC provider of development, whose key and log are kept in `dir`.
-pub async fn start_oidc(dir: &Path, port: &Port) -> Result<(Child, Issuer)> {
-    const STEP: &str = "Starting the OIDC provider";
-    const ADVICE: &str = "read its words above; `--reset` makes it a new key";
-    say(STEP);
-    let mut node = project::command(tools::node().await?);
-    node.arg(project::root().join("dev/oidc.mjs")).arg(port.number().to_string());
-    node.arg(dir.join("oidc-key.json")).arg(DEV_AUDIENCE);
-    let log = Output::Log(dir.join("logs/oidc.log"));
-    let mut child = Child::start("the OIDC provider", node, log).or_step_failed(STEP, ADVICE)?;
-    let jwks_url = format!("{}/jwks", port.url());
-    let patience = Duration::from_secs(30);
-    wait_until_ready(&jwks_url, &mut child, patience).await.or_step_failed(STEP, ADVICE)?;
-    Ok((child, Issuer { issuer: port.url(), jwks_url, audience: DEV_AUDIENCE.to_owned() }))
+/// The cluster where it is the stack's own, what to drop at the end, and the database's URL.
+async fn start_database(
+    options: &StackOptions,
+    port: Option<&Port>,
+) -> Result<(Option<Postgres>, Option<(String, String)>, String)> {
+    match &options.database {
+        Database::Given(url) => Ok((None, None, url.clone())),
+        Database::NewIn(cluster) => {
+            let name = format!("stack_{:016x}", rand::random::<u64>());
+            let advice = "see that the PostgreSQL DATABASE_URL names runs, and that its user may create databases";
+            let step = "Making a database for this stack";
+            let url = postgres::create_database(cluster, &name).await.or_step_failed(step, advice)?;
+            Ok((None, Some((cluster.clone(), name)), url))
+        }
+        Database::Own { durability, settings } => {
+            const STEP: &str = "Starting PostgreSQL";
+            const ADVICE: &str =
+                "start afresh with `--reset`, or set DATABASE_URL to a PostgreSQL of your own (15 or newer)";
+            say(STEP);
+            let port = port.context("no port is chosen")?;
+            let log = options.dir.join("logs/postgres.log");
+            let dir = options.dir.join("postgres");
+            let postgres =
+                Postgres::start(&dir, port, *durability, settings, log).await.or_step_failed(STEP, ADVICE)?;
+            let url = postgres.url().to_owned();
+            Ok((Some(postgres), None, url))
+        }
+    }
 }
 
 /// Starts the proxy before the image store, whose log is kept in `dir`. It answers at once, and 503 until there is a store.
@@ -358,7 +354,7 @@ async fn start_images(dir: &Path, proxy: &Port, store: &Port) -> Result<Child> {
     Child::start("the proxy before the image store", node, log).or_step_failed(STEP, "read its words above")
 }
 
-async fn obituary(child: &mut Option<Child>) -> Result<String> {
+async fn obituary(child: Option<&mut Child>) -> Result<String> {
     match child {
         Some(child) => child.wait().await.map(|status| child.obituary(status)),
         None => std::future::pending().await,

@@ -58,7 +58,7 @@ struct Answer {
 /// Mints a token at the stack's provider. Providers other than development's will refuse.
 pub async fn mint(info: &StackInfo, request: &TokenRequest) -> Result<String> {
     ask(info, request).await.or_step_failed(
-        &format!("Getting a token from {}", info.issuer),
+        &format!("Getting a token from {}", info.issuer.issuer),
         "see that the stack runs (`cargo xtask dev`); a provider of your own gives tokens its own way: sign in \
          there and hand the token over with --token",
     )
@@ -66,7 +66,7 @@ pub async fn mint(info: &StackInfo, request: &TokenRequest) -> Result<String> {
 
 async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
     let client = http::client()?;
-    let discovery = format!("{}/.well-known/openid-configuration", info.issuer.trim_end_matches('/'));
+    let discovery = format!("{}/.well-known/openid-configuration", info.issuer.issuer.trim_end_matches('/'));
     let discovery: Discovery = client.get(discovery).send().await?.error_for_status()?.json().await?;
     let email = request.email.clone().unwrap_or_else(|| format!("{}@example.com", request.user_id));
     let other =
@@ -75,7 +75,7 @@ async fn ask(info: &StackInfo, request: &TokenRequest) -> Result<String> {
     let form: String = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "password")
         .append_pair("scope", "openid email")
-        .append_pair("client_id", request.audience.as_deref().unwrap_or(&info.audience))
+        .append_pair("client_id", request.audience.as_deref().unwrap_or(&info.issuer.audience))
         .append_pair("username", &request.user_id)
         .append_pair("email", &email)
         .append_pair("expires_in", &request.expires_in_s.to_string())

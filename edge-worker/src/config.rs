@@ -56,13 +56,10 @@ impl Config {
     }
 
     fn read(env: &Env) -> Result<Self, BadConfig> {
-        let text = |name: &'static str| {
-            let value = env.var(name).map(|value| value.to_string()).ok();
-            value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).ok_or(BadConfig(name))
-        };
-        let ms = |name: &'static str, default: i64| match env.var(name) {
-            Err(_) => Ok(default),
-            Ok(value) => value.to_string().parse().ok().filter(|ms| *ms > 0).ok_or(BadConfig(name)),
+        let text = |name: &'static str| variable(env, name).ok_or(BadConfig(name));
+        let ms = |name: &'static str, default: i64| match variable(env, name) {
+            None => Ok(default),
+            Some(value) => value.parse().ok().filter(|ms| *ms > 0).ok_or(BadConfig(name)),
         };
         let standard = Times::default();
         let secrets = text("EVENT_SIGNING_SECRETS")?;
@@ -92,4 +89,12 @@ impl Config {
             service_token_secret: text("SERVICE_TOKEN_SECRET")?,
         })
     }
+}
+
+/// A variable or a secret. An empty one counts as not set.
+fn variable(env: &Env, name: &str) -> Option<String> {
+    // Not `Env::var`, which stops the worker where workerd was to take the value from its own environment and found none:
+    // it binds null then.
+    let value = js_sys::Reflect::get(env, &name.into()).ok()?.as_string()?;
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }

@@ -129,7 +129,9 @@ impl Channel {
             Some(token) => token.clone(),
             None => match token::mint(&self.info, &TokenRequest::new(&self.user_id)).await {
                 Ok(token) => token,
-                Err(_) => return Ok(self.lose(format!("{} gives no token; does the stack run?", self.info.issuer))),
+                Err(_) => {
+                    return Ok(self.lose(format!("{} gives no token; does the stack run?", self.info.issuer.issuer)));
+                }
             },
         };
         let url = format!("{}/ws", self.info.edge_url.replacen("http", "ws", 1));

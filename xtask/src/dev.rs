@@ -14,7 +14,7 @@ use devstack::{
     child::quote_log,
     postgres::Durability,
     project,
-    stack::{Database, Issuer, Ports, Stack, StackInfo, StackOptions},
+    stack::{Database, Edge, Issuer, Ports, Stack, StackInfo, StackOptions},
     step::{OrStepFailed as _, StepFailed, say},
     tools,
 };
@@ -192,7 +192,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
             bail!(StepFailed::new("Starting afresh", why, "empty it yourself, or unset DATABASE_URL"));
         }
         Ok(url) => Database::Given(url),
-        Err(_) => Database::Own(Durability::Full),
+        Err(_) => Database::Own { durability: Durability::Full, settings: &[] },
     };
     if dev.reset {
         for name in ["edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
@@ -213,8 +213,16 @@ async fn start(dev: &Dev) -> Result<Stack> {
         postgres: dev.postgres_port,
         images: Some(dev.images_port),
     };
-    let stack =
-        Stack::start(StackOptions { dir, ports, database, issuer, vars: dev.vars.clone(), watch: true }).await?;
+    // This very program: cargo, asked to run it, might first wait for others that build.
+    let rebuild = Some(format!("'{}' build-edge", std::env::current_exe()?.display()));
+    let stack = Stack::start(StackOptions {
+        ports,
+        issuer,
+        vars: dev.vars.clone(),
+        edge: Edge::Wrangler { rebuild },
+        ..StackOptions::new(dir, database)
+    });
+    let stack = stack.await?;
     if dev.issuer.is_none() {
         say("Making the demo users");
         demo::make_users(stack.info()).await?;
@@ -224,6 +232,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
 
 fn print_welcome(dev: &Dev, stack: &Stack, took: Duration) {
     let StackInfo { edge_url, core_url, issuer, .. } = stack.info();
+    let issuer = &issuer.issuer;
     let socket = edge_url.replacen("http", "ws", 1);
     let (metrics, images) = (dev.metrics_port, dev.images_port);
     say(&format!(

@@ -7,7 +7,7 @@ use devstack::{
     build,
     child::{Child, Output},
     project,
-    stack::{Database, Ports, Stack, StackOptions},
+    stack::{Database, Edge, Stack, StackOptions},
     step::{self, OrStepFailed as _, Step},
     test_run::{GRACE, S3_SERVER, SCHEMATHESIS, STACK, TIMEOUT, TestDatabase, test_dir},
     tools,
@@ -60,13 +60,10 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     }
     let dir = test_dir().join("stack");
     project::remove(&dir)?;
+    // In wrangler, whose rate limiters the tests of them need.
     let options = StackOptions {
-        dir,
-        ports: Ports::default(),
-        database: Database::NewIn(database.url().to_owned()),
-        issuer: None,
-        vars: Vec::new(),
-        watch: false,
+        edge: Edge::Wrangler { rebuild: None },
+        ..StackOptions::new(dir, Database::NewIn(database.url().to_owned()))
     }
     .var("PRESENCE_TIMEOUT_MS", TIMEOUT.as_millis())
     .var("PRESENCE_GRACE_MS", GRACE.as_millis())

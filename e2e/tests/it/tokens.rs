@@ -23,7 +23,7 @@ struct Published {
 
 impl Published {
     async fn of(site: &Site) -> Result<Self> {
-        let set = devstack::http::client()?.get(&site.info.jwks_url).send().await?.text().await?;
+        let set = devstack::http::client()?.get(&site.info.issuer.jwks_url).send().await?.text().await?;
         let raw: Value = serde_json::from_str(&set)?;
         serde_json::from_value::<JwkSet>(raw.clone())?;
         let part = |name: &str| raw["keys"][0][name].as_str().unwrap().to_owned();

@@ -32,7 +32,7 @@ use crate::bench::{
     load::{Callers, Seen},
     presence::Presence,
     report::{Figures, Report, Round, TokenCheck},
-    stage::{Stage, stop_core},
+    stage::Stage,
 };
 
 /// Requests under way at once, and connections of pgbench.
@@ -95,14 +95,14 @@ async fn run_core(core: Core) -> Result<()> {
     let crowd = if core.large { crowd::LARGE } else { crowd::ORDINARY };
     let mut stage = Stage::start(core.reset).await?;
     let result = match stage.load(crowd).await {
-        Ok(()) => measure_core(&core, &stage, pgbench, crowd).await,
+        Ok(()) => measure_core(&core, &mut stage, pgbench, crowd).await,
         Err(error) => Err(error),
     };
-    stage.stop().await;
+    stage.stop().await?;
     result
 }
 
-async fn measure_core(core: &Core, stage: &Stage, pgbench: Pgbench, crowd: Crowd) -> Result<()> {
+async fn measure_core(core: &Core, stage: &mut Stage, pgbench: Pgbench, crowd: Crowd) -> Result<()> {
     match core.plans {
         true => plans::write(&stage.info().database_url, crowd).await,
         false => Measurement { stage, pgbench, crowd, core }.run().await,
@@ -110,14 +110,14 @@ async fn measure_core(core: &Core, stage: &Stage, pgbench: Pgbench, crowd: Crowd
 }
 
 struct Measurement<'a> {
-    stage: &'a Stage,
+    stage: &'a mut Stage,
     pgbench: Pgbench,
     crowd: Crowd,
     core: &'a Core,
 }
 
 impl Measurement<'_> {
-    async fn run(&self) -> Result<()> {
+    async fn run(mut self) -> Result<()> {
         const ROUNDS: usize = 2;
         let all = Kept::all()?;
         let callers = self.callers().await?;
@@ -189,13 +189,13 @@ impl Measurement<'_> {
     }
 
     /// Lets a new core answer the requests of a file.
-    async fn answers(&self, call: &Call, requests: &std::path::Path) -> Result<Seen> {
+    async fn answers(&mut self, call: &Call, requests: &std::path::Path) -> Result<Seen> {
         let before = self.transactions().await?;
-        let core = self.stage.start_core().await?;
+        self.stage.start_core().await?;
         let url = &self.stage.info().core_url;
         let warm_up = load::send(url, requests, WARM_UP).await;
         let seen = load::send(url, requests, self.time()).await;
-        stop_core(core).await;
+        self.stage.stop_core().await;
         let (warm_up, seen) = (warm_up?, seen?);
         let failed = seen.refused + seen.broken + warm_up.refused + warm_up.broken;
         if failed > 0 {
@@ -238,7 +238,7 @@ impl Measurement<'_> {
     }
 
     /// What checking a token costs: answers without any SQL, refused right before the check and right after it.
-    async fn token_check(&self, figures: &[Figures], callers: &Callers) -> Result<TokenCheck> {
+    async fn token_check(&mut self, figures: &[Figures], callers: &Callers) -> Result<TokenCheck> {
         say("The check of a token");
         // No user id is that long, which is found out after the token was checked.
         let path = format!("/users/id/{}", "x".repeat(200));
@@ -249,7 +249,7 @@ impl Measurement<'_> {
         };
         let mut rates = [0.0, 0.0];
         let files = [lines(&|token| token.to_owned()), lines(&|_| "none".to_owned())];
-        let core = self.stage.start_core().await?;
+        self.stage.start_core().await?;
         for (rate, text) in rates.iter_mut().zip(files) {
             let requests = self.stage.file("requests.txt");
             project::write_private(&requests, &text)?;
@@ -259,7 +259,7 @@ impl Measurement<'_> {
             say(&format!("  core    {:.0}/s", seen.rate()));
             *rate = seen.rate();
         }
-        stop_core(core).await;
+        self.stage.stop_core().await;
         let [checked_per_s, unchecked_per_s] = rates;
         let check_s = 1.0 / checked_per_s - 1.0 / unchecked_per_s;
         let me = figures.iter().find(|figures| figures.name == "me");

@@ -7,7 +7,6 @@
 mod ejabberd;
 mod report;
 mod towns;
-mod workerd;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +24,7 @@ use devstack::{
     project,
     step::{self, OrStepFailed as _, Step, StepFailed, say},
     tools,
+    workerd::{self, Worker},
 };
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
@@ -36,9 +36,8 @@ use crate::bench::{
     presence::{
         ejabberd::{Ejabberd, Installed},
         report::{Reconnected, Report},
-        workerd::{Worker, Workerd},
     },
-    stage::{self, Stage, stop_core},
+    stage::{self, Stage},
 };
 
 /// The edge, as it is deployed.
@@ -133,7 +132,7 @@ const CHANGERS: usize = 10;
 pub async fn run(presence: Presence) -> Result<()> {
     let mut stage = Stage::start(false).await?;
     let result = measure(&presence, &mut stage).await;
-    stage.stop().await;
+    stage.stop().await?;
     result
 }
 
@@ -142,10 +141,10 @@ async fn measure(presence: &Presence, stage: &mut Stage) -> Result<()> {
     build_swarm().await?;
     let least = bundle_least(stage).await?;
     stage.use_empty_database("presence").await?;
-    let core = stage.start_core().await?;
+    stage.start_core().await?;
     let bench = Measurement { presence, stage, least, ejabberd: Installed::find() };
     let report = bench.run().await;
-    stop_core(core).await;
+    stage.stop_core().await;
     let report = report?;
     let path = presence.json.clone().unwrap_or_else(|| stage.file("presence.json"));
     std::fs::write(&path, serde_json::to_string_pretty(&report)?)
@@ -166,7 +165,7 @@ struct Measurement<'a> {
 
 /// A server under measurement.
 enum Server {
-    Worker(&'static str, Workerd),
+    Worker(&'static str, Child, Port),
     Floor(Child, Port),
     Ejabberd(Ejabberd),
 }
@@ -292,15 +291,15 @@ impl Measurement<'_> {
 
     async fn object_requests(&self, server: &Server, town: &Path) -> Result<Option<u64>> {
         let client = http::client()?;
-        let Server::Worker(name, workerd) = server else { return Ok(None) };
+        let Server::Worker(name, _, port) = server else { return Ok(None) };
         if *name == LEAST {
-            let answer = client.get(format!("{}/requests", workerd.url())).send().await?;
+            let answer = client.get(format!("{}/requests", port.url())).send().await?;
             return Ok(Some(answer.error_for_status()?.json().await?));
         }
         let town: Town = serde_json::from_str(&std::fs::read_to_string(town)?)?;
         let mut requests = 0;
         for citizen in town.people {
-            let answer = client.get(format!("{}/internal/counts/{}", workerd.url(), citizen.id)).send().await?;
+            let answer = client.get(format!("{}/internal/counts/{}", port.url(), citizen.id)).send().await?;
             let counts: ObjectCounts = answer.error_for_status()?.json().await?;
             requests += counts.requests;
         }
@@ -379,36 +378,47 @@ impl Measurement<'_> {
         if let (EJABBERD, Some(installed)) = (name, &self.ejabberd) {
             return Ok(Server::Ejabberd(installed.start(&dir.join(name), town, keep).await?));
         }
-        let edge =
-            |dir: &Path| ["entry.mjs", "build/index.js", "build/index_bg.wasm"].map(|file| (file, dir.join(file)));
-        let modules = match (name, &self.presence.against) {
-            (LEAST, _) => vec![("least.mjs", self.least.clone())],
-            (BEFORE, Some(dir)) => edge(dir).into(),
-            _ => edge(&project::root().join("edge-worker")).into(),
+        let worker = match (name, &self.presence.against) {
+            (LEAST, _) => Worker { modules: vec![("least.mjs", self.least.clone())] },
+            (BEFORE, Some(dir)) => Worker::ours(dir),
+            _ => Worker::ours(&project::root().join("edge-worker")),
         };
+        let (dir, objects) = (dir.join(name), objects_dir(&dir).join(name));
+        if !keep {
+            project::remove(&dir)?;
+            project::remove(&objects)?;
+        }
+        worker.write(&dir)?;
         let (info, secrets) = (self.stage.info(), self.stage.secrets());
-        let mut vars = workerd::shared_vars()?;
-        let own = [
-            ("CORE_URL", &info.core_url),
-            ("OIDC_ISSUER", &info.issuer),
-            ("OIDC_JWKS_URL", &info.jwks_url),
-            ("OIDC_AUDIENCE", &info.audience),
+        let counts = counts.to_string();
+        let variables = [
+            ("CORE_URL", info.core_url.as_str()),
+            ("OIDC_ISSUER", &info.issuer.issuer),
+            ("OIDC_JWKS_URL", &info.issuer.jwks_url),
+            ("OIDC_AUDIENCE", &info.issuer.audience),
             ("EVENT_SIGNING_SECRETS", &secrets.event_signing_secret),
             ("SERVICE_TOKEN_SECRET", &secrets.service_token_secret),
-            ("COUNT_WORK", &counts.to_string()),
+            ("COUNT_WORK", &counts),
         ];
-        vars.extend(own.map(|(name, value)| (name.to_owned(), value.clone())));
-        let worker = Worker { name, modules, vars };
-        Ok(Server::Worker(name, Workerd::start(&worker, &dir, keep).await?))
+        let port = Port::choose("a worker", 0, "")?;
+        let child = workerd::start(name, &dir, &objects, &port, &variables, dir.join("workerd.log")).await?;
+        Ok(Server::Worker(name, child, port))
     }
+}
+
+/// Where objects keep what they write: in memory, where the machine has a folder there. workerd waits for the disk on
+/// the one thread that all objects share, which is not so where they are deployed; it would hide what they cost.
+fn objects_dir(dir: &Path) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.join("pagenow-bench") } else { dir.join("objects") }
 }
 
 impl Server {
     /// As the swarm takes it.
     fn name_address_process(&self) -> String {
         let (name, address, process) = match self {
-            Self::Worker(name, workerd) => (*name, workerd.address(), workerd.process()),
-            Self::Floor(child, port) => (FLOOR, format!("127.0.0.1:{}", port.number()), child.id()),
+            Self::Worker(name, child, port) => (*name, address(port), child.id()),
+            Self::Floor(child, port) => (FLOOR, address(port), child.id()),
             Self::Ejabberd(ejabberd) => (EJABBERD, ejabberd.address(), ejabberd.process()),
         };
         match process {
@@ -419,7 +429,7 @@ impl Server {
 
     async fn stop(self) {
         match self {
-            Self::Worker(_, workerd) => workerd.stop().await,
+            Self::Worker(_, child, _) => child.end(Signal::TERM, Duration::from_secs(10)).await,
             Self::Floor(child, _) => child.end(Signal::TERM, Duration::from_secs(2)).await,
             Self::Ejabberd(ejabberd) => ejabberd.stop().await,
         }
@@ -427,11 +437,14 @@ impl Server {
 
     async fn kill(self) {
         match self {
-            Self::Worker(_, workerd) => workerd.kill().await,
-            Self::Floor(child, _) => child.kill().await,
+            Self::Worker(_, child, _) | Self::Floor(child, _) => child.kill().await,
             Self::Ejabberd(ejabberd) => ejabberd.kill().await,
         }
     }
+}
+
+fn address(port: &Port) -> String {
+    format!("127.0.0.1:{}", port.number())
 }
 
 /// Waits until somebody listens there. Fails when the child that should has ended, or takes too long.

@@ -1,0 +1,110 @@
+//! The core as a process: migrating a database, and serving.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Result, anyhow, bail};
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::{
+    child::{Child, Output},
+    http::wait_until_ready,
+    ports::Port,
+    project,
+    step::{OrStepFailed as _, say},
+};
+
+/// The core: what it is told, and its process while it serves.
+#[derive(Debug)]
+pub(crate) struct Core {
+    program: PathBuf,
+    port: Port,
+    /// Held for its metrics.
+    _metrics: Port,
+    settings: Vec<(String, String)>,
+    logs: PathBuf,
+    process: Option<Child>,
+}
+
+impl Core {
+    /// A core that does not serve yet, of this program. `settings` are environment variables, the later of two the one
+    /// that counts; the database is named when it is used.
+    pub(crate) fn new(
+        program: PathBuf,
+        port: Port,
+        metrics: Port,
+        mut settings: Vec<(String, String)>,
+        logs: PathBuf,
+    ) -> Self {
+        for (name, port) in [("LISTEN_ADDR", &port), ("METRICS_ADDR", &metrics)] {
+            settings.push((name.to_owned(), format!("127.0.0.1:{}", port.number())));
+        }
+        // An error is told in words; where it passed through would bury them.
+        settings.push(("RUST_LIB_BACKTRACE".to_owned(), "0".to_owned()));
+        Self { program, port, _metrics: metrics, settings, logs, process: None }
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        self.port.url()
+    }
+
+    /// Brings that database to the newest schema.
+    pub(crate) async fn migrate(&self, database_url: &str) -> Result<()> {
+        const STEP: &str = "Running the migrations";
+        const ADVICE: &str = "with DATABASE_URL, see that it names a database that can be reached. Is it one from \
+                              another version of the migrations? Then start afresh with `--reset`, or name an empty one";
+        say(STEP);
+        let log = Output::Log(self.logs.join("migrate.log"));
+        let mut child = Child::start("core-api migrate", self.command("migrate", database_url), log)?;
+        let status = child.wait().await?;
+        if !status.success() {
+            return Err(anyhow!(child.obituary(status))).or_step_failed(STEP, ADVICE);
+        }
+        Ok(())
+    }
+
+    /// Starts serving from that database, which must not be going on already, and waits until it is ready.
+    pub(crate) async fn start(&mut self, database_url: &str) -> Result<()> {
+        const STEP: &str = "Starting core-api";
+        const ADVICE: &str = "read its words above; `core-api serve --help` explains its configuration";
+        const PATIENCE: Duration = Duration::from_secs(60);
+        if self.process.is_some() {
+            bail!("the core is running");
+        }
+        say(STEP);
+        let log = Output::Log(self.logs.join("core.log"));
+        let mut child =
+            Child::start("core-api", self.command("serve", database_url), log).or_step_failed(STEP, ADVICE)?;
+        let ready = format!("{}/readyz", self.url());
+        wait_until_ready(&ready, &mut child, PATIENCE).await.or_step_failed(STEP, ADVICE)?;
+        self.process = Some(child);
+        Ok(())
+    }
+
+    fn command(&self, what: &str, database_url: &str) -> Command {
+        let mut core = project::command(&self.program);
+        core.arg(what).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        core.env("DATABASE_URL", database_url);
+        core
+    }
+
+    /// Its process while it serves.
+    pub(crate) fn process(&mut self) -> Option<&mut Child> {
+        self.process.as_mut()
+    }
+
+    /// Ends it as a deployment does, and waits until it has gone.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.end(Signal::TERM, Duration::from_secs(30)).await;
+        }
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+}
