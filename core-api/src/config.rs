@@ -1,15 +1,24 @@
 //! Configuration: every flag, its environment variable and its default. `--help` prints them.
 //!
-//! Deliberately absent: files, and reading the environment anywhere else, but for `RUST_LOG`.
+//! Deliberately absent: files, and reading the environment anywhere else, but for what [`ALSO_READ`] names.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::limits::{
     CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, PROFILE_IMAGE_URL_S, REQUESTS_PENDING_MAX,
-    REQUESTS_PER_DAY_MAX, SHARES_PER_HOUR_MAX,
+    REQUESTS_PER_DAY_MAX, ROLE_NAME_BYTES_MAX, SHARES_PER_HOUR_MAX,
 };
 use url::Url;
+
+/// What the libraries below read by themselves, as other programs that stand on them do.
+const ALSO_READ: &str = "Also read from the environment:
+  PGUSER, PGPASSWORD  who connects to PostgreSQL, where the URL does not say
+  PGSSLMODE           whether the connection is encrypted, where the URL does not say (`?sslmode=`); only `verify-full`
+                      makes sure that nobody else answers in the server's place
+  PGSSLROOTCERT       file of the certificate authorities that may have signed the server's certificate, in PEM; without
+                      it, the public ones
+  RUST_LOG            which log lines, as tracing's filter writes it [default: info]";
 
 /// The regional API over PostgreSQL: users, friendships and the events about them.
 #[derive(Parser)]
@@ -23,15 +32,64 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Answer requests and relay events until SIGTERM or SIGINT.
+    #[command(after_help = ALSO_READ)]
     Serve(Box<ServeConfig>),
-    /// Apply the migrations that the database lacks, then end.
+    /// Apply the migrations that the database lacks, as the role that owns it, then end.
+    #[command(after_help = ALSO_READ)]
     Migrate(DatabaseConfig),
+    /// Make the two roles of a database: one owns it and applies migrations, one serves and changes nothing but rows.
+    ///
+    /// Connects as an administrator of the server, who may make roles and owns the database, or is a superuser. What is
+    /// there already is kept: a second run sets the passwords that are given then, and puts rights right.
+    #[command(after_help = ALSO_READ)]
+    BootstrapDatabase(BootstrapConfig),
+    /// Ask a server on this machine whether it is up; the exit code tells. For containers, where nothing else can ask.
+    Healthcheck {
+        /// Where the server listens
+        #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
+        listen_addr: SocketAddr,
+    },
+}
+
+/// Where the API listens unless it is told otherwise.
+const LISTEN_ADDR: &str = "127.0.0.1:8080";
+
+/// Longest run of one statement in milliseconds, unless told otherwise.
+const STATEMENT_MS_MAX: u32 = 5_000;
+
+/// The roles of a database.
+#[derive(Args, Clone)]
+pub struct BootstrapConfig {
+    /// The database as the administrator reaches it: postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+
+    /// Role that owns the database and everything in it
+    #[arg(long, env = "DATABASE_OWNER", default_value = "pagenow_owner", value_parser = role_name)]
+    pub owner: String,
+
+    /// Its password
+    #[arg(long, env = "DATABASE_OWNER_PASSWORD", hide_env_values = true, value_parser = non_empty)]
+    pub owner_password: String,
+
+    /// Role that serves
+    #[arg(long, env = "DATABASE_APP", default_value = "pagenow_app", value_parser = role_name)]
+    pub app: String,
+
+    /// Its password
+    #[arg(long, env = "DATABASE_APP_PASSWORD", hide_env_values = true, value_parser = non_empty)]
+    pub app_password: String,
+
+    /// Longest run of one statement of the role that serves, in milliseconds; counts where its own
+    /// DATABASE_STATEMENT_MS_MAX is 0
+    #[arg(long, env = "DATABASE_APP_STATEMENT_MS_MAX", default_value_t = STATEMENT_MS_MAX)]
+    pub app_statement_ms_max: u32,
 }
 
 /// Where the data is and how long it may keep a request waiting.
 #[derive(Args, Clone)]
 pub struct DatabaseConfig {
-    /// PostgreSQL, as postgres://user:password@host:port/database
+    /// PostgreSQL, as postgres://user:password@host:port/database?sslmode=verify-full
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
 
@@ -43,9 +101,10 @@ pub struct DatabaseConfig {
     #[arg(long, env = "DATABASE_ACQUIRE_MS_MAX", default_value_t = 3_000)]
     pub database_acquire_ms_max: u64,
 
-    /// Longest run of one statement, in milliseconds; after it the answer is 503
-    #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = 5_000)]
-    pub database_statement_ms_max: u64,
+    /// Longest run of one statement, in milliseconds; after it the answer is 503. 0 leaves the limit to the role, for
+    /// poolers that give a connection to itself to whoever sets anything on it, as Amazon RDS Proxy does
+    #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = STATEMENT_MS_MAX)]
+    pub database_statement_ms_max: u32,
 }
 
 /// Everything `serve` needs.
@@ -55,7 +114,7 @@ pub struct ServeConfig {
     pub database: DatabaseConfig,
 
     /// Where the API listens
-    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
     pub listen_addr: SocketAddr,
 
     /// Where Prometheus finds /metrics; never public
@@ -95,8 +154,9 @@ pub struct ServeConfig {
     #[arg(long, env = "EVENT_SIGNING_SECRET", hide_env_values = true)]
     pub event_signing_secret: String,
 
-    /// Secret of the tokens by which the edge shows itself on /internal
-    #[arg(long, env = "SERVICE_TOKEN_SECRET", hide_env_values = true, value_parser = non_empty)]
+    /// Secret of the tokens by which the edge shows itself on /internal; during a rotation two, with a space between
+    /// them, either of which is taken
+    #[arg(long, env = "SERVICE_TOKEN_SECRET", hide_env_values = true)]
     pub service_token_secret: String,
 
     #[command(flatten)]
@@ -201,6 +261,16 @@ impl ServeConfig {
     /// [`Self::request_ms_max`] as a duration.
     pub fn request_time_max(&self) -> Duration {
         Duration::from_millis(self.request_ms_max)
+    }
+}
+
+/// A name that needs no quotes in SQL, within PostgreSQL's own bound.
+fn role_name(text: &str) -> Result<String, &'static str> {
+    let of_a_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let begins = text.bytes().next().is_some_and(|first| of_a_name(first) && !first.is_ascii_digit());
+    match begins && text.bytes().all(of_a_name) && text.len() <= ROLE_NAME_BYTES_MAX {
+        true => Ok(text.to_owned()),
+        false => Err("must be at most 63 lower-case letters, digits and underscores, and not begin with a digit"),
     }
 }
 

@@ -29,13 +29,6 @@ const REST_UNTESTED: Duration = Duration::from_secs(1);
 ///
 /// When the URL is none.
 pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
-    // The error of a bad URL may repeat it, and it holds a password.
-    let options = PgConnectOptions::from_str(&config.database_url)
-        .ok()
-        .context("DATABASE_URL is no PostgreSQL URL")?
-        .application_name("core-api")
-        // Statements are logged by nobody: they carry what users wrote.
-        .disable_statement_logging();
     let statement_ms_max = config.database_statement_ms_max;
     let pool = PgPoolOptions::new()
         .max_connections(config.database_connections_max)
@@ -53,15 +46,27 @@ pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
         // A statement of its own, because connection poolers refuse it as a start-up parameter.
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                sqlx::query("select set_config('statement_timeout', $1, false)")
-                    .bind(statement_ms_max.to_string())
-                    .execute(connection)
-                    .await?;
+                if statement_ms_max > 0 {
+                    let limit = sqlx::query("select set_config('statement_timeout', $1, false)");
+                    limit.bind(statement_ms_max.to_string()).execute(connection).await?;
+                }
                 Ok(())
             })
         })
-        .connect_lazy_with(options);
+        .connect_lazy_with(connect_options(&config.database_url)?);
     Ok(pool)
+}
+
+/// How to connect to the database of this URL.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn connect_options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    // The error of a bad URL may repeat it, and it holds a password.
+    let options = PgConnectOptions::from_str(url).ok().context("DATABASE_URL is no PostgreSQL URL")?;
+    // Statements are logged by nobody: they carry what users wrote.
+    Ok(options.application_name("core-api").disable_statement_logging())
 }
 
 /// A transaction for reading a list from its index page by page, or removing it so. Where PostgreSQL believes that the
@@ -82,9 +87,10 @@ pub async fn paging(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sql
 ///
 /// When the database cannot be reached, a migration fails, or one that was applied has been changed since.
 pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
+    let mut connection = pool(config)?.acquire().await.context("the database does not answer")?;
     // A migration may take longer than any request should.
-    let unhurried = DatabaseConfig { database_statement_ms_max: 0, ..config.clone() };
-    MIGRATIONS.run(&pool(&unhurried)?).await.context("the migrations did not go through")
+    sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
+    MIGRATIONS.run(&mut *connection).await.context("the migrations did not go through")
 }
 
 /// Whether the database answers and every migration of this binary is applied. Later ones may be too: while

@@ -4,12 +4,14 @@
 //! Deliberately absent: presence and pages. No table, log or metric here knows what anybody looks at.
 
 pub mod auth;
+pub mod bootstrap;
 mod clock;
 pub mod config;
 pub mod database;
 mod default_domains;
 mod error;
 mod extract;
+pub mod healthcheck;
 pub mod image_removals;
 mod image_store;
 mod looks;
@@ -27,7 +29,10 @@ mod user_rows;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
-use shared::{limits::BODY_BYTES_MAX, token::Issuer};
+use shared::{
+    limits::{BODY_BYTES_MAX, SECRETS_MAX},
+    token::Issuer,
+};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -55,7 +60,8 @@ pub struct App {
     metrics: Metrics,
     /// Told after every commit that has written events.
     outbox_written: Notify,
-    service_token_secret: String,
+    /// Any of them may have signed a token of the edge: two during a rotation.
+    service_token_secrets: Vec<String>,
     bounds: Bounds,
     email_verified: EmailVerified,
     pace: Pace,
@@ -72,12 +78,19 @@ impl App {
     pub fn new(config: &ServeConfig, pool: PgPool) -> anyhow::Result<Arc<Self>> {
         let issuer = Issuer { issuer: config.oidc_issuer.clone(), audience: config.oidc_audience.clone() };
         let http = reqwest::Client::builder().timeout(Duration::from_millis(config.oidc_fetch_ms_max)).build()?;
+        // Not by the parser of arguments, whose errors repeat what was given.
+        let service_token_secrets: Vec<String> =
+            config.service_token_secret.split_whitespace().map(str::to_owned).collect();
+        anyhow::ensure!(
+            (1..=SECRETS_MAX).contains(&service_token_secrets.len()),
+            "SERVICE_TOKEN_SECRET must be one secret, or two with a space between them"
+        );
         Ok(Arc::new(Self {
             pool,
             identity: IdentityProvider::new(issuer, config.oidc_jwks_url.clone(), http),
             metrics: Metrics::new(),
             outbox_written: Notify::new(),
-            service_token_secret: config.service_token_secret.clone(),
+            service_token_secrets,
             bounds: config.bounds,
             email_verified: config.email_verified,
             pace: Pace::new(&config.bounds),

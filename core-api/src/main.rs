@@ -1,10 +1,11 @@
-//! `core-api serve | migrate`.
+//! `core-api`: `--help` lists its commands.
 
 use anyhow::anyhow;
 use clap::Parser;
 use core_api::{
+    bootstrap,
     config::{Cli, Command},
-    database, serve,
+    database, healthcheck, serve,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -33,5 +34,7 @@ async fn main() -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(config) => serve(*config).await,
         Command::Migrate(config) => database::migrate(&config).await,
+        Command::BootstrapDatabase(config) => bootstrap::run(&config).await,
+        Command::Healthcheck { listen_addr } => healthcheck::run(listen_addr).await,
     }
 }

@@ -26,6 +26,9 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let relay = Relay::new(Arc::clone(&app), &config)?;
     let (api, metrics_port) =
         (listen("LISTEN_ADDR", config.listen_addr).await?, listen("METRICS_ADDR", config.metrics_addr).await?);
+    if config.database.database_statement_ms_max == 0 {
+        tracing::info!("the limit of statements is left to the database role");
+    }
     tracing::info!(http.address = %api.local_addr()?, metrics.address = %metrics_port.local_addr()?, "listening");
 
     let (stop, stopped) = watch::channel(false);

@@ -27,6 +27,7 @@ pub struct Config {
     pub counts: bool,
     /// Any of them may have signed a batch of events: two during a rotation.
     pub event_signers: Vec<Webhook>,
+    /// The first where there are two: the core takes both during a rotation.
     pub service_token_secret: String,
 }
 
@@ -86,9 +87,13 @@ impl Config {
                 Ok(_) => return Err(BadConfig("COUNT_WORK")),
             },
             event_signers: signers.map_err(|_| BadConfig("EVENT_SIGNING_SECRETS"))?,
-            service_token_secret: text("SERVICE_TOKEN_SECRET")?,
+            service_token_secret: first_word(&text("SERVICE_TOKEN_SECRET")?),
         })
     }
+}
+
+fn first_word(text: &str) -> String {
+    text.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// A variable or a secret. An empty one counts as not set.

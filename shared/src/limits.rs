@@ -277,3 +277,15 @@ pub const SOCIAL_AGAIN_MS: i64 = 1_000;
 /// How far `seq` leaps when changes may have been told that nobody remembers: more than the changes made since
 /// it was last saved, and more milliseconds than the clocks of two hosts differ by.
 pub const RESTART_SEQ_STEP: u64 = 60_000;
+
+/// Longest wait for a connection of the administrator who makes the database's roles, in milliseconds.
+pub const ADMINISTRATOR_CONNECT_MS_MAX: u64 = 10_000;
+
+/// Longest name of a database role, in bytes: PostgreSQL's own bound.
+pub const ROLE_NAME_BYTES_MAX: usize = 63;
+
+/// Most secrets that are valid at once, which is what a rotation needs.
+pub const SECRETS_MAX: usize = 2;
+
+/// Longest wait of the core's own health check for an answer, in milliseconds.
+pub const HEALTHCHECK_MS_MAX: u64 = 3_000;

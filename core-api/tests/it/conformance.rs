@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::{
     bucket::Bucket,
     process::{Server, program},
-    world::{Provider, World, database_url, token},
+    world::{Provider, SERVING, World, token, url_of},
 };
 
 /// The program; `cargo xtask test` installs it and says where it is.
@@ -22,7 +22,7 @@ const EXAMPLE: &str = "google_117400000000000000000";
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn the_running_program_does_what_its_document_says(pool: PgPool) {
     let bucket = Bucket::start().await;
-    let url = database_url(&pool);
+    let url = url_of(SERVING, &pool);
     let world = World::new(pool).await;
     world.register(&["alice", EXAMPLE]).await;
     world.post(EXAMPLE, "/friendship/requests", json!({"user_id2": "alice"})).await.is_success();

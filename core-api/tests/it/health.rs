@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tower::ServiceExt;
 
-use crate::world::{World, database_url};
+use crate::world::{OWNER, SERVING, World, as_role, url_of};
 
 async fn open(world: &World, path: &str) -> crate::world::Reply {
     world.send(Request::get(path).body(Body::empty()).unwrap()).await
@@ -26,7 +26,7 @@ async fn the_core_is_ready_once_every_migration_is_applied(pool: PgPool) {
     assert_eq!(open(&world, "/healthz").await.status, 200);
     open(&world, "/readyz").await.is_problem(503);
     world.get("alice", "/users/me").await.is_problem(503);
-    MIGRATIONS.run(&pool).await.unwrap();
+    MIGRATIONS.run(&as_role(&pool, OWNER)).await.unwrap();
     assert_eq!(open(&world, "/readyz").await.status, 200);
     sqlx::query("delete from _sqlx_migrations where version = 3").execute(&pool).await.unwrap();
     open(&world, "/readyz").await.is_problem(503);
@@ -37,7 +37,8 @@ async fn without_postgres_everything_that_needs_it_is_503_in_time() {
     let nowhere = "postgres://postgres@127.0.0.1:9/postgres";
     let arguments = ["core-api", "migrate", "--database-url", nowhere, "--database-acquire-ms-max", "300"];
     let Command::Migrate(config) = Cli::try_parse_from(arguments).unwrap().command else { panic!("not migrate") };
-    let world = World::new(database::pool(&config).unwrap()).await;
+    let nobody = database::pool(&config).unwrap();
+    let world = World::over(nobody.clone(), nobody, &[]).await;
     assert_eq!(open(&world, "/healthz").await.status, 200);
     let started = Instant::now();
     for reply in [
@@ -57,9 +58,9 @@ async fn without_postgres_everything_that_needs_it_is_503_in_time() {
 async fn an_exhausted_pool_is_503_until_a_connection_is_free(pool: PgPool) {
     let small = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_millis(200));
     let small = small.connect_with((*pool.connect_options()).clone()).await.unwrap();
-    let world = World::new(small.clone()).await;
+    let world = World::new(small).await;
     world.register(&["alice"]).await;
-    let held = small.acquire().await.unwrap();
+    let held = world.serving.acquire().await.unwrap();
     world.get("alice", "/users/me").await.is_problem(503);
     drop(held);
     assert_eq!(world.get("alice", "/users/me").await.status, 200);
@@ -81,10 +82,11 @@ async fn a_request_that_takes_too_long_is_503_and_changes_nothing(pool: PgPool) 
 
 #[sqlx::test(migrator = "MIGRATIONS")]
 async fn connections_of_the_core_end_statements_that_run_too_long(pool: PgPool) {
-    let url = database_url(&pool);
+    World::new(pool.clone()).await;
+    let url = url_of(SERVING, &pool);
     let arguments = ["core-api", "migrate", "--database-url", &url, "--database-statement-ms-max", "200"];
     let Command::Migrate(config) = Cli::try_parse_from(arguments).unwrap().command else { panic!("not migrate") };
-    let world = World::new(database::pool(&config).unwrap()).await;
+    let world = World::over(pool.clone(), database::pool(&config).unwrap(), &[]).await;
     world.register(&["alice"]).await;
     let mut other = pool.begin().await.unwrap();
     sqlx::query("select from users for update").execute(&mut *other).await.unwrap();

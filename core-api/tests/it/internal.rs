@@ -75,3 +75,17 @@ async fn each_kind_of_token_opens_only_its_own_routes(pool: PgPool) {
     }
     get("/users/me", Some(service)).await.is_problem(401);
 }
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn during_a_rotation_tokens_of_either_secret_are_taken(pool: PgPool) {
+    let world = World::with(pool, &["--service-token-secret", "old-secret new-secret"]).await;
+    world.register(&["alice"]).await;
+    let now = time::OffsetDateTime::now_utc().into();
+    for (secret, status) in
+        [("old-secret", 200), ("new-secret", 200), ("old-secret new-secret", 401), (SERVICE_SECRET, 401)]
+    {
+        let request = Request::get("/internal/users/alice/social");
+        let request = request.header("authorization", format!("Bearer {}", service_token(secret, now)));
+        assert_eq!(world.send(request.body(Body::empty()).unwrap()).await.status, status, "{secret}");
+    }
+}

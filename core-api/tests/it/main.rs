@@ -25,6 +25,7 @@ mod plans;
 mod process;
 mod races;
 mod requests;
+mod roles;
 mod search;
 mod shares;
 mod tokens;

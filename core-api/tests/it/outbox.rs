@@ -306,9 +306,9 @@ async fn the_edge_cannot_delete_what_it_was_not_sent(pool: PgPool) {
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn a_full_outbox_goes_out_in_batches_shared_by_two_instances_without_repeats(pool: PgPool) {
     let receiver = Receiver::start().await;
-    let world = receiver.world(pool.clone()).await;
+    let world = receiver.world(pool).await;
     fill(&world, 450).await;
-    let other = App::new(&world.config, pool).unwrap();
+    let other = App::new(&world.config, world.serving.clone()).unwrap();
     let relays = [Running::start(&world), Running::of(other, &world)];
     delivered(&world).await;
     let batches = receiver.batches();
@@ -382,7 +382,7 @@ async fn a_batch_keeps_within_its_bytes(pool: PgPool) {
 async fn a_crash_while_a_batch_is_under_way_loses_nothing(pool: PgPool) {
     let receiver = Receiver { may_answer: Arc::new(Semaphore::new(0)), ..Receiver::absent().await };
     receiver.listen().await;
-    let world = receiver.world(pool.clone()).await;
+    let world = receiver.world(pool).await;
     fill(&world, 3).await;
     let relay = Running::start(&world);
     until("a batch is under way", async || receiver.batches().len() == 1).await;
@@ -390,7 +390,7 @@ async fn a_crash_while_a_batch_is_under_way_loses_nothing(pool: PgPool) {
     assert!(relay.task.await.unwrap_err().is_cancelled());
     assert!(!is_empty(&world).await);
     receiver.may_answer.add_permits(1_000);
-    let restarted = App::new(&world.config, pool).unwrap();
+    let restarted = App::new(&world.config, world.serving.clone()).unwrap();
     let relay = Running::of(restarted, &world);
     delivered(&world).await;
     assert_eq!(receiver.events().len(), 6);
@@ -543,10 +543,10 @@ async fn a_change_for_a_thousand_is_claimed_once_and_removed_once(pool: PgPool) 
     delivered(&world).await;
     relay.stop().await;
     assert_eq!(receiver.events().len(), 1_000);
-    sqlx::query("select pg_stat_force_next_flush()").execute(&world.pool).await.unwrap();
+    sqlx::query("select pg_stat_force_next_flush()").execute(&world.serving).await.unwrap();
     let (updated, deleted): (i64, i64) =
         sqlx::query_as("select n_tup_upd, n_tup_del from pg_stat_user_tables where relname = 'outbox'")
-            .fetch_one(&world.pool)
+            .fetch_one(&world.serving)
             .await
             .unwrap();
     assert_eq!((updated, deleted), (1, 1));

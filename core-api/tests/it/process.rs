@@ -1,16 +1,21 @@
 //! The program itself, as an operator runs it: environment, log, signals.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
     process::{Child, Command},
     task::JoinHandle,
 };
 
-use crate::world::{AUDIENCE, EVENT_SECRET, ISSUER, Provider, SERVICE_SECRET, database_url, token};
+use crate::world::{AUDIENCE, EVENT_SECRET, ISSUER, OWNER, Provider, SERVICE_SECRET, SERVING, World, token, url_of};
 
 /// The program, with nothing of this environment but what it needs.
 pub fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
@@ -41,9 +46,18 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(mut command: Command) -> Self {
+    pub async fn start(command: Command) -> Self {
+        Self::start_after(&[], command).await
+    }
+
+    /// The same where the program says something else first.
+    pub async fn start_after(said_first: &[&str], mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for words in said_first {
+            let line: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+            assert_eq!(line["message"], *words);
+        }
         let line: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
         assert_eq!(line["message"], "listening");
         let url = |field: &str| format!("http://{}", line[field].as_str().unwrap());
@@ -79,13 +93,23 @@ impl Server {
 async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_when_asked(pool: PgPool) {
     // For the client of this test; the program brings its own.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (provider, url) = (Provider::start().await, database_url(&pool));
+    let provider = Provider::start().await;
+    World::new(pool.clone()).await;
     for _ in 0..2 {
-        assert!(program(&url, &provider, "migrate").status().await.unwrap().success());
+        assert!(program(&url_of(OWNER, &pool), &provider, "migrate").status().await.unwrap().success());
     }
-    let server = Server::start(program(&url, &provider, "serve")).await;
+    let server = Server::start(program(&url_of(SERVING, &pool), &provider, "serve")).await;
     let (get, post, put) = (reqwest::Method::GET, reqwest::Method::POST, reqwest::Method::PUT);
     assert_eq!(server.status(get.clone(), "/readyz", Value::Null).await, 200);
+    let healthcheck = async |address: &str| {
+        program("postgres://unused", &provider, "healthcheck").env("LISTEN_ADDR", address).output().await.unwrap()
+    };
+    let port = server.url.rsplit(':').next().unwrap();
+    // As containers name it: all addresses, of which one's own is asked.
+    assert!(healthcheck(&format!("0.0.0.0:{port}")).await.status.success());
+    let away = healthcheck("127.0.0.1:9").await;
+    assert!(!away.status.success());
+    assert!(String::from_utf8(away.stderr).unwrap().contains("no answer"));
     let body = json!({"first_name": "Alice", "last_name": "Tester"});
     assert_eq!(server.status(post, "/users/me", body).await, 201);
     let list = "/users/me/domain_array/allow";
@@ -102,6 +126,7 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
     let told: Vec<_> = answered.iter().map(|line| (&line["span"]["http.route"], &line["http.status"])).collect();
     let expected = [
         (&json!("/readyz"), &json!(200)),
+        (&json!("/healthz"), &json!(200)),
         (&json!("/users/me"), &json!(201)),
         (&json!("/users/me/domain_array/{list}"), &json!(200)),
         (&json!("/users/id/{id}"), &json!(404)),
@@ -126,10 +151,66 @@ async fn a_configuration_that_makes_no_sense_is_named_and_the_program_ends() {
         ("EDGE_URL", "mailto:nobody"),
         ("DATABASE_URL", "nowhere"),
         ("SERVICE_TOKEN_SECRET", ""),
+        ("SERVICE_TOKEN_SECRET", "one two three"),
+        ("DATABASE_STATEMENT_MS_MAX", "-1"),
     ] {
         let output = program(url, &provider, "serve").env(name, value).output().await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap().to_lowercase();
         assert!(!output.status.success());
+        assert!(!said.contains("one two three") && !said.contains("whsec_short"), "{said}");
         assert!(said.contains(&name.to_lowercase()) || said.contains(&name.to_lowercase().replace('_', "-")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn help_names_every_variable_that_a_platform_gives() {
+    let provider = Provider::start().await;
+    for (command, names) in [
+        ("serve", &["DATABASE_URL", "SERVICE_TOKEN_SECRET", "LISTEN_ADDR"][..]),
+        ("migrate", &["DATABASE_URL"]),
+        ("bootstrap-database", &["DATABASE_URL", "DATABASE_OWNER_PASSWORD", "DATABASE_APP_PASSWORD"]),
+    ] {
+        let output = program("postgres://given:elsewhere@127.0.0.1/x", &provider, command).arg("--help").output().await;
+        let said = String::from_utf8(output.unwrap().stdout).unwrap();
+        for name in ["PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "RUST_LOG"].iter().chain(names) {
+            assert!(said.contains(name), "{command} --help does not name {name}");
+        }
+        assert!(!said.contains("elsewhere") && !said.contains(SERVICE_SECRET), "{said}");
+    }
+}
+
+/// Runs `healthcheck` for a server that listens there: whether it is content, and what it says.
+async fn healthcheck(listen_addr: &str) -> (bool, String) {
+    let mut command = program("postgres://nowhere", &Provider::start().await, "healthcheck");
+    let output = command.env("LISTEN_ADDR", listen_addr).output().await.unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn the_health_check_asks_whether_the_server_is_up_and_nothing_of_the_database() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider = Provider::start().await;
+    for (listen, at) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "0.0.0.0"), ("[::]:0", "[::]")] {
+        let mut command = program("postgres://postgres@127.0.0.1:9/postgres", &provider, "serve");
+        command.env("LISTEN_ADDR", listen);
+        let server = Server::start(command).await;
+        let port = server.url.rsplit(':').next().unwrap();
+        assert_eq!(healthcheck(&format!("{at}:{port}")).await, (true, String::new()), "{listen}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_health_check_fails_in_one_line_where_nothing_answers_or_something_else_does() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let other = Provider::start().await.address;
+    for (address, why) in
+        [(silent.local_addr().unwrap(), "no answer"), (gone, "no answer"), (other, "the answer is 404 Not Found")]
+    {
+        let begun = Instant::now();
+        let (is_content, said) = healthcheck(&address.to_string()).await;
+        assert!(!is_content && said.contains(why) && said.trim().lines().count() == 1, "{said}");
+        assert!(begun.elapsed() < Duration::from_secs(6));
     }
 }

@@ -17,21 +17,24 @@ use axum::{
 };
 use clap::Parser;
 use core_api::{
-    App,
-    config::{Cli, Command, ServeConfig},
+    App, bootstrap,
+    config::{BootstrapConfig, Cli, Command, ServeConfig},
     router,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use rsa::{RsaPrivateKey, pkcs1::EncodeRsaPrivateKey};
 use serde_json::{Value, json};
 use shared::time::Timestamp;
-use sqlx::PgPool;
+use sqlx::{
+    ConnectOptions, Connection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 pub const ISSUER: &str = "https://issuer.example";
 pub const AUDIENCE: &str = "the-client";
-pub const SERVICE_SECRET: &str = "a secret between edge and core";
+pub const SERVICE_SECRET: &str = "a-secret-between-edge-and-core";
 pub const EVENT_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// A signing key and its id. Making one takes a moment, so there are two for all tests.
@@ -110,9 +113,64 @@ impl Provider {
     }
 }
 
+/// The roles of test databases: not those of a deployment, which may be on the same server.
+pub const OWNER: &str = "pagenow_test_owner";
+pub const SERVING: &str = "pagenow_test_app";
+pub const PASSWORD: &str = "of both roles";
+
+/// Makes both roles and gives them their rights in the database of this pool.
+async fn bootstrap(pool: &PgPool) {
+    static OF_THIS_PROCESS: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    // Roles are the server's, and other tests make them at the same moment, in databases and processes of their own: they
+    // wait for each other in the one database that they have in common.
+    OF_THIS_PROCESS
+        .get_or_init(|| async {
+            let server: PgConnectOptions = std::env::var("DATABASE_URL").unwrap().parse().unwrap();
+            let mut connection = server.connect().await.unwrap();
+            let mut transaction = connection.begin().await.unwrap();
+            sqlx::query("select pg_advisory_xact_lock(4721)").execute(&mut *transaction).await.unwrap();
+            let made: i64 = sqlx::query_scalar("select count(*) from pg_roles where rolname in ($1, $2)")
+                .bind(OWNER)
+                .bind(SERVING)
+                .fetch_one(&mut *transaction)
+                .await
+                .unwrap();
+            if made < 2 {
+                for role in [OWNER, SERVING] {
+                    bootstrap::make_role(&mut transaction, role, PASSWORD).await.unwrap();
+                }
+            }
+            transaction.commit().await.unwrap();
+        })
+        .await;
+    let mut connection = pool.connect_options().connect().await.unwrap();
+    let mut transaction = connection.begin().await.unwrap();
+    let config = BootstrapConfig {
+        database_url: "postgres://unused".to_owned(),
+        owner: OWNER.to_owned(),
+        owner_password: PASSWORD.to_owned(),
+        app: SERVING.to_owned(),
+        app_password: PASSWORD.to_owned(),
+        app_statement_ms_max: 5_000,
+    };
+    bootstrap::give_rights(&mut transaction, &config).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// A pool on the same database with as many connections, as another role.
+pub fn as_role(pool: &PgPool, role: &str) -> PgPool {
+    let options = PgPoolOptions::new()
+        .max_connections(pool.options().get_max_connections())
+        .acquire_timeout(pool.options().get_acquire_timeout());
+    options.connect_lazy_with((*pool.connect_options()).clone().username(role).password(PASSWORD))
+}
+
 /// A running core and what is around it.
 pub struct World {
+    /// The test's own, which may do anything: to set things up, and to look.
     pub pool: PgPool,
+    /// The core's, which may do what it may where it is deployed.
+    pub serving: PgPool,
     pub provider: Provider,
     pub config: ServeConfig,
     pub app: Arc<App>,
@@ -134,21 +192,31 @@ impl World {
 
     /// With further flags of `serve`.
     pub async fn with(pool: PgPool, flags: &[&str]) -> Self {
+        bootstrap(&pool).await;
+        let serving = as_role(&pool, SERVING);
+        Self::over(pool, serving, flags).await
+    }
+
+    /// A core with that pool.
+    pub async fn over(pool: PgPool, serving: PgPool, flags: &[&str]) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let provider = Provider::start().await;
         let jwks_url = format!("http://{}/jwks", provider.address);
         let mut arguments = vec!["core-api", "serve", "--database-url", "postgres://unused"];
         arguments.extend(["--oidc-issuer", ISSUER, "--oidc-audience", AUDIENCE, "--oidc-jwks-url", &jwks_url]);
-        arguments.extend(["--event-signing-secret", EVENT_SECRET, "--service-token-secret", SERVICE_SECRET]);
+        arguments.extend(["--event-signing-secret", EVENT_SECRET]);
+        if !flags.contains(&"--service-token-secret") {
+            arguments.extend(["--service-token-secret", SERVICE_SECRET]);
+        }
         if !flags.contains(&"--edge-url") {
             arguments.extend(["--edge-url", "http://127.0.0.1:9"]);
         }
         arguments.extend(flags);
         let Command::Serve(config) = Cli::try_parse_from(arguments).unwrap().command else { panic!("not serve") };
-        let app = App::new(&config, pool.clone()).unwrap();
+        let app = App::new(&config, serving.clone()).unwrap();
         let router = router(Arc::clone(&app)).unwrap();
-        Self { pool, provider, config: *config, app, router }
+        Self { pool, serving, provider, config: *config, app, router }
     }
 
     /// Calls as that user.
@@ -287,10 +355,18 @@ impl Reply {
     }
 }
 
-/// The URL of a test's own database.
+/// The URL of a test's own database, for whoever may do anything.
 pub fn database_url(pool: &PgPool) -> String {
     let mut url = url::Url::parse(&std::env::var("DATABASE_URL").unwrap()).unwrap();
     url.set_path(pool.connect_options().get_database().unwrap());
+    url.into()
+}
+
+/// The same for one of the two roles, once there is a [`World`] in the database.
+pub fn url_of(role: &str, pool: &PgPool) -> String {
+    let mut url = url::Url::parse(&database_url(pool)).unwrap();
+    url.set_username(role).unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
     url.into()
 }
 
