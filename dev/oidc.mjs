@@ -1,10 +1,10 @@
 // The OIDC provider of development: oauth2-mock-server (discovery, JWKS, authorization code with PKCE), its tokens
 // shaped like the ID tokens of Amazon Cognito. Whoever reaches it may sign in as anybody, so it listens on
-// 127.0.0.1 alone.
+// 127.0.0.1 alone, unless it is told another address: inside a container whose port is published there.
 //
 // Deliberately absent: passwords, users, consent. The authorization endpoint signs in the `login_hint`.
 //
-// node dev/oidc.mjs PORT KEY_FILE AUDIENCE
+// node dev/oidc.mjs PORT KEY_FILE AUDIENCE [ADDRESS]
 
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { argv, pid } from "node:process";
 
 import { Events, OAuth2Server } from "oauth2-mock-server";
 
-const [port, keyFile, audience] = argv.slice(2);
+const [port, keyFile, audience, address = "127.0.0.1"] = argv.slice(2);
 
 /** The key of earlier starts, so that tokens stay good; made at the first. */
 function signingKey() {
@@ -81,5 +81,5 @@ server.service.on(Events.BeforeResponse, (answer, { body }) => {
   }
 });
 
-await server.start(Number(port), "127.0.0.1");
+await server.start(Number(port), address);
 console.log(`listening on ${server.issuer.url}`);

@@ -42,7 +42,7 @@ pub enum Profile {
 
 impl Profile {
     /// The core's program of this profile.
-    pub(crate) fn core_program(self) -> PathBuf {
+    pub fn core_program(self) -> PathBuf {
         let folder = match self {
             Self::Development => "debug",
             Self::Release => "release",

@@ -8,7 +8,7 @@ pub mod build;
 pub mod child;
 mod core;
 pub mod http;
-mod issuer;
+pub mod issuer;
 mod options;
 pub mod ports;
 pub mod postgres;

@@ -101,6 +101,11 @@ impl Postgres {
         self.child.obituary(status)
     }
 
+    /// Ends the server as a crash does. The data stays.
+    pub async fn kill(self) {
+        self.child.kill().await;
+    }
+
     /// Ends the server in order.
     pub async fn stop(self) {
         // SIGINT: clients are cut off, what is committed is written. SIGTERM would wait for the clients.

@@ -111,6 +111,19 @@ const worker :Workerd.Worker = (
     }
 }
 
+/// Writes our worker as it is built, its configuration and workerd itself into this folder: `DIR/workerd serve
+/// DIR/config.capnp` runs it.
+///
+/// # Errors
+///
+/// When something is not there, or the folder cannot be written.
+pub fn bundle(dir: &Path) -> Result<()> {
+    Worker::ours(&project::root().join("edge-worker")).write(dir)?;
+    let copy = dir.join("workerd");
+    fs::copy(program()?, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(())
+}
+
 /// Starts the worker that was written to `dir`, and waits until it answers on `port`. Its objects keep what they write
 /// in the folder `objects`; `variables` are what it is told.
 ///

@@ -1,6 +1,6 @@
 //! `cargo xtask`: the commands a developer types.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -8,6 +8,7 @@ use devstack::{
     build,
     step::say,
     token::{self, TokenRequest},
+    workerd,
 };
 use xtask::{
     bench::{self, Bench},
@@ -78,7 +79,12 @@ enum Command {
         args: Vec<String>,
     },
     /// Build the worker into edge-worker/build.
-    BuildEdge,
+    BuildEdge {
+        /// Also write everything that it takes to run it without Cloudflare into this folder: workerd, its configuration
+        /// and the worker.
+        #[arg(long, value_name = "DIR")]
+        bundle: Option<PathBuf>,
+    },
 }
 
 /// The exit code by which shells know that Ctrl-C ended a program.
@@ -117,8 +123,17 @@ async fn run(command: Command) -> Result<u8> {
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
-        Command::BuildEdge => until_interrupted(async { build::edge().await.map(|()| 0) }).await,
+        Command::BuildEdge { bundle } => until_interrupted(build_edge(bundle)).await,
     }
+}
+
+async fn build_edge(bundle: Option<PathBuf>) -> Result<u8> {
+    build::edge().await?;
+    if let Some(dir) = bundle {
+        workerd::bundle(&dir)?;
+        say(&format!("Written: {}", dir.display()));
+    }
+    Ok(0)
 }
 
 /// Drops the work when somebody wishes an end, and with it every child.

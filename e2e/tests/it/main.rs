@@ -21,5 +21,6 @@ mod pages;
 mod privacy;
 mod rest;
 mod rules;
+mod self_hosting;
 mod thrift;
 mod tokens;

@@ -1,0 +1,386 @@
+//! `compose.yaml` without a container engine: its services as `docker-compose config` resolves them, each with its
+//! command, its environment, its user and its mounts, in a file system that holds nothing else and cannot be written.
+//!
+//! Every service has an address of its own on this machine, by which the others know it under its name.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command as StdCommand, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use devstack::{
+    build::Profile,
+    child::{Child, Output},
+    http, issuer,
+    ports::Port,
+    postgres::{Durability, Postgres},
+    project,
+    stack::StackInfo,
+    test_run::S3_SERVER,
+    workerd,
+};
+use e2e::Site;
+use reqwest::{Method, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::wire::ClientMessage;
+use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// What a service may be told, as far as this test obeys it. What compose.yaml says besides is the engine's.
+#[derive(Debug, Deserialize)]
+struct Service {
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    user: Option<String>,
+    #[serde(default)]
+    read_only: bool,
+    #[serde(default)]
+    cap_drop: Vec<String>,
+    #[serde(default)]
+    volumes: Vec<String>,
+    #[serde(default)]
+    tmpfs: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+}
+
+/// A copy of what somebody who hosts this has, with the settings that `self-host/make-env` has written.
+fn settle(dir: &Path, edits: &[(&str, &str)]) -> Result<Compose> {
+    let root = project::root();
+    for name in ["compose.yaml", "self-host/Caddyfile", "self-host/make-env"] {
+        let copy = dir.join(name);
+        project::make_dir(copy.parent().context("it has a folder")?)?;
+        fs::copy(root.join(name), copy)?;
+    }
+    let made = StdCommand::new(dir.join("self-host/make-env")).arg("--trial").status()?;
+    ensure!(made.success(), "self-host/make-env ended with {made}");
+    let mut env = fs::read_to_string(dir.join(".env"))?;
+    for (name, value) in edits {
+        let line = env.lines().find(|line| line.starts_with(&format!("{name}=")));
+        env = env.replace(line.with_context(|| format!("{name} is not in .env"))?, &format!("{name}={value}"));
+    }
+    fs::write(dir.join(".env"), env)?;
+    let config = compose().arg("config").current_dir(dir).output()?;
+    ensure!(config.status.success(), "compose.yaml: {}", String::from_utf8_lossy(&config.stderr));
+    serde_saphyr::from_slice(&config.stdout).context("docker-compose wrote something else")
+}
+
+/// Docker's Compose, as a plugin or by itself.
+fn compose() -> StdCommand {
+    let plugin = StdCommand::new("docker").args(["compose", "version"]).stderr(Stdio::null()).output();
+    if plugin.is_ok_and(|output| output.status.success()) {
+        let mut docker = StdCommand::new("docker");
+        docker.arg("compose");
+        return docker;
+    }
+    StdCommand::new("docker-compose")
+}
+
+/// A machine on which the services run.
+struct Machine {
+    dir: TempDir,
+    compose: Compose,
+    /// In place of what stands in the configuration: where the database is, and the address of each service.
+    instead: Vec<(String, String)>,
+    hosts: PathBuf,
+    bundle: PathBuf,
+}
+
+/// The services that this test runs in a file system of their own. PostgreSQL's image brings its own way to start.
+const CONFINED: [&str; 6] = ["roles", "migrations", "core", "edge", "images", "proxy"];
+
+impl Machine {
+    fn new(dir: TempDir, compose: Compose, database: &Port) -> Result<Self> {
+        // Addresses that belong to this machine alone, and to this test alone as far as chance goes.
+        let network = format!("127.{}.{}", rand::random_range(1..=254), rand::random_range(1..=254));
+        let mut instead = vec![("@database:5432".to_owned(), format!("@127.0.0.1:{}", database.number()))];
+        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        for (place, name) in CONFINED.iter().enumerate() {
+            hosts.push_str(&format!("{network}.{} {name}\n", place + 1));
+        }
+        let hosts_file = dir.path().join("hosts");
+        fs::write(&hosts_file, hosts)?;
+        let bundle = dir.path().join("bundle");
+        workerd::bundle(&bundle)?;
+        instead.push(("ADDRESS".to_owned(), network));
+        Ok(Self { dir, compose, instead, hosts: hosts_file, bundle })
+    }
+
+    fn address(&self, name: &str) -> String {
+        let place = CONFINED.iter().position(|service| *service == name).unwrap() + 1;
+        format!("{}.{place}", self.instead.last().unwrap().1)
+    }
+
+    /// What a service is told, with its own address where it would listen at all of its container's.
+    fn told(&self, name: &str, text: &str) -> String {
+        let (database, at) = &self.instead[0];
+        let text = text.replace(database, at).replace("0.0.0.0", &self.address(name));
+        if text.starts_with("http=*") { text.replacen('*', &self.address(name), 1) } else { text }
+    }
+
+    /// The service as its image starts it.
+    fn service(&self, name: &str) -> Result<Command> {
+        let service = &self.compose.services[name];
+        let mut confined = Command::new("bwrap");
+        confined.args(["--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--clearenv"]);
+        for dir in ["/usr", "/etc/ssl"] {
+            confined.args(["--ro-bind", dir, dir]);
+        }
+        confined.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+        confined.args(["--proc", "/proc", "--dev", "/dev"]).arg("--ro-bind").arg(&self.hosts).arg("/etc/hosts");
+        let program = match name {
+            "edge" => {
+                confined.arg("--ro-bind").arg(&self.bundle).arg("/srv");
+                "/srv/workerd"
+            }
+            "images" => {
+                let program = std::env::var_os(S3_SERVER).context("`cargo xtask test` names the image store")?;
+                confined.arg("--ro-bind").arg(program).arg("/bin/s3s-fs");
+                "/bin/s3s-fs"
+            }
+            "proxy" => "/usr/bin/caddy",
+            _ => {
+                confined.arg("--ro-bind").arg(Profile::Development.core_program()).arg("/bin/core-api");
+                "/bin/core-api"
+            }
+        };
+        for volume in &service.volumes {
+            let (from, to) = volume.split_once(':').context("a volume has two ends")?;
+            let (to, mode) = to.split_once(':').unwrap_or((to, "rw"));
+            let from = match from.starts_with('/') {
+                true => PathBuf::from(from),
+                false => self.dir.path().join("volumes").join(from),
+            };
+            if !from.exists() {
+                project::make_dir(&from)?;
+            }
+            confined.arg(if mode == "ro" { "--ro-bind" } else { "--bind" }).arg(from).arg(to);
+        }
+        for place in &service.tmpfs {
+            confined.args(["--tmpfs", place]);
+        }
+        if name == "proxy" {
+            // Where Caddy's image keeps them.
+            let folders = ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
+            confined.args(folders.iter().flat_map(|folder| ["--setenv", folder, "/data"]));
+        } else {
+            // Everything of ours.
+            ensure!(service.read_only && service.cap_drop == ["ALL"], "{name} may write, or more: {service:?}");
+            let user = service.user.as_deref().context("no user is named")?;
+            let (user, group) = user.split_once(':').context("no group is named")?;
+            confined.args(["--uid", user, "--gid", group]);
+        }
+        for (variable, value) in &service.environment {
+            confined.args(["--setenv", variable, &self.told(name, value)]);
+        }
+        confined.args(["--remount-ro", "/", "--", program]);
+        match name {
+            "proxy" => confined.args(["run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]),
+            _ => confined.args(service.command.iter().map(|argument| self.told(name, argument))),
+        };
+        Ok(confined)
+    }
+
+    fn start(&self, name: &str) -> Result<Child> {
+        let log = Output::Log(self.dir.path().join("logs").join(format!("{name}.log")));
+        Child::start(name, self.service(name)?, log).context("bwrap, Debian's bubblewrap, is needed for this test")
+    }
+
+    /// Runs a service that ends by itself.
+    async fn complete(&self, name: &str) -> Result<()> {
+        let mut child = self.start(name)?;
+        let status = child.wait().await?;
+        ensure!(status.success(), "{}", child.obituary(status));
+        Ok(())
+    }
+
+    async fn start_until(&self, name: &str, url: &str) -> Result<Child> {
+        let mut child = self.start(name)?;
+        http::wait_until_ready(url, &mut child, Duration::from_secs(30)).await?;
+        Ok(child)
+    }
+
+    /// Everything that stays, once the database is there.
+    async fn start_all(&self, public_url: &str) -> Result<[Child; 4]> {
+        self.complete("roles").await?;
+        self.complete("migrations").await?;
+        let core = self.start_until("core", &format!("http://{}:8080/readyz", self.address("core"))).await?;
+        let edge = self.start_until("edge", &format!("http://{}:8787/healthz", self.address("edge"))).await?;
+        let images = self.start("images")?;
+        let proxy = self.start_until("proxy", &format!("{public_url}/healthz")).await?;
+        Ok([core, edge, images, proxy])
+    }
+}
+
+async fn start_database(dir: &Path, port: &Port) -> Result<Postgres> {
+    Postgres::start(&dir.join("database"), port, Durability::Full, &[], dir.join("logs/database.log")).await
+}
+
+/// As PostgreSQL's image does at its first start: the password of the superuser, and a database.
+async fn initialise(database: &Postgres, dir: &Path, service: &Service) -> Result<()> {
+    let mut connection = PgConnection::connect(database.url()).await?;
+    let password = &service.environment["POSTGRES_PASSWORD"];
+    let name = &service.environment["POSTGRES_DB"];
+    ensure!(password.chars().chain(name.chars()).all(|c| c.is_ascii_alphanumeric()), "that would need quotes");
+    for statement in [format!("create database {name}"), format!("alter role postgres password '{password}'")] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+    }
+    connection.close().await?;
+    // By which the next start finds out whether it answers.
+    project::write_private(&dir.join("database/password"), password)
+}
+
+#[tokio::test]
+async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_anew() -> Result<()> {
+    // For the sentence that says how to run the tests.
+    Site::of_tests()?;
+    let dir = tempfile::tempdir()?;
+    project::make_dir(&dir.path().join("logs"))?;
+    let port = |what| Port::choose(what, 0, "");
+    let (database_port, oidc_port) = (port("the database")?, port("the issuer")?);
+    let (public_port, images_port) = (port("the proxy")?, port("the images")?);
+    let (_oidc, issuer) = issuer::start(dir.path(), &oidc_port).await?;
+    let public_url = format!("http://localhost:{}", public_port.number());
+    let compose = settle(
+        dir.path(),
+        &[
+            ("PUBLIC_URL", &public_url),
+            ("IMAGES_URL", &format!("http://127.0.0.1:{}", images_port.number())),
+            ("OIDC_ISSUER", &issuer.issuer),
+            ("OIDC_AUDIENCE", &issuer.audience),
+            ("OIDC_JWKS_URL", &issuer.jwks_url),
+        ],
+    )?;
+    let database = start_database(dir.path(), &database_port).await?;
+    initialise(&database, dir.path(), &compose.services["database"]).await?;
+    let machine = Machine::new(dir, compose, &database_port)?;
+    let folder = machine.dir.path();
+    project::make_dir(&folder.join("volumes/images/profile-images"))?;
+    let children = machine.start_all(&public_url).await?;
+
+    // Nobody reaches the core, or what only the core may tell the edge.
+    let core_url = format!("http://{}:8080", machine.address("core"));
+    let info = StackInfo { edge_url: public_url.clone(), core_url, issuer, database_url: String::new() };
+    let site = Site::of(info)?;
+    let events = site.request(Method::POST, "/internal/events").body("{}").send().await?;
+    assert_eq!(events.status(), StatusCode::NOT_FOUND);
+
+    // Alice and Bob are friends and see each other; Carol, a friend of both, is invisible.
+    let ((alice, alice_live), (bob, mut bob_live)) = site.friends_online().await?;
+    let carol = site.person("Carol").await?;
+    carol.befriend(&alice).await?;
+    carol.befriend(&bob).await?;
+    let carol_live = carol.connect().await?;
+    assert_eq!(bob_live.update().await?.user_id, carol.id);
+    carol_live.say(&ClientMessage::SetVisibility { invisible: true })?;
+    bob_live
+        .find(|message| matches!(message, shared::wire::ServerMessage::PresenceTimeout { .. }).then_some(()))
+        .await?;
+    alice_live.visit("https://example.com/", "Before")?;
+    assert_eq!(bob_live.update().await?.title, "Before");
+    let picture = upload(&alice, b"a picture").await?;
+    // 413, or from older versions of Caddy 502.
+    assert!(!upload_status(&alice, &vec![0; 3_000_000]).await?.is_success());
+
+    // Alice goes, and her object sets an alarm for the end of her grace. Dave becomes Bob's friend while the edge is away.
+    let dave = site.person("Dave").await?;
+    dave.ask(&bob).await?;
+    drop(alice_live);
+    let [core, edge, images, proxy] = children;
+    let grace_ends = until(async || Ok(earliest_alarm(folder)?.filter(|due_s| *due_s < now_s() + 20.0))).await?;
+    edge.kill().await;
+    let accept = site.core_request(Method::POST, "/friendship/accept").bearer_auth(&bob.token);
+    let accepted = accept.json(&json!({ "user_id1": dave.id })).send().await?;
+    assert_eq!(accepted.status(), StatusCode::OK);
+    for child in [core, images, proxy] {
+        child.kill().await;
+    }
+    database.kill().await;
+
+    let database = start_database(folder, &database_port).await?;
+    let children = machine.start_all(&public_url).await?;
+    // Nobody asks for Alice: the alarm that was set before rings by itself.
+    until(async || Ok(earliest_alarm(folder)?.is_none_or(|due_s| due_s > grace_ends).then_some(()))).await?;
+    let (_bob_live, snapshot) = bob.connect_with_snapshot().await?;
+    let friends: Vec<_> = snapshot.user_info_map.keys().collect();
+    for friend in [&alice, &carol] {
+        assert!(friends.contains(&&friend.id), "{} is not in {friends:?}", friend.first_name);
+    }
+    assert_eq!(bob.page_of(&alice.id).await?, None, "Alice has gone");
+    let _carol_live = carol.connect().await?;
+    assert_eq!(bob.page_of(&carol.id).await?, None, "Carol is invisible still");
+    let kept = http::client()?.get(picture).send().await?;
+    assert_eq!((kept.status(), kept.bytes().await?.as_ref()), (StatusCode::OK, b"a picture".as_slice()));
+    // What waited in the outbox was delivered.
+    until(async || Ok((bob.may_see(&dave.id).await? == StatusCode::OK).then_some(()))).await?;
+    for child in children {
+        child.kill().await;
+    }
+    database.stop().await;
+    Ok(())
+}
+
+/// Asks again and again, for forty seconds at most.
+async fn until<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let wait = async {
+        loop {
+            if let Some(answer) = ask().await? {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), wait).await.context("it never came to that")?
+}
+
+/// When the next alarm of any object rings, in seconds of Unix time, as workerd has it on its disk.
+fn earliest_alarm(folder: &Path) -> Result<Option<f64>> {
+    const ASK: &str = "import sqlite3, sys
+(due_ns,) = sqlite3.connect(sys.argv[1]).execute('select min(scheduled_time) from _cf_ALARM').fetchone()
+print('' if due_ns is None else due_ns / 1e9)";
+    let file = folder.join("volumes/objects/UserObject/metadata.sqlite");
+    let output = StdCommand::new("python3").args(["-c", ASK]).arg(file).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    Ok(Some(text.trim()).filter(|text| !text.is_empty()).map(str::parse).transpose()?)
+}
+
+fn now_s() -> f64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Uploads a picture as browsers do, and gives where it is then.
+async fn upload(person: &e2e::Person, bytes: &[u8]) -> Result<String> {
+    let url = signed(person, "/users/me/profile-image-upload-url?image_ext=png").await?;
+    let preflight = http::client()?.request(Method::OPTIONS, &url).header(header::ORIGIN, "https://web.example");
+    let preflight = preflight.header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT").send().await?;
+    ensure!(preflight.status() == StatusCode::NO_CONTENT, "the preflight was answered {}", preflight.status());
+    ensure!(preflight.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN] == "*", "no origin may upload");
+    let put = http::client()?.put(url).header(header::CONTENT_TYPE, "image/png").body(bytes.to_vec()).send().await?;
+    ensure!(put.status().is_success(), "the upload was answered {}", put.status());
+    signed(person, &format!("/users/id/{}/profile-image-url?image_ext=png", person.id)).await
+}
+
+async fn upload_status(person: &e2e::Person, bytes: &[u8]) -> Result<StatusCode> {
+    let url = signed(person, "/users/me/profile-image-upload-url?image_ext=png").await?;
+    let put = http::client()?.put(url).header(header::CONTENT_TYPE, "image/png").body(bytes.to_vec());
+    Ok(put.send().await?.status())
+}
+
+async fn signed(person: &e2e::Person, path: &str) -> Result<String> {
+    match person.call(Method::GET, path, None).await? {
+        Value::String(url) => Ok(url),
+        other => bail!("no address: {other}"),
+    }
+}
