@@ -76,9 +76,10 @@ pub async fn give_rights(connection: &mut PgConnection, config: &BootstrapConfig
     statements.push(format!("revoke all on all tables in schema public from {app}"));
     // Before there are migrations, so that its rights are those below.
     connection.ensure_migrations_table(&database::MIGRATIONS.table_name).await?;
+    // Which lets the owner create in the schema: a condition for being given what is there.
+    statements.push(format!("alter database {database} owner to {owner}"));
     statements.extend(hand_overs(connection, owner).await?);
     statements.extend([
-        format!("alter database {database} owner to {owner}"),
         format!("revoke temporary on database {database} from public"),
         format!("grant connect on database {database} to {app}"),
         format!("alter role {app} in database {database} set statement_timeout = {app_statement_ms_max}"),

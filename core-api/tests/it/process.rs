@@ -192,7 +192,7 @@ async fn the_health_check_asks_whether_the_server_is_up_and_nothing_of_the_datab
     let provider = Provider::start().await;
     for (listen, at) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "0.0.0.0"), ("[::]:0", "[::]")] {
         let mut command = program("postgres://postgres@127.0.0.1:9/postgres", &provider, "serve");
-        command.env("LISTEN_ADDR", listen);
+        command.env("LISTEN_ADDR", listen).env("DATABASE_ACQUIRE_MS_MAX", "200");
         let server = Server::start(command).await;
         let port = server.url.rsplit(':').next().unwrap();
         assert_eq!(healthcheck(&format!("{at}:{port}")).await, (true, String::new()), "{listen}");
