@@ -101,15 +101,6 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
     let server = Server::start(program(&url_of(SERVING, &pool), &provider, "serve")).await;
     let (get, post, put) = (reqwest::Method::GET, reqwest::Method::POST, reqwest::Method::PUT);
     assert_eq!(server.status(get.clone(), "/readyz", Value::Null).await, 200);
-    let healthcheck = async |address: &str| {
-        program("postgres://unused", &provider, "healthcheck").env("LISTEN_ADDR", address).output().await.unwrap()
-    };
-    let port = server.url.rsplit(':').next().unwrap();
-    // As containers name it: all addresses, of which one's own is asked.
-    assert!(healthcheck(&format!("0.0.0.0:{port}")).await.status.success());
-    let away = healthcheck("127.0.0.1:9").await;
-    assert!(!away.status.success());
-    assert!(String::from_utf8(away.stderr).unwrap().contains("no answer"));
     let body = json!({"first_name": "Alice", "last_name": "Tester"});
     assert_eq!(server.status(post, "/users/me", body).await, 201);
     let list = "/users/me/domain_array/allow";
@@ -126,7 +117,6 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
     let told: Vec<_> = answered.iter().map(|line| (&line["span"]["http.route"], &line["http.status"])).collect();
     let expected = [
         (&json!("/readyz"), &json!(200)),
-        (&json!("/healthz"), &json!(200)),
         (&json!("/users/me"), &json!(201)),
         (&json!("/users/me/domain_array/{list}"), &json!(200)),
         (&json!("/users/id/{id}"), &json!(404)),

@@ -68,9 +68,9 @@ async fn one_role_migrates_and_the_other_serves_and_cannot_change_the_schema(poo
     let mut apart = url::Url::parse(&as_owner).unwrap();
     apart.set_username("").unwrap();
     apart.set_password(None).unwrap();
-    for (password, succeeds) in [("the owner's", true), ("another", false)] {
+    for (role, password, succeeds) in [(owner, "the owner's", true), (app, "the app's", false)] {
         let mut migrate = program(apart.as_str(), &provider, "migrate");
-        migrate.env("PGUSER", owner).env("PGPASSWORD", password);
+        migrate.env("PGUSER", role).env("PGPASSWORD", password);
         assert_eq!(migrate.status().await.unwrap().success(), succeeds);
     }
 
@@ -101,9 +101,18 @@ async fn roles_take_over_a_database_that_was_there_before_them_and_new_passwords
     let names = names();
     let [owner, app] = names.each_ref().map(String::as_str);
     World::new(pool.clone()).await.register(&["alice"]).await;
+    // Whether a password is asked for is the server's affair; what it would compare with can be seen.
+    let kept = async |role| {
+        let kept = sqlx::query_scalar("select rolpassword from pg_authid where rolname = $1").bind(role);
+        kept.fetch_one(&pool).await.unwrap()
+    };
+    let mut before = [String::new(), String::new()];
     for passwords in [["one", "two"], ["three", "four"]] {
         let made = bootstrap(&database_url(&pool), [owner, app], passwords).await;
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let after: [String; 2] = [kept(owner).await, kept(app).await];
+        assert!(after.iter().all(|kept| kept.starts_with("SCRAM-SHA-256$") && !before.contains(kept)));
+        before = after;
     }
     let options: PgConnectOptions = url_for(&pool, app, "four").parse().unwrap();
     let mut connection = options.connect().await.unwrap();
@@ -113,8 +122,6 @@ async fn roles_take_over_a_database_that_was_there_before_them_and_new_passwords
     let limit: String = sqlx::query_scalar("show statement_timeout").fetch_one(&mut connection).await.unwrap();
     assert_eq!(limit, "5s");
     connection.close().await.unwrap();
-    let old: PgConnectOptions = url_for(&pool, app, "two").parse().unwrap();
-    assert!(old.connect().await.is_err());
     let others: i64 = sqlx::query_scalar(
         "select count(*) from pg_class join pg_roles owner on owner.oid = relowner
          where relnamespace = 'public'::regnamespace and rolname <> $1",
