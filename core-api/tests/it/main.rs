@@ -28,6 +28,7 @@ mod requests;
 mod roles;
 mod search;
 mod shares;
+mod tls;
 mod tokens;
 mod upkeep;
 mod users;
