@@ -2,15 +2,17 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::Signal;
 use tokio::process::Command;
+use url::Url;
 
 use crate::{
     child::{Child, Output},
     http::wait_until_ready,
     ports::Port,
     project,
+    secrets::random_text,
     step::{OrStepFailed as _, say},
 };
 
@@ -22,18 +24,41 @@ pub(crate) struct Core {
     /// Held for its metrics.
     _metrics: Port,
     settings: Vec<(String, String)>,
+    /// None: the one role that the database is named with does everything.
+    roles: Option<Roles>,
     logs: PathBuf,
     process: Option<Child>,
 }
 
+/// The roles of the core's databases, made by the core's own command.
+#[derive(Debug)]
+pub(crate) struct Roles {
+    pub(crate) owner: String,
+    pub(crate) app: String,
+    /// Of both. New at each start, as roles are the cluster's and secrets the stack's.
+    pub(crate) password: String,
+}
+
+impl Roles {
+    /// Of that name, and `_owner` or `_app`.
+    pub(crate) fn named(name: &str) -> Self {
+        Self { owner: format!("{name}_owner"), app: format!("{name}_app"), password: random_text() }
+    }
+
+    pub(crate) fn names(&self) -> [&str; 2] {
+        [&self.owner, &self.app]
+    }
+}
+
 impl Core {
     /// A core that does not serve yet, of this program. `settings` are environment variables, the later of two the one
-    /// that counts; the database is named when it is used.
+    /// that counts; the database is named when it is used, with `roles` as its administrator reaches it.
     pub(crate) fn new(
         program: PathBuf,
         port: Port,
         metrics: Port,
         mut settings: Vec<(String, String)>,
+        roles: Option<Roles>,
         logs: PathBuf,
     ) -> Self {
         for (name, port) in [("LISTEN_ADDR", &port), ("METRICS_ADDR", &metrics)] {
@@ -41,7 +66,7 @@ impl Core {
         }
         // An error is told in words; where it passed through would bury them.
         settings.push(("RUST_LIB_BACKTRACE".to_owned(), "0".to_owned()));
-        Self { program, port, _metrics: metrics, settings, logs, process: None }
+        Self { program, port, _metrics: metrics, settings, roles, logs, process: None }
     }
 
     /// Where it answers.
@@ -49,19 +74,39 @@ impl Core {
         self.port.url()
     }
 
-    /// Brings that database to the newest schema.
+    /// Makes the roles, and brings that database to the newest schema.
     pub(crate) async fn migrate(&self, database_url: &str) -> Result<()> {
+        if let Some(Roles { owner, app, password }) = &self.roles {
+            const STEP: &str = "Making the roles of the database";
+            const ADVICE: &str = "with DATABASE_URL, see that its user may create roles";
+            let mut bootstrap = self.command("bootstrap-database", database_url);
+            bootstrap.args(["--owner", owner, "--app", app]);
+            bootstrap.env("DATABASE_OWNER_PASSWORD", password).env("DATABASE_APP_PASSWORD", password);
+            self.run(bootstrap).await.or_step_failed(STEP, ADVICE)?;
+        }
         const STEP: &str = "Running the migrations";
         const ADVICE: &str = "with DATABASE_URL, see that it names a database that can be reached. Is it one from \
                               another version of the migrations? Then start afresh with `--reset`, or name an empty one";
         say(STEP);
+        let url = self.url_of(|roles| &roles.owner, database_url)?;
+        self.run(self.command("migrate", &url)).await.or_step_failed(STEP, ADVICE)
+    }
+
+    /// Runs what prepares a database, to its end.
+    async fn run(&self, command: Command) -> Result<()> {
         let log = Output::Log(self.logs.join("migrate.log"));
-        let mut child = Child::start("core-api migrate", self.command("migrate", database_url), log)?;
+        let mut child = Child::start("core-api", command, log)?;
         let status = child.wait().await?;
-        if !status.success() {
-            return Err(anyhow!(child.obituary(status))).or_step_failed(STEP, ADVICE);
-        }
-        Ok(())
+        if status.success() { Ok(()) } else { Err(anyhow!(child.obituary(status))) }
+    }
+
+    /// That database, as one of the roles reaches it.
+    fn url_of(&self, role: impl Fn(&Roles) -> &String, database_url: &str) -> Result<String> {
+        let Some(roles) = &self.roles else { return Ok(database_url.to_owned()) };
+        let mut url = Url::parse(database_url).context("DATABASE_URL is not a URL")?;
+        url.set_username(role(roles)).ok().context("DATABASE_URL names no host")?;
+        url.set_password(Some(&roles.password)).ok().context("DATABASE_URL names no host")?;
+        Ok(url.into())
     }
 
     /// Starts serving from that database, which must not be going on already, and waits until it is ready.
@@ -74,8 +119,8 @@ impl Core {
         }
         say(STEP);
         let log = Output::Log(self.logs.join("core.log"));
-        let mut child =
-            Child::start("core-api", self.command("serve", database_url), log).or_step_failed(STEP, ADVICE)?;
+        let url = self.url_of(|roles| &roles.app, database_url)?;
+        let mut child = Child::start("core-api", self.command("serve", &url), log).or_step_failed(STEP, ADVICE)?;
         let ready = format!("{}/readyz", self.url());
         wait_until_ready(&ready, &mut child, PATIENCE).await.or_step_failed(STEP, ADVICE)?;
         self.process = Some(child);

@@ -127,6 +127,11 @@ pub async fn drop_database(url: &str, name: &str) -> Result<()> {
     run_sql(url, format!("drop database if exists {name} with (force)")).await
 }
 
+/// Drops roles that have nothing left in the cluster that `url` names.
+pub async fn drop_roles(url: &str, names: &[&str]) -> Result<()> {
+    run_sql(url, format!("drop role if exists {}", names.join(", "))).await
+}
+
 async fn run_sql(url: &str, sql: String) -> Result<()> {
     let mut connection = PgConnection::connect(url).await.context("cannot connect to the database")?;
     connection.execute(AssertSqlSafe(sql)).await.context("the database refused")?;

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use crate::{
     build::{self, BUILT},
     child::{Child, Output},
-    core::Core,
+    core::{Core, Roles},
     http::wait_until_ready,
     issuer,
     options::ChosenPorts,
@@ -129,7 +129,13 @@ impl Stack {
         };
         let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
         let settings = options.vars.iter().cloned().chain(settings).collect();
-        let core = Core::new(options.core.core_program(), core, metrics, settings, logs);
+        let roles = match (&options.database, &to_drop) {
+            (Database::Given(_), _) => None,
+            // Roles are the cluster's, which others use too.
+            (Database::NewIn(_), Some((_, name))) => Some(Roles::named(name)),
+            (Database::NewIn(_), None) | (Database::Own { .. }, _) => Some(Roles::named("pagenow")),
+        };
+        let core = Core::new(options.core.core_program(), core, metrics, settings, roles, logs);
         let info = StackInfo { edge_url, core_url: core.url(), issuer, database_url };
         let mut stack =
             Self { options, info, secrets, core, edge_port: edge, worker: None, oidc, images, postgres, to_drop };
@@ -309,6 +315,7 @@ impl Stack {
         }
         if let Some((cluster, name)) = self.to_drop.take() {
             postgres::drop_database(&cluster, &name).await.context("cannot drop the stack's database")?;
+            postgres::drop_roles(&cluster, &Roles::named(&name).names()).await.context("cannot drop its roles")?;
         }
         Ok(())
     }
