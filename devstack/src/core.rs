@@ -134,6 +134,11 @@ impl Core {
         core
     }
 
+    /// From its next start on, it is told this too.
+    pub(crate) fn tell(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Its process while it serves.
     pub(crate) fn process(&mut self) -> Option<&mut Child> {
         self.process.as_mut()

@@ -24,16 +24,21 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
+    /// New ones.
+    pub fn random() -> Self {
+        Self {
+            event_signing_secret: format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>())),
+            service_token_secret: random_text(),
+        }
+    }
+
     /// The secrets in that file, made first where there are none.
     pub fn load_or_make(path: &Path) -> Result<Self> {
         if path.exists() {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             return serde_json::from_str(&text).with_context(|| format!("{} is damaged; delete it", path.display()));
         }
-        let secrets = Self {
-            event_signing_secret: format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>())),
-            service_token_secret: random_text(),
-        };
+        let secrets = Self::random();
         project::write_private(path, &serde_json::to_string_pretty(&secrets)?)?;
         Ok(secrets)
     }

@@ -152,7 +152,7 @@ impl Stack {
         &self.info
     }
 
-    /// What edge and core know each other by.
+    /// What edge and core know each other by, as the worker has it.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -176,6 +176,17 @@ impl Stack {
     pub async fn move_core_to(&mut self, database_url: String) {
         self.core.stop().await;
         self.info.database_url = database_url;
+    }
+
+    /// Lets the core have these secrets from its next start on.
+    pub fn give_core(&mut self, secrets: &Secrets) {
+        self.core.tell("EVENT_SIGNING_SECRET", &secrets.event_signing_secret);
+        self.core.tell("SERVICE_TOKEN_SECRET", &secrets.service_token_secret);
+    }
+
+    /// Lets the worker have these secrets from its next start on.
+    pub fn give_worker(&mut self, secrets: Secrets) {
+        self.secrets = secrets;
     }
 
     /// Starts the image store behind its proxy, with this program. Without one, uploads are answered 503.

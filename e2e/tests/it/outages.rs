@@ -2,8 +2,17 @@
 //!
 //! Each test has a stack of its own.
 
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use anyhow::{Result, ensure};
-use devstack::stack::{Stack, StackOptions};
+use devstack::{
+    secrets::Secrets,
+    stack::{Stack, StackOptions},
+};
 use e2e::{Live, PATIENCE, Person, Site, TokenIn, live_request};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -253,5 +262,98 @@ async fn heartbeats_keep_a_user_online_where_they_wake_and_nobody_is_told_what_t
 
     let counts = alice.request(Method::GET, &format!("/internal/counts/{}", alice.id)).send().await?;
     assert_eq!(counts.status(), StatusCode::NOT_FOUND);
+    own.stack.stop().await
+}
+
+/// Two people who are new to both servers are let in, become friends, and hear of it: the edge has asked the core, and
+/// the core has told the edge.
+async fn newcomers_become_friends(site: &Site) -> Result<()> {
+    let (alice, bob) = (site.person("Alice").await?, site.person("Bob").await?);
+    let (mut alice_live, mut bob_live) = (alice.connect().await?, bob.connect().await?);
+    alice.befriend(&bob).await?;
+    for (live, friend) in [(&mut alice_live, &bob), (&mut bob_live, &alice)] {
+        let accepted = live.find(|message| match message {
+            ServerMessage::FriendAccepted { user } => Some(user.user_id),
+            _ => None,
+        });
+        assert_eq!(accepted.await?, friend.id);
+    }
+    Ok(())
+}
+
+/// People who come one after the other, each asking the edge for what it must ask the core, and the core for what it
+/// must tell the edge, until it is enough. How many calls were answered with each status.
+async fn people_coming(site: &Site, host: &Person, enough: &AtomicBool) -> Result<BTreeMap<StatusCode, u32>> {
+    let mut answers = BTreeMap::new();
+    while !enough.load(Ordering::Relaxed) {
+        let guest = site.newcomer("Guest").await?;
+        for call in [
+            guest.request(Method::POST, "/users/me").json(&json!({ "first_name": "Guest", "last_name": "Test" })),
+            guest.request(Method::GET, "/presence"),
+            guest.request(Method::POST, "/friendship/requests").json(&json!({ "user_id2": host.id })),
+        ] {
+            // Without an answer, the worker is being replaced; who is not registered for that has no more to ask.
+            let Ok(answer) = call.send().await else { break };
+            *answers.entry(answer.status()).or_default() += 1;
+            if !answer.status().is_success() {
+                break;
+            }
+        }
+    }
+    Ok(answers)
+}
+
+#[tokio::test]
+async fn rotating_both_secrets_under_load_refuses_nothing() -> Result<()> {
+    let mut own = OwnStack::start().await?;
+    let (old, new) = (own.stack.secrets().clone(), Secrets::random());
+    let both = |one: &str, other: &str| format!("{one} {other}");
+    let (site, host) = (own.site.clone(), own.site.person("Host").await?);
+    let enough = AtomicBool::new(false);
+    let rotate = async {
+        // Either side knows both before the other uses the new one.
+        own.stack.give_core(&Secrets {
+            event_signing_secret: old.event_signing_secret.clone(),
+            service_token_secret: both(&old.service_token_secret, &new.service_token_secret),
+        });
+        own.stack.stop_core().await;
+        own.stack.start_core().await?;
+        newcomers_become_friends(&site).await?;
+
+        own.stack.give_worker(Secrets {
+            event_signing_secret: both(&old.event_signing_secret, &new.event_signing_secret),
+            // The first is what it signs with.
+            service_token_secret: both(&new.service_token_secret, &old.service_token_secret),
+        });
+        own.stack.kill_worker().await;
+        own.stack.start_worker().await?;
+        newcomers_become_friends(&site).await?;
+
+        own.stack.give_core(&new);
+        own.stack.stop_core().await;
+        own.stack.start_core().await?;
+        newcomers_become_friends(&site).await?;
+
+        own.stack.give_worker(new.clone());
+        own.stack.kill_worker().await;
+        own.stack.start_worker().await?;
+        newcomers_become_friends(&site).await?;
+        enough.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    let ((), answers) = tokio::try_join!(rotate, people_coming(&site, &host, &enough))?;
+
+    let away = answers.get(&StatusCode::SERVICE_UNAVAILABLE).copied().unwrap_or_default();
+    let good: u32 = answers.iter().filter(|(status, _)| status.is_success()).map(|(_, count)| count).sum();
+    assert!(good > 30, "{answers:?}");
+    assert_eq!(good + away, answers.values().sum::<u32>(), "{answers:?}");
+    // What one server refuses the other hides from clients, and tries again.
+    let log = fs::read_to_string(own.stack.logs().join("core.log"))?;
+    let answered = |status: u16| {
+        let lines = log.lines().filter(|line| line.contains("/internal/users/{id}/social"));
+        lines.filter(|line| line.contains(&format!("\"http.status\":{status},"))).count()
+    };
+    assert!(answered(200) > 10 && answered(401) == 0, "{} and {}", answered(200), answered(401));
+    assert!(!log.contains("the edge answered 401"));
     own.stack.stop().await
 }
