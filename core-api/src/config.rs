@@ -43,6 +43,12 @@ pub enum Command {
     /// there already is kept: a second run sets the passwords that are given then, and puts rights right.
     #[command(after_help = ALSO_READ)]
     BootstrapDatabase(BootstrapConfig),
+    /// After a backup was restored: let the edge take what is in the database now, though it may remember what is newer.
+    ///
+    /// Objects of the edge drop what is older than what they have. This makes every user's version newer than all. Run it
+    /// before the core serves again, and start the edge anew, for objects ask when their user comes online.
+    #[command(after_help = ALSO_READ)]
+    RaiseVersions(DatabaseConfig),
     /// Ask a server on this machine whether it is up; the exit code tells. For containers, where nothing else can ask.
     Healthcheck {
         /// Where the server listens

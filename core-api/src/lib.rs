@@ -25,6 +25,7 @@ mod routes;
 mod serve;
 pub mod upkeep;
 mod user_rows;
+pub mod versions;
 
 use std::{sync::Arc, time::Duration};
 

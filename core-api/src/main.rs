@@ -5,7 +5,7 @@ use clap::Parser;
 use core_api::{
     bootstrap,
     config::{Cli, Command},
-    database, healthcheck, serve,
+    database, healthcheck, serve, versions,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +35,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(config) => serve(*config).await,
         Command::Migrate(config) => database::migrate(&config).await,
         Command::BootstrapDatabase(config) => bootstrap::run(&config).await,
+        Command::RaiseVersions(config) => versions::raise(&database::pool(&config)?).await,
         Command::Healthcheck { listen_addr } => healthcheck::run(listen_addr).await,
     }
 }

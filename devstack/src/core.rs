@@ -92,6 +92,12 @@ impl Core {
         self.run(self.command("migrate", &url)).await.or_step_failed(STEP, ADVICE)
     }
 
+    /// Raises all versions in that database, as after a restored backup.
+    pub(crate) async fn raise_versions(&self, database_url: &str) -> Result<()> {
+        let url = self.url_of(|roles| &roles.app, database_url)?;
+        self.run(self.command("raise-versions", &url)).await
+    }
+
     /// Runs what prepares a database, to its end.
     async fn run(&self, command: Command) -> Result<()> {
         let log = Output::Log(self.logs.join("migrate.log"));

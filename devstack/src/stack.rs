@@ -167,6 +167,11 @@ impl Stack {
         self.core.migrate(database_url).await
     }
 
+    /// Raises all versions in the database, as after a restored backup. The core must not be running.
+    pub async fn raise_versions(&self) -> Result<()> {
+        self.core.raise_versions(&self.info.database_url).await
+    }
+
     /// Starts the core, which must not be running, and waits until it is ready.
     pub async fn start_core(&mut self) -> Result<()> {
         self.core.start(&self.info.database_url).await

@@ -99,6 +99,9 @@ pub const DECLINE_REST_DAYS: u32 = 7;
 /// Default for the most shares to all friends in an hour; configuration of the core may change it.
 pub const SHARES_PER_HOUR_MAX: u32 = 60;
 
+/// Users whose version is raised by one statement, after a backup was restored.
+pub const RAISED_VERSIONS_PER_BATCH: i64 = 1_000;
+
 /// Most rows that one step of removing a deleted account takes.
 pub const ERASED_ROWS_PER_BATCH: i64 = 1_000;
 

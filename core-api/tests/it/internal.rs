@@ -1,6 +1,7 @@
 //! What the edge asks of the core.
 
 use axum::{body::Body, http::Request};
+use core_api::versions;
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -88,4 +89,28 @@ async fn during_a_rotation_tokens_of_either_secret_are_taken(pool: PgPool) {
         let request = request.header("authorization", format!("Bearer {}", service_token(secret, now)));
         assert_eq!(world.send(request.body(Body::empty()).unwrap()).await.status, status, "{secret}");
     }
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn raised_versions_are_newer_than_any_that_the_edge_remembers(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice"]).await;
+    // Some batches, and one who changed so often that the version is ahead of the clock.
+    sqlx::raw_sql(
+        "insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array, social_version)
+         select 'user-' || n, n || '@example.com', 'U', 'N', '{}', '{}', 1 from generate_series(1, 2500) n;
+         update users set social_version = 9e15 where user_id = 'alice'",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let now = time::OffsetDateTime::now_utc().unix_timestamp() * 1_000;
+    versions::raise(&world.serving).await.unwrap();
+    let raised: i64 = sqlx::query_scalar("select count(*) from users where social_version >= $1")
+        .bind(now)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(raised, 2_501);
+    assert_eq!(world.social("alice", None).await.body["version"], 9_000_000_000_000_001_u64);
 }

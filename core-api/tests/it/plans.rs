@@ -22,7 +22,7 @@ use axum::{
 use core_api::{
     image_removals, metrics,
     relay::{RENEWAL, Relay},
-    upkeep,
+    upkeep, versions,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -296,6 +296,9 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
     // Reads all that waits, and is asked by whoever runs the service, not by a caller.
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     assert_eq!(metrics::router(world.app.clone()).oneshot(request).await.unwrap().status(), 200);
+
+    // So does this, a batch at a time.
+    versions::raise(&world.pool).await.unwrap();
 
     // While much waits, and when nothing does any more.
     let before = readings(&world.pool).await;

@@ -17,6 +17,7 @@ use e2e::{Live, PATIENCE, Person, Site, TokenIn, live_request};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use shared::wire::{CloseCode, HEARTBEAT_REQUEST, ServerMessage};
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Error;
@@ -355,5 +356,40 @@ async fn rotating_both_secrets_under_load_refuses_nothing() -> Result<()> {
     };
     assert!(answered(200) > 10 && answered(401) == 0, "{} and {}", answered(200), answered(401));
     assert!(!log.contains("the edge answered 401"));
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn after_a_backup_is_restored_objects_that_remember_more_take_what_was_restored() -> Result<()> {
+    let mut own = OwnStack::start().await?;
+    let (alice, bob) = own.site.friends().await?;
+    let carol = own.site.person("Carol").await?;
+    let mut database = PgConnection::connect(&own.stack.info().database_url).await?;
+    let backup: Vec<(String, i64)> =
+        sqlx::query_as("select user_id, social_version from users").fetch_all(&mut database).await?;
+    // After the backup Alice and Carol become friends, which their objects remember.
+    alice.befriend(&carol).await?;
+    for person in [&alice, &carol] {
+        person.connect().await?.close().await?;
+    }
+    own.stack.stop_core().await;
+    sqlx::query("delete from friendships where $1 in (user_id1, user_id2)")
+        .bind(carol.id.as_str())
+        .execute(&mut database)
+        .await?;
+    for (user_id, version) in backup {
+        let restore = sqlx::query("update users set social_version = $2 where user_id = $1");
+        restore.bind(user_id).bind(version).execute(&mut database).await?;
+    }
+    database.close().await?;
+    own.stack.raise_versions().await?;
+    own.stack.kill_worker().await;
+    own.stack.start_core().await?;
+    own.stack.start_worker().await?;
+
+    let (_alice_live, snapshot) = alice.connect_with_snapshot().await?;
+    let known: Vec<_> = snapshot.user_info_map.keys().collect();
+    assert!(known.contains(&&bob.id) && !known.contains(&&carol.id), "{known:?}");
+    assert_eq!(carol.may_see(&alice.id).await?, StatusCode::FORBIDDEN);
     own.stack.stop().await
 }
