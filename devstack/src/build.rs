@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{
     project,
-    step::{Step, StepFailed},
+    step::{self, OrStepFailed as _, Step, StepFailed},
     tools,
 };
 
@@ -31,7 +32,10 @@ const EDGE_INPUTS: [&str; 9] = [
     "shared/src",
 ];
 
-/// How the core is compiled.
+/// What a built worker consists of.
+const EDGE_OUTPUTS: [&str; 2] = ["index.js", "index_bg.wasm"];
+
+/// How a server is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Quickly, with what the tests compile too.
@@ -60,7 +64,7 @@ pub async fn core(profile: Profile) -> Result<()> {
             cargo.args(["build", "--workspace", "--bin", "core-api"]);
             Step {
                 name: "build-core",
-                about: "Building core-api (minutes the first time)",
+                about: "Building core-api (a minute the first time)",
                 advice: "read the compiler's words above; `cargo build -p core-api` repeats them",
             }
         }
@@ -76,46 +80,120 @@ pub async fn core(profile: Profile) -> Result<()> {
     step.run(cargo).await
 }
 
-/// Builds the worker into `edge-worker/build`, unless what is there was made of the same files.
-pub async fn edge() -> Result<()> {
-    // Two builds at once would write the same folder.
-    let lock_path = project::target_dir().join("edge-worker.lock");
-    project::make_dir(&project::target_dir())?;
+/// Puts the worker of that profile into `edge-worker/build`. Each profile's last build is kept apart, so that going to and
+/// fro between them builds nothing.
+pub async fn edge(profile: Profile) -> Result<()> {
+    let (cargo_profile, folder) = match profile {
+        Profile::Development => ("dev", "debug"),
+        Profile::Release => ("edge", "edge"),
+    };
+    let target = project::target_dir();
+    let kept = target.join("edge-worker").join(folder);
+    project::make_dir(&kept)?;
+    // Two builds at once would write the same folders.
+    let lock_path = target.join("edge-worker.lock");
     let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
     project::take(&lock, "Waiting for another build of the worker").await?;
 
-    let build = project::root().join("edge-worker/build");
-    let made_of = build.join(".made-of");
-    let inputs = listing()?;
-    if build.join("index.js").exists() && fs::read_to_string(&made_of).is_ok_and(|text| text == inputs) {
-        return Ok(());
+    let inputs = listing(cargo_profile)?;
+    if !is_made_of(&kept, &inputs) {
+        tools::ensure_npm_packages().await?;
+        tools::ensure_wasm_target().await?;
+        let mut cargo = project::cargo();
+        cargo.args(["build", "--package", "edge-worker", "--lib", "--profile", cargo_profile]);
+        cargo.args(["--target", tools::WASM_TARGET]);
+        let step = Step {
+            name: "build-edge",
+            about: "Building the worker (a minute the first time)",
+            advice: "read the compiler's words above; `cargo xtask build-edge` repeats them",
+        };
+        step.run(cargo).await?;
+        let wasm = target.join(tools::WASM_TARGET).join(folder).join("edge_worker.wasm");
+        let made = make_module(&wasm, &kept, profile).await;
+        made.or_step_failed("Making a module of the worker", "`cargo xtask build-edge` repeats it")?;
+        fs::write(kept.join(MADE_OF), &inputs).context("cannot write what the worker is made of")?;
     }
-    tools::ensure_wasm_target().await?;
-    tools::ensure_npm_packages().await?;
-    let worker_build = tools::worker_build().ensure().await?;
-    let wasm_bindgen = tools::wasm_bindgen()?.ensure().await?;
-    let node = tools::node().await?;
-    let esbuild = tools::npm_file("esbuild/bin/esbuild");
-    let wasm_opt = tools::npm_file("binaryen/bin/wasm-opt");
-    for tool in [&esbuild, &wasm_opt] {
-        if !tool.exists() {
-            let advice = "remove the folder node_modules and run the command again";
-            bail!(StepFailed::new("Building the worker", format!("{} is missing", tool.display()), advice));
+    let build = project::root().join("edge-worker/build");
+    if !is_made_of(&build, &inputs) {
+        project::remove(&build)?;
+        project::make_dir(&build)?;
+        for name in EDGE_OUTPUTS.iter().chain(&[MADE_OF]) {
+            fs::copy(kept.join(name), build.join(name)).with_context(|| format!("cannot copy {name}"))?;
         }
     }
-    project::remove(&made_of)?;
-    let step = Step {
-        name: "build-edge",
-        about: "Building the worker (a minute the first time)",
-        advice: "read the compiler's words above; `cargo xtask build-edge` repeats them",
-    };
-    let mut command = project::command(worker_build);
-    command.current_dir(project::root().join("edge-worker")).args(["--profile", "edge"]);
-    // Named here, the three are taken as they are; otherwise worker-build would download its own.
-    command.env("WASM_BINDGEN_BIN", wasm_bindgen).env("WASM_OPT_BIN", wasm_opt).env("ESBUILD_BIN", esbuild);
-    command.env("PATH", path_with(&node)?);
-    step.run(command).await?;
-    fs::write(&made_of, inputs).with_context(|| format!("cannot write {}", made_of.display()))
+    Ok(())
+}
+
+/// Names what a worker beside it was made of.
+const MADE_OF: &str = ".made-of";
+
+fn is_made_of(dir: &Path, inputs: &str) -> bool {
+    EDGE_OUTPUTS.iter().all(|name| dir.join(name).exists())
+        && fs::read_to_string(dir.join(MADE_OF)).is_ok_and(|text| text == inputs)
+}
+
+/// Makes a module of JavaScript and one of WebAssembly out of what the compiler has made, in the folder `out`.
+async fn make_module(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
+    project::remove(out)?;
+    let bound = out.join("bound");
+    project::make_dir(&bound)?;
+    let (input, output) = (wasm.to_owned(), bound.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut bindgen = Bindgen::new();
+        // `edge-worker/entry.mjs` begins anew after a crash, by the function that this adds.
+        bindgen.module(true)?.reset_state_function(true).force_enable_abort_handler(true);
+        bindgen.input_path(input).out_name("index").typescript(false).generate(output)
+    })
+    .await?
+    .context("wasm-bindgen failed")?;
+
+    // One file of it and of the worker's own modules that it imports.
+    let script = out.join("index.js");
+    let mut esbuild = project::command(tool("esbuild/bin/esbuild")?);
+    esbuild.arg(bound.join("index.js")).args(["--bundle", "--minify", "--format=esm", "--log-level=warning"]);
+    esbuild.args(["--external:./index_bg.wasm", "--external:cloudflare:*"]);
+    esbuild.arg(format!("--outfile={}", script.display())).env("PATH", path_with(&tools::node().await?)?);
+    step::read(esbuild).await?;
+    // wrangler and workerd know how to import WebAssembly by the older words only.
+    let text = fs::read_to_string(&script).context("cannot read the bundled worker")?;
+    fs::write(&script, text.replace("import source ", "import ")).context("cannot write the bundled worker")?;
+
+    let (bound_wasm, final_wasm) = (bound.join("index_bg.wasm"), out.join("index_bg.wasm"));
+    match profile {
+        Profile::Development => {
+            fs::rename(bound_wasm, final_wasm).context("cannot move the worker")?;
+        }
+        Profile::Release => {
+            step::say("Optimising the worker");
+            let mut wasm_opt = project::command(tool("binaryen/bin/wasm-opt")?);
+            // With what compilers and runtime both know, and not a feature more.
+            wasm_opt.args(["-O", "--debuginfo"]).args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
+            wasm_opt.arg(bound_wasm).arg("-o").arg(final_wasm).env("PATH", path_with(&tools::node().await?)?);
+            step::read(wasm_opt).await?;
+        }
+    }
+    project::remove(&bound)
+}
+
+/// Features of WebAssembly that rustc and wasm-bindgen use.
+const WASM_FEATURES: [&str; 7] = [
+    "bulk-memory",
+    "exception-handling",
+    "multivalue",
+    "mutable-globals",
+    "nontrapping-float-to-int",
+    "reference-types",
+    "sign-ext",
+];
+
+/// A program of an installed npm package.
+fn tool(path: &str) -> Result<PathBuf> {
+    let program = tools::npm_file(path);
+    if !program.exists() {
+        let advice = "remove the folder node_modules and run the command again";
+        bail!(StepFailed::new("Building the worker", format!("{} is missing", program.display()), advice));
+    }
+    Ok(program)
 }
 
 /// The PATH with the folder of `node` in front: npm's programs start whatever is called `node` there.
@@ -125,9 +203,9 @@ fn path_with(node: &Path) -> Result<std::ffi::OsString> {
     Ok(std::env::join_paths(first.into_iter().chain(std::env::split_paths(&old)))?)
 }
 
-/// Every input of the worker with its size and time of change.
-fn listing() -> Result<String> {
-    let mut text = String::new();
+/// The profile, and every input of the worker with its size and time of change.
+fn listing(profile: &str) -> Result<String> {
+    let mut text = format!("{profile}\n");
     for input in EDGE_INPUTS {
         list(&project::root(), Path::new(input), &mut text).with_context(|| format!("cannot read {input}"))?;
     }

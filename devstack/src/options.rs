@@ -111,8 +111,8 @@ pub struct StackOptions {
     /// Configuration for the worker and the core alike, such as `PRESENCE_TIMEOUT_MS`.
     pub vars: Vec<(String, String)>,
     pub edge: Edge,
-    /// How the core is compiled.
-    pub core: Profile,
+    /// How both servers are compiled.
+    pub build: Profile,
 }
 
 impl StackOptions {
@@ -125,7 +125,7 @@ impl StackOptions {
             issuer: None,
             vars: Vec::new(),
             edge: Edge::Workerd,
-            core: Profile::Development,
+            build: Profile::Development,
         }
     }
 

@@ -70,10 +70,9 @@ impl Stack {
         // Before the builds, which take minutes: a port in use is known at once.
         let ports = ChosenPorts::choose(&options)?;
         if std::env::var_os(BUILT).is_none() {
-            build::core(options.core).await?;
-            if ports.edge.is_some() {
-                build::edge().await?;
-            }
+            let edge = async { if ports.edge.is_some() { build::edge(options.build).await } else { Ok(()) } };
+            // npm installs while the core compiles; cargo itself lets one build wait for the other.
+            tokio::try_join!(build::core(options.build), edge)?;
         }
         Self::start_on(ports, options).await
     }
@@ -135,7 +134,7 @@ impl Stack {
             (Database::NewIn(_), Some((_, name))) => Some(Roles::named(name)),
             (Database::NewIn(_), None) | (Database::Own { .. }, _) => Some(Roles::named("pagenow")),
         };
-        let core = Core::new(options.core.core_program(), core, metrics, settings, roles, logs);
+        let core = Core::new(options.build.core_program(), core, metrics, settings, roles, logs);
         let info = StackInfo { edge_url, core_url: core.url(), issuer, database_url };
         let mut stack =
             Self { options, info, secrets, core, edge_port: edge, worker: None, oidc, images, postgres, to_drop };

@@ -19,41 +19,28 @@ use crate::{
 pub struct CargoTool {
     krate: &'static str,
     program: &'static str,
-    version: String,
+    version: &'static str,
     /// Those it is not built with by itself.
     features: &'static [&'static str],
     why: &'static str,
 }
 
-/// Builds the worker: crate to WASM to an ES module.
-pub fn worker_build() -> CargoTool {
-    let why = "which builds the worker";
-    CargoTool { krate: "worker-build", program: "worker-build", version: "0.8.7".to_owned(), features: &[], why }
-}
-
-/// Generates the worker's JavaScript side. It must be of the very version the worker is compiled against.
-pub fn wasm_bindgen() -> Result<CargoTool> {
-    let version = locked_version("wasm-bindgen")?;
-    let why = "which joins the worker's WASM to JavaScript";
-    Ok(CargoTool { krate: "wasm-bindgen-cli", program: "wasm-bindgen", version, features: &[], why })
-}
-
 /// Runs the tests.
 pub fn nextest() -> CargoTool {
     let why = "which runs the tests";
-    CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148".to_owned(), features: &[], why }
+    CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148", features: &[], why }
 }
 
 /// A store that speaks S3's language, for profile images in tests and in development.
 pub fn s3_server() -> CargoTool {
     let why = "which keeps images";
-    CargoTool { krate: "s3s-fs", program: "s3s-fs", version: "0.14.1".to_owned(), features: &["binary"], why }
+    CargoTool { krate: "s3s-fs", program: "s3s-fs", version: "0.14.1", features: &["binary"], why }
 }
 
 /// Checks licences, sources and advisories of the dependencies.
 pub fn cargo_deny() -> CargoTool {
     let why = "which checks the dependencies";
-    CargoTool { krate: "cargo-deny", program: "cargo-deny", version: "0.20.2".to_owned(), features: &[], why }
+    CargoTool { krate: "cargo-deny", program: "cargo-deny", version: "0.20.2", features: &[], why }
 }
 
 impl CargoTool {
@@ -126,21 +113,13 @@ pub async fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The version of a crate in the lock file.
-fn locked_version(krate: &str) -> Result<String> {
-    let path = project::root().join("Cargo.lock");
-    let lock = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let name = format!("name = \"{krate}\"");
-    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
-    let version = lines.next().and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
-    Ok(version.with_context(|| format!("{krate} is not in Cargo.lock"))?.to_owned())
-}
+/// What the worker is compiled for.
+pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Adds the target that the worker is compiled for, should the toolchain file not have brought it.
 pub async fn ensure_wasm_target() -> Result<()> {
-    const TARGET: &str = "wasm32-unknown-unknown";
     let mut rustc = project::command("rustc");
-    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]);
     let libraries =
         step::read(rustc).await.or_step_failed("Looking for rustc", "install rustup (https://rustup.rs)")?;
     if PathBuf::from(libraries).exists() {
@@ -152,7 +131,7 @@ pub async fn ensure_wasm_target() -> Result<()> {
         advice: "without rustup, install the wasm32-unknown-unknown target of your Rust the way you installed that",
     };
     let mut rustup = project::command("rustup");
-    rustup.args(["target", "add", TARGET]);
+    rustup.args(["target", "add", WASM_TARGET]);
     step.run(rustup).await
 }
 

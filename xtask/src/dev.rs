@@ -214,7 +214,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
         images: Some(dev.images_port),
     };
     // This very program: cargo, asked to run it, might first wait for others that build.
-    let rebuild = Some(format!("'{}' build-edge", std::env::current_exe()?.display()));
+    let rebuild = Some(format!("'{}' build-edge --development", std::env::current_exe()?.display()));
     let stack = Stack::start(StackOptions {
         ports,
         issuer,

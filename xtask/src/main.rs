@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use devstack::{
-    build,
+    build::{self, Profile},
     step::say,
     token::{self, TokenRequest},
     workerd,
@@ -84,6 +84,9 @@ enum Command {
         /// and the worker.
         #[arg(long, value_name = "DIR")]
         bundle: Option<PathBuf>,
+        /// Compile quickly instead of as it is deployed.
+        #[arg(long, conflicts_with = "bundle")]
+        development: bool,
     },
 }
 
@@ -123,12 +126,15 @@ async fn run(command: Command) -> Result<u8> {
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
-        Command::BuildEdge { bundle } => until_interrupted(build_edge(bundle)).await,
+        Command::BuildEdge { bundle, development } => {
+            let profile = if development { Profile::Development } else { Profile::Release };
+            until_interrupted(build_edge(profile, bundle)).await
+        }
     }
 }
 
-async fn build_edge(bundle: Option<PathBuf>) -> Result<u8> {
-    build::edge().await?;
+async fn build_edge(profile: Profile, bundle: Option<PathBuf>) -> Result<u8> {
+    build::edge(profile).await?;
     if let Some(dir) = bundle {
         workerd::bundle(&dir)?;
         say(&format!("Written: {}", dir.display()));

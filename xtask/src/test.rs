@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use devstack::{
-    build,
+    build::{self, Profile},
     child::{Child, Output},
     project,
     stack::{Database, Edge, Stack, StackOptions},
@@ -156,7 +156,7 @@ async fn nextest() -> Result<PathBuf> {
 
 /// Everything at once, as the runner will ask for it: built one by one, much would be built twice.
 async fn build_all() -> Result<()> {
-    build::edge().await?;
+    build::edge(Profile::Release).await?;
     let mut cargo = project::cargo();
     cargo.args(["build", "--workspace", "--bins", "--tests"]);
     let step = Step {

@@ -13,6 +13,7 @@
 
 mod coming_and_going;
 mod connecting;
+mod crashes;
 mod events;
 mod frames;
 mod friends;

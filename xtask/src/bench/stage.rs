@@ -58,7 +58,7 @@ impl Stage {
         let database = Database::Own { durability: Durability::Full, settings: SETTINGS };
         let options = StackOptions {
             edge: Edge::Elsewhere(sink_port.url()),
-            core: Profile::Release,
+            build: Profile::Release,
             ..StackOptions::new(&dir, database)
         };
         // What keeps single users from doing this.

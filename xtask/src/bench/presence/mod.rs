@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use devstack::{
-    build,
+    build::{self, Profile},
     child::{Child, Output},
     http,
     ports::Port,
@@ -137,7 +137,7 @@ pub async fn run(presence: Presence) -> Result<()> {
 }
 
 async fn measure(presence: &Presence, stage: &mut Stage) -> Result<()> {
-    build::edge().await?;
+    build::edge(Profile::Release).await?;
     build_swarm().await?;
     let least = bundle_least(stage).await?;
     stage.use_empty_database("presence").await?;
