@@ -22,6 +22,7 @@ mod pages;
 mod privacy;
 mod rest;
 mod rules;
+#[cfg(target_os = "linux")]
 mod self_hosting;
 mod thrift;
 mod tokens;
