@@ -13,6 +13,7 @@ use devstack::{
 use xtask::{
     bench::{self, Bench},
     check,
+    configure::{self, Configure},
     dev::{self, Dev, Wishes},
     live::{self, Live},
     queries::{self, Mode},
@@ -78,6 +79,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Fill in what only a deployment knows of the edge, for `wrangler deploy`; `--help` says what that is.
+    Configure(Configure),
     /// Build the worker into edge-worker/build.
     BuildEdge {
         /// Also write everything that it takes to run it without Cloudflare into this folder: workerd, its configuration
@@ -126,6 +129,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
+        Command::Configure(configure) => until_interrupted(configure::run(configure)).await,
         Command::BuildEdge { bundle, development } => {
             let profile = if development { Profile::Development } else { Profile::Release };
             until_interrupted(build_edge(profile, bundle)).await

@@ -1,0 +1,55 @@
+//! `cargo xtask configure`: one file of JSON and `wrangler.toml` become what `wrangler deploy` takes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use devstack::{
+    project,
+    step::{say, show},
+    tools,
+};
+
+/// Writes wrangler.ENVIRONMENT.json, from which the edge is deployed:
+///
+///   wrangler deploy --config wrangler.ENVIRONMENT.json --env ENVIRONMENT
+///
+/// FILE is a JSON object, such as
+///
+///   {
+///     "edge_host": "api.example.org",
+///     "core_service_id": "0199c2a0-0000-7000-8000-000000000000",
+///     "oidc_issuer": "https://id.example.org/pool",
+///     "oidc_audience": "client",
+///     "oidc_jwks_url": "https://id.example.org/pool/keys",
+///     "cors_origins": ["https://web.example.org"]
+///   }
+///
+/// where `core_service_id` is the Workers VPC service that leads to the core. It holds no secret: EVENT_SIGNING_SECRETS and
+/// SERVICE_TOKEN_SECRET are set with `wrangler secret put --env ENVIRONMENT`.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Configure {
+    /// An environment of wrangler.toml: staging or production.
+    pub environment: String,
+    /// What only the deployment knows.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Where to write it [default: wrangler.ENVIRONMENT.json]
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+/// Reads, checks and writes it. The exit code is 1 when something in the file is wrong, which is then named.
+pub async fn run(configure: Configure) -> Result<u8> {
+    tools::ensure_npm_packages().await?;
+    let Configure { environment, from, to } = configure;
+    let here = std::env::current_dir()?;
+    let to = to.map_or_else(|| project::root().join(format!("wrangler.{environment}.json")), |to| here.join(to));
+    let mut node = project::command(tools::node().await?);
+    node.arg(project::root().join("edge-worker/configure.mjs")).arg(&environment).arg(here.join(from)).arg(&to);
+    let code = show("configure", node).await?;
+    if code == 0 {
+        say(&format!("Written: {}", to.display()));
+    }
+    Ok(u8::from(code != 0))
+}
