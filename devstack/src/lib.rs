@@ -13,6 +13,7 @@ mod options;
 pub mod ports;
 pub mod postgres;
 pub mod project;
+pub mod release;
 pub mod secrets;
 pub mod stack;
 pub mod step;

@@ -61,7 +61,12 @@ enum Command {
     /// Check formatting, lints, documentation, query data and dependencies.
     Check,
     /// Write the checked data of the core's SQL queries (.sqlx) anew.
-    Queries,
+    Queries {
+        /// Write instead what the queries of this release need of the schema, which the next one's migrations are held
+        /// against.
+        #[arg(long)]
+        freeze: bool,
+    },
     /// Measure how fast the core answers, and how fast friends see a page.
     #[command(subcommand)]
     Bench(Bench),
@@ -125,7 +130,10 @@ async fn run(command: Command) -> Result<u8> {
             Ok(test::run(&args).await?.map_or(INTERRUPTED, |code| u8::try_from(code).unwrap_or(1)))
         }
         Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
-        Command::Queries => until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await,
+        Command::Queries { freeze: true } => until_interrupted(async { queries::freeze().await.map(|()| 0) }).await,
+        Command::Queries { freeze: false } => {
+            until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await
+        }
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,

@@ -6,11 +6,38 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result};
 use devstack::{
     postgres, project,
+    release::{LAST, Release},
     step::{OrStepFailed as _, Step, say},
     test_run::TestDatabase,
 };
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+
+/// Writes what the statements of this release need of the schema, which the next one's migrations are held against.
+pub async fn freeze() -> Result<()> {
+    let database = TestDatabase::start().await?;
+    let frozen = freeze_in(database.url()).await;
+    database.stop().await;
+    let path = project::root().join(LAST);
+    let mut text = serde_json::to_string_pretty(&frozen?)?;
+    text.push('\n');
+    fs::write(&path, text).with_context(|| format!("cannot write {LAST}"))?;
+    say(&format!("Written: {LAST}"));
+    Ok(())
+}
+
+async fn freeze_in(cluster: &str) -> Result<Release> {
+    let name = format!("release_{:016x}", rand::random::<u64>());
+    let url = postgres::create_database(cluster, &name).await?;
+    migrate(&url).await.or_step_failed("Running the migrations", "correct the migration")?;
+    let kept = read(&project::root().join(".sqlx"))?;
+    let statements = kept.values().filter_map(|data| Some(data.get("query")?.as_str()?.to_owned()));
+    let mut connection = PgConnection::connect(&url).await?;
+    let release = Release::of(&mut connection, statements).await;
+    connection.close().await?;
+    postgres::drop_database(cluster, &name).await?;
+    release
+}
 
 /// Whether to compare or to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod friendships;
 mod health;
 mod images;
 mod internal;
+mod last_release;
 mod openapi;
 mod outbox;
 mod people;

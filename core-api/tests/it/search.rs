@@ -1,9 +1,9 @@
 //! Finding users.
 
 use serde_json::{Value, json};
-use sqlx::{PgPool, migrate::Migrator};
+use sqlx::PgPool;
 
-use crate::world::World;
+use crate::world::{World, migrate_up_to};
 
 fn ids(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|user| user["user_id"].as_str().unwrap()).collect()
@@ -426,11 +426,7 @@ async fn a_refused_registration_uses_up_no_number(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn whoever_registered_before_there_were_keys_is_found_by_their_newest_name(pool: PgPool) {
-    let up_to = async |last: i64| {
-        let some = core_api::database::MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned();
-        Migrator::with_migrations(some.collect()).run(&pool).await.unwrap();
-    };
-    up_to(9).await;
+    migrate_up_to(&pool, 9).await;
     sqlx::query(
         "insert into users (user_id, email, first_name, last_name, email_public, domain_allow_array, domain_deny_array)
         select 'old-' || n, 'old-' || n || '@example.com', 'Old', 'Number' || n, true, '{}', '{}'
@@ -439,7 +435,7 @@ async fn whoever_registered_before_there_were_keys_is_found_by_their_newest_name
     .execute(&pool)
     .await
     .unwrap();
-    up_to(10).await;
+    migrate_up_to(&pool, 10).await;
     // While the tables are filled, instances of before go on writing.
     sqlx::query("update users set first_name = 'Newer' where user_id = 'old-7'").execute(&pool).await.unwrap();
     sqlx::query("delete from users where user_id = 'old-8'").execute(&pool).await.unwrap();

@@ -19,6 +19,7 @@ use clap::Parser;
 use core_api::{
     App, bootstrap,
     config::{BootstrapConfig, Cli, Command, ServeConfig},
+    database::MIGRATIONS,
     router,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use shared::time::Timestamp;
 use sqlx::{
     ConnectOptions, Connection, PgPool,
+    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::net::TcpListener;
@@ -163,6 +165,12 @@ pub fn as_role(pool: &PgPool, role: &str) -> PgPool {
         .max_connections(pool.options().get_max_connections())
         .acquire_timeout(pool.options().get_acquire_timeout());
     options.connect_lazy_with((*pool.connect_options()).clone().username(role).password(PASSWORD))
+}
+
+/// Applies the migrations up to this one, as a release of that time did.
+pub async fn migrate_up_to(pool: &PgPool, last: i64) {
+    let some = MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned();
+    Migrator::with_migrations(some.collect()).run(pool).await.unwrap();
 }
 
 /// A running core and what is around it.
