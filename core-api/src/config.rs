@@ -1,6 +1,6 @@
 //! Configuration: every flag, its environment variable and its default. `--help` prints them.
 //!
-//! Deliberately absent: files, and reading the environment anywhere else, but for what [`ALSO_READ`] names.
+//! Deliberately absent: files, and reading the environment anywhere else, but for what `ALSO_READ` names.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 

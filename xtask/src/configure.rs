@@ -15,14 +15,16 @@ use devstack::{
 ///
 /// FILE is a JSON object, such as
 ///
-///   {
-///     "edge_host": "api.example.org",
-///     "core_service_id": "0199c2a0-0000-7000-8000-000000000000",
-///     "oidc_issuer": "https://id.example.org/pool",
-///     "oidc_audience": "client",
-///     "oidc_jwks_url": "https://id.example.org/pool/keys",
-///     "cors_origins": ["https://web.example.org"]
-///   }
+/// ```json
+/// {
+///   "edge_host": "api.example.org",
+///   "core_service_id": "0199c2a0-0000-7000-8000-000000000000",
+///   "oidc_issuer": "https://id.example.org/pool",
+///   "oidc_audience": "client",
+///   "oidc_jwks_url": "https://id.example.org/pool/keys",
+///   "cors_origins": ["https://web.example.org"]
+/// }
+/// ```
 ///
 /// where `core_service_id` is the Workers VPC service that leads to the core. It holds no secret: EVENT_SIGNING_SECRETS and
 /// SERVICE_TOKEN_SECRET are set with `wrangler secret put --env ENVIRONMENT`.

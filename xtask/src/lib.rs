@@ -11,5 +11,6 @@ pub mod dev;
 pub mod live;
 pub mod queries;
 pub mod simulate;
+pub mod smoke;
 pub mod test;
 pub mod visit;

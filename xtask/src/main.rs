@@ -17,7 +17,9 @@ use xtask::{
     dev::{self, Dev, Wishes},
     live::{self, Live},
     queries::{self, Mode},
-    simulate, test,
+    simulate,
+    smoke::{self, Smoke},
+    test,
     visit::{self, Visit},
 };
 
@@ -53,6 +55,8 @@ enum Command {
     Live(Live),
     /// Turn to a page as a user.
     Visit(Visit),
+    /// Let two friends meet at a deployment, and say whether all works.
+    Smoke(Smoke),
     /// Run all tests; arguments go to `cargo nextest run`.
     Test {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -137,6 +141,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
+        Command::Smoke(smoke) => until_interrupted(smoke::run(smoke)).await,
         Command::Configure(configure) => until_interrupted(configure::run(configure)).await,
         Command::BuildEdge { bundle, development } => {
             let profile = if development { Profile::Development } else { Profile::Release };
