@@ -9,28 +9,35 @@ import { fileURLToPath } from "node:url";
 
 import { experimental_readRawConfig as readRawConfig } from "wrangler";
 
-const text = (value) => typeof value === "string" && value.trim() !== "";
+const text = (value) => typeof value === "string" && /^[\x21-\x7e]+$/.test(value);
 
+const uuid = (value) => text(value) && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
+
+/** An https:// address without credentials, query or fragment. */
 const url = (value) => {
-  try {
-    return text(value) && new URL(value).protocol === "https:";
-  } catch {
-    return false;
-  }
+  const parsed = text(value) ? URL.parse(value) : null;
+  return parsed?.protocol === "https:" && !parsed.username && !parsed.password && !/[?#@\\]/.test(value);
 };
 
-const host = (value) => url(`https://${value}`) && new URL(`https://${value}`).host === value && value.includes(".");
+/** A public name: no port, no network address, no pattern. */
+const host = (value) => text(value) && value.length <= 253
+  && /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$/.test(value);
 
-const origins = (value) => Array.isArray(value) && value.every((one) => text(one) && URL.parse(one)?.origin === one);
+/** Of a web page, or of an extension for Chromium, whose id is 32 letters from a to p. */
+const origin = (value) => text(value)
+  && (/^chrome-extension:\/\/[a-p]{32}$/.test(value) || (url(value) && URL.parse(value).origin === value));
+
+const origins = (value) => Array.isArray(value) && value.length > 0 && value.every(origin)
+  && new Set(value).size === value.length;
 
 /** Each field of the file: what makes it good, and how it must be. */
 const FIELDS = {
   edge_host: [host, "the host name of the edge in lower case, such as api.example.org"],
-  core_service_id: [text, "the id of the Workers VPC service that leads to the core"],
-  oidc_issuer: [url, "exactly the `iss` of tokens, an https:// address"],
-  oidc_audience: [text, "the client id that tokens are meant for"],
-  oidc_jwks_url: [url, "where the issuer's signing keys are, an https:// address"],
-  cors_origins: [origins, "a list of web origins that may call, such as https://web.example.org"],
+  core_service_id: [uuid, "the id of the Workers VPC service that leads to the core, a UUID"],
+  oidc_issuer: [url, "exactly the `iss` of tokens, an https:// address without credentials, query or fragment"],
+  oidc_audience: [text, "the client id that tokens are meant for, without spaces"],
+  oidc_jwks_url: [url, "where the issuer's signing keys are, an https:// address without credentials, query or fragment"],
+  cors_origins: [origins, "a list of different origins that may call, such as https://web.example.org, at least one"],
 };
 
 /** What is wrong with a deployment's file, a line for each field. */
@@ -39,7 +46,7 @@ export const faults = (deployment) => {
   const known = Object.entries(FIELDS)
     .filter(([name, [isGood]]) => !isGood(deployment[name]))
     .map(([name, [, how]]) => `${name}: must be ${how}`);
-  const unknown = Object.keys(deployment).filter((name) => !(name in FIELDS));
+  const unknown = Object.keys(deployment).filter((name) => !Object.hasOwn(FIELDS, name));
   return [...known, ...unknown.map((name) => `${name}: there is no such field`)];
 };
 
@@ -72,7 +79,7 @@ const fail = (lines) => {
 if (import.meta.filename === argv[1]) {
   const [environment, from, to] = argv.slice(2);
   const config = template();
-  if (!(environment in config.env)) {
+  if (!Object.hasOwn(config.env, environment)) {
     fail([`there is no environment ${environment}; wrangler.toml has ${Object.keys(config.env).join(", ")}`]);
   }
   let deployment;

@@ -23,6 +23,11 @@ const SECRETS = ["EVENT_SIGNING_SECRETS", "SERVICE_TOKEN_SECRET"];
 // For tests only.
 const NEVER = ["COUNT_WORK"];
 
+// Methods, algorithms and the like: names of nothing in the environment.
+const OTHER_NAMES = [
+  "C", "CONNECT", "DELETE", "GET", "HEAD", "HMAC", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "TRACK",
+];
+
 const deployment = {
   edge_host: "api.example.org",
   core_service_id: "0199c2a0-0000-7000-8000-000000000000",
@@ -44,14 +49,20 @@ const resolved = (environment) => {
   return readConfig({ config: to, env: environment }, { hideWarnings: true });
 };
 
-/** Every name that the worker reads from its environment, by its sources. */
+/**
+ * Every name that the worker reads from its environment, by its sources: each text that is spelled as such names are. What
+ * else is spelled so stands in OTHER_NAMES.
+ */
 const namesRead = () => {
   const folder = join(root, "edge-worker/src");
-  const sources = readdirSync(folder).filter((name) => name.endsWith(".rs"));
-  const text = sources.map((name) => readFileSync(join(folder, name), "utf8")).join("\n");
-  const variables = [...text.matchAll(/\b(?:text|ms|variable)\((?:env, )?"([A-Z_]+)"/g)].map(([, name]) => name);
+  const sources = readdirSync(folder, { recursive: true }).filter((name) => /\.(rs|mjs)$/.test(name));
+  const text = [...sources.map((name) => join(folder, name)), join(root, "edge-worker/entry.mjs")]
+    .map((path) => readFileSync(path, "utf8").replace(/^\s*(\/\/|\*).*$/gm, "")).join("\n");
+  const names = [...text.matchAll(/(["'`])([A-Z][A-Z0-9_]*)\1/g)].map(([, , name]) => name);
+  const members = [...text.matchAll(/\benv\??\.([A-Z][A-Z0-9_]*)\b/g)].map(([, name]) => name);
+  const all = new Set([...names, ...members].filter((name) => !OTHER_NAMES.includes(name)));
   const bindings = [...text.matchAll(/^pub const ([A-Z_]+): &str = "\1";$/gm)].map(([, name]) => name);
-  return { variables: [...new Set(variables)], bindings };
+  return { variables: [...all].filter((name) => !bindings.includes(name)), bindings };
 };
 
 test("the sources name what is known to be read", () => {
@@ -100,24 +111,44 @@ test("no two environments share a namespace of rate limits", () => {
 
 test("what is missing, wrong or unknown in the file is named", () => {
   assert.deepEqual(faults(deployment), []);
-  const cases = [
-    [{ ...deployment, edge_host: undefined }, "edge_host"],
-    [{ ...deployment, edge_host: "https://api.example.org" }, "edge_host"],
-    [{ ...deployment, edge_host: "API.example.org" }, "edge_host"],
-    [{ ...deployment, edge_host: "api.example.org/path" }, "edge_host"],
-    [{ ...deployment, core_service_id: "" }, "core_service_id"],
-    [{ ...deployment, oidc_issuer: "http://id.example.org" }, "oidc_issuer"],
-    [{ ...deployment, oidc_jwks_url: 7 }, "oidc_jwks_url"],
-    [{ ...deployment, cors_origins: "https://web.example.org" }, "cors_origins"],
-    [{ ...deployment, cors_origins: ["https://web.example.org/"] }, "cors_origins"],
-    [{ ...deployment, secret: "x" }, "secret"],
-    [[], "no JSON object"],
-    [null, "no JSON object"],
-  ];
+  const wrong = {
+    edge_host: [
+      undefined, 7, "", "nowhere", "https://api.example.org", "API.example.org", "api.example.org/path", "api.example.org:8443",
+      "192.0.2.7", "192.0.2.7.", "[2001:db8::1]", "*.example.org", "api..example.org", "-api.example.org", "api.example.org.",
+      " api.example.org", "api_1.example.org", `${"a".repeat(64)}.example.org`,
+    ],
+    core_service_id: [undefined, "", "core", "0199c2a0", "0199c2a0-0000-7000-8000-00000000000g", " 0199c2a0-0000-7000-8000-000000000000"],
+    oidc_issuer: [
+      undefined, "http://id.example.org", "https://", "https://id.example.org/ pool", "https://id.example.org/pool ",
+      "https://user:secret@id.example.org", "https://@id.example.org", "https://id.example.org/?a=b", "https://id.example.org/#a",
+      "https:\\\\id.example.org",
+    ],
+    oidc_audience: [undefined, "", "a client", "client\n"],
+    oidc_jwks_url: [7, "keys", "http://id.example.org/keys", "https://user@id.example.org/keys"],
+    cors_origins: [
+      undefined, "https://web.example.org", [], [""], ["https://web.example.org/"], ["http://web.example.org"], ["*"], ["null"],
+      ["https://web.example.org", "https://web.example.org"], ["https://a.example.org,https://b.example.org"],
+      ["chrome-extension://short"], [7],
+    ],
+  };
+  const cases = Object.entries(wrong).flatMap(([field, values]) => values.map((value) => [{ ...deployment, [field]: value }, field]));
+  cases.push([{ ...deployment, secret: "x" }, "secret"], [{ ...deployment, constructor: "x" }, "constructor"]);
+  cases.push([[], "no JSON object"], [null, "no JSON object"]);
   for (const [content, named] of cases) {
     const [fault, ...others] = faults(content);
     assert.ok(fault.includes(named), `${fault} does not name ${named}`);
     assert.deepEqual(others, []);
+  }
+});
+
+test("what deployments are made of is taken", () => {
+  const right = {
+    edge_host: ["api.example.org", "a.bc", "xn--bcher-kva.example", "1and1.example.co.uk"],
+    oidc_issuer: ["https://id.example.org", "https://id.example.org/", "https://id.example.org:8443/realms/pagenow"],
+    cors_origins: [["https://web.example.org:8443"], [`chrome-extension://${"abcdefghijklmnop".repeat(2)}`, "https://web.example.org"]],
+  };
+  for (const [field, values] of Object.entries(right)) {
+    for (const value of values) assert.deepEqual(faults({ ...deployment, [field]: value }), [], String(value));
   }
 });
 
@@ -127,6 +158,7 @@ test("the command names what is wrong and writes nothing", () => {
     ["production", { ...deployment, edge_host: "nowhere" }, "edge_host"],
     ["production", "{", "cannot be read"],
     ["prod", deployment, "staging, production"],
+    ["constructor", deployment, "staging, production"],
   ]) {
     const { status, stderr } = spawnSync(execPath, run(environment, content, to), { encoding: "utf8" });
     assert.equal(status, 1, stderr);

@@ -36,17 +36,15 @@ pub struct Configure {
     /// What only the deployment knows.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
-    /// Where to write it [default: wrangler.ENVIRONMENT.json]
-    #[arg(long, value_name = "FILE")]
-    pub to: Option<PathBuf>,
 }
 
 /// Reads, checks and writes it. The exit code is 1 when something in the file is wrong, which is then named.
 pub async fn run(configure: Configure) -> Result<u8> {
     tools::ensure_npm_packages().await?;
-    let Configure { environment, from, to } = configure;
+    let Configure { environment, from } = configure;
     let here = std::env::current_dir()?;
-    let to = to.map_or_else(|| project::root().join(format!("wrangler.{environment}.json")), |to| here.join(to));
+    // Beside wrangler.toml: the paths in both are relative to where they stand.
+    let to = project::root().join(format!("wrangler.{environment}.json"));
     let mut node = project::command(tools::node().await?);
     node.arg(project::root().join("edge-worker/configure.mjs")).arg(&environment).arg(here.join(from)).arg(&to);
     let code = show("configure", node).await?;

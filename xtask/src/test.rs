@@ -132,14 +132,16 @@ async fn run_doc_tests() -> Result<()> {
 }
 
 /// Tests of what is JavaScript, of the worker and of development.
+const SCRIPT_TESTS: [&str; 2] = ["*/tests/*.test.mjs", "dev/*.test.mjs"];
+
 async fn run_script_tests() -> Result<()> {
     let mut node = project::command(tools::node().await?);
-    node.args(["--test", "--test-timeout=30000", "edge-worker/tests/*.test.mjs", "dev/*.test.mjs"]);
+    node.args(["--test", "--test-timeout=30000"]).args(SCRIPT_TESTS);
     node.current_dir(project::root());
     let step = Step {
         name: "script-tests",
         about: "Running the tests of what is JavaScript",
-        advice: "`node --test 'edge-worker/tests/*.test.mjs' 'dev/*.test.mjs'` repeats them",
+        advice: "`node --test '*/tests/*.test.mjs' 'dev/*.test.mjs'` repeats them",
     };
     step.run(node).await
 }
