@@ -1,6 +1,6 @@
 //! What the statements of a release need of the schema: so that the next release's migrations can be held against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,26 @@ pub const LAST: &str = "migrations/last-release.json";
 pub struct Release {
     /// Each with its types as PostgreSQL prepares it.
     pub statements: BTreeMap<String, Types>,
+    pub schema: Schema,
+}
+
+/// What a schema asks of whoever writes its rows.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
     /// Of every table, by `table.column`.
     pub columns: BTreeMap<String, Column>,
+    /// What refuses rows: unique indexes, checks, foreign keys and exclusions.
+    pub constraints: BTreeSet<Constraint>,
+}
+
+/// A rule that refuses rows, by its definition: a name says nothing of what is refused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Constraint {
+    pub table: String,
+    /// The columns that it is about.
+    pub columns: BTreeSet<String>,
+    /// As PostgreSQL writes it.
+    pub definition: String,
 }
 
 /// The types of a statement.
@@ -34,34 +52,57 @@ pub struct Column {
 }
 
 impl Release {
-    /// These statements in the database of this connection.
+    /// These statements in the database of this connection, whose role is to be the one that serves: PostgreSQL plans each,
+    /// so it finds the rights, and the unique index that an `on conflict` names.
     ///
     /// # Errors
     ///
-    /// When one cannot be prepared there, which is then named.
+    /// When one cannot be carried out there, which is then named.
     pub async fn of(connection: &mut PgConnection, statements: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut prepared = BTreeMap::new();
+        let mut known = BTreeMap::new();
         for statement in statements {
-            let types = types(connection, &statement).await.with_context(|| format!("cannot prepare: {statement}"))?;
-            prepared.insert(statement, types);
+            let types = types(connection, &statement)
+                .await
+                .with_context(|| format!("cannot be carried out: {statement}"))?;
+            known.insert(statement, types);
         }
-        Ok(Self { statements: prepared, columns: columns(connection).await? })
+        Ok(Self { statements: known, schema: Schema::of(connection).await? })
+    }
+}
+
+impl Schema {
+    /// That of the database of this connection.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn of(connection: &mut PgConnection) -> Result<Self> {
+        Ok(Self { columns: columns(connection).await?, constraints: constraints(connection).await? })
     }
 
-    /// What this release, the one before, does not find in a schema of these columns, each in a sentence. That its
-    /// statements can be prepared there shows most; this is the rest.
-    pub fn misses(&self, columns: &BTreeMap<String, Column>) -> Vec<String> {
-        let new = columns.iter().filter(|(name, _)| !self.columns.contains_key(*name) && self.knows_table_of(name));
+    /// What code that was written for this schema does not find in a newer one, each in a sentence.
+    pub fn misses_in(&self, newer: &Self) -> Vec<String> {
+        let new = newer.columns.iter().filter(|(name, _)| !self.columns.contains_key(*name) && self.knows_table_of(name));
         let new = new.filter(|(_, column)| !column.nullable && !column.may_be_left_out);
         let new = new.map(|(name, _)| format!("{name} is new, and whoever does not name it cannot insert a row"));
-        let kept = self.columns.iter().filter_map(|(name, before)| Some((name, before, columns.get(name)?)));
+        let kept = self.columns.iter().filter_map(|(name, before)| Some((name, before, newer.columns.get(name)?)));
         let changed = kept.filter_map(|(name, before, now)| match (before.nullable, now.nullable) {
             (false, true) => Some(format!("{name} may be null, for which old code is not prepared")),
             (true, false) => Some(format!("{name} may no longer be null, which old code may write")),
             _ if before.may_be_left_out && !now.may_be_left_out => Some(format!("{name} has lost its default")),
             _ => None,
         });
-        new.chain(changed).collect()
+        let narrower = newer.constraints.difference(&self.constraints).filter(|new| self.may_break(new));
+        let narrower = narrower.map(|Constraint { table, definition, .. }| {
+            format!("{table} has a new rule, which may refuse what old code writes: {definition}")
+        });
+        new.chain(changed).chain(narrower).collect()
+    }
+
+    /// Whether old code writes any column of it. One that is about new columns alone finds them as their defaults are.
+    fn may_break(&self, constraint: &Constraint) -> bool {
+        let column = |name| format!("{}.{name}", constraint.table);
+        constraint.columns.iter().any(|name| self.columns.contains_key(&column(name)))
     }
 
     fn knows_table_of(&self, column: &str) -> bool {
@@ -81,16 +122,12 @@ async fn types(connection: &mut PgConnection, statement: &str) -> Result<Types> 
     .fetch_one(&mut *transaction)
     .await?;
     transaction.execute("deallocate of_release").await?;
+    transaction.execute(AssertSqlSafe(format!("explain (generic_plan) {statement}"))).await?;
     transaction.rollback().await?;
     Ok(Types { parameters, results })
 }
 
-/// The columns of all tables of this database, by `table.column`.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn columns(connection: &mut PgConnection) -> Result<BTreeMap<String, Column>> {
+async fn columns(connection: &mut PgConnection) -> Result<BTreeMap<String, Column>> {
     let rows: Vec<(String, bool, bool)> = sqlx::query_as(
         "select relname || '.' || attname, not attnotnull, atthasdef or attidentity <> ''
          from pg_attribute join pg_class on pg_class.oid = attrelid
@@ -101,4 +138,27 @@ pub async fn columns(connection: &mut PgConnection) -> Result<BTreeMap<String, C
     .await?;
     let columns = rows.into_iter();
     Ok(columns.map(|(name, nullable, may_be_left_out)| (name, Column { nullable, may_be_left_out })).collect())
+}
+
+async fn constraints(connection: &mut PgConnection) -> Result<BTreeSet<Constraint>> {
+    // A unique or primary key is found by its index. Which columns may be null is known of the columns.
+    let rows: Vec<(String, Vec<String>, String)> = sqlx::query_as(
+        "select relname::text, array(select attname::text from pg_attribute where attrelid = rule.relation
+                and (attnum = any(rule.numbers) or rule.expression ~ ('\\m' || attname || '\\M'))),
+            rule.definition
+         from (
+            select conrelid, conkey, pg_get_constraintdef(oid), ''
+            from pg_constraint where contype in ('c', 'f', 'x')
+            union all
+            select indrelid, indkey::smallint[], regexp_replace(pg_get_indexdef(indexrelid), '^.* ON [^ ]+ ', 'unique '),
+                concat(pg_get_expr(indexprs, indrelid), pg_get_expr(indpred, indrelid))
+            from pg_index where indisunique
+         ) as rule (relation, numbers, definition, expression)
+         join pg_class on pg_class.oid = rule.relation
+         where relnamespace = 'public'::regnamespace and relname <> '_sqlx_migrations'",
+    )
+    .fetch_all(connection)
+    .await?;
+    let rules = rows.into_iter();
+    Ok(rules.map(|(table, columns, definition)| Constraint { table, columns: columns.into_iter().collect(), definition }).collect())
 }
