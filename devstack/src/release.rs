@@ -61,9 +61,8 @@ impl Release {
     pub async fn of(connection: &mut PgConnection, statements: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut known = BTreeMap::new();
         for statement in statements {
-            let types = types(connection, &statement)
-                .await
-                .with_context(|| format!("cannot be carried out: {statement}"))?;
+            let types =
+                types(connection, &statement).await.with_context(|| format!("cannot be carried out: {statement}"))?;
             known.insert(statement, types);
         }
         Ok(Self { statements: known, schema: Schema::of(connection).await? })
@@ -82,7 +81,8 @@ impl Schema {
 
     /// What code that was written for this schema does not find in a newer one, each in a sentence.
     pub fn misses_in(&self, newer: &Self) -> Vec<String> {
-        let new = newer.columns.iter().filter(|(name, _)| !self.columns.contains_key(*name) && self.knows_table_of(name));
+        let new =
+            newer.columns.iter().filter(|(name, _)| !self.columns.contains_key(*name) && self.knows_table_of(name));
         let new = new.filter(|(_, column)| !column.nullable && !column.may_be_left_out);
         let new = new.map(|(name, _)| format!("{name} is new, and whoever does not name it cannot insert a row"));
         let kept = self.columns.iter().filter_map(|(name, before)| Some((name, before, newer.columns.get(name)?)));
@@ -160,5 +160,7 @@ async fn constraints(connection: &mut PgConnection) -> Result<BTreeSet<Constrain
     .fetch_all(connection)
     .await?;
     let rules = rows.into_iter();
-    Ok(rules.map(|(table, columns, definition)| Constraint { table, columns: columns.into_iter().collect(), definition }).collect())
+    Ok(rules
+        .map(|(table, columns, definition)| Constraint { table, columns: columns.into_iter().collect(), definition })
+        .collect())
 }

@@ -323,6 +323,9 @@ pub async fn stop() -> Result<()> {
     Ok(())
 }
 
+/// The exit code by which shells know that Ctrl-C ended a program.
+pub const INTERRUPTED: u8 = 130;
+
 /// Signals by which a person or a supervisor wishes this program to end.
 #[derive(Debug)]
 pub struct Wishes {

@@ -102,9 +102,6 @@ enum Command {
     },
 }
 
-/// The exit code by which shells know that Ctrl-C ended a program.
-const INTERRUPTED: u8 = 130;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse().command).await {
@@ -122,6 +119,8 @@ async fn run(command: Command) -> Result<u8> {
         Command::Dev(dev) => dev::run(dev).await.map(|()| 0),
         Command::Live(live) => live::run(live).await.map(|()| 0),
         Command::Visit(visit) => visit::run(visit).await.map(|()| 0),
+        // Puts back what was there before, whenever it ends.
+        Command::Smoke(smoke) => smoke::run(smoke).await,
         Command::Stop => dev::stop().await.map(|()| 0),
         Command::Token { user_id, email, email_verified, expires_in } => {
             let info = dev::running_stack()?;
@@ -131,7 +130,7 @@ async fn run(command: Command) -> Result<u8> {
             Ok(0)
         }
         Command::Test { args } => {
-            Ok(test::run(&args).await?.map_or(INTERRUPTED, |code| u8::try_from(code).unwrap_or(1)))
+            Ok(test::run(&args).await?.map_or(dev::INTERRUPTED, |code| u8::try_from(code).unwrap_or(1)))
         }
         Command::Check => until_interrupted(async { Ok(u8::from(!check::run().await?)) }).await,
         Command::Queries { freeze: true } => until_interrupted(async { queries::freeze().await.map(|()| 0) }).await,
@@ -141,7 +140,6 @@ async fn run(command: Command) -> Result<u8> {
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
-        Command::Smoke(smoke) => until_interrupted(smoke::run(smoke)).await,
         Command::Configure(configure) => until_interrupted(configure::run(configure)).await,
         Command::BuildEdge { bundle, development } => {
             let profile = if development { Profile::Development } else { Profile::Release };
@@ -164,6 +162,6 @@ async fn until_interrupted(work: impl Future<Output = Result<u8>>) -> Result<u8>
     let mut wishes = Wishes::listen(false)?;
     tokio::select! {
         code = work => code,
-        () = wishes.next() => Ok(INTERRUPTED),
+        () = wishes.next() => Ok(dev::INTERRUPTED),
     }
 }

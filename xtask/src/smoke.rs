@@ -4,26 +4,31 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use devstack::{
     stack::{Issuer, StackInfo},
     step::say,
     token::{self, TokenRequest},
 };
-use e2e::{Live, Person, Site};
-use reqwest::{Method, StatusCode, header};
+use e2e::{Live, Person, Site, TokenIn, live_request};
+use reqwest::{Method, StatusCode, header, header::HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::wire::{ClientMessage, ServerMessage};
+use shared::{
+    api::FriendshipState,
+    wire::{ClientMessage, ServerMessage},
+};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
 use url::{Host, Url};
 
-use crate::dev::running_stack;
+use crate::dev::{INTERRUPTED, Wishes, running_stack};
 
 /// Two users meet at a deployment: they become friends, connect, see each other's pages or do not, send a page, and go.
 ///
-/// Each step is timed; the first that fails ends it, with exit code 1. What was there before is as it was afterwards: accounts
-/// that did not exist are deleted, share settings and friendship put back.
+/// Each step is timed; the first that fails ends the story, with exit code 1. However it ends, by Ctrl-C too, what was there
+/// before is put back: accounts that did not exist are deleted; of others the share settings, the visibility and the
+/// friendship are as they were. One trace stays with two accounts that existed: the page that was sent, marked as read.
 ///
 /// Without tokens, the users sign in at an issuer that gives tokens for a name, as development's does.
 #[derive(Debug, clap::Args)]
@@ -43,6 +48,12 @@ pub struct Smoke {
     /// Client id that the tokens are to be meant for.
     #[arg(long, requires = "issuer", value_name = "ID")]
     client_id: Option<String>,
+    /// A web origin that is to be allowed to call, such as <https://web.example.org>.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// Longest time for the story, in seconds; 30 at most for one step.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "SECONDS")]
+    timeout: u64,
     /// Print the steps as one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -60,6 +71,9 @@ struct Report {
     edge_url: String,
     ok: bool,
     total_ms: u128,
+    /// Why the story ended early, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     steps: Vec<Step>,
 }
 
@@ -72,19 +86,34 @@ struct Step {
     error: Option<String>,
 }
 
-/// Runs the story. The exit code is 1 when a step failed.
+/// Runs the story. The exit code is 1 when a step failed, and [`INTERRUPTED`] when somebody wished an end.
 pub async fn run(smoke: Smoke) -> Result<u8> {
     let site = smoke.site()?;
     let (edge_url, begun) = (site.info.edge_url.clone(), Instant::now());
+    let mut wishes = Wishes::listen(false)?;
     let mut steps = Steps { done: Vec::new(), shown: !smoke.json };
-    let story = steps.story(&smoke, site).await;
-    let report = Report { edge_url, ok: story.is_ok(), total_ms: begun.elapsed().as_millis(), steps: steps.done };
+    let mut before = Before::default();
+    let story = tokio::select! {
+        told = timeout(Duration::from_secs(smoke.timeout), steps.story(&smoke, site, &mut before)) => {
+            told.unwrap_or_else(|_| Err(anyhow!("not told after {} s", smoke.timeout))).map_err(|error| (1, error))
+        }
+        () = wishes.next() => Err((INTERRUPTED, anyhow!("interrupted"))),
+    };
+    let restored = tokio::select! {
+        restored = steps.step("what was there before is put back", before.put_back()) => restored,
+        () = wishes.next() => return Ok(INTERRUPTED),
+    };
+    let (ok, total_ms) = (story.is_ok() && restored.is_ok(), begun.elapsed().as_millis());
     if smoke.json {
+        let error = story.as_ref().err().map(|(_, error)| format!("{error:#}"));
+        let report = Report { edge_url, ok, total_ms, error, steps: steps.done };
         println!("{}", serde_json::to_string_pretty(&report)?);
+    } else if let Err((_, error)) = &story {
+        say(&format!("It FAILED after {total_ms} ms: {error:#}"));
     } else {
-        say(&format!("{} after {} ms", if report.ok { "All is well" } else { "It FAILED" }, report.total_ms));
+        say(&format!("{} after {total_ms} ms", if ok { "All is well" } else { "It FAILED" }));
     }
-    Ok(u8::from(!report.ok))
+    Ok(story.err().map_or(u8::from(!ok), |(code, _)| code))
 }
 
 impl Smoke {
@@ -139,7 +168,7 @@ impl Steps {
     /// Takes a step; its error is remembered with it.
     async fn step<T>(&mut self, name: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let begun = Instant::now();
-        let late = || anyhow::anyhow!("nothing after {} s", STEP_MAX.as_secs());
+        let late = || anyhow!("nothing after {} s", STEP_MAX.as_secs());
         let outcome = timeout(STEP_MAX, work).await.unwrap_or_else(|_| Err(late()));
         let ms = begun.elapsed().as_millis();
         let error = outcome.as_ref().err().map(|error| format!("{error:#}"));
@@ -153,40 +182,32 @@ impl Steps {
         outcome
     }
 
-    async fn story(&mut self, smoke: &Smoke, site: Site) -> Result<()> {
+    async fn story(&mut self, smoke: &Smoke, site: Site, before: &mut Before) -> Result<()> {
         self.step("the edge is up, and says how its answers are to be treated", is_up(&site)).await?;
+        self.step("the core answers behind it", reaches_core(&site)).await?;
         self.step("nobody gets in without a token", is_closed(&site)).await?;
+        if let Some(origin) = &smoke.origin {
+            self.step("pages of the web origin may call", lets_in(&site, origin)).await?;
+        }
         let tokens = async {
             let anna = smoke.person(&site, "Anna", smoke.token_a.as_ref()).await?;
             Ok((anna, smoke.person(&site, "Ben", smoke.token_b.as_ref()).await?))
         };
         let (mut anna, mut ben) = self.step("both have tokens", tokens).await?;
-        let register = async { Ok([Account::of(&mut anna).await?, Account::of(&mut ben).await?]) };
-        let accounts = self.step("both are registered", register).await?;
-        let told = self.friends(&anna, &ben).await;
-        let [annas, bens] = accounts;
-        let put_back = async {
-            annas.put_back(&anna).await?;
-            bens.put_back(&ben).await
+        let register = async {
+            before.register(&mut anna).await?;
+            before.register(&mut ben).await?;
+            ensure!(anna.id != ben.id, "both tokens are of one user");
+            Ok(())
         };
-        let restored = self.step("what was there before is put back", put_back).await;
-        told.and(restored)
-    }
-
-    async fn friends(&mut self, anna: &Person, ben: &Person) -> Result<()> {
-        let were_friends = are_friends(anna, ben).await?;
-        if !were_friends {
-            self.step("they become friends", anna.befriend(ben)).await?;
-        }
-        let told = self.pages(anna, ben).await;
-        if were_friends {
-            return told;
-        }
-        told.and(self.step("they are friends no longer", anna.unfriend(ben)).await)
-    }
-
-    async fn pages(&mut self, anna: &Person, ben: &Person) -> Result<()> {
-        self.step("Anna shows pages of example.com", anna.share_only(&["example.com"])).await?;
+        self.step("both are registered", register).await?;
+        self.step("they are friends", before.befriend(&anna, &ben)).await?;
+        let settings = async {
+            before.show_only_example_com(&anna).await?;
+            before.be_visible(&anna).await?;
+            before.be_visible(&ben).await
+        };
+        self.step("Anna shows pages of example.com, and both are visible", settings).await?;
         let connect = async {
             let (live, snapshot) = ben.connect_with_snapshot().await?;
             ensure!(snapshot.user_info_map.contains_key(&anna.id), "Ben's snapshot does not know Anna");
@@ -195,81 +216,202 @@ impl Steps {
         let mut bens = self.step("Ben connects, and finds Anna among his friends", connect).await?;
         let connect = async {
             let live = anna.connect().await?;
-            let came = bens.update().await?;
-            ensure!(came.user_id == anna.id, "somebody else came");
+            comes(&anna, &mut bens).await?;
             Ok(live)
         };
         let annas = self.step("Anna connects, and Ben sees her come", connect).await?;
         self.step("Ben sees her page", sees(&annas, &mut bens, "https://example.com/smoke", "A page")).await?;
         let hidden = sees(&annas, &mut bens, "https://example.org/hidden", "");
         self.step("Ben does not see a page that she does not show", hidden).await?;
-        self.step("Anna sends Ben a page, and he reads it", send_page(anna, ben, &mut bens)).await?;
+        let hide = async {
+            annas.say(&ClientMessage::SetVisibility { invisible: true })?;
+            goes(&anna, &mut bens).await?;
+            annas.say(&ClientMessage::SetVisibility { invisible: false })?;
+            comes(&anna, &mut bens).await
+        };
+        self.step("Anna becomes invisible and visible again, and Ben sees her go and come", hide).await?;
+        self.step("Anna sends Ben a page, and he reads it", send_page(&anna, &ben, &mut bens)).await?;
         let leave = async {
             annas.say(&ClientMessage::Goodbye)?;
-            ensure!(bens.gone().await?.0 == anna.id, "somebody else went");
-            Ok(())
+            goes(&anna, &mut bens).await
         };
         self.step("Anna leaves, and Ben sees her go", leave).await
     }
 }
 
-/// How an account was before.
-struct Account {
-    existed: bool,
-    allowed: Value,
+/// What the story has changed or is about to, and how it was before.
+#[derive(Default)]
+struct Before {
+    /// Those who had no account.
+    unregistered: Vec<Person>,
+    /// Both who were no friends.
+    strangers: Option<(Person, Person)>,
+    /// Allow list and deny list.
+    lists: Option<(Person, Value, Value)>,
+    invisible: Vec<Person>,
 }
 
-impl Account {
+impl Before {
     /// Registers the person unless they are, and learns their id.
-    async fn of(person: &mut Person) -> Result<Self> {
+    async fn register(&mut self, person: &mut Person) -> Result<()> {
         let answer = person.request(Method::GET, "/users/me").send().await?;
-        let (existed, me) = match answer.status() {
-            StatusCode::OK => (true, answer.json().await?),
+        let me = match answer.status() {
+            StatusCode::OK => answer.json().await?,
             StatusCode::NOT_FOUND => {
+                self.unregistered.push(person.clone());
                 person.register().await?;
-                (false, person.call(Method::GET, "/users/me", None).await?)
+                person.call(Method::GET, "/users/me", None).await?
             }
             status => bail!("GET /users/me was answered {status}"),
         };
-        let id = me.get("user_id").and_then(Value::as_str).context("GET /users/me names no user_id")?;
+        let id = text_of(&me, "user_id")?;
         person.id = id.parse()?;
-        Ok(Self { existed, allowed: me.get("domain_allow_array").cloned().unwrap_or_else(|| json!([])) })
+        Ok(())
     }
 
-    async fn put_back(self, person: &Person) -> Result<()> {
-        if self.existed {
-            person.call(Method::PUT, "/users/me/domain_array/allow", Some(self.allowed)).await.map(drop)
-        } else {
-            let answer = person.request(Method::DELETE, "/users/me").send().await?;
-            ensure!(answer.status().is_success(), "DELETE /users/me was answered {}", answer.status());
-            Ok(())
+    async fn befriend(&mut self, anna: &Person, ben: &Person) -> Result<()> {
+        match friendship(anna, ben).await? {
+            FriendshipState::Accepted => Ok(()),
+            FriendshipState::Pending => {
+                bail!("one has asked the other to be friends already, which could not be put back")
+            }
+            FriendshipState::None => {
+                self.strangers = Some((anna.clone(), ben.clone()));
+                anna.befriend(ben).await
+            }
         }
     }
+
+    async fn show_only_example_com(&mut self, person: &Person) -> Result<()> {
+        let me = person.call(Method::GET, "/users/me", None).await?;
+        let list = |name| me.get(name).cloned().with_context(|| format!("GET /users/me names no {name}"));
+        self.lists = Some((person.clone(), list("domain_allow_array")?, list("domain_deny_array")?));
+        // Whichever of the two the person's mode goes by.
+        set_lists(person, json!(["example.com"]), json!(["example.org"])).await
+    }
+
+    /// Ends the invisibility of somebody who is.
+    async fn be_visible(&mut self, person: &Person) -> Result<()> {
+        let (live, snapshot) = person.connect_with_snapshot().await?;
+        if snapshot.user_presence.page.is_none() {
+            self.invisible.push(person.clone());
+        }
+        set_invisible(live, false).await
+    }
+
+    /// Puts all of it back. What cannot be is named, and does not keep the rest from being.
+    async fn put_back(self) -> Result<()> {
+        let mut failed = Vec::new();
+        let mut attempt = |outcome: Result<()>| failed.extend(outcome.err().map(|error| format!("{error:#}")));
+        if let Some((anna, ben)) = &self.strangers {
+            attempt(be_strangers(anna, ben).await);
+        }
+        if let Some((anna, allow, deny)) = self.lists {
+            attempt(set_lists(&anna, allow, deny).await);
+        }
+        for person in &self.invisible {
+            attempt(async { set_invisible(person.connect().await?, true).await }.await);
+        }
+        for person in &self.unregistered {
+            attempt(delete_account(person).await);
+        }
+        ensure!(failed.is_empty(), "{}", failed.join("; "));
+        Ok(())
+    }
+}
+
+fn text_of<'a>(object: &'a Value, field: &str) -> Result<&'a str> {
+    object.get(field).and_then(Value::as_str).with_context(|| format!("GET /users/me names no {field}"))
+}
+
+async fn friendship(anna: &Person, ben: &Person) -> Result<FriendshipState> {
+    let profile = anna.call(Method::GET, &format!("/users/id/{}", ben.id), None).await?;
+    let state = profile.get("friendship_state").cloned().context("a profile names no friendship_state")?;
+    Ok(serde_json::from_value(state)?)
+}
+
+async fn be_strangers(anna: &Person, ben: &Person) -> Result<()> {
+    match friendship(anna, ben).await? {
+        FriendshipState::None => Ok(()),
+        FriendshipState::Pending | FriendshipState::Accepted => anna.unfriend(ben).await,
+    }
+}
+
+async fn set_lists(person: &Person, allow: Value, deny: Value) -> Result<()> {
+    person.call(Method::PUT, "/users/me/domain_array/allow", Some(allow)).await?;
+    person.call(Method::PUT, "/users/me/domain_array/deny", Some(deny)).await.map(drop)
+}
+
+/// Says it, and leaves: the close tells that what came before was taken in.
+async fn set_invisible(mut live: Live, invisible: bool) -> Result<()> {
+    live.say(&ClientMessage::SetVisibility { invisible })?;
+    live.say(&ClientMessage::Goodbye)?;
+    live.closed().await.map(drop)
+}
+
+async fn delete_account(person: &Person) -> Result<()> {
+    let status = person.request(Method::DELETE, "/users/me").send().await?.status();
+    ensure!(status.is_success() || status == StatusCode::NOT_FOUND, "DELETE /users/me was answered {status}");
+    Ok(())
 }
 
 async fn is_up(site: &Site) -> Result<()> {
     let answer = site.request(Method::GET, "/healthz").send().await?;
     ensure!(answer.status() == StatusCode::OK, "GET /healthz was answered {}", answer.status());
-    let header = answer.headers().get(header::X_CONTENT_TYPE_OPTIONS);
-    ensure!(header.is_some_and(|value| value == "nosniff"), "answers lack `x-content-type-options: nosniff`");
+    let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let nosniff = header(header::X_CONTENT_TYPE_OPTIONS) == Some("nosniff");
+    ensure!(nosniff, "answers lack `x-content-type-options: nosniff`");
+    let secured = header(header::STRICT_TRANSPORT_SECURITY).is_some_and(|value| value.starts_with("max-age="));
+    ensure!(secured, "answers lack `strict-transport-security`");
+    Ok(())
+}
+
+async fn reaches_core(site: &Site) -> Result<()> {
+    let status = site.request(Method::GET, "/openapi.json").send().await?.status();
+    ensure!(status == StatusCode::OK, "GET /openapi.json was answered {status}");
     Ok(())
 }
 
 async fn is_closed(site: &Site) -> Result<()> {
-    for path in ["/users/me", "/presence", "/ws"] {
-        let answer = site.request(Method::GET, path).send().await?;
-        let refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::UPGRADE_REQUIRED);
-        ensure!(refused, "GET {path} without a token was answered {}", answer.status());
+    for (path, expected) in [
+        ("/users/me", StatusCode::UNAUTHORIZED),
+        ("/presence", StatusCode::UNAUTHORIZED),
+        // Whoever asks for no upgrade is told so first.
+        ("/ws", StatusCode::UPGRADE_REQUIRED),
+        ("/internal/users/anybody/social", StatusCode::NOT_FOUND),
+    ] {
+        let status = site.request(Method::GET, path).send().await?.status();
+        ensure!(status == expected, "GET {path} without a token was answered {status}, not {expected}");
     }
-    let inside = site.request(Method::GET, "/internal/users/anybody/social").send().await?;
-    ensure!(inside.status() == StatusCode::NOT_FOUND, "/internal was answered {}", inside.status());
+    match Live::open(live_request(site, "/ws", "", TokenIn::Header)?).await {
+        Ok(_) => bail!("the live channel opens without a token"),
+        Err(tungstenite::Error::Http(answer)) if answer.status() == StatusCode::UNAUTHORIZED => Ok(()),
+        Err(tungstenite::Error::Http(answer)) => bail!("an upgrade without a token was answered {}", answer.status()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn lets_in(site: &Site, origin: &str) -> Result<()> {
+    let preflight = site.request(Method::OPTIONS, "/users/me").header(header::ORIGIN, origin);
+    let preflight = preflight.header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT");
+    let preflight = preflight.header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type");
+    let call = site.request(Method::GET, "/users/me").header(header::ORIGIN, origin);
+    for request in [preflight, call] {
+        let answer = request.send().await?;
+        let allowed = answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        ensure!(allowed.is_some_and(|value| value == origin), "{origin} is not among the origins that may call");
+    }
     Ok(())
 }
 
-async fn are_friends(anna: &Person, ben: &Person) -> Result<bool> {
-    let profile = anna.call(Method::GET, &format!("/users/id/{}", ben.id), None).await?;
-    // 2: friends.
-    Ok(profile.get("friendship_state").and_then(Value::as_u64) == Some(2))
+async fn comes(anna: &Person, bens: &mut Live) -> Result<()> {
+    ensure!(bens.update().await?.user_id == anna.id, "somebody else came");
+    Ok(())
+}
+
+async fn goes(anna: &Person, bens: &mut Live) -> Result<()> {
+    ensure!(bens.gone().await?.0 == anna.id, "somebody else went");
+    Ok(())
 }
 
 /// Anna turns to that page, and Ben sees that title, which is empty where he must not see the page.

@@ -27,7 +27,8 @@ async fn statements_of_the_last_release_run_on_the_newest_schema(pool: PgPool) {
 async fn a_lost_unique_index_and_a_lost_right_are_found(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     let mut connection = world.serving.acquire().await.unwrap();
-    let upsert = "insert into blocks (blocker_id, blocked_id) values ($1, $2) on conflict (blocker_id, blocked_id) do nothing";
+    let upsert =
+        "insert into blocks (blocker_id, blocked_id) values ($1, $2) on conflict (blocker_id, blocked_id) do nothing";
     assert!(Release::of(&mut connection, [upsert.to_owned()]).await.is_ok());
     sqlx::query("alter table blocks drop constraint blocks_pkey").execute(&pool).await.unwrap();
     let error = Release::of(&mut connection, [upsert.to_owned()]).await.unwrap_err();
