@@ -28,7 +28,7 @@ use crate::{
     extract::bounded_text,
 };
 
-/// Whoever holds a valid user token, registered or not.
+/// Whoever holds a valid user token, registered or not, and is not suspended.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub user_id: UserId,
@@ -45,6 +45,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         let Claims { user_id, email, email_verified, .. } = app.identity.verify(bearer(parts)?).await?;
         tracing::Span::current().record("user.id", user_id.as_str());
         app.pace.called(&user_id)?;
+        app.suspensions.let_pass(&app.pool, &user_id).await?;
         Ok(Self { user_id, email, email_verified })
     }
 }

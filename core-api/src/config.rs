@@ -5,11 +5,16 @@
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use shared::limits::{
-    CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, PROFILE_IMAGE_URL_S, REQUESTS_PENDING_MAX,
-    REQUESTS_PER_DAY_MAX, ROLE_NAME_BYTES_MAX, SHARES_PER_HOUR_MAX,
+use shared::{
+    ids::UserId,
+    limits::{
+        CALLS_PER_MINUTE_MAX, DECLINE_REST_DAYS, FRIENDS_MAX, OPERATOR_CHARS_MAX, PROFILE_IMAGE_URL_S,
+        REASON_CHARS_MAX, REQUESTS_PENDING_MAX, REQUESTS_PER_DAY_MAX, ROLE_NAME_BYTES_MAX, SHARES_PER_HOUR_MAX,
+        WAITING_LEN_MAX,
+    },
 };
 use url::Url;
+use uuid::Uuid;
 
 /// What the libraries below read by themselves, as other programs that stand on them do.
 const ALSO_READ: &str = "Also read from the environment:
@@ -49,12 +54,96 @@ pub enum Command {
     /// before the core serves again, and start the edge anew, for objects ask when their user comes online.
     #[command(after_help = ALSO_READ)]
     RaiseVersions(DatabaseConfig),
+    /// Look at a user, suspend one, or take that back. Each leaves a line in the table `audit`.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Look at the changes that wait for the edge, try some again, or drop them. What changes one leaves a line in the table
+    /// `audit`.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Ask a server on this machine whether it is up; the exit code tells. For containers, where nothing else can ask.
     Healthcheck {
         /// Where the server listens
         #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
         listen_addr: SocketAddr,
     },
+}
+
+/// What an operator does with a user.
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Print what is held about a user, as JSON. It names them: not for where output is kept as a log.
+    #[command(after_help = ALSO_READ)]
+    Show(OfUser),
+    /// Let a user in nowhere: their sockets close, every call is answered 403 within ten seconds, and friends see them
+    /// offline. Nothing of theirs is deleted, and they cannot delete their account meanwhile.
+    #[command(after_help = ALSO_READ)]
+    Suspend(OfUser),
+    /// Take a suspension back.
+    #[command(after_help = ALSO_READ)]
+    Restore(OfUser),
+}
+
+/// A user, and who does what to them.
+#[derive(Args, Clone)]
+pub struct OfUser {
+    /// The user's id: the `cognito:username` of their tokens, or else `sub`
+    #[arg(value_name = "USER_ID")]
+    pub user_id: UserId,
+
+    #[command(flatten)]
+    pub operator: Operator,
+
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+}
+
+/// What an operator does with the outbox.
+#[derive(Subcommand)]
+pub enum OutboxCommand {
+    /// Print the changes that have waited the longest, as JSON, without what they tell.
+    #[command(after_help = ALSO_READ)]
+    List {
+        /// Most of them
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=WAITING_LEN_MAX as i64))]
+        limit: i64,
+
+        #[command(flatten)]
+        database: DatabaseConfig,
+    },
+    /// Let changes be tried again at once, as if for the first time.
+    #[command(after_help = ALSO_READ)]
+    Requeue(OfChanges),
+    /// Drop changes. The edge is not told of them: whom they concern sees them when their object asks the core next, which it
+    /// does when the user comes online. Of a `user.deleted`, the edge keeps what it has of the account.
+    #[command(after_help = ALSO_READ)]
+    Drop(OfChanges),
+}
+
+/// Some changes, and who does what to them.
+#[derive(Args, Clone)]
+pub struct OfChanges {
+    /// Their ids, as `outbox list` prints them
+    #[arg(value_name = "ID", required = true, num_args = 1..=WAITING_LEN_MAX)]
+    pub ids: Vec<Uuid>,
+
+    #[command(flatten)]
+    pub operator: Operator,
+
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+}
+
+/// Who acts, and why: it stands in the audit table for ever.
+#[derive(Args, Clone)]
+pub struct Operator {
+    /// Who you are
+    #[arg(long, env = "OPERATOR", value_name = "NAME", value_parser = operator_name)]
+    pub by: String,
+
+    /// Why, such as the number of a ticket
+    #[arg(long, value_parser = reason)]
+    pub reason: String,
 }
 
 /// Where the API listens unless it is told otherwise.
@@ -277,6 +366,23 @@ fn role_name(text: &str) -> Result<String, &'static str> {
     match begins && text.bytes().all(of_a_name) && text.len() <= ROLE_NAME_BYTES_MAX {
         true => Ok(text.to_owned()),
         false => Err("must be at most 63 lower-case letters, digits and underscores, and not begin with a digit"),
+    }
+}
+
+fn operator_name(text: &str) -> Result<String, String> {
+    line(text, OPERATOR_CHARS_MAX)
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    line(text, REASON_CHARS_MAX)
+}
+
+/// A text that says something, on one line.
+fn line(text: &str, chars_max: usize) -> Result<String, String> {
+    let text = text.trim();
+    match !text.is_empty() && text.chars().count() <= chars_max && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("must be 1 to {chars_max} characters on one line")),
     }
 }
 

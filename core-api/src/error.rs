@@ -177,6 +177,9 @@ pub const EMAIL_UNIQUE: &str = "users_email_unique";
 /// 403 for whoever has a token and no account, wherever an account is needed.
 pub const NO_ACCOUNT: Error = Error::Forbidden("Register first, with POST /users/me.");
 
+/// 403 for whoever an operator has suspended.
+pub const SUSPENDED: Error = Error::Forbidden("This account is suspended.");
+
 /// 404 for whoever does not exist, or not for the caller.
 pub const NO_SUCH_USER: Error = Error::NotFound("There is no such user.");
 

@@ -18,11 +18,13 @@ mod looks;
 pub mod metrics;
 mod observe;
 mod openapi;
+pub mod operate;
 mod outbox;
 mod pace;
 pub mod relay;
 mod routes;
 mod serve;
+mod suspensions;
 pub mod upkeep;
 mod user_rows;
 pub mod versions;
@@ -51,6 +53,7 @@ use crate::{
         docs::{self, Written},
         domains, friendships, health, images, internal, people, search, shares, users,
     },
+    suspensions::Suspensions,
 };
 pub use serve::serve;
 
@@ -66,6 +69,7 @@ pub struct App {
     bounds: Bounds,
     email_verified: EmailVerified,
     pace: Pace,
+    suspensions: Suspensions,
     image_store: ImageStore,
     request_time_max: Duration,
 }
@@ -95,6 +99,7 @@ impl App {
             bounds: config.bounds,
             email_verified: config.email_verified,
             pace: Pace::new(&config.bounds),
+            suspensions: Suspensions::default(),
             image_store: ImageStore::new(&config.image_store)?,
             request_time_max: config.request_time_max(),
         }))

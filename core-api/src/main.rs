@@ -1,13 +1,17 @@
 //! `core-api`: `--help` lists its commands.
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use clap::Parser;
 use core_api::{
     bootstrap,
-    config::{Cli, Command},
-    database, healthcheck, serve, versions,
+    config::{Cli, Command, OutboxCommand, UserCommand},
+    database, healthcheck,
+    operate::{self, Outcome},
+    serve, versions,
 };
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 
 /// Answering is mostly making texts of rows and JSON of texts, which is where allocators differ.
 #[global_allocator]
@@ -35,7 +39,61 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(config) => serve(*config).await,
         Command::Migrate(config) => database::migrate(&config).await,
         Command::BootstrapDatabase(config) => bootstrap::run(&config).await,
+        Command::User(command) => user(command).await,
+        Command::Outbox(command) => outbox(command).await,
         Command::RaiseVersions(config) => versions::raise(&database::pool(&config)?).await,
         Command::Healthcheck { listen_addr } => healthcheck::run(listen_addr).await,
     }
+}
+
+async fn user(command: UserCommand) -> anyhow::Result<()> {
+    match command {
+        UserCommand::Show(of) => {
+            print(&operate::show(&database::pool(&of.database)?, &of.user_id, &of.operator).await?)
+        }
+        UserCommand::Suspend(of) => {
+            let outcome = operate::suspend(&database::pool(&of.database)?, &of.user_id, &of.operator).await?;
+            say(outcome, "the user is suspended", "the user was suspended already");
+            Ok(())
+        }
+        UserCommand::Restore(of) => {
+            let outcome = operate::restore(&database::pool(&of.database)?, &of.user_id, &of.operator).await?;
+            say(outcome, "the user is restored", "the user was not suspended");
+            Ok(())
+        }
+    }
+}
+
+async fn outbox(command: OutboxCommand) -> anyhow::Result<()> {
+    match command {
+        OutboxCommand::List { limit, database } => print(&operate::waiting(&database::pool(&database)?, limit).await?),
+        OutboxCommand::Requeue(of) => {
+            let found = operate::requeue(&database::pool(&of.database)?, &of.ids, &of.operator).await?;
+            all_of(&of.ids, &found, "will be tried again")
+        }
+        OutboxCommand::Drop(of) => {
+            let found = operate::drop_waiting(&database::pool(&of.database)?, &of.ids, &of.operator).await?;
+            all_of(&of.ids, &found, "are dropped")
+        }
+    }
+}
+
+fn print(answer: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(answer)?);
+    Ok(())
+}
+
+fn say(outcome: Outcome, done: &str, was_so: &str) {
+    match outcome {
+        Outcome::Done => eprintln!("{done}"),
+        Outcome::WasSo => eprintln!("{was_so}"),
+    }
+}
+
+/// Says how many there were, and fails for those that were not: they were delivered, or never there.
+fn all_of(named: &[Uuid], found: &[Uuid], what: &str) -> anyhow::Result<()> {
+    eprintln!("{} of {} changes {what}", found.len(), named.len());
+    let missing: Vec<String> = named.iter().filter(|id| !found.contains(id)).map(Uuid::to_string).collect();
+    ensure!(missing.is_empty(), "these wait no more: {}", missing.join(", "));
+    Ok(())
 }

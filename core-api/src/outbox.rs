@@ -118,7 +118,12 @@ pub async fn tell_all(connection: &mut PgConnection, recipients: &[String], chan
     Ok(())
 }
 
-async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
+/// Writes the events. Whoever commits wakes the relay, or it finds them when it looks next.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
     let mut ids = Vec::new();
     let mut recipients = Vec::new();
     let mut versions = Vec::new();

@@ -92,15 +92,18 @@ impl Core {
         self.run(self.command("migrate", &url)).await.or_step_failed(STEP, ADVICE)
     }
 
-    /// Raises all versions in that database, as after a restored backup.
-    pub(crate) async fn raise_versions(&self, database_url: &str) -> Result<()> {
+    /// Runs one of its commands on that database, to its end.
+    pub(crate) async fn operate(&self, command: &[&str], database_url: &str) -> Result<()> {
         let url = self.url_of(|roles| &roles.app, database_url)?;
-        self.run(self.command("raise-versions", &url)).await
+        let (what, args) = command.split_first().context("a command has a name")?;
+        let mut core = self.command(what, &url);
+        core.args(args);
+        self.run(core).await
     }
 
-    /// Runs what prepares a database, to its end.
+    /// Runs what works on a database, to its end.
     async fn run(&self, command: Command) -> Result<()> {
-        let log = Output::Log(self.logs.join("migrate.log"));
+        let log = Output::Log(self.logs.join("core-api-commands.log"));
         let mut child = Child::start("core-api", command, log)?;
         let status = child.wait().await?;
         if status.success() { Ok(()) } else { Err(anyhow!(child.obituary(status))) }

@@ -166,9 +166,9 @@ impl Stack {
         self.core.migrate(database_url).await
     }
 
-    /// Raises all versions in the database, as after a restored backup. The core must not be running.
-    pub async fn raise_versions(&self) -> Result<()> {
-        self.core.raise_versions(&self.info.database_url).await
+    /// Runs a command of the core on the stack's database, as an operator does.
+    pub async fn operate(&self, command: &[&str]) -> Result<()> {
+        self.core.operate(command, &self.info.database_url).await
     }
 
     /// Starts the core, which must not be running, and waits until it is ready.

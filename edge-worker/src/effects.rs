@@ -198,6 +198,11 @@ impl Shell {
         self.engine.borrow().is_behind()
     }
 
+    /// Whether an operator has suspended the user.
+    pub fn is_suspended(&self) -> bool {
+        self.engine.borrow().is_suspended()
+    }
+
     /// Whether friends and settings are kept, perhaps with names that cannot be read.
     pub fn knows_social(&self) -> bool {
         self.engine.borrow().social_version().is_some()

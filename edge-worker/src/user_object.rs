@@ -205,13 +205,13 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     }
 }
 
-/// Makes sure that friends and settings are known, asking the core when they are not or when `refresh`
+/// Makes sure that friends and settings are known and that the user is let in, asking the core when they are not or when `refresh`
 /// says so. The answer, if there is one, is for the caller.
 async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<Response>> {
     // An answer that an event has overtaken on its way is not taken in. The next is as new as the event.
     for _ in 0..2 {
         if shell.knows_social() && !refresh {
-            return Ok(None);
+            break;
         }
         match shell.ask_core(shell.known_version(), SOCIAL_REFRESH_MS_MAX).await {
             core_client::Answer::Changed(social) => {
@@ -224,6 +224,9 @@ async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<
         if shell.knows_social() {
             break;
         }
+    }
+    if shell.is_suspended() {
+        return problem(403, "Forbidden", "this account is suspended").map(Some);
     }
     if shell.knows_social() {
         return Ok(None);

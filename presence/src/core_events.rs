@@ -63,6 +63,9 @@ impl UserPresence {
         for lost in before.difference(&self.friends.clone()) {
             self.forget(lost);
         }
+        if self.is_suspended() {
+            return self.expel(now);
+        }
         self.settle(Haste::Urgent, now);
         if self.is_here() {
             self.ask(&self.friends.difference(&before).cloned().collect());
@@ -155,6 +158,10 @@ impl UserPresence {
                     let known = social.friends.iter_mut().chain(std::iter::once(&mut social.user));
                     known.filter(|known| known.user_id == user.user_id).for_each(|known| known.clone_from(user));
                 }
+                // Should a change be missing in between, the answer that is asked for tells whether it was taken back since.
+                Change::UserSuspended {} => social.suspended = true,
+                Change::UserRestored {} if next => social.suspended = false,
+                Change::UserRestored {} => {}
                 // The answer that is asked for holds the newest of them.
                 Change::UserUpdated { .. } => {}
                 // Clients alone keep these; the last is dealt with above.
@@ -186,12 +193,7 @@ impl UserPresence {
     /// The user is no more: friends see them leave, and nothing of them stays. Who comes back under the same id
     /// is somebody new.
     fn account_deleted(&mut self, now: Timestamp) {
-        for socket in std::mem::take(&mut self.sockets).into_keys() {
-            self.effects.push(Effect::Close { socket, code: CloseCode::AccountGone });
-        }
-        if self.is_here() {
-            self.go_offline(now, now);
-        }
+        self.expel(now);
         self.make_calls(now);
         let effects = std::mem::take(&mut self.effects);
         let mut readers = std::mem::take(&mut self.readers);
@@ -201,6 +203,16 @@ impl UserPresence {
         self.effects = effects;
         self.readers = readers;
         self.effects.push(Effect::Forget);
+    }
+
+    /// Closes all sockets: the user is let in no more. Friends see them leave.
+    pub(crate) fn expel(&mut self, now: Timestamp) {
+        for socket in std::mem::take(&mut self.sockets).into_keys() {
+            self.effects.push(Effect::Close { socket, code: CloseCode::AccountGone });
+        }
+        if self.is_here() {
+            self.go_offline(now, now);
+        }
     }
 
     /// What the sockets are told of a change; nothing when they are closed with it, or when it is known to have been
@@ -231,7 +243,7 @@ impl UserPresence {
             }
             Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
             Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },
-            Change::UserDeleted {} => return None,
+            Change::UserSuspended {} | Change::UserRestored {} | Change::UserDeleted {} => return None,
         };
         Some(message)
     }

@@ -27,6 +27,8 @@ pub(crate) struct Head {
     pub version: u64,
     pub user: UserInfo,
     pub share: SharePolicy,
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// Text that is none that [`Kept::to_text`] writes.
@@ -37,18 +39,18 @@ pub struct Unreadable;
 impl Kept {
     /// What storage keeps of this answer of the core's.
     pub fn of(social: Social) -> Self {
-        let Social { version, user, share, friends: people } = social;
+        let Social { version, user, share, suspended, friends: people } = social;
         let mut friends: Vec<UserId> = people.iter().map(|friend| friend.user_id.clone()).collect();
         friends.sort();
-        let head = Head { version, user, share };
+        let head = Head { version, user, share, suspended };
         // Nothing in it could fail to be written.
         Self { head, friends, people: serde_json::to_string(&people).unwrap_or_default() }
     }
 
     /// All of it. `None` when another version wrote the names, and this one cannot read them.
     pub fn read(&self) -> Option<Social> {
-        let Head { version, user, share } = self.head.clone();
-        Some(Social { version, user, share, friends: self.people()? })
+        let Head { version, user, share, suspended } = self.head.clone();
+        Some(Social { version, user, share, suspended, friends: self.people()? })
     }
 
     /// Everybody's names and pictures.

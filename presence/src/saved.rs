@@ -239,6 +239,10 @@ impl UserPresence {
             }
             (None, None) => {}
         }
+        // Memory was lost after the suspension was kept, and before the sockets were closed.
+        if user.is_suspended() {
+            user.expel(now);
+        }
         user
     }
 

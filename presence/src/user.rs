@@ -277,6 +277,11 @@ impl UserPresence {
         self.behind.is_some() && !self.is_here()
     }
 
+    /// Whether an operator has suspended the user, as far as is known: nobody is to be let in.
+    pub fn is_suspended(&self) -> bool {
+        self.social.as_ref().is_some_and(|social| social.head.suspended)
+    }
+
     /// Right after [`Self::restore`]: whether sockets brought back a memory that slept, in the midst of nothing. Then an
     /// alarm should be set for [`Self::next_wake`] or earlier.
     pub fn has_slept(&self) -> bool {
@@ -332,6 +337,9 @@ impl UserPresence {
     }
 
     fn socket_opened(&mut self, socket: SocketId, expires_at: Timestamp, now: Timestamp) {
+        if self.is_suspended() {
+            return self.effects.push(Effect::Close { socket, code: CloseCode::AccountGone });
+        }
         let mut report = None;
         match self.status {
             Status::Here => {}

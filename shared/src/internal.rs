@@ -27,10 +27,14 @@ pub fn is_request_id(id: &[u8]) -> bool {
 /// `GET /internal/users/{id}/social`: what the edge must know of a user. Its version is the `ETag`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Social {
-    /// Grows with every change to this user's friends, their names and pictures, the user's own, blocks or share settings.
+    /// Grows with every change to this user's friends, their names and pictures, the user's own, blocks or share
+    /// settings, and when the user is suspended or restored.
     pub version: u64,
     pub user: UserInfo,
     pub share: SharePolicy,
+    /// An operator has suspended the user: nobody is let in, and friends see them offline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
     /// At most [`crate::limits::FRIENDS_MAX`] unless configured otherwise.
     pub friends: Vec<UserInfo>,
 }
@@ -76,6 +80,12 @@ pub enum Change {
     /// The recipient has read these, on one of their devices.
     #[serde(rename = "share.read")]
     ShareRead { event_ids: Vec<ShareId> },
+    /// An operator has suspended the recipient.
+    #[serde(rename = "user.suspended")]
+    UserSuspended {},
+    /// An operator has taken that back.
+    #[serde(rename = "user.restored")]
+    UserRestored {},
     /// The recipient's account is gone.
     #[serde(rename = "user.deleted")]
     UserDeleted {},

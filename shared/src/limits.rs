@@ -99,6 +99,22 @@ pub const DECLINE_REST_DAYS: u32 = 7;
 /// Default for the most shares to all friends in an hour; configuration of the core may change it.
 pub const SHARES_PER_HOUR_MAX: u32 = 60;
 
+/// How old an instance's list of suspended users may be, in milliseconds: as long as it may take until all of them refuse
+/// somebody, with the time of one statement on top.
+pub const SUSPENSIONS_AGE_MS_MAX: u64 = 5_000;
+
+/// Most users that are suspended at once: every instance holds their ids in memory.
+pub const SUSPENDED_MAX: i64 = 10_000;
+
+/// Longest name of an operator, in characters.
+pub const OPERATOR_CHARS_MAX: usize = 100;
+
+/// Longest reason that an operator gives, in characters.
+pub const REASON_CHARS_MAX: usize = 1_000;
+
+/// Most waiting changes that operators name or are shown at once.
+pub const WAITING_LEN_MAX: usize = 1_000;
+
 /// Users whose version is raised by one statement, after a backup was restored.
 pub const RAISED_VERSIONS_PER_BATCH: i64 = 1_000;
 

@@ -194,7 +194,7 @@ pub enum CloseCode {
     BadMessages,
     /// The token's life is over, and no fresh one came.
     TokenExpired,
-    /// The account is gone.
+    /// The account is gone or suspended.
     AccountGone,
     /// No heartbeat for the time-out.
     Silent,

@@ -32,6 +32,8 @@ pub enum Rule {
     StrangersGetNothing,
     /// An invisible user does nothing that an offline one would not.
     InvisibleIsOffline,
+    /// Nobody hears that a suspended user is there.
+    SuspendedIsOffline,
     /// Nobody is shown online for longer than the time-out and ten seconds after their last sign of life.
     NoGhost,
     /// No client sees an older state of anybody after a newer one.
@@ -101,6 +103,9 @@ pub struct Told {
     accepted: BTreeMap<Who, u64>,
     removed: BTreeMap<Who, u64>,
     settings_version: u64,
+    /// The versions of the newest suspension, and of the newest word that there is none.
+    suspended_version: u64,
+    restored_version: u64,
     /// The client's last word on it.
     pub invisible: bool,
     /// When an invisible user was last seen, as the first said of it.
@@ -114,6 +119,8 @@ impl Told {
             self.social_version = social.version;
             self.friends = social.friends.iter().map(|friend| who_is(&friend.user_id)).collect();
             self.settings_version = self.settings_version.max(social.version);
+            let newest = if social.suspended { &mut self.suspended_version } else { &mut self.restored_version };
+            *newest = social.version.max(*newest);
         }
     }
 
@@ -124,6 +131,8 @@ impl Told {
                 Change::FriendAccepted { user } => raise(&mut self.accepted, who_is(&user.user_id), *version),
                 Change::FriendRemoved { user_id } => raise(&mut self.removed, who_is(user_id), *version),
                 Change::SettingsUpdated { .. } => self.settings_version = self.settings_version.max(*version),
+                Change::UserSuspended {} => self.suspended_version = self.suspended_version.max(*version),
+                Change::UserRestored {} => self.restored_version = self.restored_version.max(*version),
                 Change::UserDeleted {} => *self = Self::default(),
                 Change::FriendRequested { .. }
                 | Change::FriendRequestRemoved { .. }
@@ -145,6 +154,11 @@ impl Told {
     /// Whether anything was ever told.
     pub fn is_known(&self) -> bool {
         self.social_version > 0
+    }
+
+    /// Whether, by all that it was told, the user is suspended.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended_version > self.restored_version
     }
 
     pub fn set_invisible(&mut self, invisible: bool) {
@@ -232,6 +246,16 @@ pub fn invisible_is_offline(told: &mut Told, says: Says) -> Verdict {
                 Ok(())
             }
         },
+    }
+}
+
+/// Nobody hears that a suspended user is there.
+pub fn suspended_is_offline(told: &Told, says: Says) -> Verdict {
+    match says {
+        Says::Online(_) if told.is_suspended() => {
+            Err((Rule::SuspendedIsOffline, "told to be online while suspended".to_owned()))
+        }
+        Says::Online(_) | Says::Offline(_) => Ok(()),
     }
 }
 

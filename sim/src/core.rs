@@ -30,12 +30,17 @@ pub fn draw(setting: &Setting, user: Who, busy_ms: Ms, steps: &mut Vec<Planned>)
             return;
         }
         let other = (user + 1 + draws.below(setting.users.saturating_sub(1))) % setting.users.max(1);
-        let step = match draws.weighted(&[8, 7, 2, 8, 6, if setting.users > 4 { 1 } else { 0 }]) {
+        let step = match draws.weighted(&[8, 7, 2, 8, 6, 1, if setting.users > 4 { 1 } else { 0 }]) {
             0 => Step::Befriend(user, other),
             1 => Step::Unfriend(user, other),
             2 => Step::Block(user, other),
             3 => Step::Share(user, draws.below(POLICIES)),
             4 => Step::Notify(user),
+            5 => {
+                let restored_at = at + draws.wait_ms(DAY_MS / 24.0 / setting.haste);
+                steps.push(Planned { at: restored_at.min(busy_ms - 1), step: Step::Restore(user) });
+                Step::Suspend(user)
+            }
             // Accounts end seldom.
             _ if draws.chance(0.2) => Step::Delete(user),
             _ => continue,
@@ -127,6 +132,7 @@ impl Core {
                 version: 1,
                 user: info(who),
                 share: share.clone(),
+                suspended: false,
                 friends: friends.iter().map(|friend| info(*friend)).collect(),
             };
             Person { social: Rc::new(social), friends, policies: vec![(1, share)], deleted: false, outbox: Vec::new() }
@@ -174,6 +180,14 @@ impl Core {
                 let version = self.grow(*who, |social| social.friends.clear());
                 told.push((*who, version, Change::UserDeleted {}));
             }
+            Step::Suspend(who) if !self.gone(*who) && !self.is_suspended(*who) => {
+                let version = self.grow(*who, |social| social.suspended = true);
+                told.push((*who, version, Change::UserSuspended {}));
+            }
+            Step::Restore(who) if !self.gone(*who) && self.is_suspended(*who) => {
+                let version = self.grow(*who, |social| social.suspended = false);
+                told.push((*who, version, Change::UserRestored {}));
+            }
             Step::On(_)
             | Step::Off(..)
             | Step::Reconnect(_)
@@ -189,6 +203,8 @@ impl Core {
             | Step::Share(..)
             | Step::Notify(_)
             | Step::Delete(_)
+            | Step::Suspend(_)
+            | Step::Restore(_)
             | Step::Evict(_)
             | Step::Redeploy(_)
             | Step::RedeployAll { .. }
@@ -210,6 +226,11 @@ impl Core {
 
     fn gone(&self, who: Who) -> bool {
         self.people[who].deleted
+    }
+
+    /// Whether an operator has suspended the user.
+    pub fn is_suspended(&self, who: Who) -> bool {
+        self.people[who].social.suspended
     }
 
     fn grow(&mut self, who: Who, change: impl FnOnce(&mut Social)) -> u64 {

@@ -117,6 +117,9 @@ pub enum Step {
     /// A friend request, or a page sent: clients hear of it, and nothing else changes.
     Notify(Who),
     Delete(Who),
+    /// An operator lets a user in nowhere, or takes that back.
+    Suspend(Who),
+    Restore(Who),
 
     // What goes wrong.
     /// Memory is lost.
@@ -166,6 +169,8 @@ impl Step {
             Self::Share(who, _)
             | Self::Notify(who)
             | Self::Delete(who)
+            | Self::Suspend(who)
+            | Self::Restore(who)
             | Self::Evict(who)
             | Self::Redeploy(who)
             | Self::Crash { who, .. } => [Some(*who), None],

@@ -440,7 +440,9 @@ impl<'a> World<'a> {
             | Step::Block(..)
             | Step::Share(..)
             | Step::Notify(_)
-            | Step::Delete(_) => self.change_core(step),
+            | Step::Delete(_)
+            | Step::Suspend(_)
+            | Step::Restore(_) => self.change_core(step),
             Step::Evict(who) => {
                 self.counts.evictions += 1;
                 self.lose_memory(*who, true);

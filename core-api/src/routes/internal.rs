@@ -32,9 +32,9 @@ pub async fn social(
     // The version is read before the friends: between the two statements friends may only become newer than
     // the version says, and then an event with a newer version is on its way.
     let user = sqlx::query!(
-        "select first_name, last_name, profile_image_extension, social_version,
-            share_mode, domain_allow_array, domain_deny_array
-        from users where user_id = $1",
+        r#"select first_name, last_name, profile_image_extension, social_version,
+            share_mode, domain_allow_array, domain_deny_array, suspended_at is not null as "suspended!"
+        from users where user_id = $1"#,
         user_id.as_str()
     )
     .fetch_optional(&app.pool)
@@ -68,6 +68,7 @@ pub async fn social(
             profile_image_extension: user.profile_image_extension,
         },
         share: stored.policy(),
+        suspended: user.suspended,
         friends: friends.into_iter().map(UserInfo::try_from).collect::<Result<_>>()?,
     };
     Ok((etag, Json(social)).into_response())

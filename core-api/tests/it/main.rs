@@ -19,6 +19,7 @@ mod images;
 mod internal;
 mod last_release;
 mod openapi;
+mod operate;
 mod outbox;
 mod people;
 mod permissions;

@@ -20,15 +20,18 @@ use axum::{
     routing::post,
 };
 use core_api::{
-    image_removals, metrics,
+    config::Operator,
+    image_removals, metrics, operate,
     relay::{RENEWAL, Relay},
     upkeep, versions,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use shared::ids::UserId;
 use sqlx::{AssertSqlSafe, Executor, PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use crate::{
     bucket::Bucket,
@@ -299,6 +302,27 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
 
     // So does this, a batch at a time.
     versions::raise(&world.pool).await.unwrap();
+
+    // What operators do, who have as many rows of their own as they make.
+    let operator = Operator { by: "a test".to_owned(), reason: "to count".to_owned() };
+    let user_of = |n| user_id(caller(n) + 1).parse::<UserId>().unwrap();
+    called(&world, "showing, suspending and restoring a user", async |n| {
+        operate::show(&world.pool, &user_of(n), &operator).await.unwrap();
+        for _ in 0..2 {
+            operate::suspend(&world.pool, &user_of(n), &operator).await.unwrap();
+        }
+        operate::restore(&world.pool, &user_of(n), &operator).await.unwrap();
+        200
+    })
+    .await;
+    called(&world, "listing, requeueing and dropping what waits", async |_| {
+        let waiting = operate::waiting(&world.pool, 10).await.unwrap();
+        let ids: Vec<Uuid> = waiting.iter().map(|waiting| waiting.id).collect();
+        operate::requeue(&world.pool, &ids, &operator).await.unwrap();
+        assert_eq!(operate::drop_waiting(&world.pool, &ids, &operator).await.unwrap().len(), ids.len());
+        200
+    })
+    .await;
 
     // While much waits, and when nothing does any more.
     let before = readings(&world.pool).await;

@@ -382,7 +382,7 @@ async fn after_a_backup_is_restored_objects_that_remember_more_take_what_was_res
         restore.bind(user_id).bind(version).execute(&mut database).await?;
     }
     database.close().await?;
-    own.stack.raise_versions().await?;
+    own.stack.operate(&["raise-versions"]).await?;
     own.stack.kill_worker().await;
     own.stack.start_core().await?;
     own.stack.start_worker().await?;
@@ -400,5 +400,59 @@ async fn after_a_backup_is_restored_objects_that_remember_more_take_what_was_res
     };
     let snapshot = timeout(Duration::from_secs(40), taken).await??;
     assert!(snapshot.user_info_map.contains_key(&bob.id), "{:?}", snapshot.user_info_map);
+    own.stack.stop().await
+}
+
+#[tokio::test]
+async fn a_suspended_user_is_let_in_nowhere_and_is_as_before_when_restored() -> Result<()> {
+    let own = OwnStack::start().await?;
+    let (alice, bob) = own.site.friends().await?;
+    let mut bobs = bob.connect().await?;
+    let mut alices = alice.connect().await?;
+    bobs.update().await?;
+    alices.visit("https://example.com/", "A page")?;
+    bobs.update().await?;
+
+    let operator = ["--by", "a test", "--reason", "to see what happens"];
+    let operate =
+        async |what: &str| own.stack.operate(&[&["user", what, alice.id.as_str()], &operator[..]].concat()).await;
+    operate("suspend").await?;
+    assert_eq!(alices.closed().await?, Some(CloseCode::AccountGone.number()));
+    assert_eq!(bobs.gone().await?.0, alice.id);
+    assert_eq!(bob.page_of(&alice.id).await?, None);
+    let refused = async {
+        while alice.request(Method::GET, "/users/me").send().await?.status() != StatusCode::FORBIDDEN {
+            sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(10), refused).await??;
+    for path in ["/users/me", "/friendship/all", "/presence", &format!("/presence/{}", bob.id)] {
+        assert_eq!(alice.request(Method::GET, path).send().await?.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(alice.request(Method::DELETE, "/users/me").send().await?.status(), StatusCode::FORBIDDEN);
+    for place in TokenIn::ALL {
+        let Err(Error::Http(answer)) = Live::open(live_request(&own.site, "/ws", &alice.token, place)?).await else {
+            panic!("a suspended user is let in")
+        };
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    }
+
+    operate("restore").await?;
+    let restored = async {
+        while alice.request(Method::GET, "/presence").send().await?.status() != StatusCode::OK {
+            sleep(Duration::from_millis(200)).await;
+        }
+        while alice.request(Method::GET, "/users/me").send().await?.status() != StatusCode::OK {
+            sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(15), restored).await??;
+    let (alices, snapshot) = alice.connect_with_snapshot().await?;
+    assert!(snapshot.user_info_map.contains_key(&bob.id));
+    assert_eq!(bobs.update().await?.user_id, alice.id);
+    alices.visit("https://example.com/again", "A page")?;
+    assert_eq!(bobs.update().await?.url, "https://example.com/again");
     own.stack.stop().await
 }

@@ -79,6 +79,7 @@ fn social(u: &mut Unstructured) -> Result<Social> {
         version: u.int_in_range(0..=20)?,
         user: info("user0".parse().expect("an id")),
         share: share(u)?,
+        suspended: u.ratio(1, 4)?,
         friends,
     })
 }
@@ -100,7 +101,7 @@ fn change(u: &mut Unstructured) -> Result<Change> {
         friendship_state: None,
         mutual_friend_count: None,
     };
-    Ok(match u.int_in_range(0..=7)? {
+    Ok(match u.int_in_range(0..=9)? {
         0 => Change::FriendAccepted { user: summary(user(u)?) },
         1 => Change::FriendRemoved { user_id: user(u)? },
         2 => Change::SettingsUpdated { share: share(u)? },
@@ -130,6 +131,8 @@ fn change(u: &mut Unstructured) -> Result<Change> {
             },
         },
         6 => Change::ShareRead { event_ids: vec![ShareId(Uuid::from_u128(u.int_in_range(0..=20)?))] },
+        7 => Change::UserSuspended {},
+        8 => Change::UserRestored {},
         _ => Change::UserDeleted {},
     })
 }

@@ -4,8 +4,8 @@ use presence::{Effect, Event, Kept, Reply, Saved, Times, UserPresence};
 use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
-    ids::{ShareId, SocketId},
-    internal::{Change, PeerAnswer, PeerSay, Wants},
+    ids::{EventId, ShareId, SocketId},
+    internal::{Change, CoreEvent, PeerAnswer, PeerSay, Wants},
     share_policy::ShareMode,
     wire::{CloseCode, PageView, ServerMessage},
 };
@@ -475,6 +475,79 @@ fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
     assert_eq!(town.saved("alice"), Saved::default());
     let peek = town.message("bob", 1, PeerSay::Peek);
     assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Wants::Nothing });
+}
+
+#[test]
+fn a_suspended_user_leaves_at_once_and_is_there_again_when_restored() {
+    let (mut town, first, bob) = two();
+    let second = town.connect("alice");
+    town.visit(first, "https://example.com/");
+    town.seen(bob);
+    let suspended = town.suspend("alice", true);
+    town.deliver([suspended.clone()]);
+    for socket in [first, second] {
+        assert_eq!(town.closed.get(&socket), Some(&CloseCode::AccountGone));
+    }
+    let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(town.now) };
+    assert_eq!(town.seen(bob), [gone]);
+    assert_eq!(town.read("bob", Some("alice")), Reply::One(None));
+    // Whoever asks, she is offline; and a socket that was on its way in is closed.
+    let late = town.connect("alice");
+    assert_eq!(town.closed.get(&late), Some(&CloseCode::AccountGone));
+    assert_eq!(town.seen(bob), []);
+
+    let restored = town.suspend("alice", false);
+    town.deliver([restored]);
+    let back = town.connect("alice");
+    town.visit(back, "https://example.com/again");
+    assert_eq!(town.seen(bob).len(), 2, "she comes, and shows her page");
+    // A repeat is known.
+    town.deliver([CoreEvent { id: EventId(Uuid::from_u128(1 << 100)), ..suspended }]);
+    assert_eq!(town.closed.get(&back), None);
+}
+
+#[test]
+fn a_suspension_is_believed_though_a_change_before_it_is_missing_and_a_restoration_is_not() {
+    let (mut town, alice, bob) = two();
+    town.change_silently("alice", |_| {});
+    let suspended = town.suspend("alice", true);
+    town.core_is_away = true;
+    town.deliver([suspended]);
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::AccountGone));
+    assert!(matches!(town.seen(bob)[..], [ServerMessage::PresenceTimeout { .. }]));
+
+    let restored = town.suspend("alice", false);
+    town.deliver([restored]);
+    let early = town.connect("alice");
+    assert_eq!(town.closed.get(&early), Some(&CloseCode::AccountGone), "it may have been suspended again before");
+    town.core_is_away = false;
+    let back = town.connect("alice");
+    assert_eq!(town.closed.get(&back), None);
+}
+
+#[test]
+fn a_suspension_that_only_the_core_s_answer_tells_closes_the_sockets() {
+    let (mut town, alice, bob) = two();
+    town.change_silently("alice", |social| social.suspended = true);
+    let social = town.social("alice");
+    town.load("alice", social);
+    assert_eq!(town.closed.get(&alice), Some(&CloseCode::AccountGone));
+    assert!(matches!(town.seen(bob)[..], [ServerMessage::PresenceTimeout { .. }]));
+}
+
+#[test]
+fn sockets_that_a_lost_memory_left_open_are_closed_when_a_suspended_user_is_remembered() {
+    let (town, alice, _bob) = two();
+    let mut saved = town.saved("alice");
+    let social = town.social("alice");
+    saved.social = Some(Kept::of(shared::internal::Social { suspended: true, ..social }));
+    let mut alices = UserPresence::restore(id("alice"), Times::default(), saved, town.carried("alice"), town.now);
+    let effects = alices.handle(Event::Woken { heard: Vec::new() }, town.now);
+    assert!(effects.contains(&Effect::Close { socket: alice, code: CloseCode::AccountGone }));
+    assert!(effects.iter().any(|effect| {
+        matches!(effect, Effect::CallPeers { message, .. } if matches!(message.say, PeerSay::Bye { .. }))
+    }));
+    assert!(!alices.is_here());
 }
 
 #[test]

@@ -127,7 +127,13 @@ impl Town {
                 n if n == *b => Some(info(a)),
                 _ => None,
             });
-            let social = Social { version: 1, user: info(name), share: share.clone(), friends: friends.collect() };
+            let social = Social {
+                version: 1,
+                user: info(name),
+                share: share.clone(),
+                suspended: false,
+                friends: friends.collect(),
+            };
             (id(name), social)
         });
         Self {
@@ -304,6 +310,12 @@ impl Town {
     pub fn delete(&mut self, name: &str) -> CoreEvent {
         self.change_silently(name, |social| social.friends.clear());
         self.event(name, Change::UserDeleted {})
+    }
+
+    /// An operator suspends somebody, or takes that back, and the core makes the event that says so.
+    pub fn suspend(&mut self, name: &str, suspended: bool) -> CoreEvent {
+        self.change_silently(name, |social| social.suspended = suspended);
+        self.event(name, if suspended { Change::UserSuspended {} } else { Change::UserRestored {} })
     }
 
     /// An event of the core's that leaves the social version as it is.

@@ -171,7 +171,8 @@ impl World<'_> {
             Says::Offline(_) => (Ok(()), None),
         };
         let one_state = digest.map_or(Ok(()), |digest| object.emitted.add(seq, digest));
-        for verdict in [invisible, hidden, one_state] {
+        let suspended = checks::suspended_is_offline(&object.told, says);
+        for verdict in [invisible, suspended, hidden, one_state] {
             self.judge(&[who, peer], verdict);
         }
     }

@@ -235,7 +235,9 @@ impl World<'_> {
                 (there && self.engine(who).social_version().is_some()).then_some(true)
             }
         };
-        match (then, registered) {
+        // The shell lets nobody in who is not registered, or suspended.
+        let let_in = registered.map(|registered| registered && !self.engine(who).is_suspended());
+        match (then, let_in) {
             (Then::Open(device), Some(true)) => self.open(device),
             (Then::Open(device), Some(false)) => self.client(device).on = false,
             (Then::Open(device), None) => self.connect_later(device, 1_000, 8_000),

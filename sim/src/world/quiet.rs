@@ -67,8 +67,11 @@ impl World<'_> {
             if person.deleted && (object.saved != Saved::default() || !object.sockets.is_empty()) {
                 wrong.push((vec![who], format!("u{who} is deleted and something of them is left: {:?}", object.saved)));
             }
+            if person.social.suspended && !object.sockets.is_empty() {
+                wrong.push((vec![who], format!("u{who} is suspended and has sockets")));
+            }
             let Some(reply) = &object.quiet_reply else {
-                if object.told.is_known() && !person.deleted {
+                if object.told.is_known() && !person.deleted && !person.social.suspended {
                     wrong.push((vec![who], format!("u{who} asked and got no answer")));
                 }
                 continue;

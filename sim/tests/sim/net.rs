@@ -160,6 +160,31 @@ fn a_former_friend_who_stays_on_a_screen_is_found() {
 }
 
 #[test]
+fn a_suspended_user_who_is_told_to_be_online_is_found() {
+    let suspend = [(100, Step::Suspend(0)), (101, Step::Evict(1)), (102, Step::Read { reader: 1, of: Some(0) })];
+    check(Rule::SuspendedIsOffline, &suspend, |who, _, effects| {
+        for effect in effects {
+            if let Effect::AnswerPeer(answer) = effect
+                && let PeerAnswer::Offline { seq, last_seen_at: Some(_), wants } = answer
+                && who == 0
+            {
+                *answer =
+                    PeerAnswer::Online { seq: *seq, presence: showing(*seq, "https://site1.com/1"), wants: *wants };
+            }
+        }
+    });
+}
+
+#[test]
+fn a_suspended_user_whose_socket_stays_is_found() {
+    check(Rule::QuietShowsTheTruth, &[(100, Step::Suspend(0))], |who, _, effects| {
+        if who == 0 {
+            effects.retain(|effect| !matches!(effect, Effect::Close { .. }));
+        }
+    });
+}
+
+#[test]
 fn an_invisible_user_who_is_told_to_be_online_is_found() {
     // Who has lost their memory asks her again.
     let hide =
