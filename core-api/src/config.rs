@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: files, and reading the environment anywhere else, but for what `ALSO_READ` names.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::{
@@ -54,6 +54,14 @@ pub enum Command {
     /// before the core serves again, and start the edge anew, for objects ask when their user comes online.
     #[command(after_help = ALSO_READ)]
     RaiseVersions(DatabaseConfig),
+    /// Bring the predecessor's users, friendships, shares and read marks into this database.
+    ///
+    /// What is there already stays as it is, so a run that was ended early is finished by the next. Nobody else may write to
+    /// this database meanwhile; what is written to the predecessor's after the start is not seen. What is changed or left out
+    /// is listed, a JSON object a line: rows are named by their ids, and neither addresses nor texts stand in it. The counts
+    /// are printed at the end, and must add up.
+    #[command(after_help = ALSO_READ)]
+    Import(ImportConfig),
     /// Look at a user, suspend one, or take that back. Each leaves a line in the table `audit`.
     #[command(subcommand)]
     User(UserCommand),
@@ -200,6 +208,25 @@ pub struct DatabaseConfig {
     /// poolers that give a connection to itself to whoever sets anything on it, as Amazon RDS Proxy does
     #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = STATEMENT_MS_MAX)]
     pub database_statement_ms_max: u32,
+}
+
+/// From where an import brings what, and what it tells.
+#[derive(Args, Clone)]
+pub struct ImportConfig {
+    /// The predecessor's database, as postgres://user:password@host:port/database; it is only read
+    #[arg(long, env = "IMPORT_FROM", hide_env_values = true, value_name = "URL")]
+    pub from: String,
+
+    /// Write nothing: list what would be changed and left out, and count
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// File of the list, which is written anew; without it, the list goes to standard output
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub database: DatabaseConfig,
 }
 
 /// Everything `serve` needs.

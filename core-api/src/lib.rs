@@ -14,6 +14,7 @@ mod extract;
 pub mod healthcheck;
 pub mod image_removals;
 mod image_store;
+pub mod import;
 mod looks;
 pub mod metrics;
 mod observe;

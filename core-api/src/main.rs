@@ -5,7 +5,7 @@ use clap::Parser;
 use core_api::{
     bootstrap,
     config::{Cli, Command, OutboxCommand, UserCommand},
-    database, healthcheck,
+    database, healthcheck, import,
     operate::{self, Outcome},
     serve, versions,
 };
@@ -39,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(config) => serve(*config).await,
         Command::Migrate(config) => database::migrate(&config).await,
         Command::BootstrapDatabase(config) => bootstrap::run(&config).await,
+        Command::Import(config) => import::run(&config).await,
         Command::User(command) => user(command).await,
         Command::Outbox(command) => outbox(command).await,
         Command::RaiseVersions(config) => versions::raise(&database::pool(&config)?).await,

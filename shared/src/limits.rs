@@ -115,6 +115,12 @@ pub const REASON_CHARS_MAX: usize = 1_000;
 /// Most waiting changes that operators name or are shown at once.
 pub const WAITING_LEN_MAX: usize = 1_000;
 
+/// Rows of the predecessor that a cut-over writes by one statement.
+pub const IMPORT_ROWS_PER_BATCH: usize = 500;
+
+/// Longest run of such a statement, in milliseconds, whatever the limit of calls is.
+pub const IMPORT_STATEMENT_MS_MAX: u32 = 120_000;
+
 /// Users whose version is raised by one statement, after a backup was restored.
 pub const RAISED_VERSIONS_PER_BATCH: i64 = 1_000;
 

@@ -16,6 +16,7 @@ mod conformance;
 mod friendships;
 mod health;
 mod images;
+mod import;
 mod internal;
 mod last_release;
 mod openapi;

@@ -21,7 +21,9 @@ use axum::{
 };
 use core_api::{
     config::Operator,
-    image_removals, metrics, operate,
+    image_removals,
+    import::target,
+    metrics, operate,
     relay::{RENEWAL, Relay},
     upkeep, versions,
 };
@@ -320,6 +322,24 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
         let ids: Vec<Uuid> = waiting.iter().map(|waiting| waiting.id).collect();
         operate::requeue(&world.pool, &ids, &operator).await.unwrap();
         assert_eq!(operate::drop_waiting(&world.pool, &ids, &operator).await.unwrap().len(), ids.len());
+        200
+    })
+    .await;
+
+    // What a cut-over asks of this schema. Its writing is one statement a batch, into tables that it fills.
+    called(&world, "a batch of an import", async |n| {
+        let (me, other) = (user_id(caller(n) + 1), user_id(caller(n) + 2));
+        let pair = if me < other { (me.clone(), other) } else { (other, me.clone()) };
+        let mut connection = world.pool.acquire().await.unwrap();
+        target::wait_for_turn(&mut connection).await.unwrap();
+        let absent = Uuid::now_v7();
+        assert_eq!(target::addresses(&mut connection, &["nobody@example.com".to_owned()]).await.unwrap().len(), 1);
+        assert!(target::users_there(&mut connection, std::slice::from_ref(&me)).await.unwrap().contains(&me));
+        target::pairs_there(&mut connection, &[pair]).await.unwrap();
+        assert!(target::shares_there(&mut connection, &[absent]).await.unwrap().is_empty());
+        assert_eq!(target::insert_users(&mut connection, &[]).await.unwrap(), 0);
+        assert_eq!(target::insert_friendships(&mut connection, &[]).await.unwrap(), 0);
+        assert_eq!(target::insert_shares(&mut connection, &[]).await.unwrap(), 0);
         200
     })
     .await;
