@@ -97,6 +97,26 @@ struct Machine {
     bundle: PathBuf,
 }
 
+/// What the images of ours bring besides the program: distroless's `cc` has these of glibc and GCC, and nothing that starts
+/// another program.
+const LIBRARIES: [&str; 7] =
+    ["ld-linux-", "libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "librt.so.1"];
+
+/// Arguments that bring a program's libraries along, and no others.
+fn libraries_of(program: &Path) -> Result<Vec<String>> {
+    let ldd = StdCommand::new("ldd").arg(program).output()?;
+    ensure!(ldd.status.success(), "ldd: {}", String::from_utf8_lossy(&ldd.stderr));
+    let mut arguments = Vec::new();
+    for line in String::from_utf8(ldd.stdout)?.lines() {
+        // `name => path (address)`, or the loader's path alone. What the kernel brings has none.
+        let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) else { continue };
+        let name = Path::new(path).file_name().context("a library has a name")?.to_string_lossy();
+        ensure!(LIBRARIES.iter().any(|known| name.starts_with(known)), "the image has no {name}");
+        arguments.extend(["--ro-bind".to_owned(), path.to_owned(), path.to_owned()]);
+    }
+    Ok(arguments)
+}
+
 /// The services that this test runs in a file system of their own. PostgreSQL's image brings its own way to start.
 const CONFINED: [&str; 6] = ["roles", "migrations", "core", "edge", "images", "proxy"];
 
@@ -134,24 +154,29 @@ impl Machine {
         let service = &self.compose.services[name];
         let mut confined = Command::new("bwrap");
         confined.args(["--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--clearenv"]);
-        for dir in ["/usr", "/etc/ssl"] {
-            confined.args(["--ro-bind", dir, dir]);
-        }
-        confined.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+        confined.args(["--ro-bind", "/etc/ssl", "/etc/ssl"]);
         confined.args(["--proc", "/proc", "--dev", "/dev"]).arg("--ro-bind").arg(&self.hosts).arg("/etc/hosts");
         let program = match name {
             "edge" => {
+                confined.args(libraries_of(&self.bundle.join("workerd"))?);
                 confined.arg("--ro-bind").arg(&self.bundle).arg("/srv");
                 "/srv/workerd"
             }
             "images" => {
                 let program = std::env::var_os(S3_SERVER).context("`cargo xtask test` names the image store")?;
+                confined.args(libraries_of(program.as_ref())?);
                 confined.arg("--ro-bind").arg(program).arg("/bin/s3s-fs");
                 "/bin/s3s-fs"
             }
-            "proxy" => "/usr/bin/caddy",
+            "proxy" => {
+                confined.args(["--ro-bind", "/usr", "/usr"]);
+                confined.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+                "/usr/bin/caddy"
+            }
             _ => {
-                confined.arg("--ro-bind").arg(Profile::Development.core_program()).arg("/bin/core-api");
+                let program = Profile::Development.core_program();
+                confined.args(libraries_of(&program)?);
+                confined.arg("--ro-bind").arg(program).arg("/bin/core-api");
                 "/bin/core-api"
             }
         };
