@@ -130,6 +130,7 @@ pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
         .routes(routes!(search::by_email))
         .routes(routes!(friendships::check))
         .routes(routes!(friendships::incoming, friendships::ask))
+        .routes(routes!(friendships::sent))
         .routes(routes!(friendships::outgoing, friendships::decline))
         .routes(routes!(friendships::accept))
         .routes(routes!(friendships::end))

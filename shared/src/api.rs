@@ -119,7 +119,7 @@ impl From<UserSummary> for UserInfo {
     }
 }
 
-/// Somebody who asks to be the caller's friend.
+/// Somebody who asks to be the caller's friend, or whom the caller has asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UserFriendRequest {
@@ -247,6 +247,9 @@ pub struct ShareNotificationSent {
     /// Recipients who have not read it.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub not_seen_count: i64,
+    /// All recipients, as far as the caller can see them.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    pub recipient_count: i64,
     /// The addressee's, as is the rest; null when there is none.
     pub first_name: Option<String>,
     pub last_name: Option<String>,

@@ -125,7 +125,7 @@ pub struct PresenceUpdate {
     pub latest_domain: String,
     /// Grows with every visible change of this user.
     pub seq: u64,
-    /// When the change happened.
+    /// Since when URL, title or hiding is as it is. Becoming idle or active does not change it.
     pub at: Timestamp,
     /// Nobody is at any of the user's devices.
     pub idle: bool,
@@ -153,6 +153,8 @@ pub struct UserPresence {
     pub page: Option<PageView>,
     /// The last page that was shown, all empty when there was none; null while offline.
     pub latest_page: Option<PageView>,
+    /// Since when URL, title or hiding is as it is; null while offline.
+    pub at: Option<Timestamp>,
     /// Null while online, and for somebody who never was.
     pub last_seen_at: Option<Timestamp>,
     /// Nobody is at any of the user's devices. False while offline.
