@@ -27,6 +27,7 @@ pub const SUBPROTOCOL: &str = "pagenow";
 /// What a client may send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ClientMessage {
     /// A sign of life, once a minute.
     Heartbeat,
@@ -52,6 +53,7 @@ pub enum ClientMessage {
 /// What the server sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ServerMessage {
     Heartbeat,
     UpdatePresence(PresenceUpdate),
@@ -101,6 +103,7 @@ pub enum ServerMessage {
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ErrorCode {
     /// It is none of [`ClientMessage`], or holds what none may.
     BadMessage,
@@ -113,6 +116,7 @@ pub enum ErrorCode {
 /// Somebody came online, turned to another page, or became idle or active.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PresenceUpdate {
     pub user_id: UserId,
     /// Empty, as are `title` and `domain`, when the page in front is hidden.
@@ -136,6 +140,7 @@ pub struct PresenceUpdate {
 /// All a client needs to draw its friends, once after connecting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PresenceSnapshot {
     pub user_presence: UserPresence,
     pub presence_arr: Vec<UserPresence>,
@@ -147,6 +152,7 @@ pub struct PresenceSnapshot {
 /// How somebody appears: `P` of the REST contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserPresence {
     pub user_id: UserId,
     /// Null while offline; all empty while online on a hidden page.
@@ -165,6 +171,7 @@ pub struct UserPresence {
 
 /// A page as clients get it. All three are empty for a hidden one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PageView {
     pub url: String,
     pub title: String,

@@ -50,6 +50,7 @@ pub async fn check(
 
 /// The body that names whom to ask.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ask {
     #[garde(skip)]
     user_id2: UserId,
@@ -321,6 +322,7 @@ async fn keep_decline(connection: &mut PgConnection, asker: &UserId, decliner: &
 
 /// The body that names whose request is accepted.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Accept {
     #[garde(skip)]
     user_id1: UserId,
@@ -361,6 +363,7 @@ pub async fn accept(
 
 /// The body that names a pair, in either order.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ended {
     #[garde(skip)]
     user_id1: UserId,

@@ -37,6 +37,7 @@ use crate::{
 
 /// A page to send to all friends.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Broadcast {
     /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
@@ -50,6 +51,7 @@ pub struct Broadcast {
 
 /// A page to send to one friend.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Personal {
     /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
@@ -425,6 +427,7 @@ pub async fn sent(
 
 /// Names one share in a list.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Seen {
     #[garde(skip)]
     event_id: ShareId,
@@ -435,6 +438,7 @@ pub struct Seen {
 #[serde(transparent)]
 #[garde(transparent)]
 #[schema(value_type = Vec<Seen>, max_items = 1000)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct AllSeen(#[garde(length(max = SHARES_READ_LEN_MAX), dive)] Vec<Seen>);
 
 /// Marks pages that were sent to the caller as read.
