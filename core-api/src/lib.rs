@@ -5,6 +5,8 @@
 
 pub mod auth;
 pub mod bootstrap;
+#[cfg(test)]
+mod client_types;
 mod clock;
 pub mod config;
 pub mod database;
@@ -113,7 +115,25 @@ impl App {
 ///
 /// When the document cannot be written.
 pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
-    let (public, mut document) = OpenApiRouter::with_openapi(openapi::frame())
+    let (public, mut document) = public_routes().split_for_parts();
+    openapi::complete(&mut document);
+    let router = public
+        .route("/docs/", get(docs::page_itself))
+        .route("/docs/{*file}", get(docs::page_file))
+        .route("/internal/users/{id}/social", get(internal::social))
+        .fallback(async || Error::NotFound("There is nothing at this address."))
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        .layer(Extension(Written::new(&document)?))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
+        .with_state(app);
+    Ok(router)
+}
+
+/// What is in the public document.
+fn public_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::ping))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
@@ -136,6 +156,7 @@ pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
         .routes(routes!(search::by_email))
         .routes(routes!(friendships::check))
         .routes(routes!(friendships::incoming, friendships::ask))
+        .routes(routes!(friendships::sent))
         .routes(routes!(friendships::outgoing, friendships::decline))
         .routes(routes!(friendships::accept))
         .routes(routes!(friendships::end))
@@ -149,18 +170,4 @@ pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
         .routes(routes!(shares::sent))
         .routes(routes!(shares::read))
         .routes(routes!(domains::warnings))
-        .split_for_parts();
-    openapi::complete(&mut document);
-    let router = public
-        .route("/docs/", get(docs::page_itself))
-        .route("/docs/{*file}", get(docs::page_file))
-        .route("/internal/users/{id}/social", get(internal::social))
-        .fallback(async || Error::NotFound("There is nothing at this address."))
-        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        .layer(Extension(Written::new(&document)?))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
-        .with_state(app);
-    Ok(router)
 }

@@ -7,6 +7,7 @@
 pub mod build;
 pub mod child;
 mod core;
+pub mod generated;
 pub mod http;
 pub mod issuer;
 mod options;

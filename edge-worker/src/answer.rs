@@ -67,7 +67,7 @@ pub fn finish(response: Response, call: &Call) -> worker::Result<Response> {
         headers.set("cache-control", "no-store")?;
     }
     headers.append("vary", "Origin")?;
-    if let Some(origin) = call.origin.as_ref().filter(|origin| call.config.cors_origins.contains(origin)) {
+    if let Some(origin) = call.origin.as_ref().filter(|origin| call.config.may_call(origin)) {
         headers.set("access-control-allow-origin", origin)?;
         headers.set("access-control-allow-methods", "GET, POST, PUT, DELETE")?;
         headers.set("access-control-allow-headers", "Authorization, Content-Type, Idempotency-Key")?;

@@ -13,6 +13,9 @@ pub const USERS: &str = "USERS";
 /// The binding through which the core is reached where it has no address of its own.
 pub const CORE: &str = "CORE";
 
+/// How the origin of every extension in Firefox begins.
+const FIREFOX_EXTENSIONS: &str = "moz-extension://";
+
 /// All configuration.
 pub struct Config {
     /// Where the core answers, without a trailing slash. With the `CORE` binding only its scheme matters.
@@ -21,7 +24,7 @@ pub struct Config {
     /// Where the issuer's signing keys are.
     pub jwks_url: String,
     /// Origins of web pages that may call.
-    pub cors_origins: Vec<String>,
+    cors_origins: Vec<String>,
     pub times: Times,
     /// Whether objects count what they do, and tell whoever asks. Not in production.
     pub counts: bool,
@@ -54,6 +57,12 @@ impl Config {
             let read = Rc::new(Self::read(env)?);
             Ok(Rc::clone(config.get_or_init(|| read)))
         })
+    }
+
+    /// Whether browsers let pages of this origin call. Firefox gives each installation of an extension a random origin, so all
+    /// of that scheme may: what is called for somebody needs their token, and no cookie would do.
+    pub fn may_call(&self, origin: &str) -> bool {
+        self.cors_origins.iter().any(|allowed| allowed == origin) || origin.starts_with(FIREFOX_EXTENSIONS)
     }
 
     fn read(env: &Env) -> Result<Self, BadConfig> {

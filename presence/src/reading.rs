@@ -156,12 +156,14 @@ impl UserPresence {
                 // Nothing, when another version wrote it: then they are there, and no more is known.
                 let update = presence.read();
                 let idle_since = update.as_ref().and_then(|update| update.idle_since);
+                let at = update.as_ref().map(|update| update.at);
                 let (page, latest) = update.map(pages_of).unwrap_or_default();
-                let idle = idle_since.is_some();
-                Shown { user_id, page: Some(page), latest_page: Some(latest), last_seen_at: None, idle, idle_since }
+                let (page, latest_page, idle) = (Some(page), Some(latest), idle_since.is_some());
+                Shown { user_id, page, latest_page, at, last_seen_at: None, idle, idle_since }
             }
             ViewState::Offline { last_seen_at } => {
-                Shown { user_id, page: None, latest_page: None, last_seen_at, idle: false, idle_since: None }
+                let (page, latest_page, at) = (None, None, None);
+                Shown { user_id, page, latest_page, at, last_seen_at, idle: false, idle_since: None }
             }
         }
     }

@@ -178,6 +178,7 @@ pub(crate) enum Status {
 /// What friends see of a visible user, after the owner's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
+    /// Since when the page, or that it is hidden, is as it is.
     pub at: Timestamp,
     pub page: Option<Page>,
     pub latest: Option<Page>,
@@ -504,7 +505,9 @@ impl UserPresence {
         self.note = true;
         self.visible = visible;
         if visible {
-            self.shown = Shown { at: now, page, latest, idle_since };
+            // Idleness alone changes nothing of the page, whose age clients show.
+            let at = if was_visible && page == self.shown.page { self.shown.at } else { now };
+            self.shown = Shown { at, page, latest, idle_since };
             let to = if was_visible { self.watching_sockets() } else { self.ready_sockets() };
             self.show(to, self.presence());
         } else {

@@ -12,6 +12,7 @@ use crate::{
 /// How the caller stands to somebody, as the published clients number it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "0 | 1 | 2"))]
 pub enum FriendshipState {
     None,
     /// Asked, either way round, and not answered.
@@ -74,6 +75,7 @@ mod schema {
 /// Enough of a user to draw them in a list of presences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserInfo {
     pub user_id: UserId,
     pub first_name: String,
@@ -85,6 +87,7 @@ pub struct UserInfo {
 /// A user as lists show them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserSummary {
     pub user_id: UserId,
     /// 1 to 100 characters.
@@ -119,9 +122,10 @@ impl From<UserSummary> for UserInfo {
     }
 }
 
-/// Somebody who asks to be the caller's friend.
+/// Somebody who asks to be the caller's friend, or whom the caller has asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserFriendRequest {
     pub user_id: UserId,
     /// 1 to 100 characters.
@@ -145,6 +149,7 @@ pub struct UserFriendRequest {
 /// never in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserPublic {
     #[serde(flatten)]
     pub summary: UserSummary,
@@ -161,6 +166,7 @@ pub struct UserPublic {
 /// A user's own account: everything, unmasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserPrivate {
     #[serde(flatten)]
     pub public: UserPublic,
@@ -183,6 +189,7 @@ pub struct UserPrivate {
 /// A friendship or the request for one: one per pair of users, whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Friendship {
     /// Who asked.
     pub user_id1: UserId,
@@ -195,6 +202,7 @@ pub struct Friendship {
 /// How many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Count {
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub count: i64,
@@ -212,6 +220,7 @@ impl Count {
 /// A page that somebody sent to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ShareNotification {
     pub event_id: ShareId,
     /// Who sent it, as are the names and the image below.
@@ -233,6 +242,7 @@ pub struct ShareNotification {
 /// A page that the caller sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ShareNotificationSent {
     pub event_id: ShareId,
     pub sent_at: Timestamp,
@@ -247,6 +257,9 @@ pub struct ShareNotificationSent {
     /// Recipients who have not read it.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub not_seen_count: i64,
+    /// All recipients, as far as the caller can see them.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    pub recipient_count: i64,
     /// The addressee's, as is the rest; null when there is none.
     pub first_name: Option<String>,
     pub last_name: Option<String>,
@@ -256,6 +269,7 @@ pub struct ShareNotificationSent {
 /// The answer of calls that change something and have nothing else to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Success {
     /// Always true: what did not succeed is a problem.
     pub success: bool,
@@ -264,6 +278,7 @@ pub struct Success {
 /// RFC 9457 problem details: the body of every error, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is (RFC 9457, section 4.2.1).
     #[serde(rename = "type")]
@@ -280,12 +295,14 @@ pub struct Problem {
     pub detail: String,
     /// What is wrong with which field, when input was invalid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<Vec<FieldError>>", optional))]
     pub errors: Vec<FieldError>,
 }
 
 /// One thing wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct FieldError {
     /// The field's path, such as `domain_allow_array[3]`.
     #[cfg_attr(feature = "openapi", schema(examples("first_name")))]

@@ -22,6 +22,7 @@ use crate::limits::USER_ID_CHARS_MAX;
         examples("google_117400000000000000000")
     )
 )]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 pub struct UserId(Arc<str>);
 
 /// Text that cannot be a user id.
@@ -92,6 +93,7 @@ pub struct EventId(pub Uuid);
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(examples("019aa4f0-7c00-7000-8000-000000000000")))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 pub struct ShareId(pub Uuid);
 
 /// One live socket, drawn at random when it opens and kept in its attachment.

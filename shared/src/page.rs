@@ -158,6 +158,7 @@ fn has_empty_label(host: &str) -> bool {
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 253, examples("example.com")))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 pub struct Domain(String);
 
 /// Text that names no public site.

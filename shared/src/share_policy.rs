@@ -10,6 +10,7 @@ use crate::page::{Domain, Page};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ShareMode {
     /// Only domains on the allow list are shown. How every user starts.
     #[default]

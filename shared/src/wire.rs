@@ -27,6 +27,7 @@ pub const SUBPROTOCOL: &str = "pagenow";
 /// What a client may send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ClientMessage {
     /// A sign of life, once a minute.
     Heartbeat,
@@ -52,6 +53,7 @@ pub enum ClientMessage {
 /// What the server sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ServerMessage {
     Heartbeat,
     UpdatePresence(PresenceUpdate),
@@ -101,6 +103,7 @@ pub enum ServerMessage {
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum ErrorCode {
     /// It is none of [`ClientMessage`], or holds what none may.
     BadMessage,
@@ -113,6 +116,7 @@ pub enum ErrorCode {
 /// Somebody came online, turned to another page, or became idle or active.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PresenceUpdate {
     pub user_id: UserId,
     /// Empty, as are `title` and `domain`, when the page in front is hidden.
@@ -125,7 +129,7 @@ pub struct PresenceUpdate {
     pub latest_domain: String,
     /// Grows with every visible change of this user.
     pub seq: u64,
-    /// When the change happened.
+    /// Since when URL, title or hiding is as it is. Becoming idle or active does not change it.
     pub at: Timestamp,
     /// Nobody is at any of the user's devices.
     pub idle: bool,
@@ -136,6 +140,7 @@ pub struct PresenceUpdate {
 /// All a client needs to draw its friends, once after connecting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PresenceSnapshot {
     pub user_presence: UserPresence,
     pub presence_arr: Vec<UserPresence>,
@@ -147,12 +152,15 @@ pub struct PresenceSnapshot {
 /// How somebody appears: `P` of the REST contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct UserPresence {
     pub user_id: UserId,
     /// Null while offline; all empty while online on a hidden page.
     pub page: Option<PageView>,
     /// The last page that was shown, all empty when there was none; null while offline.
     pub latest_page: Option<PageView>,
+    /// Since when URL, title or hiding is as it is; null while offline.
+    pub at: Option<Timestamp>,
     /// Null while online, and for somebody who never was.
     pub last_seen_at: Option<Timestamp>,
     /// Nobody is at any of the user's devices. False while offline.
@@ -163,6 +171,7 @@ pub struct UserPresence {
 
 /// A page as clients get it. All three are empty for a hidden one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PageView {
     pub url: String,
     pub title: String,

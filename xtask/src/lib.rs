@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod channel;
 pub mod check;
+pub mod codegen;
 pub mod configure;
 pub mod demo;
 pub mod dev;

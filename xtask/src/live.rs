@@ -210,7 +210,7 @@ fn printable(text: &str) -> String {
 }
 
 fn offline(user_id: UserId, last_seen_at: Option<Timestamp>) -> UserPresence {
-    UserPresence { user_id, page: None, latest_page: None, last_seen_at, idle: false, idle_since: None }
+    UserPresence { user_id, page: None, latest_page: None, at: None, last_seen_at, idle: false, idle_since: None }
 }
 
 fn presence(update: PresenceUpdate) -> UserPresence {
@@ -222,6 +222,7 @@ fn presence(update: PresenceUpdate) -> UserPresence {
             title: update.latest_title,
             domain: update.latest_domain,
         }),
+        at: Some(update.at),
         last_seen_at: None,
         idle: update.idle,
         idle_since: update.idle_since,

@@ -12,7 +12,7 @@ use devstack::{
 };
 use xtask::{
     bench::{self, Bench},
-    check,
+    check, codegen,
     configure::{self, Configure},
     dev::{self, Dev, Wishes},
     live::{self, Live},
@@ -71,6 +71,9 @@ enum Command {
         #[arg(long)]
         freeze: bool,
     },
+    /// Write what the client takes from the servers anew: the types of both contracts, and what friends would be shown of
+    /// pages.
+    Codegen,
     /// Measure how fast the core answers, and how fast friends see a page.
     #[command(subcommand)]
     Bench(Bench),
@@ -137,6 +140,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Queries { freeze: false } => {
             until_interrupted(async { Ok(u8::from(!queries::run(Mode::Write).await?)) }).await
         }
+        Command::Codegen => until_interrupted(async { codegen::run().await.map(|()| 0) }).await,
         Command::Bench(bench) => until_interrupted(async { bench::run(bench).await.map(|()| 0) }).await,
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,

@@ -50,6 +50,7 @@ pub async fn check(
 
 /// The body that names whom to ask.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ask {
     #[garde(skip)]
     user_id2: UserId,
@@ -179,7 +180,8 @@ pub async fn incoming(
     caller: Caller,
     paging: Paging,
 ) -> Result<Json<Vec<UserFriendRequest>>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        RequestRow,
         // Whose requests are on the page is known before the users are looked up.
         "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension, f.requested_at
@@ -195,18 +197,60 @@ pub async fn incoming(
     )
     .fetch_all(&app.pool)
     .await?;
-    let requests = caller.found(&app, rows).await?.into_iter().map(|row| {
+    caller.found(&app, rows).await?.into_iter().map(RequestRow::shown).collect::<Result<_>>().map(Json)
+}
+
+/// A pending request, with the other of the two.
+struct RequestRow {
+    user_id: String,
+    first_name: String,
+    last_name: String,
+    description: String,
+    profile_image_uploaded_at: Option<OffsetDateTime>,
+    profile_image_extension: Option<String>,
+    requested_at: OffsetDateTime,
+}
+
+impl RequestRow {
+    fn shown(self) -> Result<UserFriendRequest> {
         Ok(UserFriendRequest {
-            user_id: stored_id(row.user_id)?,
-            first_name: row.first_name,
-            last_name: row.last_name,
-            description: row.description,
-            profile_image_uploaded_at: row.profile_image_uploaded_at.map(Timestamp::from),
-            profile_image_extension: row.profile_image_extension,
-            requested_at: row.requested_at.into(),
+            user_id: stored_id(self.user_id)?,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            description: self.description,
+            profile_image_uploaded_at: self.profile_image_uploaded_at.map(Timestamp::from),
+            profile_image_extension: self.profile_image_extension,
+            requested_at: self.requested_at.into(),
         })
-    });
-    requests.collect::<Result<_>>().map(Json)
+    }
+}
+
+/// Whom the caller has asked and who has not answered.
+#[utoipa::path(
+    get,
+    path = "/friendship/sent-requests",
+    tag = "friendships",
+    params(Paging),
+    responses((status = 200, description = "Newest first; 15 where no limit is named.", body = Vec<UserFriendRequest>))
+)]
+pub async fn sent(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -> Result<Json<Vec<UserFriendRequest>>> {
+    let rows = sqlx::query_as!(
+        RequestRow,
+        "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
+            u.profile_image_extension, f.requested_at
+        from (
+            select user_id2, requested_at from friendships where user_id1 = $1 and accepted_at is null
+            order by requested_at desc, user_id2
+            limit $2 offset $3
+        ) f join users u on u.user_id = f.user_id2
+        order by f.requested_at desc, u.user_id",
+        caller.user_id.as_str(),
+        paging.limit_or_default(),
+        paging.offset
+    )
+    .fetch_all(&app.pool)
+    .await?;
+    caller.found(&app, rows).await?.into_iter().map(RequestRow::shown).collect::<Result<_>>().map(Json)
 }
 
 /// The caller's own request to somebody.
@@ -278,6 +322,7 @@ async fn keep_decline(connection: &mut PgConnection, asker: &UserId, decliner: &
 
 /// The body that names whose request is accepted.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Accept {
     #[garde(skip)]
     user_id1: UserId,
@@ -318,6 +363,7 @@ pub async fn accept(
 
 /// The body that names a pair, in either order.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ended {
     #[garde(skip)]
     user_id1: UserId,

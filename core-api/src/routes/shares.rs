@@ -37,6 +37,7 @@ use crate::{
 
 /// A page to send to all friends.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Broadcast {
     /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
@@ -50,6 +51,7 @@ pub struct Broadcast {
 
 /// A page to send to one friend.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Personal {
     /// http(s), at most 2,048 characters. Credentials are taken out of it.
     #[garde(custom(web_url))]
@@ -394,7 +396,7 @@ pub async fn sent(
     let rows = sqlx::query!(
         // Which are on the page comes first, so that nothing is counted for those before it.
         r#"select s.event_id as "event_id!", s.sent_at as "sent_at!", s.url as "url!", s.title as "title!", s.sent_to,
-            s.not_seen_count as "not_seen_count!",
+            s.not_seen_count as "not_seen_count!", s.seen_count as "seen_count!",
             u.first_name as "first_name?", u.last_name as "last_name?", u.profile_image_extension
         from (
             select event_id from sent_shares where sender_id = $1 order by event_id desc limit $2 offset $3
@@ -414,6 +416,7 @@ pub async fn sent(
             title: row.title,
             sent_to: row.sent_to.map(stored_id).transpose()?,
             not_seen_count: i64::from(row.not_seen_count),
+            recipient_count: i64::from(row.not_seen_count) + i64::from(row.seen_count),
             first_name: row.first_name,
             last_name: row.last_name,
             profile_image_extension: row.profile_image_extension,
@@ -424,6 +427,7 @@ pub async fn sent(
 
 /// Names one share in a list.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Seen {
     #[garde(skip)]
     event_id: ShareId,
@@ -434,6 +438,7 @@ pub struct Seen {
 #[serde(transparent)]
 #[garde(transparent)]
 #[schema(value_type = Vec<Seen>, max_items = 1000)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct AllSeen(#[garde(length(max = SHARES_READ_LEN_MAX), dive)] Vec<Seen>);
 
 /// Marks pages that were sent to the caller as read.

@@ -39,6 +39,7 @@ pub const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.")
 
 /// The body of a registration.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct NewUser {
     /// 1 to 100 characters besides spaces around them, one of which can be seen. Control characters, and those that
     /// change the direction of text, are refused; others that nobody sees are taken out.
@@ -52,10 +53,12 @@ pub struct NewUser {
     /// Date of birth, `YYYY-MM-DD`; empty means none.
     #[garde(skip)]
     #[schema(pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
+    #[cfg_attr(test, ts(optional = nullable))]
     dob: Option<String>,
     /// At most 1,000 characters. Control characters and what nobody sees are taken out.
     #[garde(skip)]
     #[schema(max_length = 1000, pattern = r"^[^\x00]*$")]
+    #[cfg_attr(test, ts(optional = nullable))]
     gender: Option<String>,
 }
 
@@ -157,6 +160,7 @@ async fn follow_email(connection: &mut PgConnection, me: &UserId, email: &str) -
 /// The body of an update: everything is replaced, except that an absent `dob` or `dob_public` stays as it is,
 /// because published clients know neither. What comes back as it is stored is always accepted.
 #[derive(Deserialize, Validate, ToSchema)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct UserUpdate {
     /// As at registration.
     #[garde(skip)]
@@ -208,9 +212,11 @@ pub struct UserUpdate {
     #[serde(default, deserialize_with = "present")]
     #[garde(skip)]
     #[schema(value_type = Option<String>, pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
+    #[cfg_attr(test, ts(optional))]
     dob: Option<Option<String>>,
     /// Left out it stays as it is.
     #[garde(skip)]
+    #[cfg_attr(test, ts(optional))]
     dob_public: Option<bool>,
 }
 
@@ -378,6 +384,7 @@ impl FromStr for DomainList {
 #[serde(transparent)]
 #[garde(transparent)]
 #[schema(value_type = Vec<Domain>, max_items = 1000)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct DomainEntries(#[garde(length(max = DOMAIN_LIST_LEN_MAX))] Vec<String>);
 
 /// Replaces one of the caller's lists of sites.

@@ -186,11 +186,12 @@ async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPoo
     };
     let sent = async |me: &str| {
         let list = world.get(me, "/notifications/share/sent").await.body;
-        let counts = list
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|share| (share["title"].as_str().unwrap().to_owned(), share["not_seen_count"].as_i64().unwrap()));
+        let counts = list.as_array().unwrap().iter().map(|share| {
+            (
+                share["title"].as_str().unwrap().to_owned(),
+                (share["not_seen_count"].as_i64().unwrap(), share["recipient_count"].as_i64().unwrap()),
+            )
+        });
         counts.collect::<Vec<_>>()
     };
     let all = async || {
@@ -208,8 +209,9 @@ async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPoo
         of_bob.as_array().unwrap().iter().map(|share| json!({"event_id": share["event_id"]})).collect();
     world.post("alice", "/notifications/share/read", json!(ids[1..2])).await.is_success();
     let before = all().await;
-    let counted = |list: &[(&str, i64)]| list.iter().map(|(title, n)| ((*title).to_owned(), *n)).collect::<Vec<_>>();
-    assert_eq!(sent("bob").await, counted(&[("bobcarol", 1), ("bobalice", 0), ("bob", 2)]));
+    let counted =
+        |list: &[(&str, (i64, i64))]| list.iter().map(|(title, n)| ((*title).to_owned(), *n)).collect::<Vec<_>>();
+    assert_eq!(sent("bob").await, counted(&[("bobcarol", (1, 1)), ("bobalice", (0, 1)), ("bob", (2, 2))]));
 
     // Whoever blocks, and both: the same is gone, and comes back.
     for blockers in [&["alice"][..], &["bob"], &["alice", "bob"]] {
@@ -224,13 +226,13 @@ async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPoo
             assert_eq!(received(me, "?is_read=false").await, ["carol"]);
             assert_eq!(received(me, "?is_read=true").await, [""; 0]);
             assert_eq!(received(me, "?limit=1&offset=1").await, [""; 0]);
-            assert_eq!(sent(me).await, counted(&[(&format!("{me}carol"), 1), (me, 1)]));
+            assert_eq!(sent(me).await, counted(&[(&format!("{me}carol"), (1, 1)), (me, (1, 1))]));
         }
         // Reading what one no longer sees is reading what was never sent to one.
         world.forget_events().await;
         world.post("alice", "/notifications/share/read", json!(ids[2..])).await.is_success();
         assert_eq!(world.outbox().await, []);
-        assert_eq!(sent("carol").await, counted(&[("carol", 2)]));
+        assert_eq!(sent("carol").await, counted(&[("carol", (2, 2))]));
         for (blocker, path) in [("alice", "/friendship/blocks/bob"), ("bob", "/friendship/blocks/alice")] {
             world.delete(blocker, path).await.is_success();
         }
@@ -247,7 +249,8 @@ async fn a_share_to_all_stays_without_its_only_recipient(pool: PgPool) {
     world.post("alice", "/notifications/share", page).await;
     world.put("bob", "/friendship/blocks/alice", Value::Null).await.is_success();
     let sent = world.get("alice", "/notifications/share/sent").await.body;
-    assert_eq!((&sent[0]["title"], &sent[0]["not_seen_count"]), (&json!("For all"), &json!(0)));
+    assert_eq!(sent[0]["title"], "For all");
+    assert_eq!((&sent[0]["not_seen_count"], &sent[0]["recipient_count"]), (&json!(0), &json!(0)));
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

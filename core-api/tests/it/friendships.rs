@@ -52,6 +52,40 @@ async fn a_request_waits_for_the_one_who_was_asked(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn sent_requests_are_listed_newest_first_until_they_are_answered(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.register(&["alice", "bob", "carol", "dave", "erin", "frank"]).await;
+    for asked in ["bob", "carol", "dave", "erin"] {
+        ask(&world, "alice", asked).await;
+    }
+    // Neither one that was received nor a friend.
+    ask(&world, "frank", "alice").await;
+    let sent = async |query: &str| {
+        let list = world.get("alice", &format!("/friendship/sent-requests{query}")).await.body;
+        let ids = list.as_array().unwrap().iter().map(|request| request["user_id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(sent("").await, ["erin", "dave", "carol", "bob"]);
+    assert_eq!(sent("?limit=2&offset=1").await, ["dave", "carol"]);
+    let mut first = world.get("alice", "/friendship/sent-requests?limit=1").await.body;
+    take_time(&mut first[0], "requested_at");
+    let expected = json!([{
+        "user_id": "erin", "first_name": "Erin", "last_name": "Tester", "description": "",
+        "profile_image_uploaded_at": null, "profile_image_extension": null, "requested_at": null,
+    }]);
+    assert_eq!(first, expected);
+    assert_eq!(world.get("bob", "/friendship/sent-requests").await.body, json!([]));
+
+    world.post("erin", "/friendship/accept", json!({"user_id1": "alice"})).await.is_success();
+    world.delete("dave", "/friendship/requests/alice").await.is_success();
+    world.put("carol", "/friendship/blocks/alice", Value::Null).await.is_success();
+    assert_eq!(sent("").await, ["bob"]);
+    let pair = json!({"user_id1": "alice", "user_id2": "bob"});
+    world.post("alice", "/friendship/delete", pair).await.is_success();
+    assert_eq!(sent("").await, [""; 0]);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn accepting_makes_friends_and_tells_both(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob"]).await;
@@ -146,7 +180,7 @@ async fn requests_that_make_no_sense_are_refused(pool: PgPool) {
 async fn only_members_have_friendships(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
-    for path in ["check/alice", "requests", "requests/alice", "all"] {
+    for path in ["check/alice", "requests", "sent-requests", "requests/alice", "all"] {
         world.get("stranger", &format!("/friendship/{path}")).await.is_problem(403);
     }
     world.post("stranger", "/friendship/requests", json!({"user_id2": "alice"})).await.is_problem(403);

@@ -68,6 +68,7 @@ pub const TABLE: &[Row] = &[
     ("GET", "/friendship/check/{id}", "", "", MEMBERS),
     ("GET", "/friendship/requests/{id}", "", "", MEMBERS),
     ("GET", "/friendship/requests", "", "", MEMBERS),
+    ("GET", "/friendship/sent-requests", "", "", MEMBERS),
     ("POST", "/friendship/requests", "", r#"{"user_id2": "OWNER"}"#, [401, 401, 403, 200, 200, 200, 404, 400]),
     ("DELETE", "/friendship/requests/{id}", "", "", [401, 401, 403, 404, 200, 404, 404, 404]),
     ("POST", "/friendship/accept", "", r#"{"user_id1": "OWNER"}"#, [401, 401, 403, 404, 200, 200, 404, 404]),

@@ -181,6 +181,8 @@ const CALLS_OF_MEMBERS: &[(&str, &str, &str)] = &[
     ("GET", "/friendship/check/OTHER", ""),
     ("GET", "/friendship/requests", ""),
     ("GET", "/friendship/requests?offset=1000000000", ""),
+    ("GET", "/friendship/sent-requests", ""),
+    ("GET", "/friendship/sent-requests?offset=1000000000", ""),
     ("GET", "/friendship/requests/OTHER", ""),
     ("POST", "/friendship/requests", r#"{"user_id2": "OTHER"}"#),
     ("POST", "/friendship/accept", r#"{"user_id1": "ASKER"}"#),

@@ -110,8 +110,13 @@ async fn an_address_has_at_most_16_kib_and_headers_32(pool: PgPool) {
 async fn a_query_is_read_where_it_makes_sense_and_refused_by_name_where_not(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
-    let paths =
-        ["/friendship/requests", "/users/id/alice/friends", "/friendship/search/name/a", "/notifications/share"];
+    let paths = [
+        "/friendship/requests",
+        "/friendship/sent-requests",
+        "/users/id/alice/friends",
+        "/friendship/search/name/a",
+        "/notifications/share",
+    ];
     for path in paths {
         for query in ["limit=0", "limit=1000000&offset=99999999999999999999", "cache=1&cache=2", "", "%ff=%00"] {
             assert_eq!(

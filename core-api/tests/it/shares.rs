@@ -88,7 +88,7 @@ async fn a_page_for_all_reaches_every_friend_and_nobody_else(pool: PgPool) {
     assert_eq!(sent[0]["sent_at"].take(), sent_at);
     let expected = json!([{
         "event_id": id, "sent_at": null, "url": "https://example.com/1", "title": "Page 1", "sent_to": null,
-        "not_seen_count": 2, "first_name": null, "last_name": null, "profile_image_extension": null,
+        "not_seen_count": 2, "recipient_count": 2, "first_name": null, "last_name": null, "profile_image_extension": null,
     }]);
     assert_eq!(sent, expected);
 }
@@ -100,8 +100,9 @@ async fn a_personal_page_reaches_one_friend(pool: PgPool) {
     assert_eq!(ids(&world, "carol", "/notifications/share").await, std::slice::from_ref(&id));
     assert_eq!(ids(&world, "bob", "/notifications/share").await, [] as [Value; 0]);
     let sent = world.get("alice", "/notifications/share/sent").await.body;
-    let addressee = (&sent[0]["sent_to"], &sent[0]["first_name"], &sent[0]["last_name"], &sent[0]["not_seen_count"]);
-    assert_eq!(addressee, (&json!("carol"), &json!("Carol"), &json!("Tester"), &json!(1)));
+    let addressee = (&sent[0]["sent_to"], &sent[0]["first_name"], &sent[0]["last_name"]);
+    assert_eq!(addressee, (&json!("carol"), &json!("Carol"), &json!("Tester")));
+    assert_eq!((&sent[0]["not_seen_count"], &sent[0]["recipient_count"]), (&json!(1), &json!(1)));
     assert_eq!(world.told().await, ["carol share.received 0"]);
     for stranger in ["dave", "nobody", "alice"] {
         world.post("alice", "/notifications/share/personal", to(stranger)).await.is_problem(403);
@@ -158,18 +159,23 @@ async fn reading_is_told_to_the_readers_devices_and_keeps_the_first_time(pool: P
     assert!(seen_at.as_str().unwrap().ends_with('Z'));
     let read = ("bob".to_owned(), "share.read".to_owned(), 0, json!({"event_ids": [first]}));
     assert_eq!(world.outbox().await, std::slice::from_ref(&read));
-    let counts = async || -> Vec<i64> {
+    let counts = async |name: &str| -> Vec<i64> {
         let sent = world.get("alice", "/notifications/share/sent").await.body;
-        sent.as_array().unwrap().iter().map(|share| share["not_seen_count"].as_i64().unwrap()).collect()
+        sent.as_array().unwrap().iter().map(|share| share[name].as_i64().unwrap()).collect()
     };
-    assert_eq!(counts().await, [1, 2, 1]);
+    assert_eq!(counts("not_seen_count").await, [1, 2, 1]);
+    assert_eq!(counts("recipient_count").await, [1, 2, 2]);
 
     world.post("bob", "/notifications/share/read", list).await.is_success();
     assert_eq!(world.get("bob", "/notifications/share?is_read=true").await.body[0]["seen_at"], seen_at);
     assert_eq!(world.outbox().await, [read]);
-    assert_eq!(counts().await, [1, 2, 1]);
+    assert_eq!(counts("not_seen_count").await, [1, 2, 1]);
     assert_eq!(ids(&world, "bob", "/notifications/share?is_read=false").await, [second]);
     world.post("bob", "/notifications/share/read", json!([])).await.is_success();
+    // Whoever is no more is no recipient.
+    assert_eq!(world.delete("bob", "/users/me").await.status, 204);
+    assert_eq!(counts("recipient_count").await, [1, 1, 1]);
+    assert_eq!(counts("not_seen_count").await, [1, 1, 1]);
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]

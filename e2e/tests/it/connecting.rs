@@ -17,7 +17,7 @@ async fn the_snapshot_comes_first_and_shows_oneself_and_every_friend() -> Result
     alice.befriend(&carol).await?;
     let mut bob_live = bob.connect().await?;
     bob_live.visit("https://example.com/bob", "Bob's page")?;
-    bob_live.update().await?;
+    let shown = bob_live.update().await?;
 
     let (alice_live, snapshot) = alice.connect_with_snapshot().await?;
 
@@ -31,7 +31,8 @@ async fn the_snapshot_comes_first_and_shows_oneself_and_every_friend() -> Result
     let page = of_bob.page.as_ref().unwrap();
     assert_eq!((page.url.as_str(), page.title.as_str()), ("https://example.com/bob", "Bob's page"));
     assert_eq!(of_bob.latest_page, of_bob.page);
-    assert_eq!((&of_carol.page, &of_carol.latest_page), (&None, &None));
+    assert_eq!((&of_carol.page, &of_carol.latest_page, of_carol.at), (&None, &None, None));
+    assert_eq!(of_bob.at, Some(shown.at));
     assert_eq!(of_carol.last_seen_at, None, "Carol has never been online");
     let names: Vec<&str> = snapshot.user_info_map.values().map(|user| user.first_name.as_str()).collect();
     assert_eq!(snapshot.user_info_map.len(), 3);
@@ -42,7 +43,7 @@ async fn the_snapshot_comes_first_and_shows_oneself_and_every_friend() -> Result
     let raw: Value = serde_json::from_str(&alice_live.seen()[0])?;
     assert_eq!(raw["type"], "presence-snapshot");
     assert_eq!(keys(&raw), ["presenceArr", "type", "userInfoMap", "userPresence", "version"]);
-    let presence_keys = ["idle", "idleSince", "lastSeenAt", "latestPage", "page", "userId"];
+    let presence_keys = ["at", "idle", "idleSince", "lastSeenAt", "latestPage", "page", "userId"];
     assert_eq!(keys(&raw["userPresence"]), presence_keys);
     assert_eq!(keys(&raw["presenceArr"][0]), presence_keys);
     assert_eq!(keys(&raw["userPresence"]["page"]), ["domain", "title", "url"]);

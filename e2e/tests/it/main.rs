@@ -20,6 +20,7 @@ mod friends;
 mod outages;
 mod pages;
 mod privacy;
+mod published_clients;
 mod rest;
 mod rules;
 #[cfg(target_os = "linux")]

@@ -16,8 +16,13 @@ use uuid::Uuid;
 
 const REQUEST_ID: &str = "x-request-id";
 
-/// One of the origins that `wrangler.toml` allows in development.
-const ALLOWED_ORIGIN: &str = "http://localhost:3000";
+/// Two origins that may call: one that `wrangler.toml` names for development, and that of an extension in Firefox, which is
+/// another in every installation.
+const ALLOWED_ORIGINS: [&str; 2] = ["http://localhost:3000", "moz-extension://6b0f7d0c-92a5-4d8e-8b1e-0f3c5f1a2b4d"];
+
+/// Origins that are none of these, however they begin.
+const FOREIGN_ORIGINS: [&str; 3] =
+    ["https://evil.example", "https://moz-extension.example", "chrome-extension://abcdef"];
 
 const ALLOW_LIST: &str = "/users/me/domain_array/allow";
 
@@ -224,31 +229,40 @@ async fn browsers_at_an_allowed_origin_may_call_and_others_may_not() -> Result<(
             let request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT");
             request.header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type").send()
         };
-        let answer = preflight(ALLOWED_ORIGIN).await?;
-        assert!(answer.status().is_success(), "{path}");
-        let of = |name: HeaderName| answer.headers()[name].to_str().unwrap().to_ascii_lowercase();
-        assert_eq!(of(header::ACCESS_CONTROL_ALLOW_ORIGIN), ALLOWED_ORIGIN);
-        let lists = |list: &str, item: &str| list.split(',').any(|one| one.trim() == item);
-        for method in ["get", "post", "put", "delete"] {
-            assert!(lists(&of(header::ACCESS_CONTROL_ALLOW_METHODS), method), "{path} {method}");
+        for origin in ALLOWED_ORIGINS {
+            let answer = preflight(origin).await?;
+            assert!(answer.status().is_success(), "{path}");
+            let of = |name: HeaderName| answer.headers()[name].to_str().unwrap().to_ascii_lowercase();
+            assert_eq!(of(header::ACCESS_CONTROL_ALLOW_ORIGIN), origin);
+            let lists = |list: &str, item: &str| list.split(',').any(|one| one.trim() == item);
+            for method in ["get", "post", "put", "delete"] {
+                assert!(lists(&of(header::ACCESS_CONTROL_ALLOW_METHODS), method), "{path} {method}");
+            }
+            for name in ["authorization", "content-type"] {
+                assert!(lists(&of(header::ACCESS_CONTROL_ALLOW_HEADERS), name), "{path} {name}");
+            }
+            assert!(of(header::ACCESS_CONTROL_MAX_AGE).parse::<u32>()? > 0, "preflights are cached");
+            assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), "no cookie counts");
         }
-        for name in ["authorization", "content-type"] {
-            assert!(lists(&of(header::ACCESS_CONTROL_ALLOW_HEADERS), name), "{path} {name}");
+        for origin in FOREIGN_ORIGINS {
+            let answer = preflight(origin).await?;
+            assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path} {origin}");
         }
-        assert!(of(header::ACCESS_CONTROL_MAX_AGE).parse::<u32>()? > 0, "preflights are cached");
-        let answer = preflight("https://evil.example").await?;
-        assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path}");
 
         // A page must be able to read refusals as well.
         for request in [alice.request(Method::GET, path), site.request(Method::GET, path)] {
-            let stranger = request.try_clone().unwrap().header(header::ORIGIN, "https://evil.example");
-            let answer = request.header(header::ORIGIN, ALLOWED_ORIGIN).send().await?;
-            let allowed: Vec<_> = answer.headers().get_all(header::ACCESS_CONTROL_ALLOW_ORIGIN).iter().collect();
-            assert_eq!(allowed, [ALLOWED_ORIGIN], "{path}");
-            let varies = answer.headers().get_all(header::VARY).iter().any(|value| value == "Origin");
-            assert!(varies, "caches must tell origins apart: {path}");
-            let answer = stranger.send().await?;
-            assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path}");
+            let from = |origin: &str| request.try_clone().unwrap().header(header::ORIGIN, origin).send();
+            for origin in ALLOWED_ORIGINS {
+                let answer = from(origin).await?;
+                let allowed: Vec<_> = answer.headers().get_all(header::ACCESS_CONTROL_ALLOW_ORIGIN).iter().collect();
+                assert_eq!(allowed, [origin], "{path}");
+                let varies = answer.headers().get_all(header::VARY).iter().any(|value| value == "Origin");
+                assert!(varies, "caches must tell origins apart: {path}");
+            }
+            for origin in FOREIGN_ORIGINS {
+                let answer = from(origin).await?;
+                assert!(!answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path} {origin}");
+            }
         }
     }
     Ok(())

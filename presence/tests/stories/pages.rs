@@ -2,8 +2,9 @@
 
 use presence::{Frame, Reply};
 use shared::{
+    ids::SocketId,
     share_policy::ShareMode,
-    wire::{CloseCode, ErrorCode, PageView, ServerMessage},
+    wire::{CloseCode, ErrorCode, PageView, PresenceSnapshot, ServerMessage},
 };
 
 use crate::town::{Town, id, two};
@@ -164,6 +165,39 @@ fn a_user_is_idle_when_all_their_sockets_are() {
     assert_eq!((update.idle, update.idle_since), (true, Some(since)));
     town.say(laptop, r#"{"action":"set-idle","idle":false}"#);
     assert!(!town.update(bob).idle);
+}
+
+/// A fresh snapshot of a socket.
+fn look_again(town: &mut Town, socket: SocketId) -> PresenceSnapshot {
+    town.say(socket, r#"{"action":"watch","watching":false}"#);
+    town.seen(socket);
+    town.say(socket, r#"{"action":"watch","watching":true}"#);
+    town.snapshot(socket)
+}
+
+#[test]
+fn a_snapshot_tells_since_when_each_page_is_as_it_is() {
+    let (mut town, alice, bob) = two();
+    let of_alice = |town: &mut Town| look_again(town, bob).presence_arr.remove(0).at;
+    town.pass_ms(5_000);
+    town.visit(alice, "https://example.com/");
+    let shown_at = town.now;
+    for idle in [true, false] {
+        town.pass_ms(5_000);
+        town.say(alice, &format!(r#"{{"action":"set-idle","idle":{idle}}}"#));
+        town.hibernate("alice");
+        assert_eq!(of_alice(&mut town), Some(shown_at), "the page is the same");
+    }
+    town.pass_ms(5_000);
+    town.visit(alice, "");
+    let hidden_at = town.now;
+    assert_eq!(of_alice(&mut town), Some(hidden_at));
+    town.pass_ms(5_000);
+    town.visit(alice, "https://secret.org/");
+    assert_eq!(of_alice(&mut town), Some(hidden_at), "it is as hidden as before");
+    assert_eq!(look_again(&mut town, alice).user_presence.at, Some(hidden_at));
+    town.say(alice, r#"{"action":"goodbye"}"#);
+    assert_eq!(of_alice(&mut town), None);
 }
 
 #[test]
