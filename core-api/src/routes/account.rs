@@ -124,7 +124,7 @@ async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId,
 
 /// All data held about the caller.
 ///
-/// Table by table, every column under its name. Who does not exist for the caller is not named in it.
+/// Table by table, every column under its name. Who does not exist for the caller is not named in it, nor why operators acted.
 #[utoipa::path(
     get,
     path = "/users/me/export",
