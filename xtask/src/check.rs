@@ -58,6 +58,7 @@ pub async fn run() -> Result<bool> {
     let result = queries::run(Mode::Check).await.map(|fresh| if fresh { Passed::Yes } else { Passed::No });
     outcomes.push(Outcome { name: "queries in .sqlx are fresh", result, took: begun.elapsed() });
     deny(&mut outcomes).await;
+    terraform(&mut outcomes).await;
 
     say("\nSummary");
     let mut all = true;
@@ -127,6 +128,34 @@ async fn deny(outcomes: &mut Vec<Outcome>) {
         Err(error) => Err(error),
     };
     outcomes.push(Outcome { name: ADVISORIES, result, took: begun.elapsed() });
+}
+
+/// Folders of Terraform, each with the files of values that it must be accepted with.
+const TERRAFORM: [(&str, &str, &[&str]); 4] = [
+    ("Terraform: bootstrap", "terraform/bootstrap", &["example.tfvars"]),
+    ("Terraform: small", "terraform", &["example.tfvars", "env/small.tfvars"]),
+    ("Terraform: staging", "terraform", &["example.tfvars", "env/staging.tfvars"]),
+    ("Terraform: production", "terraform", &["example.tfvars", "env/production.tfvars"]),
+];
+
+/// Names a program that takes a folder of Terraform and Terraform's own arguments, and tells by its exit code whether it is
+/// accepted.
+const TERRAFORM_CHECK: &str = "TERRAFORM_CHECK";
+
+async fn terraform(outcomes: &mut Vec<Outcome>) {
+    let program = std::env::var_os(TERRAFORM_CHECK).filter(|program| !program.is_empty());
+    for (name, folder, files) in TERRAFORM {
+        let begun = begin(name);
+        let result = match &program {
+            None => Ok(Passed::NotRun("TERRAFORM_CHECK names no program that checks a folder of Terraform")),
+            Some(program) => {
+                let mut command = project::command(program);
+                command.arg(project::root().join(folder)).args(files.iter().map(|file| format!("-var-file={file}")));
+                passes(name, command).await
+            }
+        };
+        outcomes.push(Outcome { name, result, took: begun.elapsed() });
+    }
 }
 
 async fn advisories_can_be_reached() -> bool {

@@ -1,0 +1,41 @@
+variable "name" {
+  description = "How everything of this project is named in the account: lower-case letters, digits and hyphens."
+  type        = string
+  default     = "pagenow"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.name))
+    error_message = "name must be 3 to 20 lower-case letters, digits and hyphens, and begin with a letter."
+  }
+}
+
+variable "region" {
+  description = "AWS region of the state, and of the environments."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be an AWS region, such as eu-central-1."
+  }
+}
+
+variable "github_repository" {
+  description = "The repository whose workflows may deploy, as owner/name."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository must be owner/name."
+  }
+}
+
+variable "environments" {
+  description = "Environments that workflows deploy to. Each has a role, which only jobs of GitHub's environment of that name can take."
+  type        = set(string)
+  default     = ["staging", "production"]
+
+  validation {
+    condition     = length(var.environments) > 0 && alltrue([for one in var.environments : can(regex("^[a-z]{3,12}$", one))])
+    error_message = "environments must be 3 to 12 lower-case letters each."
+  }
+}

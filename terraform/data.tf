@@ -1,0 +1,194 @@
+# What must not be lost: the database and the images.
+
+data "aws_caller_identity" "this" {}
+
+locals {
+  account = data.aws_caller_identity.this.account_id
+}
+
+# Encrypts everything of this environment that is kept.
+resource "aws_kms_key" "this" {
+  description             = "Data of ${local.prefix}"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "AccountDecides"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:aws:iam::${local.account}:root" }
+        Action    = "kms:*"
+        Resource  = "*"
+      },
+      {
+        Sid       = "Logs"
+        Effect    = "Allow"
+        Principal = { Service = "logs.${var.region}.amazonaws.com" }
+        Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+        Resource  = "*"
+        Condition = {
+          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${var.region}:${local.account}:log-group:/${local.prefix}/*" }
+        }
+      },
+    ]
+  })
+}
+
+resource "aws_kms_alias" "this" {
+  name          = "alias/${local.prefix}"
+  target_key_id = aws_kms_key.this.key_id
+}
+
+resource "aws_db_subnet_group" "this" {
+  name       = local.prefix
+  subnet_ids = aws_subnet.data[*].id
+}
+
+resource "aws_rds_cluster_parameter_group" "this" {
+  name   = local.prefix
+  family = "aurora-postgresql${split(".", var.postgres_version)[0]}"
+
+  # Nobody connects without TLS.
+  parameter {
+    name  = "rds.force_ssl"
+    value = "1"
+  }
+
+  # Statements hold what users wrote, so none is logged, slow or failing.
+  parameter {
+    name  = "log_min_error_statement"
+    value = "panic"
+  }
+}
+
+resource "aws_rds_cluster" "this" {
+  cluster_identifier              = local.prefix
+  engine                          = "aurora-postgresql"
+  engine_mode                     = "provisioned"
+  engine_version                  = var.postgres_version
+  database_name                   = "pagenow"
+  master_username                 = "administrator"
+  manage_master_user_password     = true
+  master_user_secret_kms_key_id   = aws_kms_key.this.key_id
+  db_subnet_group_name            = aws_db_subnet_group.this.name
+  db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.this.name
+  vpc_security_group_ids          = [aws_security_group.database.id]
+  storage_encrypted               = true
+  kms_key_id                      = aws_kms_key.this.arn
+  # Any moment of so many days can be gone back to.
+  backup_retention_period      = var.backup_retention_days
+  preferred_backup_window      = "02:00-03:00"
+  preferred_maintenance_window = "sun:03:30-sun:04:30"
+  copy_tags_to_snapshot        = true
+  deletion_protection          = var.deletion_protection
+  skip_final_snapshot          = false
+  final_snapshot_identifier    = "${local.prefix}-final"
+
+  serverlessv2_scaling_configuration {
+    min_capacity = var.database_acu_min
+    max_capacity = var.database_acu_max
+  }
+
+  lifecycle {
+    # Upgrades of the engine are asked for by hand.
+    ignore_changes = [engine_version]
+  }
+}
+
+# The first writes; a second, in another zone, takes over within a minute.
+resource "aws_rds_cluster_instance" "this" {
+  count                           = var.database_instances
+  identifier                      = "${local.prefix}-${count.index}"
+  cluster_identifier              = aws_rds_cluster.this.id
+  engine                          = aws_rds_cluster.this.engine
+  engine_version                  = aws_rds_cluster.this.engine_version
+  instance_class                  = "db.serverless"
+  availability_zone               = local.zones[count.index]
+  auto_minor_version_upgrade      = true
+  performance_insights_enabled    = true
+  performance_insights_kms_key_id = aws_kms_key.this.arn
+  promotion_tier                  = count.index
+}
+
+resource "aws_s3_bucket" "images" {
+  bucket        = "${local.prefix}-images-${local.account}"
+  force_destroy = !var.deletion_protection
+}
+
+resource "aws_s3_bucket_public_access_block" "images" {
+  bucket                  = aws_s3_bucket.images.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "images" {
+  bucket = aws_s3_bucket.images.id
+
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
+  }
+}
+
+resource "aws_s3_bucket_versioning" "images" {
+  bucket = aws_s3_bucket.images.id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+# What a user has removed stays for a week, for whoever removed too much, and then goes.
+resource "aws_s3_bucket_lifecycle_configuration" "images" {
+  bucket = aws_s3_bucket.images.id
+
+  rule {
+    id     = "removed"
+    status = "Enabled"
+
+    filter {}
+
+    noncurrent_version_expiration {
+      noncurrent_days = 7
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.images]
+}
+
+# Browsers upload straight to the bucket, by a URL that the core has signed.
+resource "aws_s3_bucket_cors_configuration" "images" {
+  bucket = aws_s3_bucket.images.id
+
+  cors_rule {
+    allowed_methods = ["PUT"]
+    allowed_origins = ["*"]
+    allowed_headers = ["content-type", "x-amz-acl"]
+    max_age_seconds = 86400
+  }
+}
+
+resource "aws_s3_bucket_policy" "images" {
+  bucket = aws_s3_bucket.images.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "TlsOnly"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource  = [aws_s3_bucket.images.arn, "${aws_s3_bucket.images.arn}/*"]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
+  })
+}

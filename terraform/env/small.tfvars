@@ -1,0 +1,14 @@
+# For a few friends: one of everything, about $105 a month before the first user.
+environment           = "staging"
+nat_gateways          = 1
+balancer              = false
+core_cpu              = 256
+core_memory_mb        = 512
+core_tasks_min        = 1
+core_tasks_max        = 2
+tunnel_tasks          = 1
+database_instances    = 1
+database_acu_min      = 0.5
+database_acu_max      = 2
+log_retention_days    = 14
+backup_retention_days = 7

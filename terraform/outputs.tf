@@ -1,0 +1,29 @@
+output "configure" {
+  description = "What `cargo xtask configure` takes: `terraform output -json configure`."
+  value = {
+    edge_host       = var.edge_host
+    core_service_id = cloudflare_connectivity_directory_service.core.id
+    oidc_issuer     = var.oidc_issuer
+    oidc_audience   = var.oidc_audience
+    oidc_jwks_url   = var.oidc_jwks_url
+    cors_origins    = var.cors_origins
+  }
+}
+
+output "core_repository" {
+  description = "Where the core's image is pushed to."
+  value       = aws_ecr_repository.core.repository_url
+}
+
+output "secrets" {
+  description = "Where the edge's secrets are, for `wrangler secret put`."
+  value       = { for name in ["event-signing", "service-token"] : name => aws_secretsmanager_secret.this[name].arn }
+}
+
+output "run_task" {
+  description = "What `aws ecs run-task` takes for migrate and operator."
+  value = {
+    cluster = aws_ecs_cluster.this.name
+    network = { for task in ["migrate", "operator"] : task => "awsvpcConfiguration={subnets=[${join(",", aws_subnet.private[*].id)}],securityGroups=[${aws_security_group.task[task].id}]}" }
+  }
+}
