@@ -57,8 +57,12 @@ resource "aws_cloudwatch_log_group" "task" {
 }
 
 locals {
-  # The environment of the core, by name. What stands here, a test holds against `core-api serve --help`.
-  core_environment = {
+  # What the core is told, by name. A test of the core holds the names against `core-api serve --help`.
+  core_names       = jsondecode(file("${path.module}/core-environment.json"))
+  core_environment = { for name in local.core_names.environment : name => local.core_values[name] }
+  core_secrets     = { for name in local.core_names.secrets : name => local.core_secret_arns[name] }
+
+  core_values = {
     AWS_REGION                = var.region
     DATABASE_URL              = "postgres://pagenow_app@${aws_rds_cluster.this.endpoint}:5432/pagenow?sslmode=verify-full"
     DATABASE_CONNECTIONS_MAX  = tostring(var.database_connections_per_task)
@@ -72,7 +76,7 @@ locals {
     PROFILE_IMAGES_BUCKET     = aws_s3_bucket.images.id
     SHUTDOWN_MS_MAX           = "15000"
   }
-  core_secrets = {
+  core_secret_arns = {
     EVENT_SIGNING_SECRET = aws_secretsmanager_secret.this["event-signing"].arn
     PGPASSWORD           = aws_secretsmanager_secret.this["app-password"].arn
     SERVICE_TOKEN_SECRET = aws_secretsmanager_secret.this["service-token"].arn

@@ -13,6 +13,8 @@ mod blocks;
 mod bounds;
 mod bucket;
 mod conformance;
+mod deployment;
+mod deployment;
 mod friendships;
 mod health;
 mod images;
