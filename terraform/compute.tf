@@ -57,6 +57,8 @@ resource "aws_cloudwatch_log_group" "task" {
 }
 
 locals {
+  core_runs = var.core_enabled && var.core_image != null
+
   # What the core is told, by name. A test of the core holds the names against `core-api serve --help`.
   core_names       = jsondecode(file("${path.module}/core-environment.json"))
   core_environment = { for name in local.core_names.environment : name => local.core_values[name] }
@@ -88,11 +90,18 @@ locals {
   migrate_secrets = {
     PGPASSWORD = aws_secretsmanager_secret.this["owner-password"].arn
   }
-  # Both passwords, to make the roles with; the administrator's own, which RDS rotates, comes from its secret.
-  operator_secrets = {
-    ADMINISTRATOR           = aws_rds_cluster.this.master_user_secret[0].secret_arn
+  # Makes both roles, as the administrator, whose password RDS made and rotates.
+  roles_environment = {
+    DATABASE_URL  = "postgres://administrator@${aws_rds_cluster.this.endpoint}:5432/pagenow?sslmode=verify-full"
+    PGSSLROOTCERT = "/etc/ssl/certs/rds.pem"
+  }
+  roles_secrets = {
     DATABASE_APP_PASSWORD   = aws_secretsmanager_secret.this["app-password"].arn
     DATABASE_OWNER_PASSWORD = aws_secretsmanager_secret.this["owner-password"].arn
+    PGPASSWORD              = "${aws_rds_cluster.this.master_user_secret[0].secret_arn}:password::"
+  }
+  operator_secrets = {
+    PGPASSWORD = aws_secretsmanager_secret.this["app-password"].arn
   }
   cloudflared_secrets = {
     TUNNEL_TOKEN = aws_secretsmanager_secret.tunnel.arn
@@ -127,6 +136,19 @@ locals {
       health      = null
       stop_s      = 30
     }
+    roles = {
+      image       = var.core_image
+      command     = ["bootstrap-database"]
+      cpu         = 256
+      memory      = 512
+      user        = "65532:65532"
+      read_only   = true
+      environment = local.roles_environment
+      secrets     = local.roles_secrets
+      ports       = []
+      health      = null
+      stop_s      = 30
+    }
     cloudflared = {
       image   = var.cloudflared_image
       command = ["tunnel", "--no-autoupdate", "--metrics", "0.0.0.0:2000", "run"]
@@ -149,7 +171,7 @@ locals {
       memory      = 512
       user        = "0:0"
       read_only   = false
-      environment = { PGHOST = aws_rds_cluster.this.endpoint, PGDATABASE = "pagenow", PGSSLMODE = "require" }
+      environment = { PGHOST = aws_rds_cluster.this.endpoint, PGDATABASE = "pagenow", PGUSER = "pagenow_app", PGSSLMODE = "require" }
       secrets     = local.operator_secrets
       ports       = []
       health      = null
@@ -269,7 +291,7 @@ resource "aws_service_discovery_service" "core" {
 
 # The core, behind a balancer or, without one, found by its name.
 resource "aws_ecs_service" "balanced" {
-  count                              = var.core_image != null && var.balancer ? 1 : 0
+  count                              = local.core_runs && var.balancer ? 1 : 0
   name                               = "core"
   cluster                            = aws_ecs_cluster.this.id
   task_definition                    = aws_ecs_task_definition.this["core"].arn
@@ -307,7 +329,7 @@ resource "aws_ecs_service" "balanced" {
 }
 
 resource "aws_ecs_service" "found" {
-  count                              = var.core_image != null && !var.balancer ? 1 : 0
+  count                              = local.core_runs && !var.balancer ? 1 : 0
   name                               = "core"
   cluster                            = aws_ecs_cluster.this.id
   task_definition                    = aws_ecs_task_definition.this["core"].arn
@@ -363,7 +385,7 @@ resource "aws_ecs_service" "cloudflared" {
 }
 
 resource "aws_appautoscaling_target" "core" {
-  count              = var.core_image == null ? 0 : 1
+  count              = local.core_runs ? 1 : 0
   service_namespace  = "ecs"
   resource_id        = "service/${aws_ecs_cluster.this.name}/${one(concat(aws_ecs_service.balanced[*].name, aws_ecs_service.found[*].name))}"
   scalable_dimension = "ecs:service:DesiredCount"
@@ -372,7 +394,7 @@ resource "aws_appautoscaling_target" "core" {
 }
 
 resource "aws_appautoscaling_policy" "cpu" {
-  count              = var.core_image == null ? 0 : 1
+  count              = local.core_runs ? 1 : 0
   name               = "${local.prefix}-cpu"
   policy_type        = "TargetTrackingScaling"
   service_namespace  = aws_appautoscaling_target.core[0].service_namespace
@@ -391,7 +413,7 @@ resource "aws_appautoscaling_policy" "cpu" {
 }
 
 resource "aws_appautoscaling_policy" "requests" {
-  count              = var.core_image != null && var.balancer ? 1 : 0
+  count              = local.core_runs && var.balancer ? 1 : 0
   name               = "${local.prefix}-requests"
   policy_type        = "TargetTrackingScaling"
   service_namespace  = aws_appautoscaling_target.core[0].service_namespace
@@ -440,10 +462,11 @@ resource "aws_iam_role_policy" "execution" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid      = "OwnSecrets"
-        Effect   = "Allow"
-        Action   = "secretsmanager:GetSecretValue"
-        Resource = sort(values(local.containers[each.key].secrets))
+        Sid    = "OwnSecrets"
+        Effect = "Allow"
+        Action = "secretsmanager:GetSecretValue"
+        # Of a secret of several values, the value is named after its address.
+        Resource = sort([for arn in values(local.containers[each.key].secrets) : replace(arn, "/:[a-z]+::$/", "")])
       },
       {
         Sid      = "Decrypt"

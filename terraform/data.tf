@@ -84,7 +84,7 @@ resource "aws_rds_cluster" "this" {
   copy_tags_to_snapshot        = true
   deletion_protection          = var.deletion_protection
   skip_final_snapshot          = false
-  final_snapshot_identifier    = "${local.prefix}-final"
+  final_snapshot_identifier    = "${local.prefix}-final-${var.final_snapshot}"
 
   serverlessv2_scaling_configuration {
     min_capacity = var.database_acu_min

@@ -10,7 +10,7 @@ oidc_issuer   = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_exa
 oidc_audience = "0123456789abcdefghijklmnop"
 oidc_jwks_url = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_example/.well-known/jwks.json"
 
-# Images by digest, for ARM64. Leave the core's out until it is pushed.
+# Images by digest, for ARM64. The core's is null until it is pushed.
 core_image        = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/pagenow-production-core@sha256:0000000000000000000000000000000000000000000000000000000000000000"
 cloudflared_image = "docker.io/cloudflare/cloudflared@sha256:0000000000000000000000000000000000000000000000000000000000000000"
 operator_image    = "docker.io/library/postgres@sha256:0000000000000000000000000000000000000000000000000000000000000000"

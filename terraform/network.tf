@@ -201,7 +201,7 @@ resource "aws_iam_role_policy" "flow" {
 
 # Who may talk to whom. Each task has a group of its own, and every rule names the group at its other end.
 locals {
-  tasks = toset(["core", "cloudflared", "migrate", "operator"])
+  tasks = toset(["core", "cloudflared", "migrate", "operator", "roles"])
 
   # To the internet, by NAT: Cloudflare, the identity provider, registries and AWS's own services.
   tasks_to_internet = {
@@ -287,7 +287,7 @@ resource "aws_security_group" "database" {
 }
 
 locals {
-  tasks_with_database = toset(["core", "migrate", "operator"])
+  tasks_with_database = toset(["core", "migrate", "operator", "roles"])
 }
 
 resource "aws_vpc_security_group_ingress_rule" "database" {

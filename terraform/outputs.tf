@@ -21,9 +21,9 @@ output "secrets" {
 }
 
 output "run_task" {
-  description = "What `aws ecs run-task` takes for migrate and operator."
+  description = "What `aws ecs run-task` takes for migrate, operator and roles."
   value = {
     cluster = aws_ecs_cluster.this.name
-    network = { for task in ["migrate", "operator"] : task => "awsvpcConfiguration={subnets=[${join(",", aws_subnet.private[*].id)}],securityGroups=[${aws_security_group.task[task].id}]}" }
+    network = { for task in ["migrate", "operator", "roles"] : task => "awsvpcConfiguration={subnets=[${join(",", aws_subnet.private[*].id)}],securityGroups=[${aws_security_group.task[task].id}]}" }
   }
 }

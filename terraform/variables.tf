@@ -129,6 +129,17 @@ variable "backup_retention_days" {
   }
 }
 
+variable "final_snapshot" {
+  description = "What the name of the snapshot ends in that `terraform destroy` leaves; another for each time."
+  type        = string
+  default     = "1"
+
+  validation {
+    condition     = can(regex("^[a-z0-9]{1,20}$", var.final_snapshot))
+    error_message = "final_snapshot must be 1 to 20 lower-case letters and digits."
+  }
+}
+
 variable "deletion_protection" {
   description = "Whether `terraform destroy` fails at the database and at a bucket that is not empty."
   type        = bool
@@ -161,6 +172,12 @@ variable "core_image" {
     condition     = var.core_image == null || can(regex("@sha256:[0-9a-f]{64}$", var.core_image))
     error_message = "core_image must name a digest, as in REPOSITORY@sha256:…"
   }
+}
+
+variable "core_enabled" {
+  description = "Whether the core runs. Not before the roles of the database are made and it is migrated, for the first time."
+  type        = bool
+  default     = true
 }
 
 variable "cloudflared_image" {

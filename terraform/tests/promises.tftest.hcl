@@ -160,7 +160,7 @@ run "tasks_are_confined_and_only_the_operators_can_be_entered" {
     condition = alltrue([
       for name, policy in aws_iam_role_policy.execution : sort(flatten([
         for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "OwnSecrets"
-      ])) == sort(values(local.containers[name].secrets))
+      ])) == sort([for arn in values(local.containers[name].secrets) : replace(arn, "/:[a-z]+::$/", "")])
     ])
     error_message = "a role reads other secrets than its task is given"
   }
@@ -224,5 +224,18 @@ run "before_the_first_image_no_core_runs" {
   assert {
     condition     = length(aws_ecs_service.balanced) == 0 && !contains(keys(aws_ecs_task_definition.this), "core") && !contains(keys(aws_ecs_task_definition.this), "migrate")
     error_message = "a core is to run without an image"
+  }
+}
+
+run "until_the_database_is_made_ready_no_core_runs_and_its_tasks_do" {
+  command = apply
+
+  variables {
+    core_enabled = false
+  }
+
+  assert {
+    condition     = length(aws_ecs_service.balanced) == 0 && contains(keys(aws_ecs_task_definition.this), "migrate") && contains(keys(aws_ecs_task_definition.this), "roles")
+    error_message = "the core runs, or the tasks that make the database ready cannot"
   }
 }
