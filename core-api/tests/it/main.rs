@@ -14,7 +14,6 @@ mod bounds;
 mod bucket;
 mod conformance;
 mod deployment;
-mod deployment;
 mod friendships;
 mod health;
 mod images;
