@@ -5,6 +5,7 @@ ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 FROM ${NODE_IMAGE}
 WORKDIR /srv
 COPY package.json package-lock.json ./
+COPY client/package.json client/
 RUN npm ci --omit=optional --ignore-scripts --no-audit --no-fund && install -d -o 65532 -g 65532 /keys
 COPY dev/oidc.mjs dev/
 USER 65532:65532

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod child;
+pub mod client;
 mod core;
 pub mod generated;
 pub mod http;

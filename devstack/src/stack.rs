@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use crate::{
     build::{self, BUILT},
     child::{Child, Output},
+    client::{self, Constants, Server},
     core::{Core, Roles},
     http::wait_until_ready,
     issuer,
@@ -57,6 +58,7 @@ pub struct Stack {
 /// Development's store of profile images.
 #[derive(Debug)]
 struct Images {
+    url: String,
     /// The proxy in front of the store, which answers preflights.
     proxy: Child,
     store_port: Port,
@@ -121,8 +123,9 @@ impl Stack {
                         ("AWS_SECRET_ACCESS_KEY", key.clone()),
                     ]);
                 }
+                let url = proxy.url();
                 let proxy = start_images(&options.dir, &proxy, &store_port).await?;
-                Some(Images { proxy, store_port, store: None, key })
+                Some(Images { url, proxy, store_port, store: None, key })
             }
             None => None,
         };
@@ -233,6 +236,36 @@ impl Stack {
         Ok(())
     }
 
+    /// What a client of this stack must know.
+    fn client(&self) -> Constants {
+        let StackInfo { edge_url, issuer, .. } = &self.info;
+        Constants {
+            origin: edge_url.clone(),
+            issuer: issuer.issuer.clone(),
+            client_id: issuer.audience.clone(),
+            // Without a store, no image is anywhere.
+            images: self.images.as_ref().map_or_else(|| edge_url.clone(), |images| images.url.clone()),
+            sign_in: None,
+        }
+    }
+
+    /// Builds the client for this stack, and its page where wrangler serves it from.
+    ///
+    /// # Errors
+    ///
+    /// When it does not compile.
+    pub async fn build_client(&self) -> Result<()> {
+        if !client::is_there() {
+            return project::make_dir(&self.assets());
+        }
+        self.client().build(Server::Cloudflare, &self.assets()).await
+    }
+
+    /// The folder of the files that wrangler serves.
+    pub fn assets(&self) -> PathBuf {
+        self.options.dir.join("assets")
+    }
+
     /// What the worker is told, but for secrets.
     fn worker_variables(&self) -> Vec<(&str, &str)> {
         let StackInfo { core_url, issuer, .. } = &self.info;
@@ -262,6 +295,7 @@ impl Stack {
     async fn start_wrangler(&self, port: &Port, rebuild: Option<&str>) -> Result<Child> {
         const PATIENCE: Duration = Duration::from_secs(90);
         let dir = fs::canonicalize(&self.options.dir)?;
+        self.build_client().await?;
         // In a file, because every user of the machine can read arguments.
         let secrets = dir.join("edge.env");
         let lines = self.worker_secrets().map(|(name, value)| format!("{name}='{value}'\n"));
@@ -271,9 +305,16 @@ impl Stack {
         wrangler.arg(tools::npm_file("wrangler/bin/wrangler.js")).args(["dev", "--ip", "127.0.0.1"]);
         wrangler.args(["--port", &port.number().to_string(), "--inspector-port", "0"]);
         wrangler.args(["--show-interactive-dev-session=false", "--persist-to"]).arg(dir.join("edge"));
-        wrangler.arg("--env-file").arg(secrets);
-        for (name, value) in self.worker_variables() {
+        wrangler.arg("--env-file").arg(secrets).arg("--assets").arg(dir.join("assets"));
+        let variables = self.worker_variables();
+        for (name, value) in &variables {
             wrangler.args(["--var", &format!("{name}:{value}")]);
+        }
+        if let Some(origin) = client::extension_origin()
+            && !variables.iter().any(|(name, _)| *name == "CORS_ORIGINS")
+        {
+            let origins = workerd::setting("CORS_ORIGINS")?;
+            wrangler.args(["--var", &format!("CORS_ORIGINS:{origins},{origin}")]);
         }
         // Nothing is told to anybody, asked of the network, or written outside the stack's folder.
         wrangler.env("WRANGLER_SEND_METRICS", "false").env("CLOUDFLARE_CF_FETCH_ENABLED", "false");

@@ -178,9 +178,14 @@ fn program() -> Result<PathBuf> {
 
 /// What the worker is deployed with, so that it behaves the same here.
 fn compatibility_date() -> Result<String> {
+    setting("compatibility_date")
+}
+
+/// The first text of that name in `wrangler.toml`, which is what development has.
+pub(crate) fn setting(name: &str) -> Result<String> {
     let text = fs::read_to_string(project::root().join("wrangler.toml")).context("cannot read wrangler.toml")?;
-    let value = text.lines().find_map(|line| line.strip_prefix("compatibility_date = ")?.split('"').nth(1));
-    Ok(value.context("wrangler.toml names no compatibility date")?.to_owned())
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = ")?.split('"').nth(1));
+    Ok(value.with_context(|| format!("wrangler.toml names no {name}"))?.to_owned())
 }
 
 #[cfg(test)]
@@ -199,5 +204,6 @@ mod tests {
     #[test]
     fn the_worker_runs_with_the_date_that_it_is_deployed_with() {
         assert_eq!(compatibility_date().unwrap().len(), "2026-01-01".len());
+        assert!(setting("CORS_ORIGINS").unwrap().starts_with("http://localhost:"));
     }
 }

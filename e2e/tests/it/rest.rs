@@ -167,6 +167,24 @@ async fn the_document_and_the_page_that_shows_it_come_through_whole() -> Result<
 }
 
 #[tokio::test]
+async fn the_page_stands_at_its_own_address_and_takes_none_of_the_others() -> Result<()> {
+    let site = Site::of_tests()?;
+    let navigated = |path: &str| site.request(Method::GET, path).header("sec-fetch-mode", "navigate").send();
+    let page = navigated("/app/").await?;
+    assert_eq!(page.status(), StatusCode::OK);
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str()?;
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert_eq!(page.headers()[header::CACHE_CONTROL], "no-cache");
+    let page = page.text().await?;
+    for path in ["/", "/docs/", "/openapi.json", "/users/me"] {
+        let answer = navigated(path).await?;
+        assert!(answer.headers().contains_key(REQUEST_ID), "{path} is the worker's");
+        assert_ne!(answer.text().await?, page, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_id_of_any_characters_reaches_edge_and_core_alike() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use devstack::{
     build::Profile,
     child::{Child, Output},
+    client::{Constants, Server},
     http, issuer,
     ports::Port,
     postgres::{Durability, Postgres},
@@ -48,6 +49,28 @@ struct Service {
     volumes: Vec<String>,
     #[serde(default)]
     tmpfs: Vec<String>,
+    #[serde(default)]
+    build: Build,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Build {
+    #[serde(default)]
+    args: BTreeMap<String, Option<String>>,
+}
+
+/// What compose.yaml builds into the client.
+fn constants_of(compose: &Compose) -> Result<Constants> {
+    let args = &compose.services["proxy"].build.args;
+    let of =
+        |name: &str| args.get(name).cloned().flatten().with_context(|| format!("{name} is no argument of the proxy"));
+    Ok(Constants {
+        origin: of("PAGENOW_ORIGIN")?,
+        issuer: of("PAGENOW_ISSUER")?,
+        client_id: of("PAGENOW_CLIENT_ID")?,
+        images: of("PAGENOW_IMAGES")?,
+        sign_in: Some(of("PAGENOW_SIGN_IN")?).filter(|address| !address.is_empty()),
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,6 +118,8 @@ struct Machine {
     instead: Vec<(String, String)>,
     hosts: PathBuf,
     bundle: PathBuf,
+    /// What the proxy's image holds besides Caddy.
+    page: PathBuf,
 }
 
 /// What the images of ours bring besides the program: distroless's `cc` has these of glibc and GCC, and nothing that starts
@@ -121,7 +146,7 @@ fn libraries_of(program: &Path) -> Result<Vec<String>> {
 const CONFINED: [&str; 6] = ["roles", "migrations", "core", "edge", "images", "proxy"];
 
 impl Machine {
-    fn new(dir: TempDir, compose: Compose, database: &Port) -> Result<Self> {
+    async fn new(dir: TempDir, compose: Compose, database: &Port) -> Result<Self> {
         // Addresses that belong to this machine alone, and to this test alone as far as chance goes.
         let network = format!("127.{}.{}", rand::random_range(1..=254), rand::random_range(1..=254));
         let mut instead = vec![("@database:5432".to_owned(), format!("@127.0.0.1:{}", database.number()))];
@@ -134,7 +159,9 @@ impl Machine {
         let bundle = dir.path().join("bundle");
         workerd::bundle(&bundle)?;
         instead.push(("ADDRESS".to_owned(), network));
-        Ok(Self { dir, compose, instead, hosts: hosts_file, bundle })
+        let page = dir.path().join("page");
+        constants_of(&compose)?.place(Server::Caddy, &page).await?;
+        Ok(Self { dir, compose, instead, hosts: hosts_file, bundle, page })
     }
 
     fn address(&self, name: &str) -> String {
@@ -171,6 +198,7 @@ impl Machine {
             "proxy" => {
                 confined.args(["--ro-bind", "/usr", "/usr"]);
                 confined.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+                confined.arg("--ro-bind").arg(&self.page).arg("/srv");
                 "/usr/bin/caddy"
             }
             _ => {
@@ -248,6 +276,88 @@ impl Machine {
     }
 }
 
+/// Every file of the page comes with the same bytes and headers as from the edge that all tests share, but for the addresses of
+/// each system in the policy.
+async fn serves_the_page_as_cloudflare_does(own: &Site) -> Result<()> {
+    let cloudflare = Site::of_tests()?;
+    let served = page_files(&project::root().join("client/dist/app"))?;
+    ensure!(served.contains(&"index.html".to_owned()), "the page is not built: {served:?}");
+    for name in served.iter().map(|name| if name == "index.html" { "" } else { name.as_str() }).chain(["nothing"]) {
+        let (ours, theirs) = (asset(own, name).await?, asset(&cloudflare, name).await?);
+        assert_eq!(ours, theirs, "{name}");
+        assert_eq!(ours.status == StatusCode::NOT_FOUND, name == "nothing");
+    }
+    for site in [own, &cloudflare] {
+        let moved = site.request(Method::GET, "/app").send().await?;
+        assert_eq!((moved.status(), moved.url().path()), (StatusCode::OK, "/app/"));
+    }
+    // What is beside the page's files is nobody's.
+    for path in ["/headers.caddy", "/app/../headers.caddy", "/app/%2e%2e/headers.caddy"] {
+        assert_ne!(own.request(Method::GET, path).send().await?.status(), StatusCode::OK, "{path}");
+    }
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Asset {
+    status: StatusCode,
+    kind: Option<String>,
+    headers: BTreeMap<String, String>,
+    bytes: Vec<u8>,
+}
+
+/// A file of the page as it is served: what says how browsers treat it, with a name for each address of this system.
+async fn asset(site: &Site, name: &str) -> Result<Asset> {
+    let answer = site.request(Method::GET, &format!("/app/{name}")).send().await?;
+    let status = answer.status();
+    if status == StatusCode::NOT_FOUND {
+        // What is said of no file is each server's own.
+        return Ok(Asset { status, kind: None, headers: BTreeMap::new(), bytes: Vec::new() });
+    }
+    let of = |name: &str| answer.headers().get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
+    let mut headers = BTreeMap::new();
+    for name in SECURITY_HEADERS {
+        headers.insert(name.to_owned(), of(name)?.with_context(|| format!("{name} is missing"))?);
+    }
+    let policy = headers.get_mut("content-security-policy").context("there is a policy")?;
+    // The origin of the live channel, the issuer's and the images', which may be one.
+    let addresses: Vec<&str> = policy.split([' ', ';']).filter(|part| part.contains("://")).collect();
+    ensure!(addresses.iter().all(|address| address.parse::<reqwest::Url>().is_ok()), "{policy}");
+    let live = site.info.edge_url.replacen("http", "ws", 1);
+    let issuer = site.info.issuer.issuer.parse::<reqwest::Url>()?.origin().ascii_serialization();
+    ensure!(addresses.contains(&live.as_str()) && addresses.contains(&issuer.as_str()), "{policy}");
+    let images =
+        policy.split(" blob: ").nth(1).and_then(|rest| rest.split(';').next()).context("images have an origin")?;
+    *policy = policy.replace(&live, "LIVE").replace(&issuer, "ISSUER").replace(&images.to_owned(), "IMAGES");
+    let kind = of("content-type")?;
+    Ok(Asset { status, kind, headers, bytes: answer.bytes().await?.to_vec() })
+}
+
+/// What each file of the page is served with.
+const SECURITY_HEADERS: [&str; 5] = [
+    "cache-control",
+    "content-security-policy",
+    "referrer-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+];
+
+/// The files of a folder and of those in it, as paths from it.
+fn page_files(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let entries = fs::read_dir(folder).with_context(|| format!("{} is not there", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() {
+            names.extend(page_files(&entry.path())?.into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 async fn start_database(dir: &Path, port: &Port) -> Result<Postgres> {
     Postgres::start(&dir.join("database"), port, Durability::Full, &[], dir.join("logs/database.log")).await
 }
@@ -289,7 +399,7 @@ async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_a
     )?;
     let database = start_database(dir.path(), &database_port).await?;
     initialise(&database, dir.path(), &compose.services["database"]).await?;
-    let machine = Machine::new(dir, compose, &database_port)?;
+    let machine = Machine::new(dir, compose, &database_port).await?;
     let folder = machine.dir.path();
     project::make_dir(&folder.join("volumes/images/profile-images"))?;
     let children = machine.start_all(&public_url).await?;
@@ -300,6 +410,8 @@ async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_a
     let site = Site::of(info)?;
     let events = site.request(Method::POST, "/internal/events").body("{}").send().await?;
     assert_eq!(events.status(), StatusCode::NOT_FOUND);
+
+    serves_the_page_as_cloudflare_does(&site).await?;
 
     // Alice and Bob are friends and see each other; Carol, a friend of both, is invisible.
     let ((alice, alice_live), (bob, mut bob_live)) = site.friends_online().await?;

@@ -1,0 +1,77 @@
+// Puts the built page (client/dist/app) where it is served from, with the headers that it is served with: on Cloudflare as
+// static assets, of which the worker never hears, and on a machine of one's own as files of Caddy's.
+//
+// PAGENOW_ORIGIN=… PAGENOW_ISSUER=… PAGENOW_IMAGES=… [PAGENOW_SIGN_IN=…] node edge-worker/page.mjs cloudflare|caddy FOLDER
+//
+// The folder then holds `app/`, and `_headers` for Cloudflare or `headers.caddy` for Caddy.
+
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { argv, env, exit, stderr } from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** The origin of an address, which stands in a policy and must not add to it. */
+const origin = (name, address) => {
+  const { protocol, origin } = URL.canParse(address ?? "") ? new URL(address) : {};
+  if (protocol !== "https:" && protocol !== "http:") throw new Error(`${name} must be an http or https address`);
+  return origin;
+};
+
+/** The headers of every file of the page. `issuer` is called to sign in, as is `signIn` where its endpoints lie elsewhere. */
+export const headers = ({ PAGENOW_ORIGIN, PAGENOW_ISSUER, PAGENOW_IMAGES, PAGENOW_SIGN_IN }) => {
+  const own = origin("PAGENOW_ORIGIN", PAGENOW_ORIGIN);
+  const images = origin("PAGENOW_IMAGES", PAGENOW_IMAGES);
+  const issuers = new Set([origin("PAGENOW_ISSUER", PAGENOW_ISSUER)]);
+  if (PAGENOW_SIGN_IN) issuers.add(origin("PAGENOW_SIGN_IN", PAGENOW_SIGN_IN));
+  const policy = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "worker-src": ["'self'"],
+    "manifest-src": ["'self'"],
+    // A picture that was chosen is shown before it is uploaded.
+    "img-src": ["'self'", "data:", "blob:", images],
+    // Not every browser takes 'self' for the live channel too.
+    "connect-src": ["'self'", own.replace(/^http/, "ws"), ...issuers, images],
+    "base-uri": ["'none'"],
+    "form-action": ["'none'"],
+    "frame-ancestors": ["'none'"],
+  };
+  return {
+    "Content-Security-Policy": Object.entries(policy).map(([name, sources]) => [name, ...sources].join(" ")).join("; "),
+    "X-Content-Type-Options": "nosniff",
+    // Names of files carry no hash: during a roll-out, half of the machines would not know them.
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000",
+  };
+};
+
+const WRITERS = {
+  cloudflare: (folder, all) => {
+    const lines = Object.entries(all).map(([name, value]) => `  ${name}: ${value}\n`);
+    writeFileSync(join(folder, "_headers"), `/app/*\n${lines.join("")}`);
+  },
+  caddy: (folder, all) => {
+    const lines = Object.entries(all).map(([name, value]) => `header ${name} "${value}"\n`);
+    writeFileSync(join(folder, "headers.caddy"), lines.join(""));
+  },
+};
+
+if (import.meta.filename === argv[1]) {
+  const [server, folder] = argv.slice(2);
+  const built = fileURLToPath(new URL("../client/dist/app", import.meta.url));
+  try {
+    if (!(server in WRITERS) || !folder) throw new Error("say cloudflare or caddy, and a folder");
+    const all = headers(env);
+    if (!existsSync(join(built, "index.html"))) throw new Error("client/dist/app is not built: npm run build --workspace client");
+    // In place: whoever serves the folder watches it.
+    rmSync(join(folder, "app"), { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    WRITERS[server](folder, all);
+    cpSync(built, join(folder, "app"), { recursive: true });
+  } catch (error) {
+    stderr.write(`${error.message}\n`);
+    exit(1);
+  }
+}
