@@ -23,12 +23,15 @@ const url = (value) => {
 const host = (value) => text(value) && value.length <= 253
   && /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$/.test(value);
 
-/** Of a web page, or of an extension for Chromium, whose id is 32 letters from a to p. */
-const origin = (value) => text(value)
-  && (/^chrome-extension:\/\/[a-p]{32}$/.test(value) || (url(value) && URL.parse(value).origin === value));
+const origin = (value) => url(value) && URL.parse(value).origin === value;
 
-const origins = (value) => Array.isArray(value) && value.length > 0 && value.every(origin)
+/** A web page's, or that of an extension for Chromium, whose id is 32 letters from a to p. */
+const caller = (value) => origin(value) || (text(value) && /^chrome-extension:\/\/[a-p]{32}$/.test(value));
+
+const origins = (value) => Array.isArray(value) && value.length > 0 && value.every(caller)
   && new Set(value).size === value.length;
+
+const optional = (isGood) => (value) => value === undefined || isGood(value);
 
 /** Each field of the file: what makes it good, and how it must be. */
 const FIELDS = {
@@ -38,6 +41,9 @@ const FIELDS = {
   oidc_audience: [text, "the client id that tokens are meant for, without spaces"],
   oidc_jwks_url: [url, "where the issuer's signing keys are, an https:// address without credentials, query or fragment"],
   cors_origins: [origins, "a list of different origins that may call, such as https://web.example.org, at least one"],
+  // For the client.
+  images_origin: [origin, "where profile images are uploaded to and shown from, an https:// origin"],
+  sign_in_origin: [optional(origin), "where the issuer's sign-in page is, if not at the issuer's own, an https:// origin"],
 };
 
 /** What is wrong with a deployment's file, a line for each field. */

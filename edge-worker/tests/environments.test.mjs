@@ -35,6 +35,8 @@ const deployment = {
   oidc_audience: "client",
   oidc_jwks_url: "https://id.example.org/pool/keys",
   cors_origins: ["https://web.example.org", "https://admin.example.org"],
+  images_origin: "https://images.s3.eu-central-1.amazonaws.com",
+  sign_in_origin: "https://pagenow.auth.eu-central-1.amazoncognito.com",
 };
 
 const run = (environment, content, to) => {
@@ -111,6 +113,7 @@ test("no two environments share a namespace of rate limits", () => {
 
 test("what is missing, wrong or unknown in the file is named", () => {
   assert.deepEqual(faults(deployment), []);
+  assert.deepEqual(faults({ ...deployment, sign_in_origin: undefined }), []);
   const wrong = {
     edge_host: [
       undefined, 7, "", "nowhere", "https://api.example.org", "API.example.org", "api.example.org/path", "api.example.org:8443",
@@ -130,6 +133,8 @@ test("what is missing, wrong or unknown in the file is named", () => {
       ["https://web.example.org", "https://web.example.org"], ["https://a.example.org,https://b.example.org"],
       ["chrome-extension://short"], [7],
     ],
+    images_origin: [undefined, "https://images.example.org/bucket", "http://images.example.org", `chrome-extension://${"a".repeat(32)}`],
+    sign_in_origin: ["http://id.example.org", "https://id.example.org/"],
   };
   const cases = Object.entries(wrong).flatMap(([field, values]) => values.map((value) => [{ ...deployment, [field]: value }, field]));
   cases.push([{ ...deployment, secret: "x" }, "secret"], [{ ...deployment, constructor: "x" }, "constructor"]);

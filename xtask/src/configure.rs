@@ -22,11 +22,15 @@ use devstack::{
 ///   "oidc_issuer": "https://id.example.org/pool",
 ///   "oidc_audience": "client",
 ///   "oidc_jwks_url": "https://id.example.org/pool/keys",
-///   "cors_origins": ["https://web.example.org"]
+///   "cors_origins": ["https://web.example.org"],
+///   "images_origin": "https://images.s3.eu-central-1.amazonaws.com",
+///   "sign_in_origin": "https://us.auth.eu-central-1.amazoncognito.com"
 /// }
 /// ```
 ///
-/// where `core_service_id` is the Workers VPC service that leads to the core. It holds no secret: EVENT_SIGNING_SECRETS and
+/// The last may be left out where the issuer's sign-in page has its origin. `cargo xtask package` builds the client from the same
+/// file, the page into the folder that is deployed with the edge.
+/// In it `core_service_id` is the Workers VPC service that leads to the core. It holds no secret: EVENT_SIGNING_SECRETS and
 /// SERVICE_TOKEN_SECRET are set with `wrangler secret put --env ENVIRONMENT`.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use devstack::{
     child::quote_log,
+    client,
     postgres::Durability,
     project,
     stack::{Database, Edge, Issuer, Ports, Stack, StackInfo, StackOptions},
@@ -22,6 +23,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::demo;
+
+/// How often it is looked whether the client's sources have changed.
+const CLIENT_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 /// How the stack is to be.
 #[derive(Debug, clap::Args)]
@@ -154,10 +158,20 @@ pub async fn run(dev: Dev) -> Result<()> {
     let store_program = tools::s3_server();
     let mut store = pin!(store_program.ensure());
     let mut store_built = false;
+    let mut sources = client::Watch::default();
+    let mut look = tokio::time::interval(CLIENT_LOOKED_AT_EVERY);
     let ended = loop {
         tokio::select! {
             obituary = stack.child_ended() => break Some(obituary),
             () = wishes.next() => break None,
+            _ = look.tick(), if client::is_there() => match sources.has_changed() {
+                Ok(true) => if let Err(error) = stack.build_client().await {
+                    say(&format!("{error:#}"));
+                },
+                Ok(false) => {}
+                // Whoever moves files about has a moment in which something is missing.
+                Err(error) => say(&format!("The client's sources cannot be read: {error:#}")),
+            },
             // Beside what runs, for at the first start it takes minutes.
             program = &mut store, if !store_built => {
                 store_built = true;
@@ -195,7 +209,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
         Err(_) => Database::Own { durability: Durability::Full, settings: &[] },
     };
     if dev.reset {
-        for name in ["edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
+        for name in ["assets", "edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
             project::remove(&dir.join(name))?;
         }
     }
@@ -242,9 +256,12 @@ PageNow runs (started in {:.1} s)
   core      {core_url}   metrics http://127.0.0.1:{metrics}/metrics
   issuer    {issuer}
   images    http://127.0.0.1:{images}   once the store behind it is built
+  page      {edge_url}/app/
+  extension {}   load it unpacked at chrome://extensions, or from firefox/manifest.json beside it at about:debugging
   details   .dev/stack.json   logs .dev/logs
 ",
-        took.as_secs_f32()
+        took.as_secs_f32(),
+        client::built().join("chromium").display(),
     ));
     if dev.issuer.is_some() {
         say("No demo users: they sign in at the provider of development, and this stack trusts another issuer.");

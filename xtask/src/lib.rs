@@ -10,6 +10,7 @@ pub mod configure;
 pub mod demo;
 pub mod dev;
 pub mod live;
+pub mod package;
 pub mod queries;
 pub mod simulate;
 pub mod smoke;

@@ -16,6 +16,7 @@ use xtask::{
     configure::{self, Configure},
     dev::{self, Dev, Wishes},
     live::{self, Live},
+    package::{self, Package},
     queries::{self, Mode},
     simulate,
     smoke::{self, Smoke},
@@ -93,6 +94,8 @@ enum Command {
     },
     /// Fill in what only a deployment knows of the edge, for `wrangler deploy`; `--help` says what that is.
     Configure(Configure),
+    /// Build the client of a deployment: archives for the stores, and the page that is deployed with the edge.
+    Package(Package),
     /// Build the worker into edge-worker/build.
     BuildEdge {
         /// Also write everything that it takes to run it without Cloudflare into this folder: workerd, its configuration
@@ -145,6 +148,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Sim { args } => until_interrupted(simulate::run("sim", args)).await,
         Command::Cost { args } => until_interrupted(simulate::run("cost", args)).await,
         Command::Configure(configure) => until_interrupted(configure::run(configure)).await,
+        Command::Package(package) => until_interrupted(async { package::run(package).await.map(|()| 0) }).await,
         Command::BuildEdge { bundle, development } => {
             let profile = if development { Profile::Development } else { Profile::Release };
             until_interrupted(build_edge(profile, bundle)).await

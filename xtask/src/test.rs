@@ -6,7 +6,7 @@ use anyhow::Result;
 use devstack::{
     build::{self, Profile},
     child::{Child, Output},
-    project,
+    client, project,
     stack::{Database, Edge, Stack, StackOptions},
     step::{self, OrStepFailed as _, Step},
     test_run::{GRACE, S3_SERVER, SCHEMATHESIS, STACK, TIMEOUT, TestDatabase, test_dir},
@@ -57,6 +57,7 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     if doc_tests {
         run_doc_tests().await?;
         run_script_tests().await?;
+        run_client_tests().await?;
     }
     let dir = test_dir().join("stack");
     project::remove(&dir)?;
@@ -144,6 +145,20 @@ async fn run_script_tests() -> Result<()> {
         advice: "`node --test '*/tests/*.test.mjs' 'dev/*.test.mjs'` repeats them",
     };
     step.run(node).await
+}
+
+/// The client's types and unit tests.
+async fn run_client_tests() -> Result<()> {
+    if !client::is_there() {
+        return Ok(());
+    }
+    for (script, about) in [("typecheck", "Checking the client's types"), ("test", "Running the tests of the client")] {
+        let mut npm = project::command("npm");
+        npm.args(["run", script, "--workspace", "client"]);
+        let advice = format!("`npm run {script} --workspace client` repeats them");
+        Step { name: "client-tests", about, advice: &advice }.run(npm).await?;
+    }
+    Ok(())
 }
 
 /// The runner on the PATH, or one of our own.

@@ -1,0 +1,159 @@
+//! `cargo xtask package`: the client of one deployment: the archives that stores take, and the page that goes out with the edge.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use devstack::{
+    client::{self, Constants, Server},
+    project,
+    step::{OrStepFailed as _, say},
+};
+use serde::Deserialize;
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+
+/// The browsers whose stores take an archive, as the folders of `client/dist` are named.
+const BROWSERS: [&str; 2] = ["chromium", "firefox"];
+
+/// Builds the client for a deployment.
+///
+/// It writes pagenow-chromium.zip and pagenow-firefox.zip, and puts the page into edge-worker/assets, from where
+/// `wrangler deploy` takes it with the edge. FILE is what `cargo xtask configure --help` describes.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Package {
+    /// What only the deployment knows.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// The folder of the archives [default: client/dist]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+}
+
+/// What the client takes from a deployment's file.
+#[derive(Debug, Deserialize)]
+struct Deployment {
+    edge_host: String,
+    oidc_issuer: String,
+    oidc_audience: String,
+    images_origin: String,
+    sign_in_origin: Option<String>,
+}
+
+impl From<Deployment> for Constants {
+    fn from(deployment: Deployment) -> Self {
+        Self {
+            origin: format!("https://{}", deployment.edge_host),
+            issuer: deployment.oidc_issuer,
+            client_id: deployment.oidc_audience,
+            images: deployment.images_origin,
+            sign_in: deployment.sign_in_origin,
+        }
+    }
+}
+
+/// Builds, and writes the archives.
+pub async fn run(package: Package) -> Result<()> {
+    let here = std::env::current_dir()?;
+    let from = here.join(&package.from);
+    let to = package.to.map_or_else(client::built, |to| here.join(to));
+    let read = || -> Result<Deployment> { Ok(serde_json::from_str(&fs::read_to_string(&from)?)?) };
+    let advice = "`cargo xtask configure --help` shows what must stand in it";
+    let deployment = read().or_step_failed(&format!("Reading {}", from.display()), advice)?;
+    let assets = project::root().join("edge-worker/assets");
+    Constants::from(deployment).build(Server::Cloudflare, &assets).await?;
+    project::make_dir(&to)?;
+    for browser in BROWSERS {
+        let archive = to.join(format!("pagenow-{browser}.zip"));
+        write_archive(&client::built().join(browser), &archive)?;
+        say(&format!("Written: {}", archive.display()));
+    }
+    say(&format!("Written: {}", assets.display()));
+    Ok(())
+}
+
+/// Puts a folder's files into an archive, the same bytes for the same files.
+fn write_archive(folder: &Path, archive: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    collect(folder, "", &mut names)?;
+    names.sort();
+    ensure!(names.iter().any(|name| name == "manifest.json"), "{} holds no extension", folder.display());
+    let file = File::create(archive).with_context(|| format!("cannot write {}", archive.display()))?;
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o644);
+    let mut zip = ZipWriter::new(file);
+    for name in &names {
+        zip.start_file(name, options)?;
+        zip.write_all(&fs::read(folder.join(name))?)?;
+    }
+    zip.finish()?;
+    Ok(())
+}
+
+/// Adds the names of all files in the folder and in those below it, as archives have them.
+fn collect(folder: &Path, above: &str, names: &mut Vec<String>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().into_string().ok().context("a file's name is no Unicode")?;
+        let name = format!("{above}{name}");
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &format!("{name}/"), names)?;
+        } else {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use zip::ZipArchive;
+
+    use super::*;
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join("extension").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn an_archive_holds_every_file_with_the_manifest_at_its_root_and_is_the_same_each_time() {
+        let dir = folder_of(&[("manifest.json", "{}"), ("icons/16.png", "png"), ("_locales/ko/messages.json", "{ }")]);
+        let write = |name: &str| {
+            let archive = dir.path().join(name);
+            write_archive(&dir.path().join("extension"), &archive).unwrap();
+            fs::read(archive).unwrap()
+        };
+        let first = write("first.zip");
+        // Written anew, at another time.
+        fs::write(dir.path().join("extension/manifest.json"), "{}").unwrap();
+        assert_eq!(first, write("second.zip"));
+        let mut archive = ZipArchive::new(File::open(dir.path().join("first.zip")).unwrap()).unwrap();
+        let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+        assert_eq!(names, ["_locales/ko/messages.json", "icons/16.png", "manifest.json"]);
+        let mut text = String::new();
+        archive.by_name("icons/16.png").unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "png");
+    }
+
+    #[test]
+    fn a_folder_without_an_extension_becomes_no_archive() {
+        let dir = folder_of(&[("popup.html", "")]);
+        let archive = dir.path().join("none.zip");
+        assert!(write_archive(&dir.path().join("extension"), &archive).is_err());
+        assert!(!archive.exists());
+    }
+}
