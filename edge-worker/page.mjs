@@ -1,14 +1,13 @@
-// Puts the built page (client/dist/app) where it is served from, with the headers that it is served with: on Cloudflare as
+// Puts the built page where it is served from, with the headers that it is served with: on Cloudflare as
 // static assets, of which the worker never hears, and on a machine of one's own as files of Caddy's.
 //
-// PAGENOW_ORIGIN=… PAGENOW_ISSUER=… PAGENOW_IMAGES=… [PAGENOW_SIGN_IN=…] node edge-worker/page.mjs cloudflare|caddy FOLDER
+// PAGENOW_ORIGIN=… PAGENOW_ISSUER=… PAGENOW_IMAGES=… [PAGENOW_SIGN_IN=…] node edge-worker/page.mjs cloudflare|caddy BUILT FOLDER
 //
 // The folder then holds `app/`, and `_headers` for Cloudflare or `headers.caddy` for Caddy.
 
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { argv, env, exit, stderr } from "node:process";
-import { fileURLToPath } from "node:url";
 
 /** The origin of an address, which stands in a policy and must not add to it. */
 const origin = (name, address) => {
@@ -59,12 +58,11 @@ const WRITERS = {
 };
 
 if (import.meta.filename === argv[1]) {
-  const [server, folder] = argv.slice(2);
-  const built = fileURLToPath(new URL("../client/dist/app", import.meta.url));
+  const [server, built, folder] = argv.slice(2);
   try {
-    if (!(server in WRITERS) || !folder) throw new Error("say cloudflare or caddy, and a folder");
+    if (!(server in WRITERS) || !folder) throw new Error("say cloudflare or caddy, the folder of the built page, and the one it is served from");
     const all = headers(env);
-    if (!existsSync(join(built, "index.html"))) throw new Error("client/dist/app is not built: npm run build --workspace client");
+    if (!existsSync(join(built, "index.html"))) throw new Error(`${built} holds no built page: npm run build --workspace client`);
     // In place: whoever serves the folder watches it.
     rmSync(join(folder, "app"), { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });

@@ -11,7 +11,7 @@ RUN npm ci --omit=optional --no-audit --no-fund
 COPY client client
 COPY edge-worker/page.mjs edge-worker/
 ARG PAGENOW_ORIGIN PAGENOW_ISSUER PAGENOW_CLIENT_ID PAGENOW_IMAGES PAGENOW_SIGN_IN
-RUN npm run build --workspace client && node edge-worker/page.mjs caddy /page
+RUN npm run build --workspace client && node edge-worker/page.mjs caddy client/dist/app /page
 
 FROM ${CADDY_IMAGE}
 COPY --from=build /page /srv

@@ -1,11 +1,7 @@
 //! The client of a system: its page, which the edge serves, and its extensions. What it must know of the system is built
 //! into it.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{fs, path::Path, time::SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -47,41 +43,39 @@ impl Constants {
         ]
     }
 
-    /// Builds the page and both extensions, and puts the page with the headers it is served with into `folder`.
+    /// Builds the page and both extensions into `built`, as `app`, `chromium` and `firefox`, and puts the page with the
+    /// headers it is served with into `served`.
     ///
     /// # Errors
     ///
     /// When it does not compile, or a folder cannot be written.
-    pub async fn build(&self, server: Server, folder: &Path) -> Result<()> {
+    pub async fn build(&self, server: Server, built: &Path, served: &Path) -> Result<()> {
         tools::ensure_npm_packages().await?;
-        // Two systems at once have the same sources and other constants.
-        let lock_path = project::target_dir().join("client.lock");
-        project::make_dir(&project::target_dir())?;
-        let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
-        project::take(&lock, "Waiting for another build of the client").await?;
+        project::make_dir(built)?;
+        let built = fs::canonicalize(built)?;
         let mut npm = project::command("npm");
-        npm.args(["run", "build", "--workspace", "client"]).envs(self.variables());
+        npm.args(["run", "build", "--workspace", "client", "--"]).arg(&built).envs(self.variables());
         let step = Step {
             name: "build-client",
             about: "Building the client",
             advice: "read the compiler's words above; `npm run build --workspace client` repeats them",
         };
         step.run(npm).await?;
-        self.place(server, folder).await
+        self.place(server, &built, served).await
     }
 
-    /// Puts the page as it was built last into `folder`.
+    /// Puts the page that was built into `built` into `served`.
     ///
     /// # Errors
     ///
     /// When none is built, or the folder cannot be written.
-    pub async fn place(&self, server: Server, folder: &Path) -> Result<()> {
+    pub async fn place(&self, server: Server, built: &Path, served: &Path) -> Result<()> {
         let mut node = project::command(tools::node().await?);
         node.arg(project::root().join("edge-worker/page.mjs")).arg(match server {
             Server::Cloudflare => "cloudflare",
             Server::Caddy => "caddy",
         });
-        node.arg(folder).envs(self.variables());
+        node.arg(built.join("app")).arg(served).envs(self.variables());
         let step = Step {
             name: "place-page",
             about: "Putting the page where it is served from",
@@ -89,16 +83,6 @@ impl Constants {
         };
         step.run(node).await
     }
-}
-
-/// Whether this checkout has the client.
-pub fn is_there() -> bool {
-    project::root().join("client/package.json").exists()
-}
-
-/// The folder that holds what was built: `app`, `chromium` and `firefox`.
-pub fn built() -> PathBuf {
-    project::root().join("client/dist")
 }
 
 /// Tells when the client's sources change.
@@ -145,10 +129,10 @@ struct Manifest {
     key: Option<String>,
 }
 
-/// The origin of the extension for Chromium that was built last, as its manifest's key makes it. None where it is not built,
-/// or has no key, when the folder it is loaded from decides.
-pub fn extension_origin() -> Option<String> {
-    let manifest = fs::read_to_string(built().join("chromium/manifest.json")).ok()?;
+/// The origin of the extension for Chromium that was built into a folder, as its manifest's key makes it. None where it is
+/// not built, or has no key, when the folder it is loaded from decides.
+pub fn extension_origin(built: &Path) -> Option<String> {
+    let manifest = fs::read_to_string(built.join("chromium/manifest.json")).ok()?;
     let manifest: Manifest = serde_json::from_str(&manifest).ok()?;
     origin_of(&manifest.key?).ok()
 }
@@ -165,7 +149,7 @@ fn origin_of(key: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs::File, time::Duration};
 
     use super::*;
 

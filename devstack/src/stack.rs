@@ -237,7 +237,7 @@ impl Stack {
     }
 
     /// What a client of this stack must know.
-    fn client(&self) -> Constants {
+    fn constants(&self) -> Constants {
         let StackInfo { edge_url, issuer, .. } = &self.info;
         Constants {
             origin: edge_url.clone(),
@@ -255,15 +255,12 @@ impl Stack {
     ///
     /// When it does not compile.
     pub async fn build_client(&self) -> Result<()> {
-        if !client::is_there() {
-            return project::make_dir(&self.assets());
-        }
-        self.client().build(Server::Cloudflare, &self.assets()).await
+        self.constants().build(Server::Cloudflare, &self.client(), &self.options.dir.join("assets")).await
     }
 
-    /// The folder of the files that wrangler serves.
-    pub fn assets(&self) -> PathBuf {
-        self.options.dir.join("assets")
+    /// The folder of the client that was built for this stack: `app`, `chromium` and `firefox`.
+    pub fn client(&self) -> PathBuf {
+        self.options.dir.join("client")
     }
 
     /// What the worker is told, but for secrets.
@@ -310,7 +307,7 @@ impl Stack {
         for (name, value) in &variables {
             wrangler.args(["--var", &format!("{name}:{value}")]);
         }
-        if let Some(origin) = client::extension_origin()
+        if let Some(origin) = client::extension_origin(&self.client())
             && !variables.iter().any(|(name, _)| *name == "CORS_ORIGINS")
         {
             let origins = workerd::setting("CORS_ORIGINS")?;

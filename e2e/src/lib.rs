@@ -9,4 +9,4 @@ mod site;
 
 pub use live::{Arrival, Incoming, Live, PATIENCE};
 pub use person::Person;
-pub use site::{Site, TokenIn, live_request};
+pub use site::{Site, TokenIn, client_of_tests, live_request};

@@ -1,6 +1,6 @@
 //! A running system, as its clients know it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use devstack::{
@@ -23,6 +23,12 @@ use crate::{Live, Person};
 pub struct Site {
     pub info: StackInfo,
     http: Client,
+}
+
+/// The folder of the client that was built for the stack that all tests of one run share.
+pub fn client_of_tests() -> Result<PathBuf> {
+    let file = std::env::var_os(STACK).context("this test needs `cargo xtask test`")?;
+    Ok(Path::new(&file).with_extension("").join("client"))
 }
 
 impl Site {

@@ -164,7 +164,7 @@ pub async fn run(dev: Dev) -> Result<()> {
         tokio::select! {
             obituary = stack.child_ended() => break Some(obituary),
             () = wishes.next() => break None,
-            _ = look.tick(), if client::is_there() => match sources.has_changed() {
+            _ = look.tick() => match sources.has_changed() {
                 Ok(true) => if let Err(error) = stack.build_client().await {
                     say(&format!("{error:#}"));
                 },
@@ -209,7 +209,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
         Err(_) => Database::Own { durability: Durability::Full, settings: &[] },
     };
     if dev.reset {
-        for name in ["assets", "edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
+        for name in ["assets", "client", "edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
             project::remove(&dir.join(name))?;
         }
     }
@@ -261,7 +261,7 @@ PageNow runs (started in {:.1} s)
   details   .dev/stack.json   logs .dev/logs
 ",
         took.as_secs_f32(),
-        client::built().join("chromium").display(),
+        stack.client().join("chromium").display(),
     ));
     if dev.issuer.is_some() {
         say("No demo users: they sign in at the provider of development, and this stack trusts another issuer.");

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use devstack::{
-    client::{self, Constants, Server},
+    client::{Constants, Server},
     project,
     step::{OrStepFailed as _, say},
 };
@@ -59,16 +59,17 @@ impl From<Deployment> for Constants {
 pub async fn run(package: Package) -> Result<()> {
     let here = std::env::current_dir()?;
     let from = here.join(&package.from);
-    let to = package.to.map_or_else(client::built, |to| here.join(to));
+    let built = project::root().join("client/dist");
+    let to = package.to.map_or_else(|| built.clone(), |to| here.join(to));
     let read = || -> Result<Deployment> { Ok(serde_json::from_str(&fs::read_to_string(&from)?)?) };
     let advice = "`cargo xtask configure --help` shows what must stand in it";
     let deployment = read().or_step_failed(&format!("Reading {}", from.display()), advice)?;
     let assets = project::root().join("edge-worker/assets");
-    Constants::from(deployment).build(Server::Cloudflare, &assets).await?;
+    Constants::from(deployment).build(Server::Cloudflare, &built, &assets).await?;
     project::make_dir(&to)?;
     for browser in BROWSERS {
         let archive = to.join(format!("pagenow-{browser}.zip"));
-        write_archive(&client::built().join(browser), &archive)?;
+        write_archive(&built.join(browser), &archive)?;
         say(&format!("Written: {}", archive.display()));
     }
     say(&format!("Written: {}", assets.display()));

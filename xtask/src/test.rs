@@ -6,7 +6,7 @@ use anyhow::Result;
 use devstack::{
     build::{self, Profile},
     child::{Child, Output},
-    client, project,
+    project,
     stack::{Database, Edge, Stack, StackOptions},
     step::{self, OrStepFailed as _, Step},
     test_run::{GRACE, S3_SERVER, SCHEMATHESIS, STACK, TIMEOUT, TestDatabase, test_dir},
@@ -149,9 +149,6 @@ async fn run_script_tests() -> Result<()> {
 
 /// The client's types and unit tests.
 async fn run_client_tests() -> Result<()> {
-    if !client::is_there() {
-        return Ok(());
-    }
     for (script, about) in [("typecheck", "Checking the client's types"), ("test", "Running the tests of the client")] {
         let mut npm = project::command("npm");
         npm.args(["run", script, "--workspace", "client"]);

@@ -1,6 +1,6 @@
 //! The whole system as its clients meet it: real processes, HTTP and WebSocket. `cargo xtask test` runs this.
 //!
-//! All tests but those of `outages` and `self_hosting` share one stack, whose times are short (`xtask/src/test.rs`). Nobody waits for
+//! All tests but those of `browsers`, `outages` and `self_hosting` share one stack, whose times are short (`xtask/src/test.rs`). Nobody waits for
 //! nothing to happen: that something never comes is shown by what comes next instead.
 
 #![allow(
@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of message and passes over the others")]
 
+mod browsers;
 mod coming_and_going;
 mod connecting;
 mod crashes;

@@ -24,7 +24,7 @@ use devstack::{
     test_run::S3_SERVER,
     workerd,
 };
-use e2e::Site;
+use e2e::{Site, client_of_tests};
 use reqwest::{Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ impl Machine {
         workerd::bundle(&bundle)?;
         instead.push(("ADDRESS".to_owned(), network));
         let page = dir.path().join("page");
-        constants_of(&compose)?.place(Server::Caddy, &page).await?;
+        constants_of(&compose)?.place(Server::Caddy, &client_of_tests()?, &page).await?;
         Ok(Self { dir, compose, instead, hosts: hosts_file, bundle, page })
     }
 
@@ -280,7 +280,7 @@ impl Machine {
 /// each system in the policy.
 async fn serves_the_page_as_cloudflare_does(own: &Site) -> Result<()> {
     let cloudflare = Site::of_tests()?;
-    let served = page_files(&project::root().join("client/dist/app"))?;
+    let served = page_files(&client_of_tests()?.join("app"))?;
     ensure!(served.contains(&"index.html".to_owned()), "the page is not built: {served:?}");
     for name in served.iter().map(|name| if name == "index.html" { "" } else { name.as_str() }).chain(["nothing"]) {
         let (ours, theirs) = (asset(own, name).await?, asset(&cloudflare, name).await?);

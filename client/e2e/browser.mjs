@@ -1,0 +1,141 @@
+// A real Chromium with the extension, for the tests of whole stories.
+
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { env } from "node:process";
+
+import { chromium } from "playwright-core";
+
+const CHROMIUM = env.CHROMIUM || "/usr/bin/chromium";
+const ARGUMENTS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+/** How long anything may take that a person waits for. */
+export const PATIENCE_MS = 20_000;
+
+/** The id that Chromium makes of a manifest's key. */
+export function extensionId(folder) {
+  const { key } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8"));
+  const half = createHash("sha256").update(Buffer.from(key, "base64")).digest("hex").slice(0, 32);
+  return [...half].map((digit) => String.fromCharCode("a".charCodeAt(0) + Number.parseInt(digit, 16))).join("");
+}
+
+/** One person's browser. */
+export class Browser {
+  /**
+   * @param {{ extension?: string, grants?: boolean, language?: string, dark?: boolean }} how
+   * `extension` is the folder it is loaded from; `grants` says whether its question for a permission is answered with yes; without
+   * it, it stays open, as it does in a browser that nobody sees.
+   */
+  static async open({ extension, grants, language = "en-US", dark = false } = {}) {
+    const profile = mkdtempSync(join(tmpdir(), "pagenow-browser-"));
+    const args = ["--headless=new", ...ARGUMENTS];
+    const browser = new Browser();
+    if (extension) {
+      browser.id = extensionId(extension);
+      args.push(`--disable-extensions-except=${extension}`, `--load-extension=${extension}`);
+      const given = grants ? { [browser.id]: { runtime_granted_permissions: { api: ["tabs", "notifications"] } } } : {};
+      mkdirSync(join(profile, "Default"));
+      writeFileSync(join(profile, "Default", "Preferences"), JSON.stringify({ extensions: { ui: { developer_mode: true }, settings: given } }));
+    }
+    browser.profile = profile;
+    browser.context = await chromium.launchPersistentContext(profile, {
+      executablePath: CHROMIUM,
+      headless: true,
+      args,
+      locale: language,
+      colorScheme: dark ? "dark" : "light",
+      viewport: { width: 1024, height: 720 },
+    });
+    browser.context.setDefaultTimeout(PATIENCE_MS);
+    if (extension) await browser.worker();
+    return browser;
+  }
+
+  async worker() {
+    const ours = (worker) => worker.url().startsWith("chrome-extension://");
+    return this.context.serviceWorkers().find(ours) ?? (await this.context.waitForEvent("serviceworker", ours));
+  }
+
+  /** One of the extension's views in a tab: what it shows as a popup too, where Playwright does not see it. */
+  async view(surface = "popup", place = "") {
+    const url = `chrome-extension://${this.id}/${surface}.html${place}`;
+    const worker = await this.worker();
+    const [page] = await Promise.all([this.context.waitForEvent("page"), worker.evaluate((url) => chrome.tabs.create({ url }).then(() => undefined), url)]);
+    if (surface === "popup") await page.setViewportSize({ width: 380, height: 600 });
+    await page.waitForLoadState();
+    return page;
+  }
+
+  /** Answers every address of the open web with a small page, whose title the story says. */
+  async answerPages() {
+    this.titles = new Map();
+    await this.context.route(/^https:\/\//, (route) => {
+      const title = this.titles.get(route.request().url()) ?? "A page";
+      return route.fulfill({ contentType: "text/html", body: `<!doctype html><title>${title}</title><p>A page of the open web.` });
+    });
+  }
+
+  /** Opens an address in a new tab, in front. */
+  async visit(url, title) {
+    this.titles.set(url, title);
+    const page = await this.context.newPage();
+    await page.goto(url);
+    return page;
+  }
+
+  async badge() {
+    return (await this.worker()).evaluate(() => chrome.action.getBadgeText({}));
+  }
+
+  async badgeBecomes(text) {
+    const end = Date.now() + PATIENCE_MS;
+    while ((await this.badge()) !== text) {
+      if (Date.now() > end) throw new Error(`the badge says ${await this.badge()} instead of ${text}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** What is sent through the worker's sockets from now on. */
+  async frames() {
+    const sent = [];
+    const session = await this.context.browser().newBrowserCDPSession();
+    const { targetInfos } = await session.send("Target.getTargets");
+    const { targetId } = targetInfos.find(({ type, url }) => type === "service_worker" && url.includes(this.id));
+    const { sessionId } = await session.send("Target.attachToTarget", { targetId, flatten: false });
+    session.on("Target.receivedMessageFromTarget", ({ message }) => {
+      const { method, params } = JSON.parse(message);
+      if (method === "Network.webSocketFrameSent") sent.push(params.response.payloadData);
+    });
+    await session.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id: 1, method: "Network.enable" }) });
+    return sent;
+  }
+
+  /** Ends the extension's worker, as browsers do. */
+  async killWorker() {
+    const session = await this.context.browser().newBrowserCDPSession();
+    const { targetInfos } = await session.send("Target.getTargets");
+    const { targetId } = targetInfos.find(({ type, url }) => type === "service_worker" && url.includes(this.id));
+    await session.send("Target.closeTarget", { targetId });
+  }
+
+  /** Signs in through the provider's page. */
+  async signIn(page, name) {
+    const [provider] = await Promise.all([this.context.waitForEvent("page"), page.getByRole("button", { name: /sign in|로그인/i }).click()]);
+    await chooseAt(provider, name);
+  }
+
+  async close() {
+    await this.context.close();
+    rmSync(this.profile, { recursive: true, force: true });
+  }
+}
+
+/** At the provider of development, who one is. */
+export async function chooseAt(provider, name) {
+  if (["alice", "bob", "carol"].includes(name)) return provider.click(`#${name}`);
+  await provider.fill("#name", name);
+  await provider.click("#sign-in");
+}

@@ -1,0 +1,21 @@
+// The system that a story runs against, and what a story can have done to it.
+
+import { connect } from "node:net";
+import { once } from "node:events";
+import { join } from "node:path";
+import { env } from "node:process";
+
+const needed = (name) => env[name] ?? (() => { throw new Error(`${name} is not set: \`cargo xtask test -E 'test(browsers::)'\` runs the stories`); })();
+
+export const ORIGIN = needed("PAGENOW_ORIGIN");
+export const EXTENSION = join(needed("PAGENOW_CLIENT"), "chromium");
+/** Where pictures of screens are put; none are made without it. */
+export const PICTURES = env.PAGENOW_PICTURES;
+
+/** Ends the edge, and starts it again with everything that it keeps. */
+export async function restartEdge() {
+  const socket = connect(Number(needed("PAGENOW_CONTROL")), "127.0.0.1");
+  socket.write("restart edge\n");
+  await once(socket, "data");
+  socket.end();
+}

@@ -1,0 +1,33 @@
+/** Times and ages in words. Moments are milliseconds since 1970. */
+
+import type { Moment } from "../scene";
+
+const UNITS = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+] as const;
+
+/** "4 min", "2 hr", "3 days"; undefined for less than a minute, and for what a wrong clock puts into the future. */
+export function age(since: Moment, now: Moment, tag: string): string | undefined {
+  const [unit, ms] = unitOf(now - since) ?? [];
+  if (unit === undefined || ms === undefined) return undefined;
+  return new Intl.NumberFormat(tag, { style: "unit", unit, unitDisplay: "short" }).format(Math.floor((now - since) / ms));
+}
+
+/** "2 hr. ago", "yesterday". */
+export function ago(at: Moment, now: Moment, tag: string): string {
+  const format = new Intl.RelativeTimeFormat(tag, { numeric: "auto", style: "short" });
+  const [unit, ms] = unitOf(now - at) ?? [];
+  if (unit === undefined || ms === undefined) return format.format(0, "second");
+  return format.format(-Math.floor((now - at) / ms), unit);
+}
+
+/** "14:02" as the person's system writes it. */
+export function clock(at: Moment, tag: string): string {
+  return new Intl.DateTimeFormat(tag, { hour: "numeric", minute: "2-digit" }).format(at);
+}
+
+function unitOf(passed: number) {
+  return UNITS.find(([, ms]) => passed >= ms);
+}

@@ -1,0 +1,258 @@
+/** What views are shown, and what they may ask the worker to do. Both sides of the port import these types alone. */
+
+import type {
+  FieldError,
+  Friendship,
+  ShareMode,
+  ShareNotification,
+  ShareNotificationSent,
+  UserFriendRequest,
+  UserId,
+  UserInfo,
+  UserPresence,
+  UserPrivate,
+  UserSummary,
+  UserUpdate,
+} from "./generated/types";
+
+/** Times are milliseconds since 1970, as `Date.now()` gives them. */
+export type Moment = number;
+
+/** The connection to the live channel. */
+export type Link =
+  | { readonly is: "off" }
+  | { readonly is: "connecting" }
+  | { readonly is: "open" }
+  | { readonly is: "waiting"; readonly until: Moment }
+  /** The server closed it for good: ten newer sockets are open, or the account is suspended or gone. */
+  | { readonly is: "stopped"; readonly why: "elsewhere" | "gone" };
+
+/** Whether somebody is signed in, as far as the worker knows. */
+export type SignIn =
+  | { readonly is: "unknown" }
+  | { readonly is: "out"; readonly why?: "ended" }
+  | { readonly is: "busy" }
+  | { readonly is: "in" };
+
+/** Until when this browser sends no page: a moment, or until the person resumes. */
+export type Pause = Moment | "resumed";
+
+/** What the person agreed to. */
+export interface Consent {
+  /** {@link CONSENT_VERSION} at that time. */
+  readonly version: number;
+  readonly at: Moment;
+  readonly choice: "share" | "watch";
+}
+
+/** Grows when what is shared, or with whom, changes. Then everybody is asked again. */
+export const CONSENT_VERSION = 1;
+
+/** What this browser shares. */
+export interface Sharing {
+  /** Null until the person has chosen. */
+  readonly consent: Consent | null;
+  /** Whether the browser lets the extension know the page in front. Always false in the web page. */
+  readonly permitted: boolean;
+  readonly pause: Pause | null;
+  /** The page in front of this browser; null where there is none that could be shared, or it may not be known. */
+  readonly front: Front | null;
+}
+
+export interface Front {
+  readonly url: string;
+  readonly title: string;
+  readonly site: string;
+  /** Whether the rules let friends see it. */
+  readonly shown: boolean;
+}
+
+export interface Friend {
+  readonly info: UserInfo;
+  readonly presence: UserPresence;
+}
+
+/** Everything that views draw. Only the worker makes one. */
+export interface Scene {
+  readonly signIn: SignIn;
+  readonly link: Link;
+  /** When the live channel last told the truth about all friends; null before the first time. */
+  readonly asOf: Moment | null;
+  /** Null before it is known, "new" where somebody signed in who has yet to register. */
+  readonly account: UserPrivate | "new" | null;
+  /** How the server shows the person to friends. Null before it said so. */
+  readonly own: UserPresence | null;
+  readonly friends: Readonly<Record<UserId, Friend>>;
+  /** Whether `friends` holds a first snapshot. */
+  readonly known: boolean;
+  readonly requests: readonly UserFriendRequest[];
+  readonly sentRequests: readonly UserFriendRequest[];
+  /** The newest shares that friends sent, at most a hundred. */
+  readonly received: readonly ShareNotification[];
+  readonly sharing: Sharing;
+  readonly preferences: Preferences;
+}
+
+export type Language = "en" | "ko";
+
+/** What a person chose for this browser. */
+export interface Preferences {
+  /** Whether new shares and requests are announced by the browser. */
+  readonly notifications: boolean;
+  /** Null: the browser's. */
+  readonly language: Language | null;
+  /** Null: the system's. */
+  readonly theme: "light" | "dark" | null;
+}
+
+/** How often a page tells its worker that it is still there: ports do not tell when the other side is gone. */
+export const STILL_HERE_MS = 15_000;
+
+export const EMPTY_SCENE: Scene = {
+  signIn: { is: "unknown" },
+  link: { is: "off" },
+  asOf: null,
+  account: null,
+  own: null,
+  friends: {},
+  known: false,
+  requests: [],
+  sentRequests: [],
+  received: [],
+  sharing: { consent: null, permitted: false, pause: null, front: null },
+  preferences: { notifications: false, language: null, theme: null },
+};
+
+/** What a view can ask for: arguments and result of each. */
+export interface Actions {
+  "sign-in": [args: { readonly force?: boolean }, result: null];
+  /** The web page's way: where to send the browser, and what came back. */
+  "sign-in-address": [args: Record<string, never>, result: string];
+  "sign-in-returned": [args: { readonly url: string }, result: null];
+  /** The address that ends the provider's session, where the page must go there itself. */
+  "sign-out": [args: Record<string, never>, result: string | null];
+  register: [args: { readonly firstName: string; readonly lastName: string }, result: null];
+  "agree": [args: { readonly choice: Consent["choice"] }, result: null];
+  "permissions-changed": [args: Record<string, never>, result: null];
+  pause: [args: { readonly until: Pause | null }, result: null];
+  "set-invisible": [args: { readonly invisible: boolean }, result: null];
+  prefer: [args: { readonly changes: Partial<Preferences> }, result: null];
+  "connect-now": [args: Record<string, never>, result: null];
+  "share-site": [args: { readonly site: string; readonly shared: boolean }, result: null];
+  "set-mode": [args: { readonly mode: ShareMode }, result: null];
+  "set-sites": [args: { readonly list: "allow" | "deny"; readonly sites: readonly string[] }, result: null];
+  "would-show": [args: { readonly text: string }, result: WouldShow];
+  warnings: [args: Record<string, never>, result: Readonly<Record<string, string>>];
+  "update-account": [args: { readonly changes: Partial<UserUpdate> }, result: null];
+  /** As a file, or, where a port carries JSON alone, as a `data:` address. */
+  "set-picture": [args: { readonly picture: Blob | string; readonly extension: string }, result: null];
+  "remove-picture": [args: Record<string, never>, result: null];
+  pictures: [args: { readonly people: readonly { readonly id: UserId; readonly extension: string }[] }, result: Readonly<Record<UserId, string>>];
+  search: [args: { readonly by: "name" | "email"; readonly text: string; readonly offset: number }, result: readonly UserSummary[]];
+  profile: [args: { readonly id: UserId }, result: Profile];
+  people: [args: { readonly id: UserId; readonly which: "friends" | "mutual-friends"; readonly offset: number }, result: readonly UserSummary[]];
+  ask: [args: { readonly id: UserId }, result: null];
+  accept: [args: { readonly id: UserId }, result: null];
+  decline: [args: { readonly id: UserId }, result: null];
+  /** Ends a friendship, or takes a request back. */
+  end: [args: { readonly id: UserId }, result: null];
+  block: [args: { readonly id: UserId; readonly blocked: boolean }, result: null];
+  blocked: [args: Record<string, never>, result: readonly UserSummary[]];
+  share: [args: { readonly url: string; readonly title: string; readonly to: UserId | null; readonly key: string }, result: null];
+  sent: [args: { readonly offset: number }, result: readonly ShareNotificationSent[]];
+  read: [args: { readonly events: readonly string[] }, result: null];
+  export: [args: Record<string, never>, result: string];
+  "delete-account": [args: Record<string, never>, result: null];
+}
+
+export type ActionName = keyof Actions;
+export type Args<Name extends ActionName> = Actions[Name][0];
+export type Result<Name extends ActionName> = Actions[Name][1];
+
+/** The answer of "Would this be shown?". */
+export interface WouldShow {
+  readonly shown: boolean;
+  /** The site that decides; null for what no list can show. */
+  readonly site: string | null;
+}
+
+/** Somebody's public profile, as the server shows it to the person. */
+export interface Profile {
+  readonly user: PublicUser;
+  readonly friendship: Friendship | null;
+  readonly friendCount: number;
+  readonly mutualCount: number;
+}
+
+/** The fields of a `UserPublic` that are drawn. */
+export type PublicUser = UserSummary & Partial<Record<"dob" | "gender" | "school" | "work" | "location", string | null>>;
+
+/** Why an action failed. */
+export interface Failure {
+  readonly why: "offline" | "refused" | "signed-out" | "sign-in-away" | "sign-in-closed" | "closed";
+  /** The HTTP status, where there was an answer. */
+  readonly status?: number;
+  /** The server's sentence. */
+  readonly detail?: string;
+  readonly fields?: readonly FieldError[];
+}
+
+/** From a view to the worker. */
+export type Asked = { [Name in ActionName]: { readonly id: number; readonly name: Name; readonly args: Args<Name> } }[ActionName];
+
+/** From the worker to a view. */
+export type Told =
+  | { readonly is: "scene"; readonly scene: Scene }
+  /** Only what changed: whole fields, but of `friends` single ones; null where somebody is no longer one. */
+  | { readonly is: "patch"; readonly changes: Partial<Omit<Scene, "friends">>; readonly friends: Readonly<Record<UserId, Friend | null>> }
+  | { readonly is: "done"; readonly id: number; readonly result: unknown }
+  | { readonly is: "failed"; readonly id: number; readonly failure: Failure };
+
+/** What turns `before` into `after`; undefined where they are the same. */
+export function difference(before: Scene, after: Scene): (Told & { is: "patch" }) | undefined {
+  const changes: Record<string, unknown> = {};
+  for (const name of Object.keys(after) as (keyof Scene)[]) {
+    if (name !== "friends" && before[name] !== after[name]) changes[name] = after[name];
+  }
+  const friends: Record<UserId, Friend | null> = {};
+  if (before.friends !== after.friends) {
+    for (const [id, friend] of Object.entries(after.friends)) if (before.friends[id] !== friend) friends[id] = friend;
+    for (const id of Object.keys(before.friends)) if (!Object.hasOwn(after.friends, id)) friends[id] = null;
+  }
+  if (Object.keys(changes).length === 0 && Object.keys(friends).length === 0) return undefined;
+  return { is: "patch", changes, friends };
+}
+
+export function patched(scene: Scene, { changes, friends }: Told & { is: "patch" }): Scene {
+  const after = { ...scene, ...changes };
+  if (Object.keys(friends).length === 0) return after;
+  const left = { ...scene.friends };
+  for (const [id, friend] of Object.entries(friends)) {
+    if (friend === null) delete left[id];
+    else left[id] = friend;
+  }
+  return { ...after, friends: left };
+}
+
+/** How many shares and requests wait for the person. */
+export function waiting(scene: Pick<Scene, "requests" | "received">): number {
+  return scene.requests.length + unread(scene).length;
+}
+
+export function unread({ received }: Pick<Scene, "received">): readonly ShareNotification[] {
+  return received.filter(({ seen_at }) => seen_at === null);
+}
+
+/** Whether this browser tells the server which page is in front. */
+export function shares({ consent, permitted, pause }: Sharing, now: Moment): boolean {
+  return agreed(consent) === "share" && permitted && !isPaused(pause, now);
+}
+
+/** What the person agreed to, if it was asked as it is asked today. */
+export function agreed(consent: Consent | null): Consent["choice"] | undefined {
+  return consent?.version === CONSENT_VERSION ? consent.choice : undefined;
+}
+
+export function isPaused(pause: Pause | null, now: Moment): boolean {
+  return pause === "resumed" || (pause !== null && now < pause);
+}

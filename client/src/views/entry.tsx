@@ -1,0 +1,194 @@
+/** What comes before the list of friends: what is shared, who one is, and what one is called. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+
+import { agreed } from "../scene";
+import { SURFACE } from "../site";
+import { Avatar, Button, Field, PageLine } from "./parts";
+import { ActionError, alive, ask, scene, t } from "./port";
+import { attempt, go, inWords } from "./state";
+
+/** Says what is shared with whom, and asks. Nothing is read before. */
+export function Welcome() {
+  const declined = useSignal(false);
+  const choose = async (choice: "share" | "watch") => {
+    declined.value = false;
+    // Asked first, because browsers want it to follow the click at once.
+    if (choice === "share" && !(await chrome.permissions.request({ permissions: ["tabs"] }).catch(() => false))) {
+      declined.value = true;
+      return;
+    }
+    if (await attempt(ask("agree", { choice }))) go("friends");
+  };
+  const you = { user_id: "you", first_name: t.value.you, last_name: "", profile_image_extension: null };
+  return (
+    <main class="welcome">
+      <div>
+        <h1>{t.value.welcomeTitle}</h1>
+        <p class="lead">{t.value.welcomeText}</p>
+        <dl>
+          <dt>{t.value.shared}</dt>
+          <dd>{t.value.sharedText}</dd>
+          <dt>{t.value.never}</dt>
+          <dd>{t.value.neverText}</dd>
+          <dt>{t.value.withWhom}</dt>
+          <dd>{t.value.withWhomText}</dd>
+          <dt>{t.value.first}</dt>
+          <dd>{t.value.firstText}</dd>
+        </dl>
+        <div class="buttons start">
+          <Button kind="choice" onClick={() => void choose("share")}>
+            {t.value.startSharing}
+          </Button>
+          <Button kind="choice" onClick={() => void choose("watch")}>
+            {t.value.onlySeeFriends}
+          </Button>
+        </div>
+        <p class="wrong" role="status">
+          {declined.value && t.value.permissionDeclined}
+        </p>
+        <p class="note">{t.value.anyTime}</p>
+      </div>
+      <div class="card" aria-hidden="true">
+        <div class="eyebrow">{t.value.thisIsWhatFriendsSee}</div>
+        <div class="me">
+          <Avatar person={you} state="sharing" />
+          <div class="text">
+            <b>{t.value.you}</b>
+            <PageLine page={{ domain: "wikipedia.org", title: "Aurora – Wikipedia" }} />
+          </div>
+        </div>
+        <div class="me">
+          <Avatar person={you} state="hidden" />
+          <div class="text">
+            <b>{t.value.you}</b>
+            <div class="page">
+              <span class="title">{t.value.hiddenLast("wikipedia.org")}</span>
+            </div>
+          </div>
+        </div>
+        <p class="note">{t.value.otherSite}</p>
+      </div>
+    </main>
+  );
+}
+
+/** In a popup, where a browser's question would have no place. */
+export function GetStarted() {
+  return (
+    <main class="entry">
+      <Mark />
+      <h1>{t.value.welcomeTitle}</h1>
+      <p>{t.value.getStartedText}</p>
+      <a class="button primary" href="tab.html#/welcome" target="_blank">
+        {t.value.getStarted}
+      </a>
+    </main>
+  );
+}
+
+export function SignIn() {
+  const { signIn } = scene.value;
+  const wrong = useSignal("");
+  const busy = useSignal(false);
+  const begin = async () => {
+    busy.value = true;
+    wrong.value = "";
+    try {
+      if (SURFACE === "page") {
+        // An invitation is shown after it.
+        sessionStorage.setItem("place", location.hash);
+        location.assign(await ask("sign-in-address", {}));
+      } else {
+        await ask("sign-in", {});
+      }
+    } catch (error) {
+      wrong.value = error instanceof ActionError ? inWords(error.failure) : t.value.signInAway;
+    }
+    busy.value = false;
+  };
+  const waiting = busy.value || signIn.is === "busy";
+  return (
+    <main class="entry">
+      <Mark />
+      <h1>{t.value.signInTitle}</h1>
+      <p>{signIn.is === "out" && signIn.why === "ended" ? t.value.signInEnded : t.value.signInText}</p>
+      <Button kind="primary" disabled={!alive.value} onClick={() => void begin()} aria-busy={waiting}>
+        {t.value.signIn}
+      </Button>
+      <p class={wrong.value ? "wrong" : "note"} role="status">
+        {wrong.value || (waiting && SURFACE !== "page" ? t.value.signInBusy : "")}
+      </p>
+    </main>
+  );
+}
+
+/** The page was sent back by the provider: the worker takes the code, and the address loses it. */
+export async function takeReturn(): Promise<void> {
+  const { searchParams, href } = new URL(location.href);
+  if (SURFACE !== "page" || !(searchParams.has("code") || searchParams.has("error"))) return;
+  history.replaceState(null, "", `${location.pathname}${sessionStorage.getItem("place") ?? ""}`);
+  sessionStorage.removeItem("place");
+  await attempt(ask("sign-in-returned", { url: href }));
+}
+
+export function Register() {
+  const first = useSignal("");
+  const last = useSignal("");
+  const busy = useSignal(false);
+  useEffect(() => {
+    document.querySelector<HTMLInputElement>("input")?.focus();
+  }, []);
+  return (
+    <main class="entry">
+      <Mark />
+      <h1>{t.value.registerTitle}</h1>
+      <form
+        onSubmit={async (event) => {
+          event.preventDefault();
+          busy.value = true;
+          await attempt(ask("register", { firstName: first.value, lastName: last.value }));
+          busy.value = false;
+        }}
+      >
+        <Field label={t.value.firstName}>
+          {(id) => <input id={id} class="input" required maxLength={100} autocomplete="given-name" value={first.value} onInput={(event) => (first.value = event.currentTarget.value)} />}
+        </Field>
+        <Field label={t.value.lastName}>
+          {(id) => <input id={id} class="input" maxLength={100} autocomplete="family-name" value={last.value} onInput={(event) => (last.value = event.currentTarget.value)} />}
+        </Field>
+        <label class="check">
+          <input type="checkbox" required />
+          <span>{t.value.ageConsent}</span>
+        </label>
+        <div class="buttons">
+          <Button type="submit" kind="primary" disabled={busy.value}>
+            {t.value.register}
+          </Button>
+        </div>
+      </form>
+      <Button kind="quiet" onClick={() => void attempt(ask("sign-out", {}))}>
+        {t.value.signOut}
+      </Button>
+    </main>
+  );
+}
+
+/** Two people on one page. */
+export const Mark = () => (
+  <svg class="mark" viewBox="0 0 48 48" aria-hidden="true">
+    <rect x="4" y="8" width="40" height="32" rx="8" />
+    <path d="M4 17h40" />
+    <circle cx="18" cy="28" r="5" class="full" />
+    <circle cx="31" cy="28" r="5" />
+  </svg>
+);
+
+/** Whether something must be decided before friends are shown. */
+export function entryFor(): "welcome" | "sign-in" | "register" | null {
+  const { signIn, account, sharing } = scene.value;
+  if (SURFACE !== "page" && agreed(sharing.consent) === undefined) return "welcome";
+  if (signIn.is === "out" || signIn.is === "busy") return "sign-in";
+  return account === "new" ? "register" : null;
+}

@@ -1,0 +1,127 @@
+/** The views' frame: which screen is shown, the tabs, the state of the connection, and what was last said. */
+
+import { render } from "preact";
+import type { JSX } from "preact";
+
+import { unread, waiting } from "../scene";
+import { SURFACE } from "../site";
+import { GetStarted, Register, SignIn, Welcome, entryFor, takeReturn } from "./entry";
+import { Friends } from "./friends";
+import { Inbox } from "./inbox";
+import { Account, EditProfile, Me } from "./me";
+import { Button, Icon } from "./parts";
+import { Blocked, Person, Search, SharePage } from "./people";
+import { alive, ask, scene, start, t } from "./port";
+import { attempt, back, go, now, place, said } from "./state";
+import "./style.css";
+
+function App() {
+  return (
+    <>
+      <Connection />
+      <Body />
+      <div class={`said${said.value?.bad ? " bad" : ""}`} role="status">
+        {said.value?.text}
+      </div>
+    </>
+  );
+}
+
+function Body() {
+  if (!alive.value && scene.value.signIn.is === "unknown") return <main class="entry" aria-busy="true" />;
+  const [first, second] = place.value;
+  const surface = document.documentElement.dataset.surface;
+  if (first === "welcome" && SURFACE !== "page") return <Welcome />;
+  switch (entryFor()) {
+    case "welcome":
+      return surface === "tab" ? <Welcome /> : <GetStarted />;
+    case "sign-in":
+      return <SignIn />;
+    case "register":
+      return <Register />;
+    case null:
+  }
+  if (first === "search") return <Search />;
+  if (first === "user" && second) return <Person key={second} id={second} />;
+  if (first === "share") return <SharePage whom={second} />;
+  if (first === "me" && second === "profile") return <EditProfile />;
+  if (first === "me" && second === "account") return <Account />;
+  if (first === "me" && second === "blocked") return <Blocked />;
+  return <Tabs at={first === "inbox" || first === "me" ? first : "friends"} />;
+}
+
+const SCREENS = { friends: Friends, inbox: Inbox, me: Me };
+type TabName = keyof typeof SCREENS;
+
+function Tabs({ at }: { at: TabName }) {
+  const Shown = SCREENS[at];
+  const names: Record<TabName, string> = { friends: t.value.friends, inbox: t.value.inbox, me: t.value.me };
+  const count = waiting(scene.value);
+  const tab = (name: TabName) => (
+    <a href={`#/${name}`} aria-current={at === name ? "page" : undefined}>
+      <Icon name={name} />
+      <span>
+        {names[name]}
+        {name === "inbox" && count > 0 && <span class="badge">{unread(scene.value).length >= 100 ? "99+" : count}</span>}
+      </span>
+    </a>
+  );
+  return (
+    <>
+      <Shown />
+      <nav class="tabs">
+        {tab("friends")}
+        {tab("inbox")}
+        {tab("me")}
+        <a href="#/search">
+          <Icon name="search" />
+          <span>{t.value.search}</span>
+        </a>
+      </nav>
+    </>
+  );
+}
+
+/** What is wrong with the connection, and what can be done. Nothing while it is well. */
+function Connection() {
+  const { link, signIn, account } = scene.value;
+  if (signIn.is !== "in" || account === "new" || !alive.value) return null;
+  const bar = (text: string, button?: JSX.Element) => (
+    <div class="connection" role="status">
+      <span>{text}</span>
+      {button}
+    </div>
+  );
+  const connect = (label: string) => (
+    <Button kind="quiet" small onClick={() => void attempt(ask("connect-now", {}))}>
+      {label}
+    </Button>
+  );
+  switch (link.is) {
+    case "waiting": {
+      const seconds = Math.ceil((link.until - now.value) / 1_000);
+      return bar(seconds > 0 ? t.value.reconnectingIn(seconds) : t.value.connecting, connect(t.value.tryNow));
+    }
+    case "stopped":
+      return link.why === "gone" ? bar(t.value.accountGone) : bar(t.value.elsewhere, connect(t.value.useHere));
+    default:
+      return null;
+  }
+}
+
+addEventListener("keydown", (event) => {
+  const typing = event.target instanceof HTMLElement && event.target.matches("input, textarea, select");
+  if (event.key === "/" && !typing && entryFor() === null) {
+    event.preventDefault();
+    go("search");
+  }
+  // A dialog takes it before.
+  if (event.key === "Escape" && !event.defaultPrevented && document.querySelector("dialog[open]") === null && document.querySelector(".screen")) {
+    event.preventDefault();
+    back();
+  }
+});
+
+const root = document.getElementById("root");
+if (root) render(<App />, root);
+void start().then(takeReturn);

@@ -1,0 +1,467 @@
+/** The person's own things: what is shared, the profile, this browser, the account. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+
+import type { UserPrivate, UserUpdate } from "../generated/types";
+import { type Preferences, type WouldShow, agreed } from "../scene";
+import { SURFACE } from "../site";
+import { openPanel } from "../worker/browser";
+import { copyInvite } from "./friends";
+import { Avatar, Button, Field, Screen, Sheet, Switch, Tile } from "./parts";
+import { ActionError, ask, scene, t } from "./port";
+import { account, attempt, inWords, ownName, say, to } from "./state";
+
+/** More sites than this are folded. */
+const SITES_SHOWN = 12;
+
+export function Me() {
+  const person = account.value;
+  if (person === undefined) return <main class="tab">{t.value.loading}</main>;
+  const invisible = scene.value.own !== null && scene.value.own.page === null && scene.value.link.is === "open";
+  return (
+    <main class="tab">
+      <h1 class="visually-hidden">{t.value.me}</h1>
+      <div class="content">
+        <div class="profile">
+          <Avatar person={person} />
+          <div class="text">
+            <b class="big">
+              <bdi>{t.value.fullName(person.first_name, person.last_name)}</bdi>
+            </b>
+            <div class="note">
+              <bdi>{person.email}</bdi>
+              {!person.email_public && <> · {t.value.onlyYouSee}</>}
+            </div>
+          </div>
+          <a class="button" href={to("me", "profile")}>
+            {t.value.edit}
+          </a>
+        </div>
+        <Switch
+          label={t.value.invisible}
+          note={t.value.invisibleText}
+          on={invisible}
+          disabled={scene.value.link.is !== "open"}
+          onChange={(wanted) => void attempt(ask("set-invisible", { invisible: wanted }))}
+        />
+        <Sites person={person} />
+        <ThisBrowser />
+        <ul class="links">
+          <li>
+            <button type="button" onClick={() => void copyInvite()}>
+              {t.value.copyInvite}
+            </button>
+          </li>
+          <li>
+            <a href={to("me", "account")}>{t.value.account}</a>
+          </li>
+        </ul>
+      </div>
+    </main>
+  );
+}
+
+function Sites({ person }: { person: UserPrivate }) {
+  const mode = person.share_mode;
+  const list = mode === "default_none" ? "allow" : "deny";
+  const sites = mode === "default_none" ? person.domain_allow_array : person.domain_deny_array;
+  const all = useSignal(false);
+  const adding = useSignal("");
+  const wrong = useSignal("");
+  const shown = all.value ? sites : sites.slice(0, SITES_SHOWN);
+  const add = async () => {
+    const entry = adding.value.trim();
+    if (entry === "") return;
+    try {
+      await ask("set-sites", { list, sites: [...sites, entry] });
+      adding.value = "";
+      wrong.value = "";
+    } catch (error) {
+      const failure = error instanceof ActionError ? error.failure : undefined;
+      wrong.value = failure?.status === 422 || failure?.status === 400 ? t.value.notASite : failure ? inWords(failure) : "";
+    }
+  };
+  const choice = (value: UserPrivate["share_mode"], label: string) => (
+    <label class={mode === value ? "chosen" : ""}>
+      <input type="radio" name="mode" checked={mode === value} onChange={() => void attempt(ask("set-mode", { mode: value }))} />
+      {label}
+    </label>
+  );
+  return (
+    <section aria-labelledby="sites">
+      <h2 id="sites">{t.value.whatFriendsSee}</h2>
+      <div class="segments" role="radiogroup" aria-labelledby="sites">
+        {choice("default_none", t.value.onlyThese)}
+        {choice("default_all", t.value.allButThese)}
+      </div>
+      <ul class="chips">
+        {shown.map((site) => (
+          <li key={site}>
+            <Tile site={site} />
+            <bdi>{site}</bdi>
+            <button
+              type="button"
+              aria-label={t.value.removeSite(site)}
+              onClick={() => void attempt(ask("set-sites", { list, sites: sites.filter((other) => other !== site) }))}
+            >
+              ×
+            </button>
+          </li>
+        ))}
+        {sites.length === 0 && <li class="bare">{t.value.noSites}</li>}
+        {sites.length > SITES_SHOWN && (
+          <li class="bare">
+            <Button kind="quiet" small onClick={() => (all.value = !all.value)}>
+              {all.value ? t.value.fewer : t.value.nMore(sites.length - SITES_SHOWN)}
+            </Button>
+          </li>
+        )}
+      </ul>
+      <form
+        class="inline"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void add();
+        }}
+      >
+        <input
+          class="input"
+          aria-label={t.value.addSite}
+          aria-invalid={wrong.value !== ""}
+          aria-describedby="wrong-site"
+          placeholder={t.value.addSiteHint}
+          value={adding.value}
+          maxLength={253}
+          spellcheck={false}
+          autocapitalize="off"
+          onInput={(event) => (adding.value = event.currentTarget.value)}
+        />
+        <Button type="submit">{t.value.addSite}</Button>
+      </form>
+      <p id="wrong-site" class="wrong">
+        {wrong.value}
+      </p>
+      <Would person={person} />
+    </section>
+  );
+}
+
+function Would({ person }: { person: UserPrivate }) {
+  const text = useSignal("");
+  const answer = useSignal<WouldShow | null>(null);
+  useEffect(() => {
+    if (text.value.trim() === "") {
+      answer.value = null;
+      return;
+    }
+    let current = true;
+    ask("would-show", { text: text.value }).then(
+      (known) => {
+        if (current) answer.value = known;
+      },
+      () => undefined,
+    );
+    return () => {
+      current = false;
+    };
+  }, [text.value, person]);
+  const words = ({ shown, site }: WouldShow) => (site === null ? t.value.neverShown : shown ? t.value.shownBecause(site) : t.value.hiddenBecause(site));
+  return (
+    <div class="card">
+      <Field label={t.value.wouldShow}>
+        {(id) => (
+          <input
+            id={id}
+            class="input"
+            placeholder={t.value.wouldShowHint}
+            value={text.value}
+            maxLength={2_048}
+            spellcheck={false}
+            autocapitalize="off"
+            onInput={(event) => (text.value = event.currentTarget.value)}
+          />
+        )}
+      </Field>
+      <p class="note" role="status">
+        {answer.value && words(answer.value)}
+      </p>
+    </div>
+  );
+}
+
+/** What holds for this browser alone. */
+function ThisBrowser() {
+  const { preferences, sharing } = scene.value;
+  const choosing = useSignal(false);
+  const language = { en: "English", ko: "한국어" };
+  const theme = { light: t.value.light, dark: t.value.dark };
+  const notify = async (on: boolean) => {
+    if (on && !(await chrome.permissions.request({ permissions: ["notifications"] }).catch(() => false))) {
+      say(t.value.notificationsRefused, true);
+      return;
+    }
+    await attempt(ask("prefer", { changes: { notifications: on } }));
+  };
+  return (
+    <section>
+      {SURFACE !== "page" && (
+        <>
+          <Switch label={t.value.notifications} note={t.value.notificationsText} on={preferences.notifications} onChange={(on) => void notify(on)} />
+          <div class="field">
+            <span>{t.value.sharingChoice}</span>
+            {agreed(sharing.consent) === "share" && sharing.permitted ? (
+              <Button onClick={() => void attempt(ask("agree", { choice: "watch" }))}>{t.value.stopSharing}</Button>
+            ) : (
+              <a class="button" href="tab.html#/welcome" target="_blank">
+                {t.value.startSharing}
+              </a>
+            )}
+          </div>
+          {document.documentElement.dataset.surface === "popup" && (
+            <div class="field">
+              <span>{t.value.friends}</span>
+              <Button onClick={() => void keepOpen()}>{t.value.keepOpen}</Button>
+            </div>
+          )}
+        </>
+      )}
+      <ul class="links">
+        <li>
+          <button type="button" onClick={() => (choosing.value = true)}>
+            <span>{t.value.languageAndTheme}</span>
+            <span class="note">
+              {preferences.language ? language[preferences.language] : t.value.language} · {preferences.theme ? theme[preferences.theme] : t.value.system}
+            </span>
+          </button>
+        </li>
+      </ul>
+      {choosing.value && <Preferring onClose={() => (choosing.value = false)} />}
+    </section>
+  );
+}
+
+async function keepOpen(): Promise<void> {
+  const { id } = await chrome.windows.getCurrent();
+  if (id !== undefined) await openPanel(id);
+  window.close();
+}
+
+function Preferring({ onClose }: { onClose: () => void }) {
+  const { preferences } = scene.value;
+  const prefer = (changes: Partial<Preferences>) => void attempt(ask("prefer", { changes }));
+  return (
+    <Sheet title={t.value.languageAndTheme} onClose={onClose}>
+      <Field label={t.value.languageLabel}>
+        {(id) => (
+          <select id={id} class="input" value={preferences.language ?? ""} onChange={(event) => prefer({ language: (event.currentTarget.value || null) as Preferences["language"] })}>
+            <option value="">{t.value.system}</option>
+            <option value="en" lang="en">
+              English
+            </option>
+            <option value="ko" lang="ko">
+              한국어
+            </option>
+          </select>
+        )}
+      </Field>
+      <Field label={t.value.theme}>
+        {(id) => (
+          <select id={id} class="input" value={preferences.theme ?? ""} onChange={(event) => prefer({ theme: (event.currentTarget.value || null) as Preferences["theme"] })}>
+            <option value="">{t.value.system}</option>
+            <option value="light">{t.value.light}</option>
+            <option value="dark">{t.value.dark}</option>
+          </select>
+        )}
+      </Field>
+      <div class="buttons">
+        <Button kind="primary" onClick={onClose}>
+          {t.value.close}
+        </Button>
+      </div>
+    </Sheet>
+  );
+}
+
+const PICTURES: Readonly<Record<string, string>> = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif" };
+const PICTURE_BYTES_MAX = 5_000_000;
+
+/** The fields of a profile that can be shown to everyone or kept. */
+const FACTS = [
+  ["gender", "gender_public"],
+  ["school", "school_public"],
+  ["work", "work_public"],
+  ["location", "location_public"],
+] as const;
+
+export function EditProfile() {
+  const person = account.value;
+  return <Screen title={t.value.editProfile}>{person ? <ProfileForm person={person} /> : t.value.loading}</Screen>;
+}
+
+function ProfileForm({ person }: { person: UserPrivate }) {
+  const changes = useSignal<Partial<UserUpdate>>({});
+  const saving = useSignal(false);
+  const value = <Name extends keyof UserUpdate & keyof UserPrivate>(name: Name) => changes.value[name] ?? person[name];
+  const change = (some: Partial<UserUpdate>) => {
+    changes.value = { ...changes.value, ...some };
+  };
+  const text = (name: "first_name" | "last_name" | "gender" | "school" | "work" | "location", label: string, max: number, required = false) => (
+    <Field label={label}>
+      {(id) => (
+        <input id={id} class="input" required={required} maxLength={max} value={value(name) ?? ""} onInput={(event) => change({ [name]: event.currentTarget.value })} />
+      )}
+    </Field>
+  );
+  return (
+    <>
+      <Picture person={person} />
+      <form
+        onSubmit={async (event) => {
+          event.preventDefault();
+          saving.value = true;
+          if (await attempt(ask("update-account", { changes: changes.value }), t.value.saved)) changes.value = {};
+          saving.value = false;
+        }}
+      >
+        {text("first_name", t.value.firstName, 100, true)}
+        {text("last_name", t.value.lastName, 100)}
+        <Field label={t.value.description}>
+          {(id) => (
+            <textarea id={id} class="input" rows={3} maxLength={1_000} value={value("description") ?? ""} onInput={(event) => change({ description: event.currentTarget.value })} />
+          )}
+        </Field>
+        <Field label={t.value.birthday}>
+          {(id) => <input id={id} class="input" type="date" value={value("dob") ?? ""} onInput={(event) => change({ dob: event.currentTarget.value || null })} />}
+        </Field>
+        <Switch label={t.value.visibleToAll} on={value("dob_public")} onChange={(on) => change({ dob_public: on })} />
+        {FACTS.map(([name, visible]) => (
+          <div key={name}>
+            {text(name, t.value[name], 1_000)}
+            <Switch label={t.value.visibleToAll} on={value(visible)} onChange={(on) => change({ [visible]: on })} />
+          </div>
+        ))}
+        <Switch label={t.value.emailVisible} on={value("email_public")} onChange={(on) => change({ email_public: on })} />
+        <div class="buttons sticky">
+          <Button type="submit" kind="primary" disabled={saving.value || Object.keys(changes.value).length === 0}>
+            {t.value.save}
+          </Button>
+        </div>
+      </form>
+    </>
+  );
+}
+
+function Picture({ person }: { person: UserPrivate }) {
+  const busy = useSignal(false);
+  const choose = async (file: File | undefined) => {
+    if (file === undefined) return;
+    const extension = PICTURES[file.type];
+    if (extension === undefined || file.size > PICTURE_BYTES_MAX) return say(t.value.pictureBad, true);
+    busy.value = true;
+    // Ports of extensions carry JSON alone.
+    const picture = SURFACE === "page" ? file : await dataUrl(file);
+    await attempt(ask("set-picture", { picture, extension }), t.value.saved);
+    busy.value = false;
+  };
+  return (
+    <div class="profile">
+      <Avatar person={person} />
+      <label class="button file">
+        {busy.value ? t.value.loading : t.value.choosePicture}
+        <input
+          type="file"
+          class="visually-hidden"
+          accept={Object.keys(PICTURES).join(",")}
+          disabled={busy.value}
+          onChange={(event) => {
+            void choose(event.currentTarget.files?.[0]);
+            event.currentTarget.value = "";
+          }}
+        />
+      </label>
+      {person.profile_image_extension !== null && (
+        <Button kind="quiet" onClick={() => void attempt(ask("remove-picture", {}), t.value.saved)}>
+          {t.value.removePicture}
+        </Button>
+      )}
+    </div>
+  );
+}
+
+function dataUrl(file: Blob): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+export function Account() {
+  const deleting = useSignal(false);
+  const typed = useSignal("");
+  const name = ownName.value;
+  const download = async () => {
+    const text = await ask("export", {});
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.download = "pagenow.json";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  return (
+    <Screen title={t.value.account}>
+      <ul class="links">
+        <li>
+          <a href={to("me", "blocked")}>{t.value.blockedPeople}</a>
+        </li>
+        <li>
+          <button type="button" onClick={() => void attempt(download())}>
+            {t.value.exportData}
+          </button>
+        </li>
+        <li>
+          <button type="button" onClick={() => void signOut()}>
+            {t.value.signOut}
+          </button>
+        </li>
+        <li>
+          <button type="button" class="danger" onClick={() => (deleting.value = true)}>
+            {t.value.deleteAccount}
+          </button>
+        </li>
+      </ul>
+      {deleting.value && (
+        <Sheet title={t.value.deleteTitle} onClose={() => (deleting.value = false)}>
+          <p>{t.value.deleteText}</p>
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              if (typed.value.trim() === name) void attempt(ask("delete-account", {}));
+            }}
+          >
+            <Field label={t.value.deleteConfirm(name)}>
+              {(id) => <input id={id} class="input" autocomplete="off" value={typed.value} onInput={(event) => (typed.value = event.currentTarget.value)} />}
+            </Field>
+            <div class="buttons">
+              <Button onClick={() => (deleting.value = false)}>{t.value.cancel}</Button>
+              <Button type="submit" kind="danger" disabled={typed.value.trim() !== name}>
+                {t.value.deleteForever}
+              </Button>
+            </div>
+          </form>
+        </Sheet>
+      )}
+    </Screen>
+  );
+}
+
+async function signOut(): Promise<void> {
+  await attempt(
+    ask("sign-out", {}).then((address) => {
+      if (address !== null) location.assign(address);
+    }),
+  );
+}
+

@@ -1,0 +1,277 @@
+/** The pieces that screens are made of. */
+
+import type { ComponentChildren, JSX, TargetedKeyboardEvent } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+
+import { age } from "../i18n/times";
+import { initials } from "../i18n/names";
+import type { PageView, UserPresence } from "../generated/types";
+import { clamp, clean, webAddress } from "../text";
+import { ask, t } from "./port";
+import { back, now } from "./state";
+
+/** Titles are at most 300 characters on the wire; more than this nobody reads in a list. */
+const TITLE_SHOWN = 200;
+
+/** Text that others wrote: cleaned, clamped, and kept from changing the direction of what stands around it. */
+export const Theirs = ({ text, max = TITLE_SHOWN }: { text: string; max?: number }) => <bdi>{clamp(clean(text), max)}</bdi>;
+
+/** A colour for a text, always the same one. All of them carry white letters at a contrast of 4.5 at least. */
+function hue(text: string): string {
+  let sum = 0;
+  for (const c of text) sum = (sum * 31 + (c.codePointAt(0) ?? 0)) % 997;
+  return `c${sum % 10}`;
+}
+
+export type State = "sharing" | "hidden" | "idle" | "offline";
+
+export function stateOf({ page, idle }: UserPresence): State {
+  if (page === null) return "offline";
+  if (idle) return "idle";
+  return page.url === "" ? "hidden" : "sharing";
+}
+
+const STATE_SHAPES: Record<Exclude<State, "offline">, JSX.Element> = {
+  sharing: <circle cx="8" cy="8" r="5" class="here" />,
+  hidden: (
+    <>
+      <circle cx="8" cy="8" r="4.25" class="ring" />
+      <path d="M8 3.75a4.25 4.25 0 0 1 0 8.5z" class="here" />
+    </>
+  ),
+  idle: <path d="M10.8 9.9A4.6 4.6 0 0 1 6.2 3.7a4.9 4.9 0 1 0 6.3 6 4.5 4.5 0 0 1-1.7.2z" class="moon" />,
+};
+
+export function stateName(state: State): string {
+  const names = { sharing: t.value.stateSharing, hidden: t.value.stateHidden, idle: t.value.stateIdle, offline: t.value.stateOffline };
+  return names[state];
+}
+
+interface Person {
+  readonly user_id: string;
+  readonly first_name: string;
+  readonly last_name: string;
+  readonly profile_image_extension: string | null;
+}
+
+/** A picture, or letters where there is none, with the state as a shape. */
+export function Avatar({ person, state, small }: { person: Person; state?: State; small?: boolean }) {
+  const picture = usePicture(person);
+  return (
+    <span class={`avatar ${hue(person.user_id)}${small ? " small" : ""}`}>
+      {picture ? <img src={picture} alt="" referrerpolicy="no-referrer" /> : <span aria-hidden="true">{initials(person.first_name, person.last_name)}</span>}
+      {state !== undefined && state !== "offline" && (
+        <svg viewBox="0 0 16 16" class="state" aria-hidden="true">
+          <circle cx="8" cy="8" r="7.5" class="ground" />
+          {STATE_SHAPES[state]}
+        </svg>
+      )}
+    </span>
+  );
+}
+
+/** Pictures are asked for together: all that are drawn in one go. */
+const wanted = new Map<string, { id: string; extension: string; then: ((url: string | undefined) => void)[] }>();
+
+function fetchPictures(): void {
+  const all = [...wanted.values()].slice(0, 100);
+  for (const { id, extension } of all) wanted.delete(`${id}.${extension}`);
+  if (wanted.size > 0) queueMicrotask(fetchPictures);
+  ask("pictures", { people: all.map(({ id, extension }) => ({ id, extension })) }).then(
+    (urls) => all.forEach(({ id, then }) => then.forEach((take) => take(urls[id]))),
+    () => undefined,
+  );
+}
+
+function usePicture({ user_id, profile_image_extension }: Person): string | undefined {
+  const url = useSignal<string | undefined>(undefined);
+  useEffect(() => {
+    url.value = undefined;
+    if (profile_image_extension === null) return;
+    const key = `${user_id}.${profile_image_extension}`;
+    if (wanted.size === 0) queueMicrotask(fetchPictures);
+    const asked = wanted.get(key) ?? { id: user_id, extension: profile_image_extension, then: [] };
+    asked.then.push((known) => {
+      url.value = known && webAddress(known);
+    });
+    wanted.set(key, asked);
+  }, [user_id, profile_image_extension]);
+  return url.value;
+}
+
+/** The first letter of a site, coloured by it: no icon is fetched, which would tell others who looks at what. */
+export const Tile = ({ site }: { site: string }) => (
+  <span class={`tile ${hue(site)}`} aria-hidden="true">
+    {site.replace(/^xn--/, "").slice(0, 1)}
+  </span>
+);
+
+/** Site first, then title. */
+export function PageLine({ page }: { page: Pick<PageView, "domain" | "title"> }) {
+  return (
+    <span class="page">
+      <Tile site={page.domain} />
+      <b>
+        <bdi>{page.domain}</bdi>
+      </b>
+      <span class="title">
+        <Theirs text={page.title} />
+      </span>
+    </span>
+  );
+}
+
+/** "4 min", or "now". */
+export function Age({ since }: { since: string | number | null }) {
+  if (since === null) return null;
+  const at = typeof since === "number" ? since : Date.parse(since);
+  return <>{age(at, now.value, t.value.tag) ?? t.value.justNow}</>;
+}
+
+export function Button({ kind = "", small, ...rest }: { kind?: "" | "primary" | "quiet" | "danger" | "choice"; small?: boolean } & JSX.IntrinsicElements["button"]) {
+  return <button type="button" {...rest} class={`button ${kind}${small ? " small" : ""}`} />;
+}
+
+export function Switch({ label, note, on, disabled, onChange }: {
+  label: ComponentChildren;
+  note?: ComponentChildren;
+  on: boolean;
+  disabled?: boolean;
+  onChange: (on: boolean) => void;
+}) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>
+        <span>{label}</span>
+        {note && <span class="note">{note}</span>}
+      </label>
+      <input
+        id={id}
+        type="checkbox"
+        role="switch"
+        class="switch"
+        checked={on}
+        disabled={disabled ?? false}
+        onChange={(event) => {
+          const wanted = event.currentTarget.checked;
+          // It shows what is, not what was wished for.
+          event.currentTarget.checked = on;
+          onChange(wanted);
+        }}
+      />
+    </div>
+  );
+}
+
+/** A dialog at the bottom of the view. Escape and a click beside it close it. */
+export function Sheet({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const before = document.activeElement;
+    dialog.current?.showModal();
+    return () => {
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      class="sheet"
+      aria-labelledby={id}
+      onClose={onClose}
+      onClick={(event) => {
+        if (event.target === dialog.current) onClose();
+      }}
+    >
+      <div class="sheet-body">
+        <h2 id={id}>{title}</h2>
+        {children}
+      </div>
+    </dialog>
+  );
+}
+
+/** A question before something that cannot be taken back. */
+export function Question({ title, text, yes, danger, onYes, onClose }: {
+  title: string;
+  text: ComponentChildren;
+  yes: string;
+  danger?: boolean;
+  onYes: () => void;
+  onClose: () => void;
+}) {
+  return (
+    <Sheet title={title} onClose={onClose}>
+      <p>{text}</p>
+      <div class="buttons">
+        <Button onClick={onClose}>{t.value.cancel}</Button>
+        <Button kind={danger ? "danger" : "primary"} onClick={onYes}>
+          {yes}
+        </Button>
+      </div>
+    </Sheet>
+  );
+}
+
+/** A screen below one of the tabs, with the way back. */
+export function Screen({ title, children }: { title: string; children: ComponentChildren }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), [title]);
+  return (
+    <main class="screen">
+      <header class="bar">
+        <button type="button" class="icon" aria-label={t.value.back} onClick={back}>
+          <Icon name="back" />
+        </button>
+        <h1 ref={heading} tabIndex={-1}>
+          {title}
+        </h1>
+      </header>
+      <div class="content">{children}</div>
+    </main>
+  );
+}
+
+const ICONS = {
+  back: <path d="M12 4 6 10l6 6" />,
+  more: <path d="M5 10h.01M10 10h.01M15 10h.01" stroke-width="2.5" />,
+  search: <path d="M9 15A6 6 0 1 0 9 3a6 6 0 0 0 0 12zM13.500 13.500 17 17" />,
+  friends: <path d="M10 7a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM1.500 16c.6-3 2.800-4.500 5.500-4.500s4.900 1.500 5.500 4.500M13 4.300a3 3 0 0 1 0 5.400M15 11.800c1.700.7 2.700 2.100 3 4.200" />,
+  inbox: <path d="M3 11.500 5 4h10l2 7.500V16H3zM3 11.500h4c.3 1.600 1.400 2.300 3 2.300s2.700-.7 3-2.300h4" />,
+  me: <path d="M13.200 7a3.200 3.200 0 1 1-6.400 0 3.200 3.200 0 0 1 6.400 0zM3.500 17c.8-3.400 3.200-5 6.500-5s5.700 1.600 6.500 5" />,
+  pause: <path d="M7.500 5v10M12.500 5v10" />,
+  send: <path d="M3 10 17 4l-4 13-3-5.500zM10 11.500 17 4" />,
+  close: <path d="m5 5 10 10M15 5 5 15" />,
+};
+
+export const Icon = ({ name }: { name: keyof typeof ICONS }) => (
+  <svg viewBox="0 0 20 20" class="glyph" aria-hidden="true">
+    {ICONS[name]}
+  </svg>
+);
+
+/** A field of a form. */
+export function Field({ label, children }: { label: string; children: (id: string) => ComponentChildren }) {
+  const id = useId();
+  return (
+    <div class="form-field">
+      <label for={id}>{label}</label>
+      {children(id)}
+    </div>
+  );
+}
+
+/** Moves the focus between the rows of a list with the arrow keys. */
+export function moveByArrows(event: TargetedKeyboardEvent<HTMLElement>): void {
+  const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+  if (step === 0) return;
+  const rows = [...event.currentTarget.querySelectorAll<HTMLElement>("[data-row]")];
+  const at = rows.findIndex((row) => row.contains(document.activeElement) || row === document.activeElement);
+  const next = rows[Math.max(0, Math.min(rows.length - 1, at + step))];
+  if (next === undefined) return;
+  event.preventDefault();
+  (next.matches("a, button") ? next : next.querySelector<HTMLElement>("a, button"))?.focus();
+}

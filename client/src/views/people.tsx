@@ -1,0 +1,371 @@
+/** Searching for people, and what is known of one. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+
+import type { UserSummary } from "../generated/types";
+import type { Profile } from "../scene";
+import { Avatar, Button, Field, Question, Screen, Theirs, moveByArrows } from "./parts";
+import { ask, scene, t } from "./port";
+import { account, attempt, go, to } from "./state";
+
+/** How many people the server answers with at once. */
+const AT_ONCE = 20;
+/** A search begins when nothing was typed for that long. */
+const TYPED_MS = 300;
+
+export function Search() {
+  const text = useSignal("");
+  const by = useSignal<"name" | "email">("name");
+  const found = useSignal<readonly UserSummary[] | null>(null);
+  const more = useSignal(false);
+  const turn = useRef(0);
+  const search = async (offset: number) => {
+    const query = text.value.trim();
+    turn.current += 1;
+    const mine = turn.current;
+    if (query === "") {
+      found.value = null;
+      more.value = false;
+      return;
+    }
+    const next = await ask("search", { by: by.value, text: query, offset });
+    // An answer to what is not asked any more.
+    if (mine !== turn.current) return;
+    found.value = [...(offset === 0 ? [] : (found.value ?? [])), ...next];
+    more.value = next.length === AT_ONCE;
+  };
+  useEffect(() => {
+    const timer = setTimeout(() => void attempt(search(0)), TYPED_MS);
+    return () => clearTimeout(timer);
+  }, [text.value, by.value]);
+  const chosen = (kind: "name" | "email", label: string) => (
+    <label class={by.value === kind ? "chosen" : ""}>
+      <input type="radio" name="by" checked={by.value === kind} onChange={() => (by.value = kind)} />
+      {label}
+    </label>
+  );
+  return (
+    <Screen title={t.value.searchFor}>
+      <search>
+        <input
+          class="input"
+          type="search"
+          autofocus
+          aria-label={t.value.searchFor}
+          placeholder={t.value.searchHint}
+          value={text.value}
+          maxLength={254}
+          spellcheck={false}
+          onInput={(event) => {
+            text.value = event.currentTarget.value;
+            if (text.value.includes("@")) by.value = "email";
+          }}
+        />
+        <div class="segments" role="radiogroup" aria-label={t.value.searchFor}>
+          {chosen("name", t.value.byName)}
+          {chosen("email", t.value.byEmail)}
+        </div>
+      </search>
+      {found.value?.length === 0 && <p class="empty-note">{t.value.nothingFound}</p>}
+      <ul class="list flat" onKeyDown={moveByArrows}>
+        {found.value?.map((person) => <PersonRow key={person.user_id} person={person} />)}
+      </ul>
+      {more.value && (
+        <Button kind="quiet" onClick={() => void attempt(search(found.value?.length ?? 0))}>
+          {t.value.showMore}
+        </Button>
+      )}
+    </Screen>
+  );
+}
+
+/** Somebody in a list, with what can be done about them. */
+function PersonRow({ person }: { person: UserSummary }) {
+  const { user_id: id, first_name, last_name, mutual_friend_count, description } = person;
+  const name = t.value.fullName(first_name, last_name);
+  return (
+    <li class="row" data-row data-user={id}>
+      <a class="main" href={to("user", id)}>
+        <Avatar person={person} />
+        <span class="text">
+          <span class="name">
+            <b>
+              <bdi>{name}</bdi>
+            </b>
+          </span>
+          <span class="note">{mutual_friend_count ? t.value.mutual(mutual_friend_count) : <Theirs text={description} max={80} />}</span>
+        </span>
+      </a>
+      <Standing id={id} name={name} state={person.friendship_state} />
+    </li>
+  );
+}
+
+/** How the person stands to somebody, as far as it is known now. */
+function Standing({ id, name, state }: { id: string; name: string; state: UserSummary["friendship_state"] }) {
+  const { friends, requests, sentRequests } = scene.value;
+  if (id === account.value?.user_id) return null;
+  if (Object.hasOwn(friends, id) || (state === 2 && !scene.value.known)) return <span class="note">{t.value.areFriends}</span>;
+  if (requests.some(({ user_id }) => user_id === id)) {
+    return (
+      <Button kind="primary" onClick={() => void attempt(ask("accept", { id }), t.value.accepted(name))}>
+        {t.value.accept}
+      </Button>
+    );
+  }
+  if (sentRequests.some(({ user_id }) => user_id === id)) {
+    return <Button onClick={() => void attempt(ask("end", { id }), t.value.takenBack)}>{t.value.takeBack}</Button>;
+  }
+  return <Button onClick={() => void attempt(ask("ask", { id }), t.value.askSent(name))}>{t.value.ask}</Button>;
+}
+
+export function Person({ id }: { id: string }) {
+  const profile = useSignal<Profile | "none" | null>(null);
+  const { friends, requests, sentRequests } = scene.value;
+  // What the live channel says of the two may change the numbers.
+  const standing = `${Object.hasOwn(friends, id)} ${requests.length} ${sentRequests.length}`;
+  useEffect(() => {
+    ask("profile", { id }).then(
+      (known) => (profile.value = known),
+      (error) => {
+        if (error.failure?.status === 404) profile.value = "none";
+        else void attempt(Promise.reject(error));
+      },
+    );
+  }, [id, standing]);
+  if (profile.value === null) return <Screen title={t.value.profile}>{t.value.loading}</Screen>;
+  if (profile.value === "none") {
+    return (
+      <Screen title={t.value.profile}>
+        <p class="empty-note">{t.value.nobodyThere}</p>
+      </Screen>
+    );
+  }
+  return <Known profile={profile.value} />;
+}
+
+function Known({ profile: { user, friendCount, mutualCount } }: { profile: Profile }) {
+  const blocking = useSignal(false);
+  const list = useSignal<"friends" | "mutual-friends" | null>(null);
+  const id = user.user_id;
+  const name = t.value.fullName(user.first_name, user.last_name);
+  const facts = [
+    [t.value.born, user.dob],
+    [t.value.gender, user.gender],
+    [t.value.school, user.school],
+    [t.value.work, user.work],
+    [t.value.location, user.location],
+  ] as const;
+  const mine = id === account.value?.user_id;
+  return (
+    <Screen title={t.value.profile}>
+      <div class="profile">
+        <Avatar person={user} />
+        <div class="text">
+          <b class="big">
+            <bdi>{name}</bdi>
+          </b>
+          <div class="note">
+            {t.value.friendCount(friendCount)}
+            {mutualCount > 0 && !mine && <> · {t.value.mutual(mutualCount)}</>}
+          </div>
+        </div>
+      </div>
+      {user.description && (
+        <p class="description">
+          <Theirs text={user.description} max={1_000} />
+        </p>
+      )}
+      <dl class="facts">
+        {facts.map(([label, value]) =>
+          value ? (
+            <div key={label}>
+              <dt>{label}</dt>
+              <dd>
+                <Theirs text={value} />
+              </dd>
+            </div>
+          ) : null,
+        )}
+      </dl>
+      {mine ? (
+        <p class="empty-note">{t.value.thisIsYou}</p>
+      ) : (
+        <div class="buttons start">
+          <Standing id={id} name={name} state={user.friendship_state} />
+          {Object.hasOwn(scene.value.friends, id) && <Button onClick={() => go("share", id)}>{t.value.sharePage}</Button>}
+          <Button kind="quiet" onClick={() => (blocking.value = true)}>
+            {t.value.block}
+          </Button>
+        </div>
+      )}
+      <div class="buttons start">
+        <Button kind="quiet" aria-expanded={list.value === "friends"} onClick={() => (list.value = "friends")}>
+          {t.value.friendCount(friendCount)}
+        </Button>
+        {!mine && mutualCount > 0 && (
+          <Button kind="quiet" aria-expanded={list.value === "mutual-friends"} onClick={() => (list.value = "mutual-friends")}>
+            {t.value.mutual(mutualCount)}
+          </Button>
+        )}
+      </div>
+      {list.value && <PeopleOf key={list.value} id={id} which={list.value} />}
+      {blocking.value && (
+        <Question
+          title={t.value.blockTitle(name)}
+          text={t.value.blockText}
+          yes={t.value.block}
+          danger
+          onYes={async () => {
+            blocking.value = false;
+            if (await attempt(ask("block", { id, blocked: true }), t.value.blockedNow(name))) go("friends");
+          }}
+          onClose={() => (blocking.value = false)}
+        />
+      )}
+    </Screen>
+  );
+}
+
+function PeopleOf({ id, which }: { id: string; which: "friends" | "mutual-friends" }) {
+  const people = useSignal<readonly UserSummary[]>([]);
+  const more = useSignal(false);
+  const load = async (offset: number) => {
+    const next = await ask("people", { id, which, offset });
+    people.value = [...people.value.slice(0, offset), ...next];
+    more.value = next.length === AT_ONCE;
+  };
+  useEffect(() => void attempt(load(0)), [id, which]);
+  return (
+    <>
+      <ul class="list flat" onKeyDown={moveByArrows}>
+        {people.value.map((person) => (
+          <PersonRow key={person.user_id} person={person} />
+        ))}
+      </ul>
+      {more.value && (
+        <Button kind="quiet" onClick={() => void attempt(load(people.value.length))}>
+          {t.value.showMore}
+        </Button>
+      )}
+    </>
+  );
+}
+
+export function Blocked() {
+  const people = useSignal<readonly UserSummary[] | null>(null);
+  const load = async () => {
+    people.value = await ask("blocked", {});
+  };
+  useEffect(() => void attempt(load()), []);
+  return (
+    <Screen title={t.value.blockedPeople}>
+      {people.value?.length === 0 && <p class="empty-note">{t.value.nobodyBlocked}</p>}
+      <ul class="list flat">
+        {people.value?.map((person) => (
+          <li class="row" key={person.user_id}>
+            <span class="main">
+              <Avatar person={person} />
+              <span class="text">
+                <b>
+                  <bdi>{t.value.fullName(person.first_name, person.last_name)}</bdi>
+                </b>
+              </span>
+            </span>
+            <Button onClick={async () => void ((await attempt(ask("block", { id: person.user_id, blocked: false }))) && load())}>{t.value.unblock}</Button>
+          </li>
+        ))}
+      </ul>
+    </Screen>
+  );
+}
+
+/** Sends a page to one friend, or to all. */
+export function SharePage({ whom }: { whom: string | undefined }) {
+  const { sharing, friends } = scene.value;
+  const url = useSignal(sharing.front?.url ?? "");
+  const title = useSignal(sharing.front?.title ?? "");
+  const receiver = useSignal(whom ?? "");
+  const sending = useSignal(false);
+  // The same for each try, so that one that came through without an answer is not sent twice.
+  const key = useRef(crypto.randomUUID());
+  const hidden = sharing.front !== null && !sharing.front.shown && url.value === sharing.front.url;
+  const people = Object.values(friends).sort((a, b) => a.info.first_name.localeCompare(b.info.first_name, t.value.tag));
+  const send = async () => {
+    sending.value = true;
+    const page = { url: url.value.trim(), title: title.value.trim(), to: receiver.value === "" ? null : receiver.value };
+    const sent = await attempt(ask("share", { ...page, key: key.current }), t.value.sentOff);
+    sending.value = false;
+    if (sent) go("inbox");
+  };
+  return (
+    <Screen title={t.value.shareTitle}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void send();
+        }}
+      >
+        <Field label={t.value.address}>
+          {(id) => (
+            <input
+              id={id}
+              class="input"
+              type="url"
+              required
+              pattern="[hH][tT][tT][pP][sS]?:.*"
+              title={t.value.badAddress}
+              maxLength={2_048}
+              value={url.value}
+              onInput={(event) => {
+                url.value = event.currentTarget.value;
+                key.current = crypto.randomUUID();
+              }}
+            />
+          )}
+        </Field>
+        <Field label={t.value.title}>
+          {(id) => (
+            <input
+              id={id}
+              class="input"
+              maxLength={300}
+              value={title.value}
+              onInput={(event) => {
+                title.value = event.currentTarget.value;
+                key.current = crypto.randomUUID();
+              }}
+            />
+          )}
+        </Field>
+        <Field label={t.value.sendTo}>
+          {(id) => (
+            <select
+              id={id}
+              class="input"
+              value={receiver.value}
+              onChange={(event) => {
+                receiver.value = event.currentTarget.value;
+                key.current = crypto.randomUUID();
+              }}
+            >
+              <option value="">{t.value.allFriends}</option>
+              {people.map(({ info }) => (
+                <option key={info.user_id} value={info.user_id}>
+                  {t.value.fullName(info.first_name, info.last_name)}
+                </option>
+              ))}
+            </select>
+          )}
+        </Field>
+        {hidden && <p class="note">{t.value.sendsOnce}</p>}
+        <div class="buttons">
+          <Button type="submit" kind="primary" disabled={sending.value}>
+            {t.value.send}
+          </Button>
+        </div>
+      </form>
+    </Screen>
+  );
+}

@@ -1,0 +1,496 @@
+/** The worker's one owner of everything: what is known, who is signed in, the live channel, and the views that look on. */
+
+import type {
+  ServerMessage,
+  ShareNotification,
+  UserFriendRequest,
+  UserPrivate,
+} from "../generated/types";
+import {
+  type ActionName,
+  type Args,
+  type Asked,
+  EMPTY_SCENE,
+  type Failure,
+  type Moment,
+  type Result,
+  type Scene,
+  type Told,
+  agreed,
+  difference,
+  isPaused,
+  shares,
+  waiting,
+} from "../scene";
+import { clean } from "../text";
+import { ACTIONS } from "./actions";
+import { Connection, type Refusal } from "./connection";
+import { Settling } from "./front";
+import { type Rules, shownPage, readPage } from "./pages";
+import type { Platform } from "./platform";
+import { type Live, NOTHING_LIVE, RECEIVED_MAX, draw, reduce, reduceLists } from "./presence";
+import { FailureError, Rest } from "./rest";
+import { Session, SessionError } from "./session";
+
+/** How long after the last view closed the server still tells of page changes. */
+export const WATCH_ON_MS = 10_000;
+
+/** A port to a view, as `chrome.runtime` and `MessagePort` both can give. */
+export interface View {
+  tell(told: Told): void;
+}
+
+export class Engine {
+  readonly rest: Rest;
+  readonly session: Session;
+  readonly #connection: Connection;
+  readonly #views = new Set<View>();
+  readonly #settling = new Settling();
+  #scene: Scene = EMPTY_SCENE;
+  #live: Live = NOTHING_LIVE;
+  /** The version of the social lists that the account and the requests were fetched at. */
+  #fetchedVersion = -1;
+  /** Whether the rules are those of the server. Until they are, no page is sent. */
+  #rulesKnown = false;
+  /** The page that the open socket was told last, so that it is told nothing twice. Null: nothing yet. */
+  #told: string | null = null;
+  /** Whether a socket of this browser may have left a page with the server, which shows it through a reconnect. */
+  #leftPage = false;
+  #idle = false;
+  #watching = true;
+  #unwatch: ReturnType<typeof setTimeout> | undefined;
+  #settle: ReturnType<typeof setTimeout> | undefined;
+  #resume: ReturnType<typeof setTimeout> | undefined;
+  readonly #ready: Promise<void>;
+
+  constructor(
+    readonly platform: Platform,
+    site: { readonly origin: string; readonly issuer: string; readonly clientId: string },
+  ) {
+    this.session = new Session(platform.storage, site.issuer, site.clientId);
+    this.rest = new Rest(site.origin, () => this.token());
+    this.#connection = new Connection(`${site.origin.replace(/^http/, "ws")}/ws`, {
+      token: () => this.token(),
+      renew: () => this.#renew(),
+      refusal: () => this.#refusal(),
+      open: (url, protocols) => new WebSocket(url, protocols),
+      changed: (link) => this.#show({ link }),
+      opened: () => this.#opened(),
+      received: (message) => void this.#received(message),
+      beat: () => platform.keepAwake(),
+    });
+    this.#ready = this.#restore();
+  }
+
+  get scene(): Scene {
+    return this.#scene;
+  }
+
+  /** A view opened. It is told everything, and then what changes. Call the result when it closes. */
+  async look(view: View): Promise<() => void> {
+    await this.#ready;
+    this.#views.add(view);
+    view.tell({ is: "scene", scene: this.#scene });
+    clearTimeout(this.#unwatch);
+    this.#watch(true);
+    if (this.#scene.link.is === "waiting") this.#connection.tryNow();
+    return () => {
+      this.#views.delete(view);
+      if (this.#views.size > 0) return;
+      clearTimeout(this.#unwatch);
+      this.#unwatch = setTimeout(() => this.#watch(false), WATCH_ON_MS);
+    };
+  }
+
+  /** Does what a view asks, and tells it how that went. */
+  async ask(view: View, { id, name, args }: Asked): Promise<void> {
+    await this.#ready;
+    try {
+      const result = await this.do(name, args);
+      view.tell({ is: "done", id, result });
+    } catch (error) {
+      view.tell({ is: "failed", id, failure: await this.#failure(error) });
+    }
+  }
+
+  async do<Name extends ActionName>(name: Name, args: Args<Name>): Promise<Result<Name>> {
+    return ACTIONS[name](this, args);
+  }
+
+  /** The worker was woken: by its alarm, the browser's start, the network, or the end of sleep. */
+  async wake(): Promise<void> {
+    await this.#ready;
+    this.#endPause();
+    if (this.#scene.signIn.is !== "in") return;
+    const renewAt = await this.session.renewAt();
+    if (renewAt !== undefined && renewAt <= Date.now()) await this.#renew().catch(() => undefined);
+    this.#connection.start();
+  }
+
+  /** The network is back, or the machine. */
+  async online(): Promise<void> {
+    await this.wake();
+    if (this.#scene.signIn.is === "in" && this.#scene.link.is !== "stopped") this.#connection.tryNow();
+  }
+
+  connectNow(): void {
+    this.#connection.tryNow();
+  }
+
+  /** The browser may show another page now. */
+  async frontChanged(): Promise<void> {
+    await this.#ready;
+    if (!shares(this.#scene.sharing, Date.now())) return;
+    const tab = await this.platform.front();
+    // The answer may be old by now, but whatever made it old calls again.
+    if (!shares(this.#scene.sharing, Date.now())) return;
+    this.#await(this.#settling.see(tab, Date.now()));
+    this.#pageMayDiffer();
+  }
+
+  /** Whether somebody is at this device. */
+  async idleChanged(idle: boolean): Promise<void> {
+    await this.#ready;
+    this.#idle = idle;
+    this.#connection.send({ action: "set-idle", idle });
+  }
+
+  /** A permission was given or taken. */
+  async permissionsChanged(): Promise<void> {
+    await this.#ready;
+    this.#show({ sharing: { ...this.#scene.sharing, permitted: await this.platform.permitted() } });
+    await this.sharingChanged();
+  }
+
+  /** Whatever decides what is shared has changed. */
+  async sharingChanged(): Promise<void> {
+    this.#endPause();
+    if (shares(this.#scene.sharing, Date.now())) {
+      await this.frontChanged();
+    } else {
+      this.#settling.see(null, Date.now());
+      this.#pageMayDiffer();
+    }
+  }
+
+  /** Pauses until the person resumes, or resumes. */
+  async togglePause(): Promise<void> {
+    await this.#ready;
+    await this.do("pause", { until: isPaused(this.#scene.sharing.pause, Date.now()) ? null : "resumed" });
+  }
+
+  setInvisible(invisible: boolean): void {
+    if (!this.#connection.send({ action: "set-visibility", invisible })) throw new FailureError({ why: "offline" });
+  }
+
+  /** Changes what views see. */
+  change(changes: Partial<Scene>): void {
+    this.#show(changes);
+  }
+
+  /** The server's answer to a change of the account. */
+  accountChanged(account: UserPrivate): void {
+    this.#rulesKnown = true;
+    this.#show({ account });
+    this.#pageMayDiffer();
+  }
+
+  /** Somebody signed in, or registered: everything is fetched, and the live channel opens. */
+  async signedIn(): Promise<void> {
+    this.#show({ signIn: { is: "in" } });
+    this.platform.keepWaking(true);
+    await this.#fetchAccount();
+    if (this.#scene.account !== "new") this.#connection.tryNow();
+  }
+
+  /** Signs in by a window of the browser's, which the person may close. */
+  async signInByWindow(): Promise<void> {
+    const address = await this.session.begin(this.platform.redirect);
+    this.#show({ signIn: { is: "busy" } });
+    try {
+      await this.session.finish(await this.platform.authorize(address));
+    } catch (error) {
+      this.#show({ signIn: { is: "out" } });
+      throw error;
+    }
+    await this.signedIn();
+  }
+
+  /** Signs out everywhere that this client can reach. Where the web page must go for that; null where there is no such place. */
+  async signOut(): Promise<string | null> {
+    // First friends see the person go; then the provider may take its time.
+    await this.signedOut();
+    const address = await this.session.end(this.platform.redirect);
+    if (address === null) return null;
+    return this.platform.endSession(address);
+  }
+
+  /** Nobody is signed in any more. What was known of the person goes. */
+  async signedOut(why?: "ended"): Promise<void> {
+    this.#connection.stop({ goodbye: why === undefined });
+    this.#live = NOTHING_LIVE;
+    this.#fetchedVersion = -1;
+    this.#rulesKnown = false;
+    this.#told = null;
+    const { sharing, preferences } = this.#scene;
+    this.#show({ ...EMPTY_SCENE, signIn: why ? { is: "out", why } : { is: "out" }, sharing, preferences });
+    await this.platform.storage.remove("scene");
+    this.platform.keepWaking(false);
+  }
+
+  /** Fetches the requests again: their changes are only told to the other side. */
+  async fetchRequests(): Promise<void> {
+    const [requests, sentRequests] = await Promise.all([
+      this.rest.call<UserFriendRequest[]>("GET /friendship/requests", { query: { limit: 100 } }),
+      this.rest.call<UserFriendRequest[]>("GET /friendship/sent-requests", { query: { limit: 100 } }),
+    ]);
+    this.#show({ requests, sentRequests });
+  }
+
+  async fetchReceived(): Promise<void> {
+    this.#show({ received: await this.rest.call<ShareNotification[]>("GET /notifications/share", { query: { limit: RECEIVED_MAX } }) });
+  }
+
+  async token(): Promise<string> {
+    try {
+      return await this.session.token();
+    } catch (error) {
+      if (error instanceof SessionError && error.why === "ended") await this.#sessionEnded();
+      throw error;
+    }
+  }
+
+  rules(): Rules | undefined {
+    const { account } = this.#scene;
+    if (account === null || account === "new") return undefined;
+    return { mode: account.share_mode, allow: account.domain_allow_array, deny: account.domain_deny_array };
+  }
+
+  async #restore(): Promise<void> {
+    const { storage } = this.platform;
+    const [scene, consent, pause, kept, permitted, open] = await Promise.all([
+      storage.get("scene"),
+      storage.get("consent"),
+      storage.get("pause"),
+      storage.get("preferences"),
+      this.platform.permitted(),
+      this.session.isOpen(),
+    ]);
+    const sharing = { consent: consent ?? null, permitted, pause: pause ?? null, front: null };
+    const painted = open && scene ? scene : EMPTY_SCENE;
+    this.#scene = { ...painted, signIn: { is: open ? "in" : "out" }, link: { is: "off" }, sharing, preferences: { ...EMPTY_SCENE.preferences, ...kept } };
+    this.#leftPage = agreed(sharing.consent) === "share";
+    this.#endPause();
+    this.#badge();
+    if (open) {
+      this.#connection.start();
+      this.platform.keepWaking(true);
+    }
+    // Not waited for: it waits for this.
+    queueMicrotask(() => void this.frontChanged());
+  }
+
+  #opened(): void {
+    this.#told = null;
+    // The server takes every new socket for one that watches.
+    this.#watching = true;
+    if (this.#views.size === 0 && this.#unwatch === undefined) this.#watch(false);
+    if (this.#idle) this.#connection.send({ action: "set-idle", idle: true });
+  }
+
+  async #received(message: ServerMessage): Promise<void> {
+    const now = Date.now();
+    const live = reduce(this.#live, message);
+    const lists = reduceLists(this.#scene, message, new Date(now).toISOString());
+    if (live !== this.#live) {
+      this.#live = live;
+      this.#show({ ...draw(live, this.#scene, now), ...lists });
+    } else if (Object.keys(lists).length > 0) {
+      this.#show(lists);
+    }
+    this.#announce(message);
+    await this.#follow(message).catch(() => undefined);
+  }
+
+  /** What must be fetched or sent because of a message. */
+  async #follow(message: ServerMessage): Promise<void> {
+    switch (message.type) {
+      case "presence-snapshot": {
+        const first = !this.#rulesKnown || this.#told === null;
+        if (message.version > this.#fetchedVersion || !this.#rulesKnown) {
+          const { version } = message;
+          await Promise.all([this.#fetchAccount(), this.fetchRequests()]);
+          this.#fetchedVersion = version;
+        }
+        await this.frontChanged();
+        this.#pageMayDiffer();
+        // Shares that came while the channel was closed.
+        if (first) await this.fetchReceived();
+        return;
+      }
+      case "settings-updated": {
+        const { account } = this.#scene;
+        if (account === null || account === "new") return;
+        const { shareMode, domainAllowArray, domainDenyArray } = message;
+        this.accountChanged({ ...account, share_mode: shareMode, domain_allow_array: domainAllowArray, domain_deny_array: domainDenyArray });
+        return;
+      }
+      case "friend-updated":
+        if (message.user.user_id === this.#live.me) await this.#fetchAccount();
+        return;
+      case "friend-removed":
+        // If they were blocked, or blocked the person, their shares went with them.
+        return this.fetchReceived();
+      default:
+    }
+  }
+
+  /** Announces what is new. Only what the live channel brings is: lists that are fetched hold old things too. */
+  #announce(message: ServerMessage): void {
+    const { preferences } = this.#scene;
+    if (!preferences.notifications) return;
+    if (message.type === "share-notification") {
+      const { event_id, first_name, last_name, title, url } = message.notification;
+      const text = clean(title) || (readPage(url, "")?.domain ?? "");
+      this.platform.notify({ id: event_id, kind: "share", firstName: first_name, lastName: last_name, text }, preferences.language);
+    }
+    if (message.type === "friend-request") {
+      const { user_id, first_name, last_name } = message.user;
+      const notice = { id: `request-${user_id}`, kind: "request", firstName: first_name, lastName: last_name, text: "" } as const;
+      this.platform.notify(notice, preferences.language);
+    }
+  }
+
+  async #fetchAccount(): Promise<void> {
+    try {
+      this.accountChanged(await this.rest.call<UserPrivate>("GET /users/me"));
+    } catch (error) {
+      if (!(error instanceof FailureError && error.failure.status === 404)) throw error;
+      this.#show({ account: "new" });
+    }
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      const { idToken } = await this.session.renew();
+      this.#connection.send({ action: "authenticate", token: idToken });
+    } catch (error) {
+      if (error instanceof SessionError && error.why === "ended") await this.#sessionEnded();
+      throw error;
+    }
+  }
+
+  async #sessionEnded(): Promise<void> {
+    if (this.#scene.signIn.is === "in") await this.signedOut("ended");
+  }
+
+  async #refusal(): Promise<Refusal> {
+    try {
+      await this.#fetchAccount();
+    } catch (error) {
+      const status = error instanceof FailureError ? error.failure.status : undefined;
+      return status === 401 ? "token" : status === 403 ? "gone" : "away";
+    }
+    // Somebody without an account has no live channel.
+    return this.#scene.account === "new" ? "stop" : "away";
+  }
+
+  #watch(watching: boolean): void {
+    this.#unwatch = undefined;
+    if (watching === this.#watching) return;
+    if (this.#connection.send({ action: "watch", watching })) this.#watching = watching;
+  }
+
+  #await(due: Moment | undefined): void {
+    clearTimeout(this.#settle);
+    if (due === undefined) return;
+    this.#settle = setTimeout(() => {
+      this.#await(this.#settling.settle(Date.now()));
+      this.#pageMayDiffer();
+    }, due - Date.now());
+  }
+
+  /** Tells the server of the page in front, if it is another one than it was told, and views too. */
+  #pageMayDiffer(): void {
+    const rules = this.#rulesKnown ? this.rules() : undefined;
+    this.#showFront(rules);
+    if (rules === undefined || !this.platform.sharesPages) return;
+    const { front, settled } = this.#settling;
+    const shown = settled && shares(this.#scene.sharing, Date.now()) ? shownPage(rules, settled.url, settled.title) : undefined;
+    // Away from what is shown to what is not, nobody waits for the new page to settle.
+    const leaves = front?.url !== settled?.url && !(front && shownPage(rules, front.url, front.title));
+    const page = leaves ? undefined : shown;
+    const text = page ? JSON.stringify([page.url, page.title]) : "";
+    // A browser that shows nothing must not hide what another browser of the same person shows.
+    if (text === this.#told || (text === "" && this.#told === null && !this.#leftPage)) return;
+    if (!this.#connection.send({ action: "update-presence", url: page?.url ?? "", title: page?.title ?? "" })) return;
+    this.#told = text;
+    this.#leftPage = page !== undefined;
+  }
+
+  #showFront(rules: Rules | undefined): void {
+    const { sharing } = this.#scene;
+    const tab = this.#settling.front;
+    const page = tab && rules ? readPage(tab.url, tab.title) : undefined;
+    const front = page && rules ? { ...page, site: page.domain, shown: shownPage(rules, page.url, page.title) !== undefined } : null;
+    const same = front?.url === sharing.front?.url && front?.title === sharing.front?.title && front?.shown === sharing.front?.shown;
+    if (!same) this.#show({ sharing: { ...sharing, front: front && { url: front.url, title: front.title, site: front.site, shown: front.shown } } });
+  }
+
+  /** Ends a pause whose time is over, and sees to the end of one whose time is not. */
+  #endPause(): void {
+    clearTimeout(this.#resume);
+    const { sharing } = this.#scene;
+    const { pause } = sharing;
+    if (typeof pause !== "number") return;
+    if (isPaused(pause, Date.now())) {
+      // Browsers end timers with the worker; the alarm that wakes it comes here too.
+      this.#resume = setTimeout(() => void this.sharingChanged(), Math.min(pause - Date.now(), 2 ** 31 - 1));
+      return;
+    }
+    this.#show({ sharing: { ...sharing, pause: null } });
+    void this.platform.storage.remove("pause");
+    void this.frontChanged();
+  }
+
+  #show(changes: Partial<Scene>): void {
+    const before = this.#scene;
+    this.#scene = { ...before, ...changes };
+    const patch = difference(before, this.#scene);
+    if (patch === undefined) return;
+    for (const view of this.#views) view.tell(patch);
+    this.#badge();
+    this.#keep();
+  }
+
+  #badge(): void {
+    const { sharing } = this.#scene;
+    this.platform.badge(waiting(this.#scene), isPaused(sharing.pause, Date.now()) ? sharing.pause : null);
+  }
+
+  #keeping = false;
+
+  /** Writes down what is drawn, at most once a second, for views to paint before the worker knows better. */
+  #keep(): void {
+    if (this.#keeping) return;
+    this.#keeping = true;
+    setTimeout(() => {
+      this.#keeping = false;
+      // The page in front stays in memory alone.
+      const { sharing } = this.#scene;
+      if (this.#scene.signIn.is === "in") void this.platform.storage.set("scene", { ...this.#scene, sharing: { ...sharing, front: null } });
+    }, 1_000);
+  }
+
+  async #failure(error: unknown): Promise<Failure> {
+    if (error instanceof FailureError) {
+      // The server does not take the token: another, or none.
+      if (error.failure.why === "signed-out") await this.#renew().catch(() => undefined);
+      return error.failure;
+    }
+    if (error instanceof SessionError) {
+      return { why: ({ ended: "signed-out", unreachable: "sign-in-away", refused: "sign-in-closed" } as const)[error.why] };
+    }
+    return { why: "closed" };
+  }
+}

@@ -1,0 +1,154 @@
+/** The extension's background: the engine on the browser's API. Listeners are added at once, so that events wake it. */
+
+import { texts } from "../i18n/texts";
+import type { Asked, Language, Pause, Told } from "../scene";
+import { CLIENT_ID, ISSUER, ORIGIN } from "../site";
+import { keepAwake } from "./browser";
+import { Engine } from "./engine";
+import type { Tab } from "./front";
+import type { Notice, Platform } from "./platform";
+import { SessionError } from "./session";
+import type { Kept, Storage } from "./storage";
+
+const ALARM = "wake";
+/** The least that browsers allow, in minutes. */
+const ALARM_EVERY_MIN = 0.5;
+/** How long nobody touches the device until the person counts as idle, in seconds. */
+const IDLE_AFTER_S = 300;
+/** How long the provider's page may stay open. Without an end, a window that was lost would block every later sign-in. */
+const SIGN_IN_WITHIN_MS = 600_000;
+
+/** What is drawn does not outlive the browser; everything else does. */
+const area = (name: keyof Kept) => (name === "scene" ? chrome.storage.session : chrome.storage.local);
+
+const storage: Storage = {
+  get: async (name) => (await area(name).get(name))[name] as never,
+  set: (name, value) => area(name).set({ [name]: value }),
+  remove: async (...names) => {
+    await Promise.all(names.map((name) => area(name).remove(name)));
+  },
+};
+
+const platform: Platform = {
+  storage,
+  redirect: chrome.identity.getRedirectURL(),
+  sharesPages: true,
+  authorize: async (url) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new SessionError("unreachable")), SIGN_IN_WITHIN_MS);
+    });
+    try {
+      const returned = await Promise.race([chrome.identity.launchWebAuthFlow({ url, interactive: true }), late]);
+      if (returned === undefined) throw new SessionError("refused");
+      return returned;
+    } catch (error) {
+      if (error instanceof SessionError) throw error;
+      // The browsers say it in words only: one of these when the page could not be shown.
+      throw new SessionError(/could not be loaded|only one/i.test(String(error)) ? "unreachable" : "refused");
+    } finally {
+      clearTimeout(timer);
+    }
+  },
+  endSession: async (url) => {
+    await chrome.identity.launchWebAuthFlow({ url, interactive: false }).catch(() => undefined);
+    return null;
+  },
+  keepAwake,
+  keepWaking: (on) => {
+    if (on) void chrome.alarms.create(ALARM, { periodInMinutes: ALARM_EVERY_MIN });
+    else void chrome.alarms.clear(ALARM);
+  },
+  permitted: () => chrome.permissions.contains({ permissions: ["tabs"] }),
+  front,
+  badge,
+  notify: (notice, language) => void notify(notice, language),
+};
+
+/** The page that was in front before one of the extension's own. */
+let before: { readonly id: number; readonly url: string } | null = null;
+
+async function front(): Promise<Tab | null> {
+  const [tab] = await chrome.tabs.query({ active: true, lastFocusedWindow: true });
+  if ((tab?.url || tab?.pendingUrl)?.startsWith(chrome.runtime.getURL(""))) {
+    // Who looks at the list of friends is still on the page before, unless it is closed or shows another.
+    const still = before && (await chrome.tabs.get(before.id).catch(() => undefined));
+    return still?.url === before?.url && still?.url !== undefined ? { url: still.url, title: still.title ?? "" } : null;
+  }
+  before = !tab?.url || tab.id === undefined ? null : { id: tab.id, url: tab.url };
+  return before && tab ? { url: before.url, title: tab.title ?? "" } : null;
+}
+
+function badge(waiting: number, pause: Pause | null): void {
+  const text = pause !== null ? "Ⅱ" : waiting === 0 ? "" : waiting > 99 ? "99+" : String(waiting);
+  void chrome.action.setBadgeText({ text });
+  void chrome.action.setBadgeBackgroundColor({ color: pause !== null ? "#6b7078" : "#2f6f62" });
+}
+
+async function notify({ id, kind, firstName, lastName, text }: Notice, language: Language | null): Promise<void> {
+  if (!(await chrome.permissions.contains({ permissions: ["notifications"] }))) return;
+  const t = texts(language ?? chrome.i18n.getUILanguage());
+  const name = t.fullName(firstName, lastName);
+  await chrome.notifications.create(id, {
+    type: "basic",
+    iconUrl: chrome.runtime.getURL("icons/128.png"),
+    title: kind === "share" ? t.notifyShare(name) : t.notifyRequest(name),
+    message: text,
+  });
+}
+
+const engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: CLIENT_ID });
+
+chrome.runtime.onConnect.addListener((port) => {
+  const view = { tell: (told: Told) => port.postMessage(told) };
+  let leave: (() => void) | undefined;
+  let left = false;
+  port.onMessage.addListener((asked: Asked) => void engine.ask(view, asked));
+  port.onDisconnect.addListener(() => {
+    left = true;
+    leave?.();
+  });
+  void engine.look(view).then((how) => {
+    leave = how;
+    if (left) how();
+  });
+});
+
+const frontChanged = () => void engine.frontChanged();
+chrome.tabs.onActivated.addListener(frontChanged);
+chrome.tabs.onRemoved.addListener(frontChanged);
+chrome.tabs.onReplaced.addListener(frontChanged);
+chrome.tabs.onUpdated.addListener((_, changed) => {
+  if (changed.url !== undefined || changed.title !== undefined || changed.status !== undefined) frontChanged();
+});
+chrome.windows.onFocusChanged.addListener(frontChanged);
+chrome.windows.onRemoved.addListener(frontChanged);
+
+chrome.idle.setDetectionInterval(IDLE_AFTER_S);
+chrome.idle.onStateChanged.addListener((state) => {
+  void engine.idleChanged(state !== "active");
+  // Back from sleep, too.
+  if (state === "active") void engine.online();
+});
+
+chrome.alarms.onAlarm.addListener(() => void engine.wake());
+chrome.runtime.onStartup.addListener(() => void engine.wake());
+globalThis.addEventListener("online", () => void engine.online());
+
+const permissionsChanged = () => void engine.permissionsChanged();
+chrome.permissions.onAdded.addListener(permissionsChanged);
+chrome.permissions.onRemoved.addListener(permissionsChanged);
+
+chrome.commands.onCommand.addListener((command) => {
+  if (command === "pause") void engine.togglePause();
+});
+
+chrome.runtime.onInstalled.addListener(({ reason }) => {
+  if (reason === "install") void chrome.tabs.create({ url: chrome.runtime.getURL("tab.html#/welcome") });
+});
+
+// Optional: the API is there once the permission is.
+chrome.notifications?.onClicked.addListener((id) => {
+  void chrome.notifications.clear(id);
+  void chrome.tabs.create({ url: chrome.runtime.getURL("tab.html#/inbox") });
+});

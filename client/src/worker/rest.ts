@@ -1,0 +1,76 @@
+/** Calls of the REST API. */
+
+import type { Problem } from "../generated/types";
+import type { Failure } from "../scene";
+
+/** A server that has not answered by then is away. */
+const ANSWER_WITHIN_MS = 20_000;
+
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+/** As `/openapi.json` names it, with parameters in braces. */
+export type Operation = `${Method} /${string}`;
+
+export interface Call {
+  /** For the braces of the path. */
+  readonly path?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, string | number>>;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Why a call or an action failed. */
+export class FailureError extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.why);
+  }
+}
+
+export class Rest {
+  constructor(
+    private readonly origin: string,
+    private readonly token: () => Promise<string>,
+  ) {}
+
+  /** The answer's JSON; null where it has none. */
+  async call<T>(operation: Operation, call: Call = {}): Promise<T> {
+    const response = await this.fetch(operation, call);
+    return response.status === 204 ? (null as T) : ((await response.json()) as T);
+  }
+
+  async fetch(operation: Operation, { path = {}, query = {}, body, headers = {} }: Call = {}): Promise<Response> {
+    const [method, template] = operation.split(" ") as [Method, string];
+    const url = new URL(this.origin + template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(path[name] ?? "")));
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
+    const token = await this.token();
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+    let response: Response;
+    try {
+      response = await fetch(url, {
+        method,
+        headers: { Authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+        ...sent,
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error",
+        referrerPolicy: "no-referrer",
+        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+      });
+    } catch {
+      throw new FailureError({ why: "offline" });
+    }
+    if (!response.ok) throw new FailureError(await failureOf(response));
+    return response;
+  }
+}
+
+async function failureOf(response: Response): Promise<Failure> {
+  const { status } = response;
+  const problem: Partial<Problem> = await response.json().catch(() => ({}));
+  const why = status === 401 ? "signed-out" : status >= 500 ? "offline" : "refused";
+  return {
+    why,
+    status,
+    ...(typeof problem.detail === "string" ? { detail: problem.detail } : {}),
+    ...(Array.isArray(problem.errors) ? { fields: problem.errors } : {}),
+  };
+}

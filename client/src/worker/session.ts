@@ -1,0 +1,231 @@
+/**
+ * Who is signed in: tokens by OpenID Connect's authorization code. Only the worker holds them.
+ *
+ * PKCE binds the code to this client, so no nonce is needed besides (RFC 9700, section 2.1.1).
+ */
+
+import * as oauth from "oauth4webapi";
+
+import type { Moment } from "../scene";
+import type { Storage } from "./storage";
+
+export interface Tokens {
+  /** What calls carry: the ID token. */
+  readonly idToken: string;
+  readonly refreshToken: string | null;
+  readonly expiresAt: Moment;
+}
+
+/** A sign-in that was begun and has not come back. */
+export interface Pending {
+  readonly verifier: string;
+  readonly state: string;
+  readonly redirect: string;
+}
+
+/** Why there is no token. */
+export class SessionError extends Error {
+  /**
+   * `ended`: nobody is signed in, or not any more. `unreachable`: the provider did not answer in time, or failed.
+   * `refused`: the provider or the person said no.
+   */
+  constructor(readonly why: "ended" | "unreachable" | "refused") {
+    super(why);
+  }
+}
+
+/** A provider that has not answered by then is away. Without a limit, one that hangs would hang sign-in. */
+export const PROVIDER_WITHIN_MS = 10_000;
+/** Tokens are replaced that long before they expire. */
+export const RENEW_BEFORE_MS = 300_000;
+/** How far the provider's clock may be from this one, in seconds. */
+const CLOCKS_APART_S = 300;
+const LOCK = "pagenow-tokens";
+
+export class Session {
+  #server: oauth.AuthorizationServer | undefined;
+  /** One refresh at a time: of two, a provider may take the second for theft and end the session. */
+  #renewing: Promise<Tokens> | undefined;
+  readonly #issuer: URL;
+  readonly #client: oauth.Client;
+
+  constructor(
+    private readonly storage: Storage,
+    issuer: string,
+    clientId: string,
+  ) {
+    this.#issuer = new URL(issuer);
+    this.#client = { client_id: clientId, [oauth.clockTolerance]: CLOCKS_APART_S };
+  }
+
+  /** Whether somebody is signed in. */
+  async isOpen(): Promise<boolean> {
+    return (await this.storage.get("tokens")) !== undefined;
+  }
+
+  /** Begins a sign-in: the address of the provider's page. */
+  async begin(redirect: string): Promise<string> {
+    const server = await this.#discover();
+    if (server.authorization_endpoint === undefined) throw new SessionError("unreachable");
+    const pending: Pending = {
+      verifier: oauth.generateRandomCodeVerifier(),
+      state: oauth.generateRandomState(),
+      redirect,
+    };
+    await this.storage.set("pending", pending);
+    const url = new URL(server.authorization_endpoint);
+    const parameters = {
+      response_type: "code",
+      client_id: this.#client.client_id,
+      redirect_uri: redirect,
+      scope: "openid email",
+      state: pending.state,
+      code_challenge: await oauth.calculatePKCECodeChallenge(pending.verifier),
+      code_challenge_method: "S256",
+    };
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+    return url.href;
+  }
+
+  /** Ends a sign-in that was begun here, with the address that the provider sent the browser back to. */
+  async finish(returned: string): Promise<void> {
+    const pending = await this.storage.get("pending");
+    if (pending === undefined) throw new SessionError("refused");
+    await this.storage.remove("pending");
+    const server = await this.#discover();
+    const url = new URL(returned);
+    await this.#exchange(async () => {
+      const parameters = oauth.validateAuthResponse(server, this.#client, url, pending.state);
+      const response = await oauth.authorizationCodeGrantRequest(
+        server, this.#client, oauth.None(), parameters, pending.redirect, pending.verifier, this.#options(),
+      );
+      return oauth.processAuthorizationCodeResponse(server, this.#client, response, { requireIdToken: true });
+    });
+  }
+
+  /** A token that is good for a while. */
+  async token(): Promise<string> {
+    const tokens = await this.storage.get("tokens");
+    if (tokens === undefined) throw new SessionError("ended");
+    if (Date.now() < tokens.expiresAt - RENEW_BEFORE_MS) return tokens.idToken;
+    try {
+      return (await this.renew(tokens)).idToken;
+    } catch (error) {
+      // With the provider away, an old token does until it expires.
+      if (error instanceof SessionError && error.why !== "ended" && Date.now() < tokens.expiresAt) return tokens.idToken;
+      throw error;
+    }
+  }
+
+  /** When the token should be replaced; undefined while nobody is signed in. */
+  async renewAt(): Promise<Moment | undefined> {
+    const tokens = await this.storage.get("tokens");
+    return tokens && tokens.expiresAt - RENEW_BEFORE_MS;
+  }
+
+  /** Replaces the token. Whoever asks meanwhile gets the same new one. */
+  renew(old?: Tokens): Promise<Tokens> {
+    this.#renewing ??= navigator.locks
+      .request(LOCK, () => this.#refresh(old))
+      .then((tokens) => tokens)
+      .finally(() => {
+        this.#renewing = undefined;
+      });
+    return this.#renewing;
+  }
+
+  async #refresh(old: Tokens | undefined): Promise<Tokens> {
+    const tokens = await this.storage.get("tokens");
+    if (tokens === undefined) throw new SessionError("ended");
+    // Another context did it while this one waited for the lock.
+    if (old !== undefined && old.idToken !== tokens.idToken) return tokens;
+    const { refreshToken } = tokens;
+    if (refreshToken === null) throw await this.#forget();
+    const server = await this.#discover();
+    try {
+      return await this.#exchange(async () => {
+        const response = await oauth.refreshTokenGrantRequest(
+          server, this.#client, oauth.None(), refreshToken, this.#options(),
+        );
+        return oauth.processRefreshTokenResponse(server, this.#client, response);
+      }, refreshToken);
+    } catch (error) {
+      if (error instanceof SessionError && error.why === "refused") throw await this.#forget();
+      throw error;
+    }
+  }
+
+  async #forget(): Promise<SessionError> {
+    await this.storage.remove("tokens");
+    return new SessionError("ended");
+  }
+
+  /** Signs out: revokes the refresh token. Where the provider's own session is ended; null where it names no such place. */
+  async end(returnTo: string): Promise<string | null> {
+    const tokens = await this.storage.get("tokens");
+    await this.storage.remove("tokens", "pending");
+    if (tokens === undefined) return null;
+    try {
+      const server = await this.#discover();
+      if (tokens.refreshToken !== null && server.revocation_endpoint !== undefined) {
+        const response = await oauth.revocationRequest(server, this.#client, oauth.None(), tokens.refreshToken, this.#options());
+        await oauth.processRevocationResponse(response);
+      }
+      if (server.end_session_endpoint === undefined) return null;
+      const url = new URL(server.end_session_endpoint);
+      const parameters = {
+        id_token_hint: tokens.idToken,
+        client_id: this.#client.client_id,
+        post_logout_redirect_uri: returnTo,
+        // What Cognito calls it.
+        logout_uri: returnTo,
+      };
+      for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+      return url.href;
+    } catch {
+      // The tokens are gone from here, and the person is signed out as far as this client can do it.
+      return null;
+    }
+  }
+
+  async #discover(): Promise<oauth.AuthorizationServer> {
+    if (this.#server !== undefined) return this.#server;
+    try {
+      const response = await oauth.discoveryRequest(this.#issuer, this.#options());
+      this.#server = await oauth.processDiscoveryResponse(this.#issuer, response);
+      return this.#server;
+    } catch {
+      throw new SessionError("unreachable");
+    }
+  }
+
+  async #exchange(request: () => Promise<oauth.TokenEndpointResponse>, refreshToken: string | null = null): Promise<Tokens> {
+    let answer: oauth.TokenEndpointResponse;
+    try {
+      answer = await request();
+    } catch (error) {
+      const refused = error instanceof oauth.ResponseBodyError || error instanceof oauth.AuthorizationResponseError;
+      const failed = error instanceof oauth.ResponseBodyError && error.status >= 500;
+      throw new SessionError(refused && !failed ? "refused" : "unreachable");
+    }
+    const claims = oauth.getValidatedIdTokenClaims(answer);
+    if (answer.id_token === undefined || claims === undefined) throw new SessionError("unreachable");
+    const tokens: Tokens = {
+      idToken: answer.id_token,
+      // Some providers replace the refresh token at each use.
+      refreshToken: answer.refresh_token ?? refreshToken,
+      // By this clock, however wrong it is.
+      expiresAt: Date.now() + (claims.exp - claims.iat) * 1_000,
+    };
+    await this.storage.set("tokens", tokens);
+    return tokens;
+  }
+
+  #options() {
+    return {
+      signal: () => AbortSignal.timeout(PROVIDER_WITHIN_MS),
+      // Only a provider on this machine is reached by plain HTTP.
+      [oauth.allowInsecureRequests]: this.#issuer.protocol === "http:",
+    };
+  }
+}
