@@ -61,9 +61,12 @@ export class Browser {
 
   /** One of the extension's views in a tab: what it shows as a popup too, where Playwright does not see it. */
   async view(surface = "popup", place = "") {
-    const url = `chrome-extension://${this.id}/${surface}.html${place}`;
-    const worker = await this.worker();
-    const [page] = await Promise.all([this.context.waitForEvent("page"), worker.evaluate((url) => chrome.tabs.create({ url }).then(() => undefined), url)]);
+    this.views = (this.views ?? 0) + 1;
+    // Told from the tab that the extension opens when it is installed.
+    const url = `chrome-extension://${this.id}/${surface}.html?view=${this.views}${place}`;
+    const opened = this.context.waitForEvent("page", (page) => page.waitForURL(url).then(() => true, () => false));
+    await (await this.worker()).evaluate((url) => chrome.tabs.create({ url }).then(() => undefined), url);
+    const page = await opened;
     if (surface === "popup") await page.setViewportSize({ width: 380, height: 600 });
     await page.waitForLoadState();
     return page;

@@ -8,6 +8,8 @@ import { env } from "node:process";
 const needed = (name) => env[name] ?? (() => { throw new Error(`${name} is not set: \`cargo xtask test -E 'test(browsers::)'\` runs the stories`); })();
 
 export const ORIGIN = needed("PAGENOW_ORIGIN");
+export const ISSUER = needed("PAGENOW_ISSUER");
+export const CLIENT_ID = needed("PAGENOW_CLIENT_ID");
 export const EXTENSION = join(needed("PAGENOW_CLIENT"), "chromium");
 /** Where pictures of screens are put; none are made without it. */
 export const PICTURES = env.PAGENOW_PICTURES;

@@ -128,7 +128,9 @@ export function SignIn() {
 export async function takeReturn(): Promise<void> {
   const { searchParams, href } = new URL(location.href);
   if (SURFACE !== "page" || !(searchParams.has("code") || searchParams.has("error"))) return;
-  history.replaceState(null, "", `${location.pathname}${sessionStorage.getItem("place") ?? ""}`);
+  history.replaceState(null, "", location.pathname);
+  // Not by the history, of which nobody hears.
+  location.hash = sessionStorage.getItem("place") ?? "";
   sessionStorage.removeItem("place");
   await attempt(ask("sign-in-returned", { url: href }));
 }

@@ -20,7 +20,7 @@ export function Friends() {
   const { link, known } = scene.value;
   const stale = !alive.value || link.is !== "open";
   return (
-    <main class="tab">
+    <main class="tab friends">
       <Now />
       <div class={`list${stale ? " stale" : ""}`}>{known ? <List /> : <p class="empty-note">{t.value.friendsNotKnown}</p>}</div>
     </main>

@@ -146,7 +146,7 @@ function Sent() {
     more.value = next.length === SENT_AT_ONCE;
   };
   useEffect(() => void attempt(load(0)), []);
-  if (sent.value === null) return null;
+  if (sent.value === null) return <p class="empty-note">{t.value.loading}</p>;
   return (
     <section>
       <h2>{t.value.sent}</h2>

@@ -17,6 +17,13 @@ const TITLE_SHOWN = 200;
 /** Text that others wrote: cleaned, clamped, and kept from changing the direction of what stands around it. */
 export const Theirs = ({ text, max = TITLE_SHOWN }: { text: string; max?: number }) => <bdi>{clamp(clean(text), max)}</bdi>;
 
+/** The same for a text of several lines. */
+export const TheirLines = ({ text }: { text: string }) => (
+  <p class="description" dir="auto">
+    {text.split("\n").map(clean).join("\n")}
+  </p>
+);
+
 /** A colour for a text, always the same one. All of them carry white letters at a contrast of 4.5 at least. */
 function hue(text: string): string {
   let sum = 0;

@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 
 import type { UserSummary } from "../generated/types";
 import type { Profile } from "../scene";
-import { Avatar, Button, Field, Question, Screen, Theirs, moveByArrows } from "./parts";
+import { Avatar, Button, Field, Question, Screen, TheirLines, Theirs, moveByArrows } from "./parts";
 import { ask, scene, t } from "./port";
 import { account, attempt, go, to } from "./state";
 
@@ -172,11 +172,7 @@ function Known({ profile: { user, friendCount, mutualCount } }: { profile: Profi
           </div>
         </div>
       </div>
-      {user.description && (
-        <p class="description">
-          <Theirs text={user.description} max={1_000} />
-        </p>
-      )}
+      {user.description && <TheirLines text={user.description} />}
       <dl class="facts">
         {facts.map(([label, value]) =>
           value ? (
@@ -261,7 +257,9 @@ export function Blocked() {
   useEffect(() => void attempt(load()), []);
   return (
     <Screen title={t.value.blockedPeople}>
-      {people.value?.length === 0 && <p class="empty-note">{t.value.nobodyBlocked}</p>}
+      {(people.value === null || people.value.length === 0) && (
+        <p class="empty-note">{people.value === null ? t.value.loading : t.value.nobodyBlocked}</p>
+      )}
       <ul class="list flat">
         {people.value?.map((person) => (
           <li class="row" key={person.user_id}>
@@ -284,17 +282,19 @@ export function Blocked() {
 /** Sends a page to one friend, or to all. */
 export function SharePage({ whom }: { whom: string | undefined }) {
   const { sharing, friends } = scene.value;
-  const url = useSignal(sharing.front?.url ?? "");
-  const title = useSignal(sharing.front?.title ?? "");
+  /** What was typed. Until then it is the page in front, which the worker may tell later than this is drawn. */
+  const typed = useSignal<{ readonly url?: string; readonly title?: string }>({});
+  const url = typed.value.url ?? sharing.front?.url ?? "";
+  const title = typed.value.title ?? sharing.front?.title ?? "";
   const receiver = useSignal(whom ?? "");
   const sending = useSignal(false);
   // The same for each try, so that one that came through without an answer is not sent twice.
   const key = useRef(crypto.randomUUID());
-  const hidden = sharing.front !== null && !sharing.front.shown && url.value === sharing.front.url;
+  const hidden = sharing.front !== null && !sharing.front.shown && url === sharing.front.url;
   const people = Object.values(friends).sort((a, b) => a.info.first_name.localeCompare(b.info.first_name, t.value.tag));
   const send = async () => {
     sending.value = true;
-    const page = { url: url.value.trim(), title: title.value.trim(), to: receiver.value === "" ? null : receiver.value };
+    const page = { url: url.trim(), title: title.trim(), to: receiver.value === "" ? null : receiver.value };
     const sent = await attempt(ask("share", { ...page, key: key.current }), t.value.sentOff);
     sending.value = false;
     if (sent) go("inbox");
@@ -317,9 +317,9 @@ export function SharePage({ whom }: { whom: string | undefined }) {
               pattern="[hH][tT][tT][pP][sS]?:.*"
               title={t.value.badAddress}
               maxLength={2_048}
-              value={url.value}
+              value={url}
               onInput={(event) => {
-                url.value = event.currentTarget.value;
+                typed.value = { title, url: event.currentTarget.value };
                 key.current = crypto.randomUUID();
               }}
             />
@@ -331,9 +331,9 @@ export function SharePage({ whom }: { whom: string | undefined }) {
               id={id}
               class="input"
               maxLength={300}
-              value={title.value}
+              value={title}
               onInput={(event) => {
-                title.value = event.currentTarget.value;
+                typed.value = { url, title: event.currentTarget.value };
                 key.current = crypto.randomUUID();
               }}
             />

@@ -46,6 +46,9 @@ async fn run(file: &str) -> Result<()> {
     node.args(["--test", "--test-reporter=spec", "--test-timeout=240000"]).arg(Path::new("client/e2e").join(file));
     node.current_dir(project::root()).stdin(Stdio::null()).kill_on_drop(true);
     node.env("PAGENOW_ORIGIN", &stack.info().edge_url).env("PAGENOW_CLIENT", stack.client());
+    let issuer = &stack.info().issuer;
+    node.env("PAGENOW_ISSUER", &issuer.issuer).env("PAGENOW_CLIENT_ID", &issuer.audience);
+    node.env("PAGENOW_PICTURES", project::target_dir().join("pictures"));
     node.env("PAGENOW_CONTROL", control.local_addr()?.port().to_string());
     let mut story = node.spawn().context("cannot start Node.js")?;
     let status = loop {
@@ -61,4 +64,14 @@ async fn run(file: &str) -> Result<()> {
 #[tokio::test]
 async fn two_people_meet_with_the_extension() -> Result<()> {
     run("extension.test.mjs").await
+}
+
+#[tokio::test]
+async fn every_screen_is_accessible_in_both_languages_and_themes() -> Result<()> {
+    run("screens.test.mjs").await
+}
+
+#[tokio::test]
+async fn the_web_page_and_bad_days() -> Result<()> {
+    run("web.test.mjs").await
 }

@@ -1,0 +1,231 @@
+// The web page by itself, what a stranger's server or a bad day does to the client, and how fast it is painted.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execPath } from "node:process";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { Browser, PATIENCE_MS, chooseAt } from "./browser.mjs";
+import { Person } from "./people.mjs";
+import { CLIENT_ID, EXTENSION, ORIGIN } from "./system.mjs";
+
+const friend = (view, name) => view.locator(".row", { hasText: name });
+const shows = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
+
+async function signedIn(browser, id) {
+  const page = await browser.context.newPage();
+  await page.goto(`${ORIGIN}/app/`);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await chooseAt(page, id);
+  return page;
+}
+
+test("on the web page friends are seen live, the person is online with their page hidden, and all tabs share one socket", async () => {
+  const [dora, emil] = await Promise.all([Person.register("dora", "Dora", "Day"), Person.register("emil", "Emil", "Ek")]);
+  await dora.befriend(emil);
+  const browser = await Browser.open();
+  try {
+    const page = await signedIn(browser, "dora");
+    await friend(page, "Emil Ek").and(page.locator(".offline")).waitFor();
+    assert.ok(!page.url().includes("code="), "the code of the sign-in stays in the address");
+    const address = "javascript:alert(1)";
+    await emil.online("https://github.com/emil", `<img src=x onerror=alert(1)> ${address} \u202Egnp`);
+    await shows(friend(page, "Emil Ek"), "<img src=x onerror=alert(1)> javascript:alert(1) gnp");
+    assert.equal(await page.locator("img").count(), 0);
+    await shows(page.getByTestId("own"), /Online.*page hidden.*The web page never shares what you visit/);
+    const seen = await emil.call("GET", "/presence/dora");
+    assert.deepEqual(seen, { url: "", title: "", domain: "" });
+
+    const second = await browser.context.newPage();
+    await second.goto(`${ORIGIN}/app/`);
+    await shows(friend(second, "Emil Ek"), "github.com");
+    const session = await browser.context.browser().newBrowserCDPSession();
+    const { targetInfos } = await session.send("Target.getTargets");
+    assert.equal(targetInfos.filter(({ type }) => type === "shared_worker").length, 1);
+
+    // A person's way back from the provider's session to the page, signed out.
+    await second.goto(`${ORIGIN}/app/#/me/account`);
+    await second.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "See what friends are reading" }).waitFor();
+  } finally {
+    emil.leave();
+    await browser.close();
+  }
+});
+
+test("an invitation is shown to whoever opens it, after they signed in", async () => {
+  const fay = await Person.register("fay", "Fay", "Fox");
+  await Person.register("gus", "Gus", "Gray");
+  const browser = await Browser.open();
+  try {
+    const page = await browser.context.newPage();
+    await page.goto(`${ORIGIN}/app/#/user/fay`);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await chooseAt(page, "gus");
+    await shows(page.locator(".profile"), "Fay Fox");
+    await page.getByRole("button", { name: "Add friend" }).click();
+    await page.getByRole("button", { name: "Take back" }).waitFor();
+    assert.deepEqual((await fay.call("GET", "/friendship/requests")).map(({ user_id }) => user_id), ["gus"]);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("keys alone lead everywhere", async () => {
+  const [hal, ida] = await Promise.all([Person.register("hal", "Hal", "Hill"), Person.register("ida", "Ida", "Ives")]);
+  await hal.befriend(ida);
+  await ida.online("https://github.com/ida", "Ida's page");
+  const browser = await Browser.open();
+  try {
+    const page = await signedIn(browser, "hal");
+    await shows(friend(page, "Ida Ives"), "Ida's page");
+    await page.keyboard.press("/");
+    await page.getByRole("searchbox").waitFor();
+    await page.keyboard.press("Escape");
+    await friend(page, "Ida Ives").waitFor();
+    await friend(page, "Ida Ives").getByRole("link").focus();
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog", { name: "Ida Ives" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("aria-label")), "More about Ida Ives");
+    await page.keyboard.press("ArrowUp");
+    assert.equal(await page.evaluate(() => document.activeElement?.classList.contains("main")), true);
+  } finally {
+    ida.leave();
+    await browser.close();
+  }
+});
+
+test("a provider that hangs, fails or says no is named, and sign-in can be tried again", async () => {
+  /** What the provider does: nothing, fail, or answer. */
+  let mood = "hang";
+  const provider = createServer((request, response) => {
+    if (mood === "hang") return;
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    if (mood === "fail") return response.writeHead(500).end();
+    const issuer = `http://127.0.0.1:${provider.address().port}`;
+    if (request.url.startsWith("/.well-known")) {
+      response.setHeader("Content-Type", "application/json");
+      return response.end(JSON.stringify({ issuer, authorization_endpoint: `${issuer}/authorize`, token_endpoint: `${issuer}/token` }));
+    }
+    const { searchParams } = new URL(request.url, issuer);
+    const back = new URL(searchParams.get("redirect_uri"));
+    back.search = new URLSearchParams({ error: "access_denied", state: searchParams.get("state") });
+    response.writeHead(302, { Location: back.href }).end();
+  }).listen(0, "127.0.0.1");
+  await once(provider, "listening");
+  const folder = mkdtempSync(join(tmpdir(), "pagenow-client-"));
+  const issuer = `http://127.0.0.1:${provider.address().port}`;
+  const env = { ...process.env, PAGENOW_ORIGIN: ORIGIN, PAGENOW_ISSUER: issuer, PAGENOW_CLIENT_ID: CLIENT_ID, PAGENOW_IMAGES: ORIGIN };
+  await promisify(execFile)(execPath, [join(import.meta.dirname, "../build.mjs"), folder], { env });
+  const browser = await Browser.open({ extension: join(folder, "chromium"), grants: true });
+  try {
+    const page = await browser.view("tab", "#/welcome");
+    await page.getByRole("button", { name: "Only see friends" }).click();
+    const signIn = page.getByRole("button", { name: "Sign in" });
+    const status = page.locator("main [role=status]");
+    await signIn.click();
+    await shows(status, "The sign-in service does not answer.");
+    mood = "fail";
+    await signIn.click();
+    await status.filter({ hasText: "Continue" }).or(status.filter({ hasText: "does not answer" })).first().waitFor();
+    await shows(status, "The sign-in service does not answer.");
+    mood = "refuse";
+    await signIn.click();
+    await shows(status, "Sign-in was closed. Try again.");
+  } finally {
+    await browser.close();
+    provider.closeAllConnections();
+    provider.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("whoever uninstalls the extension is not seen any more", async () => {
+  const [jan, kim] = await Promise.all([Person.register("jan", "Jan", "Jones"), Person.register("kim", "Kim", "Kent")]);
+  await jan.befriend(kim);
+  await kim.online();
+  const browser = await Browser.open({ extension: EXTENSION, grants: true });
+  try {
+    await browser.answerPages();
+    const page = await browser.view("tab", "#/welcome");
+    await page.getByRole("button", { name: "Start sharing" }).click();
+    await browser.signIn(page, "jan");
+    await browser.visit("https://github.com/jan", "Jan's page");
+    await until(() => kim.heard.some(({ type, title }) => type === "update-presence" && title === "Jan's page"));
+    await (await browser.worker()).evaluate(() => void chrome.management.uninstallSelf({ showConfirmDialog: false }));
+    await until(() => kim.heard.some(({ type, userId }) => type === "presence-timeout" && userId === "jan"));
+  } finally {
+    kim.leave();
+    await browser.close();
+  }
+});
+
+async function until(holds) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`it does not come about: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
+
+test("a popup with 500 friends is painted in at most three times what an empty one takes", async () => {
+  const browser = await Browser.open({ extension: EXTENSION, grants: true });
+  try {
+    const page = await browser.view("tab", "#/welcome");
+    await page.getByRole("button", { name: "Only see friends" }).click();
+    await page.getByRole("button", { name: "Sign in" }).waitFor();
+    const scene = (count) => {
+      const own = { userId: "me", page: { url: "", title: "", domain: "" }, latestPage: null, at: null, lastSeenAt: null, idle: false, idleSince: null };
+      const friends = Object.fromEntries(Array.from({ length: count }, (_, number) => {
+        const id = `friend-${number}`;
+        const shown = { url: `https://site${number}.com/`, title: `Page ${number} `.repeat(5), domain: `site${number}.com` };
+        const presence = { ...own, userId: id, page: number % 3 ? shown : null, latestPage: shown, at: "2026-01-01T00:00:00Z" };
+        return [id, { info: { user_id: id, first_name: `Friend ${number}`, last_name: "Of Many", profile_image_extension: null }, presence }];
+      }));
+      const account = { user_id: "me", first_name: "Me", last_name: "", profile_image_extension: null };
+      const preferences = { notifications: false, language: null, theme: null };
+      const consent = { version: 1, at: 0, choice: "watch" };
+      const sharing = { consent, permitted: false, pause: null, front: null };
+      return { signIn: { is: "in" }, link: { is: "off" }, asOf: 0, account, own, friends, known: true, requests: [], sentRequests: [], received: [], sharing, preferences };
+    };
+    // Until the browser has drawn the list, as a person waits for it. The worker is made to stay silent.
+    const painted = async (count) => {
+      await (await browser.worker()).evaluate((scene) => chrome.storage.session.set({ scene }), scene(count));
+      await page.goto("about:blank");
+      await page.goto(`chrome-extension://${browser.id}/popup.html#/friends`);
+      const ms = await page.evaluate(() => new Promise((resolve) => {
+        const look = () => {
+          if (document.querySelector(".row, .empty")) requestAnimationFrame(() => setTimeout(() => resolve(performance.now())));
+          else requestAnimationFrame(look);
+        };
+        look();
+      }));
+      return { ms, rows: await page.locator(".row").count() };
+    };
+    await page.addInitScript(() => {
+      if (globalThis.chrome?.runtime) chrome.runtime.connect = () => ({ postMessage() {}, onMessage: { addListener() {} }, onDisconnect: { addListener() {} } });
+    });
+    const times = { empty: [], full: [] };
+    for (let turn = 0; turn < 7; turn += 1) {
+      const [empty, full] = [await painted(0), await painted(500)];
+      assert.deepEqual([empty.rows, full.rows >= 333], [0, true]);
+      times.empty.push(empty.ms);
+      times.full.push(full.ms);
+    }
+    const middle = (list) => list.sort((a, b) => a - b)[3];
+    const ratio = middle(times.full) / middle(times.empty);
+    console.log(`painted with 500 friends in ${ratio.toFixed(2)} times what an empty popup takes`);
+    assert.ok(ratio <= 3, `${ratio}`);
+  } finally {
+    await browser.close();
+  }
+});

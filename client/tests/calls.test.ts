@@ -1,0 +1,24 @@
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { expect, test } from "vitest";
+
+import operations from "../src/generated/operations.json";
+
+const SOURCES = join(import.meta.dirname, "../src");
+
+const calls = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
+  .filter((name) => /\.tsx?$/.test(name) && !name.startsWith("generated"))
+  .flatMap((name) => [...readFileSync(join(SOURCES, name), "utf8").matchAll(/"((?:GET|POST|PUT|DELETE) \/[^"]*)"/g)].map(([, call]) => call ?? ""));
+
+test("every call that the client makes is one that the server describes", () => {
+  expect(calls.length).toBeGreaterThan(20);
+  expect(calls.filter((call) => !operations.includes(call))).toEqual([]);
+});
+
+test("nothing of another origin is loaded or run", () => {
+  const texts = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.(tsx?|css)$/.test(name))
+    .map((name) => readFileSync(join(SOURCES, name), "utf8"));
+  for (const text of texts) expect(text).not.toMatch(/innerHTML|insertAdjacentHTML|\beval\(|new Function|@import|url\(/);
+});
