@@ -97,7 +97,7 @@ test("keys alone lead everywhere", async () => {
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("aria-label")), "More about Ida Ives");
     await page.keyboard.press("ArrowUp");
-    assert.equal(await page.evaluate(() => document.activeElement?.classList.contains("main")), true);
+    assert.match(await page.evaluate(() => document.activeElement?.outerHTML ?? ""), /^<a class="main"/);
   } finally {
     ida.leave();
     await browser.close();
@@ -209,17 +209,16 @@ test("a popup with 500 friends is painted in at most three times what an empty o
         };
         look();
       }));
-      return { ms, rows: await page.locator(".row").count() };
+      await page.waitForFunction((rows) => document.querySelectorAll(".row").length >= rows, Math.ceil((count * 2) / 3));
+      return ms;
     };
     await page.addInitScript(() => {
       if (globalThis.chrome?.runtime) chrome.runtime.connect = () => ({ postMessage() {}, onMessage: { addListener() {} }, onDisconnect: { addListener() {} } });
     });
     const times = { empty: [], full: [] };
     for (let turn = 0; turn < 7; turn += 1) {
-      const [empty, full] = [await painted(0), await painted(500)];
-      assert.deepEqual([empty.rows, full.rows >= 333], [0, true]);
-      times.empty.push(empty.ms);
-      times.full.push(full.ms);
+      times.empty.push(await painted(0));
+      times.full.push(await painted(500));
     }
     const middle = (list) => list.sort((a, b) => a - b)[3];
     const ratio = middle(times.full) / middle(times.empty);

@@ -1,7 +1,8 @@
 /** The list of friends. */
 
 import { useSignal } from "@preact/signals";
-import { useMemo, useRef } from "preact/hooks";
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { ago, age } from "../i18n/times";
 import type { Friend } from "../scene";
@@ -15,6 +16,10 @@ import { account, attempt, go, now, say, to } from "./state";
 
 /** More friends who are offline than this are folded. */
 const OFFLINE_SHOWN = 20;
+/** As many rows as no window shows at once are painted first, and the rest after them. */
+const PAINTED_FIRST = 20;
+/** When the rest is painted at the latest. */
+const PAINTED_AFTER_MS = 500;
 
 export function Friends() {
   const { link, known } = scene.value;
@@ -31,6 +36,11 @@ function List() {
   const { friends } = scene.value;
   const held = useSignal({ pointer: false, focus: false });
   const all = useSignal(false);
+  const painted = useSignal(false);
+  useEffect(() => {
+    const later = globalThis.requestIdleCallback ?? ((run: () => void) => setTimeout(run, PAINTED_AFTER_MS));
+    later(() => (painted.value = true), { timeout: PAINTED_AFTER_MS });
+  }, []);
   const before = useRef<readonly Placed[]>([]);
   const collator = useMemo(() => new Intl.Collator(t.value.tag), [t.value]);
   const fresh = arrange(scene.value, collator);
@@ -40,9 +50,10 @@ function List() {
   before.current = placed;
   if (placed.length === 0) return <Nobody />;
   const groups = { together: [], online: [], offline: [] } as Record<Placed["group"], string[]>;
-  for (const { id, group } of placed) groups[group].push(id);
+  for (const { id, group } of painted.value ? placed : placed.slice(0, PAINTED_FIRST)) groups[group].push(id);
   const offline = all.value ? groups.offline : groups.offline.slice(0, OFFLINE_SHOWN);
   const folded = groups.offline.length - offline.length;
+  const countOf = (group: Placed["group"]) => placed.filter((one) => one.group === group).length;
   const rows = (ids: readonly string[]) => ids.map((id) => <Row key={id} id={id} friend={friends[id] as Friend} />);
   return (
     <div
@@ -52,9 +63,9 @@ function List() {
       onFocusOut={() => (held.value = { ...held.value, focus: false })}
       onKeyDown={moveByArrows}
     >
-      <Group name={t.value.hereWithYou} rows={rows(groups.together)} />
-      <Group name={t.value.online} rows={rows(groups.online)} />
-      <Group name={t.value.offline} count={groups.offline.length} rows={rows(offline)} />
+      <Group name={t.value.hereWithYou} count={countOf("together")} rows={rows(groups.together)} />
+      <Group name={t.value.online} count={countOf("online")} rows={rows(groups.online)} />
+      <Group name={t.value.offline} count={countOf("offline")} rows={rows(offline)} />
       {folded > 0 && (
         <Button kind="quiet" onClick={() => (all.value = true)}>
           {t.value.showAllOffline(groups.offline.length)}
@@ -64,7 +75,7 @@ function List() {
   );
 }
 
-function Group({ name, rows, count = rows.length }: { name: string; rows: preact.JSX.Element[]; count?: number }) {
+function Group({ name, rows, count }: { name: string; rows: JSX.Element[]; count: number }) {
   if (rows.length === 0) return null;
   return (
     <section>

@@ -180,7 +180,8 @@ export function Sheet({ title, onClose, children }: { title: string; onClose: ()
     const before = document.activeElement;
     dialog.current?.showModal();
     return () => {
-      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      // A dialog that is closed gives the focus back; one that is taken away while it is open loses it.
+      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
     };
   }, []);
   return (
