@@ -10,7 +10,9 @@ const needed = (name) => env[name] ?? (() => { throw new Error(`${name} is not s
 export const ORIGIN = needed("PAGENOW_ORIGIN");
 export const ISSUER = needed("PAGENOW_ISSUER");
 export const CLIENT_ID = needed("PAGENOW_CLIENT_ID");
-export const EXTENSION = join(needed("PAGENOW_CLIENT"), "chromium");
+/** The folder of the built client. */
+export const CLIENT = needed("PAGENOW_CLIENT");
+export const EXTENSION = join(CLIENT, "chromium");
 /** Where pictures of screens are put; none are made without it. */
 export const PICTURES = env.PAGENOW_PICTURES;
 

@@ -3,17 +3,18 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execPath } from "node:process";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 
 import { Browser, PATIENCE_MS, chooseAt } from "./browser.mjs";
 import { Person } from "./people.mjs";
-import { CLIENT_ID, EXTENSION, ORIGIN } from "./system.mjs";
+import { CLIENT, CLIENT_ID, EXTENSION, ORIGIN } from "./system.mjs";
 
 const friend = (view, name) => view.locator(".row", { hasText: name });
 const shows = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
@@ -166,6 +167,28 @@ test("whoever uninstalls the extension is not seen any more", async () => {
   } finally {
     kim.leave();
     await browser.close();
+  }
+});
+
+test("what is downloaded stays within its budgets", () => {
+  const kilobytes = (folder, ...names) =>
+    names.reduce((sum, name) => sum + gzipSync(readFileSync(join(CLIENT, folder, name)), { level: 9 }).length, 0) / 1_000;
+  for (const [folder, worker] of [["chromium", "background.js"], ["firefox", "background.js"], ["app", "worker.js"]]) {
+    const sizes = { views: kilobytes(folder, "view.js", "view.css"), worker: kilobytes(folder, worker) };
+    console.log(`${folder}: views ${sizes.views.toFixed(1)} KB, worker ${sizes.worker.toFixed(1)} KB, gzipped`);
+    assert.ok(sizes.views <= 45 && sizes.worker <= 95, JSON.stringify(sizes));
+  }
+});
+
+test("the extension can read no page, and asks for the page in front only when the person shares", () => {
+  for (const browser of ["chromium", "firefox"]) {
+    const manifest = JSON.parse(readFileSync(join(CLIENT, browser, "manifest.json"), "utf8"));
+    assert.deepEqual(Object.keys(manifest).filter((name) => /host|content_scripts|externally|web_accessible/.test(name)), []);
+    assert.deepEqual(manifest.optional_permissions, ["tabs", "notifications"]);
+    const others = { chromium: ["sidePanel"], firefox: [] }[browser];
+    assert.deepEqual(manifest.permissions, ["alarms", "identity", "idle", ...others, "storage"]);
+    assert.equal(manifest.incognito, "not_allowed");
+    assert.match(manifest.content_security_policy.extension_pages, /^default-src 'none'; script-src 'self'; style-src 'self';/);
   }
 });
 

@@ -209,7 +209,9 @@ async fn start(dev: &Dev) -> Result<Stack> {
         Err(_) => Database::Own { durability: Durability::Full, settings: &[] },
     };
     if dev.reset {
-        for name in ["assets", "client", "edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"] {
+        for name in
+            ["assets", "client", "edge", "edge.env", "images", "oidc-key.json", "postgres", "secrets.json", "wrangler"]
+        {
             project::remove(&dir.join(name))?;
         }
     }
