@@ -1,13 +1,17 @@
 output "configure" {
-  description = "What `cargo xtask configure` takes: `terraform output -json configure`."
-  value = {
-    edge_host       = var.edge_host
-    core_service_id = cloudflare_connectivity_directory_service.core.id
-    oidc_issuer     = var.oidc_issuer
-    oidc_audience   = var.oidc_audience
-    oidc_jwks_url   = var.oidc_jwks_url
-    cors_origins    = var.cors_origins
-  }
+  description = "What `cargo xtask configure` and `cargo xtask package` take: `terraform output -json configure`."
+  value = merge(
+    {
+      edge_host       = var.edge_host
+      core_service_id = cloudflare_connectivity_directory_service.core.id
+      oidc_issuer     = var.oidc_issuer
+      oidc_audience   = var.oidc_audience
+      oidc_jwks_url   = var.oidc_jwks_url
+      cors_origins    = var.cors_origins
+      images_origin   = "https://${aws_s3_bucket.images.bucket_regional_domain_name}"
+    },
+    var.sign_in_origin == null ? {} : { sign_in_origin = var.sign_in_origin },
+  )
 }
 
 output "core_repository" {

@@ -277,6 +277,17 @@ variable "oidc_issuer" {
   }
 }
 
+variable "sign_in_origin" {
+  description = "The origin of the provider's sign-in page, where it is not the issuer's. Cognito's is that of the pool's domain."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.sign_in_origin == null || can(regex("^https://[^ /?#@]+$", var.sign_in_origin))
+    error_message = "sign_in_origin must be an https:// address without a path."
+  }
+}
+
 variable "oidc_audience" {
   description = "The client id that tokens are meant for."
   type        = string

@@ -4,7 +4,6 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 
 import { agreed } from "../scene";
-import { SURFACE } from "../site";
 import { Avatar, Button, Field, PageLine } from "./parts";
 import { ActionError, alive, ask, scene, t } from "./port";
 import { attempt, go, inWords } from "./state";
@@ -96,7 +95,7 @@ export function SignIn() {
     busy.value = true;
     wrong.value = "";
     try {
-      if (SURFACE === "page") {
+      if (SITE.surface === "page") {
         // An invitation is shown after it.
         sessionStorage.setItem("place", location.hash);
         location.assign(await ask("sign-in-address", {}));
@@ -118,7 +117,7 @@ export function SignIn() {
         {t.value.signIn}
       </Button>
       <p class={wrong.value ? "wrong" : "note"} role="status">
-        {wrong.value || (waiting && SURFACE !== "page" ? t.value.signInBusy : "")}
+        {wrong.value || (waiting && SITE.surface !== "page" ? t.value.signInBusy : "")}
       </p>
     </main>
   );
@@ -127,7 +126,7 @@ export function SignIn() {
 /** The page was sent back by the provider: the worker takes the code, and the address loses it. */
 export async function takeReturn(): Promise<void> {
   const { searchParams, href } = new URL(location.href);
-  if (SURFACE !== "page" || !(searchParams.has("code") || searchParams.has("error"))) return;
+  if (SITE.surface !== "page" || !(searchParams.has("code") || searchParams.has("error"))) return;
   history.replaceState(null, "", location.pathname);
   // Not by the history, of which nobody hears.
   location.hash = sessionStorage.getItem("place") ?? "";
@@ -190,7 +189,7 @@ export const Mark = () => (
 /** Whether something must be decided before friends are shown. */
 export function entryFor(): "welcome" | "sign-in" | "register" | null {
   const { signIn, account, sharing } = scene.value;
-  if (SURFACE !== "page" && agreed(sharing.consent) === undefined) return "welcome";
+  if (SITE.surface !== "page" && agreed(sharing.consent) === undefined) return "welcome";
   if (signIn.is === "out" || signIn.is === "busy") return "sign-in";
   return account === "new" ? "register" : null;
 }

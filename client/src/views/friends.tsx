@@ -6,7 +6,6 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { ago, age } from "../i18n/times";
 import type { Friend } from "../scene";
-import { ORIGIN } from "../site";
 import { webAddress } from "../text";
 import { Now } from "./now";
 import { type Placed, arrange, frozen } from "./order";
@@ -221,7 +220,7 @@ function Nobody() {
 /** The link that shows a person's profile to whoever opens it. */
 export async function copyInvite(): Promise<void> {
   if (account.value === undefined) return;
-  await navigator.clipboard.writeText(`${ORIGIN}/app/${to("user", account.value.user_id)}`).then(
+  await navigator.clipboard.writeText(`${SITE.origin}/app/${to("user", account.value.user_id)}`).then(
     () => say(t.value.copied),
     () => say(t.value.failedRefused, true),
   );

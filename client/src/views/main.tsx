@@ -4,7 +4,6 @@ import { render } from "preact";
 import type { JSX } from "preact";
 
 import { unread, waiting } from "../scene";
-import { SURFACE } from "../site";
 import { GetStarted, Register, SignIn, Welcome, entryFor, takeReturn } from "./entry";
 import { Friends } from "./friends";
 import { Inbox } from "./inbox";
@@ -31,7 +30,7 @@ function Body() {
   if (!alive.value && scene.value.signIn.is === "unknown") return <main class="entry" aria-busy="true" />;
   const [first, second] = place.value;
   const surface = document.documentElement.dataset.surface;
-  if (first === "welcome" && SURFACE !== "page") return <Welcome />;
+  if (first === "welcome" && SITE.surface !== "page") return <Welcome />;
   switch (entryFor()) {
     case "welcome":
       return surface === "tab" ? <Welcome /> : <GetStarted />;

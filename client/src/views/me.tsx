@@ -5,7 +5,6 @@ import { useEffect } from "preact/hooks";
 
 import type { UserPrivate, UserUpdate } from "../generated/types";
 import { type Preferences, type WouldShow, agreed } from "../scene";
-import { SURFACE } from "../site";
 import { openPanel } from "../worker/browser";
 import { copyInvite } from "./friends";
 import { Avatar, Button, Field, Screen, Sheet, Switch, Tile } from "./parts";
@@ -205,7 +204,7 @@ function ThisBrowser() {
   };
   return (
     <section>
-      {SURFACE !== "page" && (
+      {SITE.surface !== "page" && (
         <>
           <Switch label={t.value.notifications} note={t.value.notificationsText} on={preferences.notifications} onChange={(on) => void notify(on)} />
           <div class="field">
@@ -360,7 +359,7 @@ function Picture({ person }: { person: UserPrivate }) {
     if (extension === undefined || file.size > PICTURE_BYTES_MAX) return say(t.value.pictureBad, true);
     busy.value = true;
     // Ports of extensions carry JSON alone.
-    const picture = SURFACE === "page" ? file : await dataUrl(file);
+    const picture = SITE.surface === "page" ? file : await dataUrl(file);
     await attempt(ask("set-picture", { picture, extension }), t.value.saved);
     busy.value = false;
   };

@@ -4,7 +4,6 @@ import { useSignal } from "@preact/signals";
 
 import { clock } from "../i18n/times";
 import { type Front, agreed, isPaused } from "../scene";
-import { SURFACE } from "../site";
 import { alive, ask, scene, t } from "./port";
 import { Age, Avatar, Button, Icon, PageLine, Question, Sheet, Switch, stateOf } from "./parts";
 import { account, attempt, go, now } from "./state";
@@ -37,7 +36,7 @@ export function Now() {
         )}
       </div>
       {sharing.front && !paused && agreed(sharing.consent) === "share" && <Site front={sharing.front} />}
-      {SURFACE !== "page" && <Choice />}
+      {SITE.surface !== "page" && <Choice />}
       {pausing.value && <Pausing onClose={() => (pausing.value = false)} />}
     </section>
   );
@@ -69,7 +68,7 @@ function Line({ connected, paused }: { connected: boolean; paused: boolean }) {
 }
 
 function whyHidden(front: Front | null): string | undefined {
-  if (SURFACE === "page") return t.value.pageSendsNothing;
+  if (SITE.surface === "page") return t.value.pageSendsNothing;
   const { consent, permitted } = scene.value.sharing;
   if (agreed(consent) !== "share") return t.value.onlyWatching;
   if (!permitted) return t.value.notPermitted;

@@ -15,7 +15,6 @@ import {
   type Told,
   patched,
 } from "../scene";
-import { SURFACE } from "../site";
 
 /** How long until a worker that went away is called again. */
 const CALL_AGAIN_MS = 500;
@@ -118,7 +117,7 @@ async function callShared(): Promise<void> {
 
 /** Begins. What was drawn last is painted before the worker answers. */
 export async function start(): Promise<void> {
-  if (SURFACE === "page") return callShared();
+  if (SITE.surface === "page") return callShared();
   callExtension();
   const { scene: last } = (await chrome.storage.session.get("scene")) as { scene?: Scene };
   if (last !== undefined && !answered.value) drawn.value = { ...last, link: { is: "off" } };

@@ -2,7 +2,6 @@
 
 import { texts } from "../i18n/texts";
 import type { Asked, Language, Pause, Told } from "../scene";
-import { CLIENT_ID, ISSUER, ORIGIN } from "../site";
 import { keepAwake } from "./browser";
 import { Engine } from "./engine";
 import type { Tab } from "./front";
@@ -97,7 +96,7 @@ async function notify({ id, kind, firstName, lastName, text }: Notice, language:
   });
 }
 
-const engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: CLIENT_ID });
+const engine = new Engine(platform, { origin: SITE.origin, issuer: SITE.issuer, clientId: SITE.clientId });
 
 chrome.runtime.onConnect.addListener((port) => {
   const view = { tell: (told: Told) => port.postMessage(told) };

@@ -1,7 +1,6 @@
 /** The web page's worker: the engine in a SharedWorker, so that all tabs of the page have one socket. */
 
 import { type Asked, STILL_HERE_MS, type Told } from "../scene";
-import { CLIENT_ID, ISSUER, ORIGIN } from "../site";
 import { Engine } from "./engine";
 import type { Platform } from "./platform";
 import { SessionError } from "./session";
@@ -64,7 +63,7 @@ const platform: Platform = {
   notify: () => undefined,
 };
 
-const engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: CLIENT_ID });
+const engine = new Engine(platform, { origin: SITE.origin, issuer: SITE.issuer, clientId: SITE.clientId });
 
 function connect(port: MessagePort): void {
   const view = { tell: (told: Told) => port.postMessage(told) };

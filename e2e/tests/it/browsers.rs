@@ -75,3 +75,8 @@ async fn every_screen_is_accessible_in_both_languages_and_themes() -> Result<()>
 async fn the_web_page_and_bad_days() -> Result<()> {
     run("web.test.mjs").await
 }
+
+#[tokio::test]
+async fn the_extension_in_firefox() -> Result<()> {
+    run("firefox.test.mjs").await
+}
