@@ -1,9 +1,11 @@
 /** The views' frame: which screen is shown, the tabs, the state of the connection, and what was last said. */
 
+import { useSignal } from "@preact/signals";
 import { render } from "preact";
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
 
-import { unread, waiting } from "../scene";
+import { type Moment, unread, waiting } from "../scene";
 import { GetStarted, Register, SignIn, Welcome, entryFor, takeReturn } from "./entry";
 import { Friends } from "./friends";
 import { Inbox } from "./inbox";
@@ -11,7 +13,7 @@ import { Account, EditProfile, Me } from "./me";
 import { Button, Icon } from "./parts";
 import { Blocked, Person, Search, SharePage } from "./people";
 import { alive, ask, scene, start, t } from "./port";
-import { attempt, back, go, now, place, said } from "./state";
+import { attempt, back, go, place, said } from "./state";
 import "./style.css";
 
 function App() {
@@ -19,8 +21,11 @@ function App() {
     <>
       <Connection />
       <Body />
-      <div class={`said${said.value?.bad ? " bad" : ""}`} role="status">
-        {said.value?.text}
+      {said.value && <div class={`said${said.value.bad ? " bad" : ""}`}>{said.value.text}</div>}
+      {/* The one place that is read aloud unasked: how the connection is, and what came of what the person did. */}
+      <div class="visually-hidden" role="status">
+        <p>{connectionInWords()}</p>
+        <p>{said.value?.text}</p>
       </div>
     </>
   );
@@ -85,8 +90,8 @@ function Tabs({ at }: { at: TabName }) {
 function Connection() {
   const { link, signIn, account } = scene.value;
   if (signIn.is !== "in" || account === "new" || !alive.value) return null;
-  const bar = (text: string, button?: JSX.Element) => (
-    <div class="connection" role="status">
+  const bar = (text: JSX.Element | string, button?: JSX.Element) => (
+    <div class="connection">
       <span>{text}</span>
       {button}
     </div>
@@ -98,14 +103,34 @@ function Connection() {
   );
   switch (link.is) {
     case "waiting": {
-      const seconds = Math.ceil((link.until - now.value) / 1_000);
-      return bar(seconds > 0 ? t.value.reconnectingIn(seconds) : t.value.connecting, connect(t.value.tryNow));
+      return bar(<Countdown until={link.until} />, connect(t.value.tryNow));
     }
     case "stopped":
       return link.why === "gone" ? bar(t.value.accountGone) : bar(t.value.elsewhere, connect(t.value.useHere));
     default:
       return null;
   }
+}
+
+function Countdown({ until }: { until: Moment }) {
+  const seconds = useSignal(0);
+  useEffect(() => {
+    const count = () => {
+      seconds.value = Math.max(0, Math.ceil((until - Date.now()) / 1_000));
+    };
+    count();
+    const timer = setInterval(count, 1_000);
+    return () => clearInterval(timer);
+  }, [until]);
+  return <>{seconds.value > 0 ? t.value.reconnectingIn(seconds.value) : t.value.connecting}</>;
+}
+
+/** Without what changes every second. */
+function connectionInWords(): string {
+  const { link, signIn, account } = scene.value;
+  if (signIn.is !== "in" || account === "new") return "";
+  if (link.is === "stopped") return link.why === "gone" ? t.value.accountGone : t.value.elsewhere;
+  return link.is === "waiting" ? t.value.notConnected : "";
 }
 
 addEventListener("keydown", (event) => {

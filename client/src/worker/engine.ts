@@ -61,14 +61,15 @@ export class Engine {
   #unwatch: ReturnType<typeof setTimeout> | undefined;
   #settle: ReturnType<typeof setTimeout> | undefined;
   #resume: ReturnType<typeof setTimeout> | undefined;
+  #keeping = false;
   readonly #ready: Promise<void>;
 
   constructor(
     readonly platform: Platform,
     site: { readonly origin: string; readonly issuer: string; readonly clientId: string },
   ) {
-    this.session = new Session(platform.storage, site.issuer, site.clientId);
-    this.rest = new Rest(site.origin, () => this.token());
+    this.session = new Session(platform.storage, site.issuer, site.clientId, (token) => this.#connection.send({ action: "authenticate", token }));
+    this.rest = new Rest(site.origin, () => this.token(), () => this.#renew());
     this.#connection = new Connection(`${site.origin.replace(/^http/, "ws")}/ws`, {
       token: () => this.token(),
       renew: () => this.#renew(),
@@ -109,7 +110,7 @@ export class Engine {
       const result = await this.do(name, args);
       view.tell({ is: "done", id, result });
     } catch (error) {
-      view.tell({ is: "failed", id, failure: await this.#failure(error) });
+      view.tell({ is: "failed", id, failure: failureOf(error) });
     }
   }
 
@@ -122,8 +123,8 @@ export class Engine {
     await this.#ready;
     this.#endPause();
     if (this.#scene.signIn.is !== "in") return;
-    const renewAt = await this.session.renewAt();
-    if (renewAt !== undefined && renewAt <= Date.now()) await this.#renew().catch(() => undefined);
+    // Replaced in time, so that the open socket is not closed for it.
+    await this.token().catch(() => undefined);
     this.#connection.start();
   }
 
@@ -372,8 +373,7 @@ export class Engine {
 
   async #renew(): Promise<void> {
     try {
-      const { idToken } = await this.session.renew();
-      this.#connection.send({ action: "authenticate", token: idToken });
+      await this.session.renew();
     } catch (error) {
       if (error instanceof SessionError && error.why === "ended") await this.#sessionEnded();
       throw error;
@@ -468,8 +468,6 @@ export class Engine {
     this.platform.badge(waiting(this.#scene), isPaused(sharing.pause, Date.now()) ? sharing.pause : null);
   }
 
-  #keeping = false;
-
   /** Writes down what is drawn, at most once a second, for views to paint before the worker knows better. */
   #keep(): void {
     if (this.#keeping) return;
@@ -481,16 +479,12 @@ export class Engine {
       if (this.#scene.signIn.is === "in") void this.platform.storage.set("scene", { ...this.#scene, sharing: { ...sharing, front: null } });
     }, 1_000);
   }
+}
 
-  async #failure(error: unknown): Promise<Failure> {
-    if (error instanceof FailureError) {
-      // The server does not take the token: another, or none.
-      if (error.failure.why === "signed-out") await this.#renew().catch(() => undefined);
-      return error.failure;
-    }
-    if (error instanceof SessionError) {
-      return { why: ({ ended: "signed-out", unreachable: "sign-in-away", refused: "sign-in-closed" } as const)[error.why] };
-    }
-    return { why: "closed" };
+function failureOf(error: unknown): Failure {
+  if (error instanceof FailureError) return error.failure;
+  if (error instanceof SessionError) {
+    return { why: ({ ended: "signed-out", unreachable: "sign-in-away", refused: "sign-in-closed" } as const)[error.why] };
   }
+  return { why: "closed" };
 }

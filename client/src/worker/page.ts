@@ -47,6 +47,9 @@ const storage: Storage = {
   },
 };
 
+let waking: ReturnType<typeof setInterval> | undefined;
+const WAKE_EVERY_MS = 30_000;
+
 const platform: Platform = {
   storage,
   redirect: new URL("./", globalThis.location.href).href,
@@ -56,7 +59,10 @@ const platform: Platform = {
   endSession: (address) => Promise.resolve(address),
   keepAwake: () => undefined,
   // The worker lives as long as a page looks on, and its timers with it.
-  keepWaking: () => undefined,
+  keepWaking: (on) => {
+    clearInterval(waking);
+    waking = on ? setInterval(() => void engine.wake(), WAKE_EVERY_MS) : undefined;
+  },
   permitted: () => Promise.resolve(false),
   front: () => Promise.resolve(null),
   badge: () => undefined,

@@ -29,6 +29,8 @@ export class Rest {
   constructor(
     private readonly origin: string,
     private readonly token: () => Promise<string>,
+    /** Has the token replaced, because the server does not take it. */
+    private readonly renew: () => Promise<unknown>,
   ) {}
 
   /** The answer's JSON; null where it has none. */
@@ -37,18 +39,27 @@ export class Rest {
     return response.status === 204 ? (null as T) : ((await response.json()) as T);
   }
 
-  async fetch(operation: Operation, { path = {}, query = {}, body, headers = {} }: Call = {}): Promise<Response> {
+  async fetch(operation: Operation, call: Call = {}): Promise<Response> {
+    let response = await this.#send(operation, call);
+    if (response.status === 401) {
+      // The clocks differ, or its key was replaced.
+      await this.renew();
+      response = await this.#send(operation, call);
+    }
+    if (!response.ok) throw new FailureError(await failureOf(response));
+    return response;
+  }
+
+  async #send(operation: Operation, { path = {}, query = {}, body, headers = {} }: Call): Promise<Response> {
     const [method, template] = operation.split(" ") as [Method, string];
     const url = new URL(this.origin + template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(path[name] ?? "")));
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
     const token = await this.token();
-    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-    let response: Response;
     try {
-      response = await fetch(url, {
+      return await fetch(url, {
         method,
         headers: { Authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
-        ...sent,
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         cache: "no-store",
         credentials: "omit",
         redirect: "error",
@@ -58,8 +69,6 @@ export class Rest {
     } catch {
       throw new FailureError({ why: "offline" });
     }
-    if (!response.ok) throw new FailureError(await failureOf(response));
-    return response;
   }
 }
 

@@ -53,6 +53,8 @@ export class Session {
     private readonly storage: Storage,
     issuer: string,
     clientId: string,
+    /** Called once for each token that took another's place. */
+    private readonly renewed: (token: string) => void,
   ) {
     this.#issuer = new URL(issuer);
     this.#client = { client_id: clientId, [oauth.clockTolerance]: CLOCKS_APART_S };
@@ -117,12 +119,6 @@ export class Session {
     }
   }
 
-  /** When the token should be replaced; undefined while nobody is signed in. */
-  async renewAt(): Promise<Moment | undefined> {
-    const tokens = await this.storage.get("tokens");
-    return tokens && tokens.expiresAt - RENEW_BEFORE_MS;
-  }
-
   /** Replaces the token. Whoever asks meanwhile gets the same new one. */
   renew(old?: Tokens): Promise<Tokens> {
     this.#renewing ??= navigator.locks
@@ -143,12 +139,14 @@ export class Session {
     if (refreshToken === null) throw await this.#forget();
     const server = await this.#discover();
     try {
-      return await this.#exchange(async () => {
+      const fresh = await this.#exchange(async () => {
         const response = await oauth.refreshTokenGrantRequest(
           server, this.#client, oauth.None(), refreshToken, this.#options(),
         );
         return oauth.processRefreshTokenResponse(server, this.#client, response);
       }, refreshToken);
+      this.renewed(fresh.idToken);
+      return fresh;
     } catch (error) {
       if (error instanceof SessionError && error.why === "refused") throw await this.#forget();
       throw error;

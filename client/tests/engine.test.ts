@@ -1,0 +1,385 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import type { UserPrivate } from "../src/generated/types";
+import { CONSENT_VERSION, type Scene, type Told, patched } from "../src/scene";
+import { Engine, WATCH_ON_MS } from "../src/worker/engine";
+import { SETTLE_MS, type Tab } from "../src/worker/front";
+import type { Notice, Platform } from "../src/worker/platform";
+import { RENEW_BEFORE_MS } from "../src/worker/session";
+import type { Kept } from "../src/worker/storage";
+
+const ISSUER = "https://id.example.org";
+const ORIGIN = "https://edge.example.org";
+const HOUR_MS = 3_600_000;
+
+/** The server's side of the live channel. */
+class Socket {
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: string }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  readonly sent: Record<string, unknown>[] = [];
+  constructor(
+    readonly url: string,
+    readonly protocols: string[],
+  ) {
+    sockets.push(this);
+  }
+  send(text: string) {
+    const message = JSON.parse(text) as Record<string, unknown>;
+    if (message.action !== "heartbeat") this.sent.push(message);
+    else queueMicrotask(() => this.hear({ type: "heartbeat" }));
+  }
+  hear(message: object) {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+  close() {}
+}
+
+let sockets: Socket[];
+let kept: Partial<Kept>;
+let front: Tab | null;
+let permitted: boolean;
+let badge: [number, unknown];
+let notices: Notice[];
+let account: Partial<UserPrivate>;
+/** What the server and the provider were asked. */
+let asked: string[];
+/** Whether the provider takes the refresh token, and whether it answers at all. */
+let provider: "good" | "refuses" | "away";
+let engine: Engine;
+
+const platform: Platform = {
+  storage: {
+    get: async (name) => kept[name],
+    set: async (name, value) => void (kept[name] = value),
+    remove: async (...names) => names.forEach((name) => delete kept[name]),
+  },
+  redirect: "https://back.example.org/",
+  sharesPages: true,
+  authorize: () => Promise.reject(new Error("no window here")),
+  endSession: async () => null,
+  keepAwake: () => undefined,
+  keepWaking: () => undefined,
+  permitted: async () => permitted,
+  front: async () => front,
+  badge: (...now) => void (badge = now),
+  notify: (notice) => void notices.push(notice),
+};
+
+function tokens(number: number, validForMs = HOUR_MS): Kept["tokens"] {
+  return { idToken: `token-${number}`, refreshToken: "refresh", expiresAt: Date.now() + validForMs };
+}
+
+const encoded = (value: object) => btoa(JSON.stringify(value)).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_");
+let issued = 1;
+
+/** An ID token as a provider gives it. Nobody here looks at its signature. */
+function idToken(): string {
+  issued += 1;
+  const now = Math.floor(Date.now() / 1_000);
+  return `${encoded({ alg: "RS256" })}.${encoded({ iss: ISSUER, aud: "client", sub: "me", iat: now, exp: now + 3_600, number: issued })}.c2ln`;
+}
+
+const json = (body: unknown, status = 200) => new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
+
+async function answer(input: string | URL | Request): Promise<Response> {
+  const { origin, pathname } = new URL(input instanceof Request ? input.url : input);
+  asked.push(pathname);
+  if (origin === ISSUER) {
+    if (provider === "away") throw new TypeError("no network");
+    if (pathname.startsWith("/.well-known")) return json({ issuer: ISSUER, token_endpoint: `${ISSUER}/token` });
+    if (provider === "refuses") return json({ error: "invalid_grant" }, 400);
+    return json({ access_token: "a", token_type: "bearer", id_token: idToken() });
+  }
+  if (pathname === "/users/me") return json(account);
+  return json([]);
+}
+
+const me = (page: object | null) => ({ userId: "me", page, latestPage: null, at: null, lastSeenAt: null, idle: false, idleSince: null });
+const snapshot = (version = 1) => ({
+  type: "presence-snapshot", userPresence: me({ url: "", title: "", domain: "" }), presenceArr: [],
+  userInfoMap: { me: { user_id: "me", first_name: "Me", last_name: "", profile_image_extension: null } }, version,
+});
+
+const last = () => sockets.at(-1) ?? expect.fail("no socket");
+const pages = (socket = last()) => socket.sent.filter(({ action }) => action === "update-presence").map(({ url }) => url);
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+/** The worker starts, or starts again after the browser ended it. */
+async function start() {
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await pass(0);
+  last().onopen?.();
+  await pass(0);
+}
+
+async function turnTo(url: string, title = "") {
+  front = { url, title };
+  await engine.frontChanged();
+  await pass(SETTLE_MS);
+}
+
+/** A view, and the scene as it draws it. */
+async function look() {
+  const view = { scene: undefined as Scene | undefined, told: [] as Told[], leave: () => undefined as void };
+  view.leave = await engine.look({
+    tell: (told) => {
+      view.told.push(told);
+      if (told.is === "scene") view.scene = told.scene;
+      if (told.is === "patch" && view.scene) view.scene = patched(view.scene, told);
+    },
+  });
+  return view;
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.UTC(2026, 0, 1) });
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+  vi.stubGlobal("WebSocket", Socket);
+  vi.stubGlobal("fetch", answer);
+  vi.stubGlobal("navigator", { locks: { request: (_: string, run: () => unknown) => run() } });
+  sockets = [];
+  kept = { tokens: tokens(1), consent: { version: CONSENT_VERSION, at: 0, choice: "share" } };
+  front = { url: "https://github.com/one", title: "One" };
+  [permitted, asked, notices, provider] = [true, [], [], "good"];
+  account = { user_id: "me", first_name: "Me", last_name: "", share_mode: "default_none", domain_allow_array: ["github.com"], domain_deny_array: [] };
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+test("no page is sent before the rules are those of the server", async () => {
+  let tell: (() => void) | undefined;
+  vi.stubGlobal("fetch", async (input: URL) => {
+    if (input.pathname === "/users/me") await new Promise<void>((resolve) => (tell = resolve));
+    return answer(input);
+  });
+  // What was drawn last allowed the page. Meanwhile another device took the site off the list.
+  kept.scene = { ...engineScene(), account: { ...account, domain_allow_array: ["github.com"] } as UserPrivate };
+  account.domain_allow_array = [];
+  await start();
+  last().hear(snapshot());
+  await pass(60_000);
+  expect(pages()).toEqual([]);
+  tell?.();
+  await pass(60_000);
+  // A browser of one who shares may have left a page there.
+  expect(pages()).toEqual([""]);
+});
+
+/** A scene as an earlier worker kept it. */
+function engineScene(): Scene {
+  return {
+    signIn: { is: "in" }, link: { is: "off" }, asOf: 1, account: null, own: null, friends: {}, known: false, requests: [], sentRequests: [], received: [],
+    sharing: { consent: null, permitted: false, pause: null, front: null }, preferences: { notifications: false, language: null, theme: null },
+  };
+}
+
+test("the page in front is told, then the next one when it has stayed, and a hidden one hides at once", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  expect(pages()).toEqual(["https://github.com/one"]);
+  await turnTo("https://github.com/two");
+  expect(pages()).toEqual(["https://github.com/one", "https://github.com/two"]);
+  front = { url: "https://bank.example.com/secret", title: "My account" };
+  await engine.frontChanged();
+  expect(pages().at(-1)).toBe("");
+  await pass(60_000);
+  expect(JSON.stringify(last().sent)).not.toMatch(/bank|secret|account/i);
+});
+
+test("a page that sticks: the front tab is closed, the window too", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  front = null;
+  await engine.frontChanged();
+  expect(pages()).toEqual(["https://github.com/one", ""]);
+});
+
+test("after a reconnect the page is told again, with nothing hidden in between", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  last().onclose?.({ code: 1012 });
+  await pass(10_000);
+  expect(sockets).toHaveLength(2);
+  last().onopen?.();
+  last().hear(snapshot());
+  await pass(0);
+  expect(pages()).toEqual(["https://github.com/one"]);
+});
+
+test("a viewer sends no page, not even an empty one, which would hide what another browser shows", async () => {
+  kept.consent = { version: CONSENT_VERSION, at: 0, choice: "watch" };
+  await start();
+  last().hear(snapshot());
+  await turnTo("https://github.com/two");
+  expect(pages()).toEqual([]);
+});
+
+test.each([
+  ["an agreement to something else than is asked today", () => void (kept.consent = { version: CONSENT_VERSION - 1, at: 0, choice: "share" as const })],
+  ["no agreement", () => void delete kept.consent],
+  ["a permission that was taken back", () => void (permitted = false)],
+])("with %s nothing is shared", async (_, change) => {
+  change();
+  await start();
+  last().hear(snapshot());
+  await turnTo("https://github.com/two");
+  expect(pages().filter((url) => url !== "")).toEqual([]);
+});
+
+test("a pause hides, outlives the worker, and ends by itself", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  await engine.do("pause", { until: Date.now() + HOUR_MS });
+  expect(pages()).toEqual(["https://github.com/one", ""]);
+  expect(badge[1]).not.toBeNull();
+  await start();
+  last().hear(snapshot());
+  await turnTo("https://github.com/two");
+  // The first is for what the worker before may have left.
+  expect(pages().filter((url) => url !== "")).toEqual([]);
+  await pass(HOUR_MS);
+  expect(pages().at(-1)).toBe("https://github.com/two");
+  expect([badge[1], kept.pause]).toEqual([null, undefined]);
+});
+
+test("page changes of friends are only asked for while somebody looks, and ten seconds more", async () => {
+  await start();
+  const watched = () => last().sent.filter(({ action }) => action === "watch").map(({ watching }) => watching);
+  expect(watched()).toEqual([false]);
+  const view = await look();
+  expect(watched()).toEqual([false, true]);
+  view.leave();
+  await pass(WATCH_ON_MS - 1);
+  const again = await look();
+  again.leave();
+  await pass(WATCH_ON_MS);
+  expect(watched()).toEqual([false, true, false]);
+});
+
+test("with a view open from the start, the server is told nothing that it takes for granted", async () => {
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await look();
+  last().onopen?.();
+  await pass(0);
+  expect(last().sent.filter(({ action }) => action === "watch")).toEqual([]);
+});
+
+test("a token is replaced once before it expires, however many ask, and the open socket gets it", async () => {
+  await start();
+  await pass(HOUR_MS - RENEW_BEFORE_MS);
+  await Promise.all([engine.wake(), engine.wake(), engine.token(), engine.token()]);
+  expect(asked.filter((path) => path === "/token")).toHaveLength(1);
+  expect(last().sent.filter(({ action }) => action === "authenticate")).toEqual([{ action: "authenticate", token: kept.tokens?.idToken }]);
+  expect(kept.tokens?.idToken).not.toBe("token-1");
+  expect(kept.tokens?.refreshToken).toBe("refresh");
+});
+
+test("a token that the server does not take is replaced, and the call made once more", async () => {
+  await start();
+  let refused = 0;
+  vi.stubGlobal("fetch", (input: URL) => {
+    if (input.pathname !== "/friendship/blocks") return answer(input);
+    refused += 1;
+    return Promise.resolve(refused === 1 ? json({ status: 401 }, 401) : json([]));
+  });
+  expect(await engine.do("blocked", {})).toEqual([]);
+  expect([refused, asked.filter((path) => path === "/token").length]).toEqual([2, 1]);
+});
+
+test("with the provider away, a token does until it expires, and the session goes on after that", async () => {
+  provider = "away";
+  await start();
+  await pass(HOUR_MS - RENEW_BEFORE_MS);
+  expect(await engine.token()).toBe("token-1");
+  await pass(RENEW_BEFORE_MS);
+  await expect(engine.token()).rejects.toThrow("unreachable");
+  expect(kept.tokens).toBeDefined();
+  provider = "good";
+  await expect(engine.token()).resolves.toContain(".");
+});
+
+test("a session that the provider ended says so, and forgets the person", async () => {
+  provider = "refuses";
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  const view = await look();
+  await pass(HOUR_MS);
+  await engine.wake();
+  expect(view.scene).toMatchObject({ signIn: { is: "out", why: "ended" }, account: null, own: null, friends: {} });
+  expect([kept.tokens, kept.scene]).toEqual([undefined, undefined]);
+});
+
+test("only what comes live is announced, and only when that is wished for", async () => {
+  const share = (event_id: string) => ({
+    event_id, user_id: "bob", sent_at: "2026-01-01T00:00:00Z", url: "https://example.com/", title: "\u202Epage", seen_at: null, first_name: "Bob", last_name: "", profile_image_extension: null,
+  });
+  await start();
+  last().hear({ type: "share-notification", notification: share("1") });
+  expect(notices).toEqual([]);
+  await engine.do("prefer", { changes: { notifications: true } });
+  last().hear({ type: "share-notification", notification: share("2") });
+  expect(notices.map(({ id, text }) => [id, text])).toEqual([["2", "page"]]);
+  // After a reconnect the lists are fetched, with old ones in them.
+  vi.stubGlobal("fetch", (input: URL) => (input.pathname === "/notifications/share" ? Promise.resolve(json([share("1"), share("2"), share("3")])) : answer(input)));
+  last().onclose?.({ code: 1012 });
+  await pass(10_000);
+  last().onopen?.();
+  last().hear(snapshot());
+  await pass(0);
+  expect(engine.scene.received).toHaveLength(3);
+  expect(badge[0]).toBe(3);
+  expect(notices).toHaveLength(1);
+});
+
+test("a worker that is started again goes on as it was: signed in, agreed, and painted at once", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(5_000);
+  await start();
+  const view = await look();
+  expect(view.scene).toMatchObject({ signIn: { is: "in" }, known: true, account: { user_id: "me" }, sharing: { consent: { choice: "share" } } });
+});
+
+test("who signs out says goodbye, and nothing of them stays but what they agreed to in this browser", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(5_000);
+  await engine.do("sign-out", {});
+  await pass(5_000);
+  expect(last().sent.at(-1)).toEqual({ action: "goodbye" });
+  expect(Object.keys(kept)).toEqual(["consent"]);
+});
+
+test("somebody who has yet to register has no live channel", async () => {
+  vi.stubGlobal("fetch", (input: URL) => (input.pathname === "/users/me" ? Promise.resolve(json({ status: 404 }, 404)) : answer(input)));
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await pass(0);
+  last().onclose?.({ code: 1006 });
+  await pass(600_000);
+  expect(engine.scene.account).toBe("new");
+  expect(engine.scene.link.is).toBe("off");
+  expect(sockets).toHaveLength(1);
+});
+
+test("what an action failed by is told: the server's words and fields, or that it was not reached", async () => {
+  await start();
+  const view = await look();
+  const outcome = async () => {
+    await engine.ask({ tell: (told) => view.told.push(told) }, { id: 7, name: "set-sites", args: { list: "allow", sites: ["x"] } });
+    return view.told.at(-1);
+  };
+  vi.stubGlobal("fetch", async () => json({ status: 422, detail: "Not valid.", errors: [{ field: "[0]", message: "is no site" }] }, 422));
+  expect(await outcome()).toEqual({ is: "failed", id: 7, failure: { why: "refused", status: 422, detail: "Not valid.", fields: [{ field: "[0]", message: "is no site" }] } });
+  vi.stubGlobal("fetch", async () => Promise.reject(new TypeError("no network")));
+  expect(await outcome()).toEqual({ is: "failed", id: 7, failure: { why: "offline" } });
+});
