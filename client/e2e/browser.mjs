@@ -50,7 +50,12 @@ export class Browser {
       viewport: { width: 1024, height: 720 },
     });
     browser.context.setDefaultTimeout(PATIENCE_MS);
-    if (extension) await browser.worker();
+    try {
+      if (extension) await browser.worker();
+    } catch (error) {
+      await browser.close();
+      throw error;
+    }
     return browser;
   }
 
@@ -114,6 +119,13 @@ export class Browser {
     });
     await session.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id: 1, method: "Network.enable" }) });
     return sent;
+  }
+
+  /** Whether one of the extension's files is open somewhere, be it where Playwright has no page for it. */
+  async hasTarget(file) {
+    const session = await this.context.browser().newBrowserCDPSession();
+    const { targetInfos } = await session.send("Target.getTargets");
+    return targetInfos.some(({ url }) => url.includes(`${this.id}/${file}`));
   }
 
   /** Ends the extension's worker, as browsers do. */

@@ -136,6 +136,30 @@ test("a pause hides the page until the person resumes, and the badge shows it", 
   assert.equal(await amy.badge(), "");
 });
 
+test("a hotkey pauses and resumes", async () => {
+  const press = async () => (await amy.worker()).evaluate(() => chrome.commands.onCommand.dispatch("pause"));
+  await press();
+  await shows(friend(bensView, "Amy Adams"), "Page hidden");
+  await amy.badgeBecomes("Ⅱ");
+  await press();
+  await shows(friend(bensView, "Amy Adams"), /github\.com/);
+  await amy.badgeBecomes("");
+});
+
+test("whoever leaves the device is idle, and is back when they touch it", async () => {
+  const device = async (state) => (await amy.worker()).evaluate((state) => chrome.idle.onStateChanged.dispatch(state), state);
+  await device("idle");
+  await friend(bensView, "Amy Adams").and(bensView.locator(".idle")).waitFor();
+  await device("active");
+  await friend(bensView, "Amy Adams").and(bensView.locator(".sharing")).waitFor();
+});
+
+test("the list stays open beside pages", async () => {
+  const popup = await amy.view("popup", "#/me");
+  await Promise.all([popup.waitForEvent("close"), popup.getByRole("button", { name: "Keep open" }).click()]);
+  assert.ok(await amy.hasTarget("panel.html"));
+});
+
 test("who is invisible looks offline, and sees that they do", async () => {
   await amysView.getByRole("link", { name: "Me" }).click();
   const invisible = amysView.getByRole("switch", { name: /Invisible/ });
@@ -149,7 +173,12 @@ test("who is invisible looks offline, and sees that they do", async () => {
   await amysView.getByRole("link", { name: "Friends" }).click();
 });
 
-test("a page that was sent is read on the web page, and the badge clears everywhere", async () => {
+test("a page that was sent is announced once, read on the web page, and the badge clears everywhere", async () => {
+  const announced = async () => (await amy.worker()).evaluate(() => chrome.notifications.getAll().then((all) => Object.keys(all).length));
+  await amysView.getByRole("link", { name: "Me" }).click();
+  await amysView.getByRole("switch", { name: /Notifications/ }).click();
+  await amysView.getByRole("switch", { name: /Notifications/, checked: true }).waitFor();
+  await amysView.getByRole("link", { name: "Friends" }).click();
   await bensView.goto(bensView.url().replace(/#.*/, "#/share"));
   await bensView.getByLabel("Address").fill("https://lwn.net/Articles/1/");
   await bensView.getByLabel("Title").fill("A good article");
@@ -157,6 +186,15 @@ test("a page that was sent is read on the web page, and the badge clears everywh
   await bensView.getByRole("button", { name: "Send" }).click();
   await shows(bensView.locator(".row"), /A good article.*to Amy Adams · not opened yet/);
   await amy.badgeBecomes("1");
+  assert.equal(await announced(), 1);
+  await (await amy.worker()).evaluate(async () => {
+    for (const id of Object.keys(await chrome.notifications.getAll())) await chrome.notifications.clear(id);
+  });
+  await amy.killWorker();
+  await amy.visit("https://github.com/amy/while-unread", "While unread");
+  await shows(friend(amysView, "Ben Brown"), /./);
+  await amy.badgeBecomes("1");
+  assert.equal(await announced(), 0, "what was announced is announced again");
 
   const web = await Browser.open();
   try {
@@ -201,5 +239,5 @@ test("signing out ends the presence at once", async () => {
   await amysView.getByRole("heading", { name: "See what friends are reading" }).waitFor();
   await friend(bensView, "Amy Adams").and(bensView.locator(".offline")).waitFor();
   const kept = await (await amy.worker()).evaluate(async () => ({ ...(await chrome.storage.local.get()), ...(await chrome.storage.session.get()) }));
-  assert.deepEqual(Object.keys(kept), ["consent"]);
+  assert.deepEqual(Object.keys(kept).sort(), ["consent", "preferences"]);
 });

@@ -104,13 +104,13 @@ impl Watch {
     }
 }
 
-/// When the newest source in the folder was written. What is built there is none.
+/// When the newest source in the folder was written. What is built there is none, nor is what tests it.
 fn newest_in(folder: &Path) -> Result<Option<SystemTime>> {
     let mut newest = None;
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
-        if ["dist", "node_modules"].iter().any(|name| entry.file_name() == *name) {
+        if ["dist", "e2e", "node_modules", "store", "tests"].iter().any(|name| entry.file_name() == *name) {
             continue;
         }
         let written = if entry.file_type()?.is_dir() {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn the_newest_source_counts_and_what_is_built_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        for folder in ["src/views", "dist/app", "node_modules/x"] {
+        for folder in ["src/views", "dist/app", "e2e", "node_modules/x"] {
             fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
         let write = |name: &str, s: u64| {
@@ -175,6 +175,7 @@ mod tests {
         write("package.json", 5);
         write("src/views/list.tsx", 7);
         write("dist/app/index.html", 9);
+        write("e2e/story.test.mjs", 9);
         write("node_modules/x/index.js", 9);
         assert_eq!(newest_in(dir.path()).unwrap(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)));
     }
