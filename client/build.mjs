@@ -8,7 +8,7 @@ import { argv, env, exit, stderr } from "node:process";
 
 import { build } from "esbuild";
 
-import { manifest } from "./manifest.mjs";
+import { DEVELOPMENT_KEY, manifest } from "./manifest.mjs";
 
 const here = import.meta.dirname;
 const to = argv[2] ?? join(here, "dist");
@@ -24,13 +24,15 @@ function site() {
     if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) throw new Error(`${name} must be an http or https address`);
     return value;
   };
+  const origin = new URL(address("PAGENOW_ORIGIN", needed("PAGENOW_ORIGIN"))).origin;
   return {
-    origin: new URL(address("PAGENOW_ORIGIN", needed("PAGENOW_ORIGIN"))).origin,
+    origin,
     issuer: address("PAGENOW_ISSUER", needed("PAGENOW_ISSUER")),
     clientId: needed("PAGENOW_CLIENT_ID"),
     images: address("PAGENOW_IMAGES", needed("PAGENOW_IMAGES")),
     signIn: env.PAGENOW_SIGN_IN ? address("PAGENOW_SIGN_IN", env.PAGENOW_SIGN_IN) : undefined,
-    key: env.PAGENOW_EXTENSION_KEY || undefined,
+    // Stores give their own, and take no archive that has one.
+    key: env.PAGENOW_EXTENSION_KEY || (origin.startsWith("http:") ? DEVELOPMENT_KEY : undefined),
     version: JSON.parse(readFileSync(join(here, "package.json"), "utf8")).version,
   };
 }

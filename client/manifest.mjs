@@ -1,6 +1,6 @@
 // The manifests of the extension. All that differs between browsers is here and in src/worker/browser.ts.
 
-/** The public half of a key that only fixes the extension's id in Chromium. A store gives each listing a key of its own. */
+/** The public half of a key that only fixes the id, in Chromium, of an extension for a system on this machine. */
 export const DEVELOPMENT_KEY =
   "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwbHsvtNXWo0RwyqqWOKKaT1tF2dlcFu7CXtxO8lWyixZHqAxwLf15AcqHvy/yT/KqguAhqkiJ9XEv3sl5rPebPyzQhZeyU+myCSSaaz+GT8OCDakIdI3U3ozcSOCqS+9/NYG0PQ8yt2chFwB8eDJ16YQ5DShjQaQXBcUecMS/ajIcZDHS+om3thDmt2ZOsvr8gIVBnvUf1NRn5hChKY2qPL3qjHe3KlCHCRryj67z2xNezbMLvRbiORLgIjzk97A4+qt8tM2we2es7L3eXGoWhlDRi1IuijHjbYhI0YX+OnlqtKgnJJ9V702KPG3cbLDSHUzTM4yxIfNyC+07picjQIDAQAB";
 
@@ -61,7 +61,7 @@ export function manifest(browser, site) {
   }
   return {
     ...common,
-    key: site.key ?? DEVELOPMENT_KEY,
+    ...(site.key ? { key: site.key } : {}),
     minimum_chrome_version: "120",
     permissions: [...common.permissions, "sidePanel"].sort(),
     background: { service_worker: "background.js", type: "module" },

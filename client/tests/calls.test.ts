@@ -16,6 +16,12 @@ test("every call that the client makes is one that the server describes", () => 
   expect(calls.filter((call) => !operations.includes(call))).toEqual([]);
 });
 
+test("the client has the version of the servers", () => {
+  const read = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
+  const [, version] = /^version = "(.*)"$/m.exec(read("../../Cargo.toml")) ?? [];
+  expect(JSON.parse(read("../package.json")).version).toBe(version);
+});
+
 test("nothing of another origin is loaded or run", () => {
   const texts = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
     .filter((name) => /\.(tsx?|css)$/.test(name))
