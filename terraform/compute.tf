@@ -320,6 +320,12 @@ resource "aws_ecs_service" "balanced" {
     rollback = true
   }
 
+  alarms {
+    enable      = true
+    rollback    = true
+    alarm_names = local.going_back
+  }
+
   lifecycle {
     # The autoscaler's.
     ignore_changes = [desired_count]
@@ -353,6 +359,12 @@ resource "aws_ecs_service" "found" {
   deployment_circuit_breaker {
     enable   = true
     rollback = true
+  }
+
+  alarms {
+    enable      = true
+    rollback    = true
+    alarm_names = local.going_back
   }
 
   lifecycle {

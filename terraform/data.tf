@@ -4,6 +4,10 @@ data "aws_caller_identity" "this" {}
 
 locals {
   account = data.aws_caller_identity.this.account_id
+
+  # What PostgreSQL allows: at least 189 for the first two ACU and some 90 for each further one, up to 5,000; up to 2,000
+  # where an instance may shrink to half a unit.
+  connections_max = min(var.database_acu_min < 1 ? 2000 : 5000, max(189, floor(var.database_acu_max * 90)))
 }
 
 # Encrypts everything of this environment that is kept.
@@ -31,6 +35,14 @@ resource "aws_kms_key" "this" {
         Condition = {
           ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${var.region}:${local.account}:log-group:/${local.prefix}/*" }
         }
+      },
+      {
+        Sid       = "Alarms"
+        Effect    = "Allow"
+        Principal = { Service = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
       },
     ]
   })

@@ -157,8 +157,8 @@ variable "database_connections_per_task" {
   }
 
   validation {
-    # At least 189 for the first two ACU, and some 90 for each further one, up to 5,000; a reserve of 20 for operators and migrations.
-    condition     = var.database_connections_per_task * var.core_tasks_max * 2 + 20 <= min(5000, max(189, floor(var.database_acu_max * 90)))
+    # A reserve of 20 for operators and migrations.
+    condition     = var.database_connections_per_task * var.core_tasks_max * 2 + 20 <= local.connections_max
     error_message = "database_connections_per_task times core_tasks_max, doubled while a new version is rolled out, exceeds the connections of database_acu_max."
   }
 }
@@ -368,5 +368,27 @@ variable "secret_versions" {
   validation {
     condition     = alltrue([for name, number in var.secret_versions : contains(["app-password", "owner-password", "event-signing", "service-token", "tunnel-token"], name) && number >= 1])
     error_message = "secret_versions knows app-password, owner-password, event-signing, service-token and tunnel-token, each 1 or more."
+  }
+}
+
+variable "alarm_email" {
+  description = "Who is told when an alarm is raised, and when the bill is going to exceed the budget; null tells nobody."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+$", var.alarm_email))
+    error_message = "alarm_email must be an e-mail address."
+  }
+}
+
+variable "budget_usd" {
+  description = "What the account may cost a month, in US dollars, before whoever reads the alarms is told."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.budget_usd >= 1
+    error_message = "budget_usd must be 1 at least."
   }
 }

@@ -19,6 +19,7 @@ mod image_store;
 pub mod import;
 mod looks;
 pub mod metrics;
+mod minute;
 mod observe;
 mod openapi;
 pub mod operate;

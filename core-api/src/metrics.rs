@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{App, error::Error};
+use crate::{App, error::Error, minute::Recent};
 
 /// Upper bounds of the duration buckets, in seconds.
 const DURATION_BUCKETS_S: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -47,6 +47,8 @@ pub struct Metrics {
     outbox_oldest_s: Gauge<f64, AtomicU64>,
     connections: Gauge,
     connections_idle: Gauge,
+    /// For the line of the minute.
+    pub(crate) recent: Recent,
 }
 
 impl Metrics {
@@ -61,6 +63,7 @@ impl Metrics {
             outbox_oldest_s: Gauge::default(),
             connections: Gauge::default(),
             connections_idle: Gauge::default(),
+            recent: Recent::default(),
             registry: Registry::default(),
         };
         registry.register("http_requests", "Requests answered", metrics.requests.clone());
@@ -79,6 +82,7 @@ impl Metrics {
 
     /// Counts an answered request. `route` is the pattern that matched, never the path.
     pub fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        self.recent.answered(route, status, took);
         let route = route.to_owned();
         self.durations.get_or_create(&Asked { method, route: route.clone() }).observe(took.as_secs_f64());
         self.requests.get_or_create(&Answered { method, route, status }).inc();
@@ -90,7 +94,7 @@ impl Metrics {
     }
 
     /// Reads what is only worth reading when asked. What the database cannot tell now is `NaN`.
-    async fn refresh(&self, app: &App) {
+    pub(crate) async fn refresh(&self, app: &App) {
         self.connections.set(i64::from(app.pool.size()));
         self.connections_idle.set(i64::try_from(app.pool.num_idle()).unwrap_or(i64::MAX));
         let outbox = sqlx::query!(
@@ -103,6 +107,11 @@ impl Metrics {
         let (events, oldest_s) = outbox.map_or((f64::NAN, f64::NAN), |row| (row.events, row.oldest_s));
         self.outbox_events.set(events);
         self.outbox_oldest_s.set(oldest_s);
+    }
+
+    /// How many events wait, and for how many seconds the oldest, as [`Metrics::refresh`] found them.
+    pub(crate) fn outbox(&self) -> (f64, f64) {
+        (self.outbox_events.get(), self.outbox_oldest_s.get())
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{App, config::ServeConfig, database, image_removals, metrics, relay::Relay, router, upkeep};
+use crate::{App, config::ServeConfig, database, image_removals, metrics, minute, relay::Relay, router, upkeep};
 
 /// Answers requests and relays events until SIGTERM or SIGINT, then lets what is under way end.
 ///
@@ -39,6 +39,11 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let upkeep = upkeep::run(Arc::clone(&app), config.share_retention_days, stopped.clone());
     parts.spawn(async move {
         upkeep.await;
+        Ok(())
+    });
+    let lines = minute::run(Arc::clone(&app), stopped.clone());
+    parts.spawn(async move {
+        lines.await;
         Ok(())
     });
     let removals = image_removals::run(app, stopped.clone());

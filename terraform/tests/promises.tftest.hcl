@@ -239,3 +239,36 @@ run "until_the_database_is_made_ready_no_core_runs_and_its_tasks_do" {
     error_message = "the core runs, or the tasks that make the database ready cannot"
   }
 }
+
+run "whoever_runs_it_is_told" {
+  command = apply
+
+  variables {
+    alarm_email = "operators@example.org"
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : length(alarm.alarm_actions) == 1 && length(alarm.ok_actions) == 1])
+    error_message = "an alarm tells nobody"
+  }
+
+  assert {
+    condition     = length(setsubtract(["core-errors", "core-latency", "core-tasks", "tunnel", "outbox-age", "database-capacity", "database-connections", "replica-lag"], keys(aws_cloudwatch_metric_alarm.this))) == 0
+    error_message = "an alarm is missing"
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.datapoints_to_alarm > 1])
+    error_message = "a single slow minute raises an alarm"
+  }
+
+  assert {
+    condition     = alltrue([for service in aws_ecs_service.balanced : service.alarms[0].rollback && length(setintersection(service.alarms[0].alarm_names, [for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name])) == length(service.alarms[0].alarm_names)])
+    error_message = "a deployment that makes the core fail is not taken back, or by an alarm that does not exist"
+  }
+
+  assert {
+    condition     = aws_sns_topic_subscription.alarms[0].endpoint == "operators@example.org" && aws_budgets_budget.this.limit_amount == "400"
+    error_message = "nobody is told, or not of the bill"
+  }
+}

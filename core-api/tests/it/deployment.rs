@@ -36,3 +36,27 @@ fn every_name_that_terraform_sets_is_one_that_the_core_reads_and_none_that_it_ne
     }
     assert!(secrets.contains(&"PGPASSWORD".to_owned()), "the address of the database holds no password");
 }
+
+/// The names of the maps' entries in a file of Terraform, that far from its left.
+fn entries(text: &str, indent: usize) -> Vec<&str> {
+    let left = " ".repeat(indent);
+    let entries = text.lines().filter_map(|line| line.strip_prefix(&left)?.strip_suffix(" = {"));
+    entries.filter(|name| !name.contains(' ')).collect()
+}
+
+#[test]
+fn whoever_is_told_of_an_alarm_finds_what_to_do() {
+    let read = |path: &str| std::fs::read_to_string(project::root().join(path)).unwrap();
+    let (eyes, runbook) = (read("terraform/eyes.tf"), read("docs/runbook.md"));
+    let mut alarms = entries(&eyes, 6);
+    let mut headings: Vec<&str> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    alarms.sort_unstable();
+    headings.sort_unstable();
+    assert!(alarms.len() >= 8, "{alarms:?}");
+    assert_eq!(alarms, headings);
+    for section in runbook.split("\n## ").skip(1) {
+        for word in ["**Means**", "**Look**", "**Do**"] {
+            assert!(section.contains(word), "{word} is missing in {section}");
+        }
+    }
+}

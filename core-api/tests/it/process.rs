@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use devstack::project;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{
@@ -127,6 +128,17 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
     assert!(answered[1..].iter().all(|line| line["span"]["user.id"] == "alice"));
     let causes = lines.iter().filter(|line| line["cause"] == "database error 42P01" && !line["span"].is_null());
     assert_eq!(causes.count(), 1);
+    // What the last minute was, at the latest when the process ends. The outbox was taken away.
+    let minute = lines.iter().rfind(|line| line["message"] == "minute").unwrap();
+    let counted = ["answers_2xx", "answers_4xx", "answers_5xx"].map(|field| minute[field].as_u64().unwrap());
+    assert_eq!(counted, [2, 1, 1]);
+    assert!(minute["latency_p50_ms"].as_u64().unwrap() >= 1 && minute["pool_connections"].as_u64().unwrap() >= 1);
+    let eyes = std::fs::read_to_string(project::root().join("terraform/eyes.tf")).unwrap();
+    let (_, fields) = eyes.split_once("minute = toset([").unwrap();
+    let fields: Vec<&str> =
+        fields.split_once(']').unwrap().0.split(", ").map(|field| field.trim_matches('"')).collect();
+    assert!(fields.len() >= 3 && fields.iter().all(|field| minute.get(*field).is_some()), "{fields:?} of {minute}");
+    assert!(minute["outbox_oldest_s"].is_null() && minute["outbox_events"].is_null(), "{minute}");
     for secret in ["example.com", "private", "somebody", "secret", "Tester", "eyJ", "insert into", "select", "whsec"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
