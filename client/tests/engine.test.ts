@@ -170,6 +170,20 @@ test("no page is sent before the rules are those of the server", async () => {
   expect(pages()).toEqual([""]);
 });
 
+test("what could not be fetched while the core was away is fetched later, and then the page is shared", async () => {
+  vi.stubGlobal("fetch", async () => json({ status: 503 }, 503));
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  vi.stubGlobal("fetch", answer);
+  expect(pages()).toEqual([]);
+  await engine.wake();
+  expect(pages()).toEqual(["https://github.com/one"]);
+  const before = asked.length;
+  await engine.wake();
+  expect(asked).toHaveLength(before);
+});
+
 /** A scene as an earlier worker kept it. */
 function engineScene(): Scene {
   return {

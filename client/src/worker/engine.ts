@@ -52,6 +52,8 @@ export class Engine {
   #fetchedVersion = -1;
   /** Whether the rules are those of the server. Until they are, no page is sent. */
   #rulesKnown = false;
+  /** Whether the shares are fetched that came while the channel was closed. */
+  #receivedKnown = false;
   /** The page that the open socket was told last, so that it is told nothing twice. Null: nothing yet. */
   #told: string | null = null;
   /** Whether a socket of this browser may have left a page with the server, which shows it through a reconnect. */
@@ -126,6 +128,8 @@ export class Engine {
     // Replaced in time, so that the open socket is not closed for it.
     await this.token().catch(() => undefined);
     this.#connection.start();
+    // With the core away, it was in vain before.
+    if (this.#scene.link.is === "open") await this.#catchUp().catch(() => undefined);
   }
 
   /** The network is back, or the machine. */
@@ -250,6 +254,7 @@ export class Engine {
 
   async fetchReceived(): Promise<void> {
     this.#show({ received: await this.rest.call<ShareNotification[]>("GET /notifications/share", { query: { limit: RECEIVED_MAX } }) });
+    this.#receivedKnown = true;
   }
 
   async token(): Promise<string> {
@@ -293,6 +298,7 @@ export class Engine {
 
   #opened(): void {
     this.#told = null;
+    this.#receivedKnown = false;
     // The server takes every new socket for one that watches.
     this.#watching = true;
     if (this.#views.size === 0 && this.#unwatch === undefined) this.#watch(false);
@@ -316,19 +322,8 @@ export class Engine {
   /** What must be fetched or sent because of a message. */
   async #follow(message: ServerMessage): Promise<void> {
     switch (message.type) {
-      case "presence-snapshot": {
-        const first = !this.#rulesKnown || this.#told === null;
-        if (message.version > this.#fetchedVersion || !this.#rulesKnown) {
-          const { version } = message;
-          await Promise.all([this.#fetchAccount(), this.fetchRequests()]);
-          this.#fetchedVersion = version;
-        }
-        await this.frontChanged();
-        this.#pageMayDiffer();
-        // Shares that came while the channel was closed.
-        if (first) await this.fetchReceived();
-        return;
-      }
+      case "presence-snapshot":
+        return this.#catchUp();
       case "settings-updated": {
         const { account } = this.#scene;
         if (account === null || account === "new") return;
@@ -344,6 +339,19 @@ export class Engine {
         return this.fetchReceived();
       default:
     }
+  }
+
+  /** Fetches what the live channel does not tell, as far as it is older than the channel's snapshot. */
+  async #catchUp(): Promise<void> {
+    const { version } = this.#live;
+    if (version < 0) return;
+    if (version > this.#fetchedVersion || !this.#rulesKnown) {
+      await Promise.all([this.#fetchAccount(), this.fetchRequests()]);
+      this.#fetchedVersion = version;
+    }
+    await this.frontChanged();
+    this.#pageMayDiffer();
+    if (!this.#receivedKnown) await this.fetchReceived();
   }
 
   /** Announces what is new. Only what the live channel brings is: lists that are fetched hold old things too. */
