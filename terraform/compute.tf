@@ -463,6 +463,8 @@ resource "aws_iam_role" "execution" {
   name               = "${local.prefix}-${each.key}-start"
   description        = "Starts ${each.key}"
   assume_role_policy = local.assume_by_tasks
+
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy" "execution" {
@@ -514,6 +516,8 @@ resource "aws_iam_role" "task" {
   name               = "${local.prefix}-${each.key}"
   description        = "What ${each.key} may do"
   assume_role_policy = local.assume_by_tasks
+
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy" "core" {
@@ -544,6 +548,8 @@ resource "aws_iam_role_policy" "operator" {
         Effect = "Allow"
         Action = [
           "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
+          # What is typed is logged, and the agent looks for the group first.
+          "logs:DescribeLogGroups",
         ]
         Resource = "*"
       },

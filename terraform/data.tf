@@ -5,6 +5,9 @@ data "aws_caller_identity" "this" {}
 locals {
   account = data.aws_caller_identity.this.account_id
 
+  # The most that a role of this environment may do: the bootstrap makes it, and lets no deployment make a role without it.
+  boundary = "arn:aws:iam::${local.account}:policy/${local.prefix}-tasks"
+
   # What PostgreSQL allows: at least 189 for the first two ACU and some 90 for each further one, up to 5,000; up to 2,000
   # where an instance may shrink to half a unit.
   connections_max = min(var.database_acu_min < 1 ? 2000 : 5000, max(189, floor(var.database_acu_max * 90)))

@@ -139,7 +139,65 @@ resource "aws_iam_role_policy_attachment" "deploy" {
   policy_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
 }
 
-# Roles of this environment's own tasks, and no others.
+# The most that a role may ever do that a deployment makes: what the tasks of its environment need, whatever its own policy says.
+resource "aws_iam_policy" "tasks" {
+  for_each    = var.environments
+  name        = "${var.name}-${each.key}-tasks"
+  description = "The most that roles of ${each.key} may do"
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "OwnSecrets"
+        Effect = "Allow"
+        Action = "secretsmanager:GetSecretValue"
+        Resource = [
+          "arn:aws:secretsmanager:*:${local.account}:secret:${var.name}-${each.key}/*",
+          # The administrator's, which the database makes itself.
+          "arn:aws:secretsmanager:*:${local.account}:secret:rds!cluster-*",
+        ]
+      },
+      {
+        Sid       = "OwnKeys"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = "arn:aws:kms:*:${local.account}:key/*"
+        Condition = { StringEquals = { "aws:ResourceTag/environment" = each.key } }
+      },
+      {
+        Sid      = "OwnLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
+        Resource = "arn:aws:logs:*:${local.account}:log-group:/${var.name}-${each.key}/*"
+      },
+      {
+        Sid      = "OwnImages"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+        Resource = "arn:aws:s3:::${var.name}-${each.key}-images-${local.account}/*"
+      },
+      {
+        Sid      = "Pull"
+        Effect   = "Allow"
+        Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        Resource = "arn:aws:ecr:*:${local.account}:repository/${var.name}-${each.key}*"
+      },
+      {
+        # None of these has a resource.
+        Sid    = "WithoutResource"
+        Effect = "Allow"
+        Action = [
+          "ecr:GetAuthorizationToken", "logs:DescribeLogGroups",
+          "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
+        ]
+        Resource = "*"
+      },
+    ]
+  })
+}
+
+# Roles of this environment's own tasks, and no others; nothing of another environment.
 resource "aws_iam_role_policy" "deploy_roles" {
   for_each = var.environments
   name     = "roles-of-the-environment"
@@ -149,14 +207,28 @@ resource "aws_iam_role_policy" "deploy_roles" {
     Version = "2012-10-17"
     Statement = [
       {
+        # Whoever could give a role any policy could give themselves everything.
+        Sid       = "OwnRolesWithinTheBoundary"
+        Effect    = "Allow"
+        Action    = ["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"]
+        Resource  = "arn:aws:iam::${local.account}:role/${var.name}-${each.key}-*"
+        Condition = { StringEquals = { "iam:PermissionsBoundary" = "arn:aws:iam::${local.account}:policy/${var.name}-${each.key}-tasks" } }
+      },
+      {
         Sid    = "OwnRoles"
         Effect = "Allow"
         Action = [
-          "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole",
-          "iam:UntagRole", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole",
-          "iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PassRole",
+          "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:UntagRole",
+          "iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole", "iam:GetRolePolicy",
         ]
         Resource = "arn:aws:iam::${local.account}:role/${var.name}-${each.key}-*"
+      },
+      {
+        Sid       = "OwnRolesForTasks"
+        Effect    = "Allow"
+        Action    = "iam:PassRole"
+        Resource  = "arn:aws:iam::${local.account}:role/${var.name}-${each.key}-*"
+        Condition = { StringEquals = { "iam:PassedToService" = ["ecs-tasks.amazonaws.com", "vpc-flow-logs.amazonaws.com"] } }
       },
       {
         Sid      = "RolesThatServicesMakeForThemselves"
@@ -170,6 +242,32 @@ resource "aws_iam_role_policy" "deploy_roles" {
             ]
           }
         }
+      },
+      {
+        # What carries the name of another environment.
+        Sid      = "NothingOfOthers"
+        Effect   = "Deny"
+        Action   = ["ecs:*", "kms:*", "rds:*", "secretsmanager:*"]
+        Resource = "*"
+        Condition = {
+          Null            = { "aws:ResourceTag/environment" = "false" }
+          StringNotEquals = { "aws:ResourceTag/environment" = each.key }
+        }
+      },
+      {
+        # Buckets are known by their names. With one environment there is none of another, and the statement names a bucket that never is.
+        Sid    = "NoDataOfOthers"
+        Effect = "Deny"
+        Action = "s3:*"
+        Resource = concat(
+          ["arn:aws:s3:::${var.name}-none-images-${local.account}/*"],
+          flatten([for other in sort(setsubtract(var.environments, [each.key])) : [
+            "arn:aws:s3:::${var.name}-${other}-images-${local.account}",
+            "arn:aws:s3:::${var.name}-${other}-images-${local.account}/*",
+            "arn:aws:s3:::${var.name}-state-${local.account}/${other}",
+            "arn:aws:s3:::${var.name}-state-${local.account}/${other}.tflock",
+          ]]),
+        )
       },
     ]
   })

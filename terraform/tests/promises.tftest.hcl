@@ -240,6 +240,28 @@ run "until_the_database_is_made_ready_no_core_runs_and_its_tasks_do" {
   }
 }
 
+run "no_role_may_do_more_than_the_boundary_lets_it" {
+  command = apply
+
+  assert {
+    condition = alltrue([
+      for role in concat(values(aws_iam_role.execution), values(aws_iam_role.task), [aws_iam_role.flow]) :
+      role.permissions_boundary == "arn:aws:iam::123456789012:policy/pagenow-production-tasks"
+    ])
+    error_message = "a role has no boundary"
+  }
+
+  assert {
+    condition     = length(setsubtract(["core", "cloudflared", "migrate", "operator", "roles"], keys(aws_iam_role.task))) == 0
+    error_message = "a task has no role"
+  }
+
+  assert {
+    condition     = length([for route in [aws_route.public] : route if route.route_table_id == aws_route_table.data.id]) == 0 && length([for route in aws_route.private : route if route.route_table_id == aws_route_table.data.id]) == 0
+    error_message = "the data subnets have a way out"
+  }
+}
+
 run "whoever_runs_it_is_told" {
   command = apply
 
