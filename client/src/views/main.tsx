@@ -6,13 +6,15 @@ import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 
 import { type Moment, unread, waiting } from "../scene";
+import { Account, EditProfile } from "./account";
 import { GetStarted, Register, SignIn, Welcome, entryFor, takeReturn } from "./entry";
 import { Friends } from "./friends";
 import { Inbox } from "./inbox";
-import { Account, EditProfile, Me } from "./me";
+import { Me } from "./me";
 import { Button, Icon } from "./parts";
-import { Blocked, Person, Search, SharePage } from "./people";
+import { Blocked, Person, Search } from "./people";
 import { alive, ask, scene, start, t } from "./port";
+import { SharePage } from "./share";
 import { attempt, back, go, place, said } from "./state";
 import "./style.css";
 
