@@ -50,12 +50,28 @@ resource "cloudflare_ruleset" "internal" {
   kind        = "zone"
   phase       = "http_request_firewall_custom"
 
-  rules = [{
-    description = "Refuse /internal to everybody but the core"
-    action      = "block"
-    expression = format(
-      "http.host eq \"%s\" and starts_with(lower(http.request.uri.path), \"/internal\") and not ip.src in {%s}",
-      var.edge_host, join(" ", aws_eip.nat[*].public_ip)
-    )
-  }]
+  rules = [
+    {
+      description = "Refuse /internal to everybody but the core"
+      action      = "block"
+      expression = format(
+        "http.host eq \"%s\" and starts_with(lower(http.request.uri.path), \"/internal\") and not ip.src in {%s}",
+        var.edge_host, join(" ", aws_eip.nat[*].public_ip)
+      )
+    },
+    {
+      # No browser sends them, so what looks for bots would challenge them.
+      description = "Let the core's events pass what is meant for browsers"
+      action      = "skip"
+      expression = format(
+        "http.host eq \"%s\" and http.request.uri.path eq \"/internal/events\" and ip.src in {%s}",
+        var.edge_host, join(" ", aws_eip.nat[*].public_ip)
+      )
+      action_parameters = {
+        phases   = ["http_ratelimit", "http_request_firewall_managed", "http_request_sbfm"]
+        products = ["bic", "hot", "rateLimit", "securityLevel", "uaBlock", "waf", "zoneLockdown"]
+      }
+      logging = { enabled = true }
+    },
+  ]
 }

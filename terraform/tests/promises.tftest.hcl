@@ -262,6 +262,21 @@ run "no_role_may_do_more_than_the_boundary_lets_it" {
   }
 }
 
+run "the_cores_events_are_let_in_and_nobody_elses" {
+  command = apply
+
+  assert {
+    condition = alltrue([
+      cloudflare_ruleset.internal.rules[0].action == "block",
+      strcontains(cloudflare_ruleset.internal.rules[0].expression, "not ip.src in {${join(" ", aws_eip.nat[*].public_ip)}}"),
+      cloudflare_ruleset.internal.rules[1].action == "skip",
+      strcontains(cloudflare_ruleset.internal.rules[1].expression, " ip.src in {${join(" ", aws_eip.nat[*].public_ip)}}"),
+      !strcontains(cloudflare_ruleset.internal.rules[1].expression, "not ip.src"),
+    ])
+    error_message = "events of the core may be challenged, or those of others let in"
+  }
+}
+
 run "whoever_runs_it_is_told" {
   command = apply
 
