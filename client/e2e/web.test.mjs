@@ -78,6 +78,44 @@ test("an invitation is shown to whoever opens it, after they signed in", async (
   }
 });
 
+test("a picture is uploaded, seen by friends at once, and taken away; the data are downloaded; the account is deleted by its name", async () => {
+  const [ned, ola] = await Promise.all([Person.register("ned", "Ned", "Nash"), Person.register("ola", "Ola", "Orr")]);
+  await ned.befriend(ola);
+  const [extension, web] = await Promise.all([Browser.open({ extension: EXTENSION }), Browser.open()]);
+  try {
+    const neds = await extension.view("tab", "#/welcome");
+    await neds.getByRole("button", { name: "Only see friends" }).click();
+    await extension.signIn(neds, "ned");
+    const olas = await signedIn(web, "ola");
+    await friend(olas, "Ned Nash").waitFor();
+    for (const [page, seenBy, name] of [[neds, olas, "Ned Nash"], [olas, neds, "Ola Orr"]]) {
+      await page.goto(page.url().replace(/#.*|$/, "#/me/profile"));
+      await page.setInputFiles("input[type=file]", join(import.meta.dirname, "../icons/128.png"));
+      await page.locator(".profile img").waitFor();
+      await page.goto(page.url().replace(/#.*|$/, "#/friends"));
+      const picture = friend(seenBy, name).locator("img");
+      await picture.waitFor();
+      assert.equal(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth)), 128);
+    }
+    await neds.goto(neds.url().replace(/#.*|$/, "#/me/profile"));
+    await neds.getByRole("button", { name: "Remove" }).click();
+    await friend(olas, "Ned Nash").locator("img").waitFor({ state: "detached" });
+
+    await neds.goto(neds.url().replace(/#.*|$/, "#/me/account"));
+    const [download] = await Promise.all([neds.waitForEvent("download"), neds.getByRole("button", { name: "Download my data" }).click()]);
+    assert.match(readFileSync(await download.path(), "utf8"), /"Nash"/);
+    await neds.getByRole("button", { name: "Delete account" }).click();
+    const confirm = neds.getByRole("button", { name: "Delete for good" });
+    assert.ok(await confirm.isDisabled());
+    await neds.getByLabel("Type Ned Nash to delete").fill("Ned Nash");
+    await confirm.click();
+    await neds.getByRole("heading", { name: "See what friends are reading" }).waitFor();
+    await friend(olas, "Ned Nash").waitFor({ state: "detached" });
+  } finally {
+    await Promise.all([extension.close(), web.close()]);
+  }
+});
+
 test("keys alone lead everywhere", async () => {
   const [hal, ida] = await Promise.all([Person.register("hal", "Hal", "Hill"), Person.register("ida", "Ida", "Ives")]);
   await hal.befriend(ida);

@@ -5,7 +5,8 @@ use std::{path::Path, process::Stdio};
 use anyhow::{Context as _, Result, ensure};
 use devstack::{
     project,
-    stack::{Edge, Stack, StackOptions},
+    stack::{Edge, Ports, Stack, StackOptions},
+    test_run::S3_SERVER,
     tools,
 };
 use e2e::Site;
@@ -38,9 +39,12 @@ async fn run(file: &str) -> Result<()> {
     let options = StackOptions {
         // With the page, which workerd alone does not serve.
         edge: Edge::Wrangler { rebuild: None },
+        ports: Ports { images: Some(0), ..Ports::default() },
         ..StackOptions::for_test(dir.path())
     };
     let mut stack = Stack::start(options.var("PRESENCE_GRACE_MS", 2_000).var("PRESENCE_TIMEOUT_MS", 60_000)).await?;
+    let store = std::env::var_os(S3_SERVER).context("`cargo xtask test` names the image store")?;
+    stack.start_image_store(Path::new(&store))?;
     let control = TcpListener::bind("127.0.0.1:0").await?;
     let mut node = project::command(tools::node().await?);
     node.args(["--test", "--test-reporter=spec", "--test-timeout=240000"]).arg(Path::new("client/e2e").join(file));
