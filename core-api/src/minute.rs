@@ -96,9 +96,9 @@ pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 
 async fn tell(app: &App) {
     let answers = app.metrics.recent.take();
-    // What the database does not tell in time stays as it was told last.
-    let _ = time::timeout(Duration::from_millis(DATABASE_MS_MAX), app.metrics.refresh(app)).await;
-    let (outbox_events, outbox_oldest_s) = app.metrics.outbox();
+    let refreshed = time::timeout(Duration::from_millis(DATABASE_MS_MAX), app.metrics.refresh(app)).await;
+    // An older answer would hide that there is none. In JSON these are null.
+    let (outbox_events, outbox_oldest_s) = refreshed.map_or((f64::NAN, f64::NAN), |()| app.metrics.outbox());
     tracing::info!(
         answers_2xx = answers.succeeded,
         answers_4xx = answers.refused,

@@ -144,6 +144,24 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
     }
 }
 
+#[sqlx::test(migrations = false)]
+async fn the_line_of_a_minute_in_which_the_database_does_not_answer_tells_no_older_outbox(pool: PgPool) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider = Provider::start().await;
+    World::new(pool.clone()).await;
+    assert!(program(&url_of(OWNER, &pool), &provider, "migrate").status().await.unwrap().success());
+    let server = Server::start(program(&url_of(SERVING, &pool), &provider, "serve")).await;
+    // What is known from here on would be told again.
+    reqwest::get(format!("{}/metrics", server.metrics_url)).await.unwrap();
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("lock table outbox in access exclusive mode").execute(&mut *held).await.unwrap();
+    let log = server.stop().await;
+    held.rollback().await.unwrap();
+    let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let minute = lines.rfind(|line| line["message"] == "minute").unwrap();
+    assert!(minute["outbox_oldest_s"].is_null() && minute["outbox_events"].is_null(), "{minute}");
+}
+
 #[tokio::test]
 async fn a_configuration_that_makes_no_sense_is_named_and_the_program_ends() {
     let provider = Provider::start().await;

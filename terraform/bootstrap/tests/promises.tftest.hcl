@@ -69,3 +69,13 @@ run "a_deployment_makes_roles_only_within_the_boundary_of_its_environment" {
     error_message = "the state is public, or cannot be gone back to"
   }
 }
+
+run "no_environment_is_named_as_the_deploy_roles_are" {
+  command = plan
+
+  variables {
+    environments = ["deploy"]
+  }
+
+  expect_failures = [var.environments]
+}
