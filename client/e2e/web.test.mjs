@@ -251,7 +251,7 @@ async function until(holds) {
   }
 }
 
-test("a popup with 500 friends is painted in at most three times what an empty one takes", async () => {
+test("of 500 friends a first screenful is drawn at once, and the rest after it", async () => {
   const browser = await Browser.open({ extension: EXTENSION, grants: true });
   try {
     const page = await browser.view("tab", "#/welcome");
@@ -287,6 +287,10 @@ test("a popup with 500 friends is painted in at most three times what an empty o
       return ms;
     };
     await page.addInitScript(() => {
+      // How many rows the first drawing of any has: told before anything else can run.
+      new MutationObserver(() => {
+        globalThis.drawnFirst ||= document.querySelectorAll(".row").length;
+      }).observe(document, { childList: true, subtree: true });
       if (globalThis.chrome?.runtime) chrome.runtime.connect = () => ({ postMessage() {}, onMessage: { addListener() {} }, onDisconnect: { addListener() {} } });
     });
     const times = { empty: [], full: [] };
@@ -296,8 +300,10 @@ test("a popup with 500 friends is painted in at most three times what an empty o
     }
     const middle = (list) => list.sort((a, b) => a - b)[3];
     const ratio = middle(times.full) / middle(times.empty);
+    // Told, not asserted: whatever else the machine does is in it.
     console.log(`painted with 500 friends in ${ratio.toFixed(2)} times what an empty popup takes`);
-    assert.ok(ratio <= 3, `${ratio}`);
+    const drawnFirst = await page.evaluate(() => globalThis.drawnFirst);
+    assert.ok(drawnFirst > 0 && drawnFirst <= 20, `${drawnFirst} rows are drawn first`);
   } finally {
     await browser.close();
   }
