@@ -251,7 +251,7 @@ async function until(holds) {
   }
 }
 
-test("of 500 friends a first screenful is drawn at once, and the rest after it", async () => {
+test("of 500 friends a first screenful is painted in at most three times what an empty popup takes, and the rest after it", async () => {
   const browser = await Browser.open({ extension: EXTENSION, grants: true });
   try {
     const page = await browser.view("tab", "#/welcome");
@@ -300,8 +300,9 @@ test("of 500 friends a first screenful is drawn at once, and the rest after it",
     }
     const middle = (list) => list.sort((a, b) => a - b)[3];
     const ratio = middle(times.full) / middle(times.empty);
-    // Told, not asserted: whatever else the machine does is in it.
+    // Both in turn, and nothing beside them (.config/nextest.toml): the machine's speed is in both.
     console.log(`painted with 500 friends in ${ratio.toFixed(2)} times what an empty popup takes`);
+    assert.ok(ratio <= 3, `${ratio}`);
     const drawnFirst = await page.evaluate(() => globalThis.drawnFirst);
     assert.ok(drawnFirst > 0 && drawnFirst <= 20, `${drawnFirst} rows are drawn first`);
   } finally {
