@@ -2,7 +2,6 @@
 
 import type {
   FieldError,
-  Friendship,
   ShareMode,
   ShareNotification,
   ShareNotificationSent,
@@ -125,7 +124,7 @@ export const EMPTY_SCENE: Scene = {
 
 /** What a view can ask for: arguments and result of each. */
 export interface Actions {
-  "sign-in": [args: { readonly force?: boolean }, result: null];
+  "sign-in": [args: Record<string, never>, result: null];
   /** The web page's way: where to send the browser, and what came back. */
   "sign-in-address": [args: Record<string, never>, result: string];
   "sign-in-returned": [args: { readonly url: string }, result: null];
@@ -133,7 +132,6 @@ export interface Actions {
   "sign-out": [args: Record<string, never>, result: string | null];
   register: [args: { readonly firstName: string; readonly lastName: string }, result: null];
   "agree": [args: { readonly choice: Consent["choice"] }, result: null];
-  "permissions-changed": [args: Record<string, never>, result: null];
   pause: [args: { readonly until: Pause | null }, result: null];
   "set-invisible": [args: { readonly invisible: boolean }, result: null];
   prefer: [args: { readonly changes: Partial<Preferences> }, result: null];
@@ -179,7 +177,6 @@ export interface WouldShow {
 /** Somebody's public profile, as the server shows it to the person. */
 export interface Profile {
   readonly user: PublicUser;
-  readonly friendship: Friendship | null;
   readonly friendCount: number;
   readonly mutualCount: number;
 }

@@ -1,6 +1,6 @@
 /** What views can ask for, each as calls of the REST API or of the engine. */
 
-import type { Friendship, ShareNotificationSent, UserId, UserPrivate, UserSummary, UserUpdate } from "../generated/types";
+import type { ShareNotificationSent, UserId, UserPrivate, UserSummary, UserUpdate } from "../generated/types";
 import { type ActionName, type Args, CONSENT_VERSION, type Consent, type PublicUser, type Result, isPaused } from "../scene";
 import type { Engine } from "./engine";
 import { readEntry, readPage, shownPage } from "./pages";
@@ -38,10 +38,6 @@ export const ACTIONS: Doing = {
     await engine.platform.storage.set("consent", consent);
     engine.change({ sharing: { ...engine.scene.sharing, consent, permitted: await engine.platform.permitted() } });
     await engine.sharingChanged();
-    return null;
-  },
-  "permissions-changed": async (engine) => {
-    await engine.permissionsChanged();
     return null;
   },
   pause: async (engine, { until }) => {
@@ -140,13 +136,12 @@ export const ACTIONS: Doing = {
     }),
   profile: async (engine, { id }) => {
     const path = { id };
-    const [user, friendship, friends, mutual] = await Promise.all([
+    const [user, friends, mutual] = await Promise.all([
       engine.rest.call<PublicUser>("GET /users/id/{id}", { path }),
-      engine.rest.call<Friendship | null>("GET /friendship/check/{id}", { path }),
       engine.rest.call<{ count: number }>("GET /users/id/{id}/friends/count", { path }),
       engine.rest.call<{ count: number }>("GET /users/id/{id}/mutual-friends/count", { path }),
     ]);
-    return { user, friendship, friendCount: friends.count, mutualCount: mutual.count };
+    return { user, friendCount: friends.count, mutualCount: mutual.count };
   },
   people: (engine, { id, which, offset }) =>
     engine.rest.call<UserSummary[]>(which === "friends" ? "GET /users/id/{id}/friends" : "GET /users/id/{id}/mutual-friends", {

@@ -6,7 +6,7 @@ import type { Failure } from "../scene";
 /** A server that has not answered by then is away. */
 const ANSWER_WITHIN_MS = 20_000;
 
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "DELETE";
 /** As `/openapi.json` names it, with parameters in braces. */
 export type Operation = `${Method} /${string}`;
 

@@ -35,7 +35,7 @@ export class SessionError extends Error {
 }
 
 /** A provider that has not answered by then is away. Without a limit, one that hangs would hang sign-in. */
-export const PROVIDER_WITHIN_MS = 10_000;
+const PROVIDER_WITHIN_MS = 10_000;
 /** Tokens are replaced that long before they expire. */
 export const RENEW_BEFORE_MS = 300_000;
 /** How far the provider's clock may be from this one, in seconds. */
