@@ -206,6 +206,32 @@ test("the page in front is told, then the next one when it has stayed, and a hid
   expect(JSON.stringify(last().sent)).not.toMatch(/bank|secret|account/i);
 });
 
+test("an older answer of the browser that comes after a newer one shows nothing", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  let late: ((tab: Tab) => void) | undefined;
+  const ask = vi.spyOn(platform, "front").mockImplementationOnce(() => new Promise((resolve) => (late = resolve)));
+  const older = engine.frontChanged();
+  await pass(0);
+  front = { url: "https://bank.example.com/", title: "My account" };
+  await engine.frontChanged();
+  late?.({ url: "https://github.com/before", title: "Before" });
+  await older;
+  await pass(60_000);
+  expect(ask).toHaveBeenCalled();
+  expect(pages()).toEqual(["https://github.com/one", ""]);
+});
+
+test("a browser that does not say what is in front hides what was", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  vi.spyOn(platform, "front").mockRejectedValueOnce(new Error("no such window"));
+  await engine.frontChanged().catch(() => undefined);
+  expect(pages()).toEqual(["https://github.com/one", ""]);
+});
+
 test("a page that sticks: the front tab is closed, the window too", async () => {
   await start();
   last().hear(snapshot());

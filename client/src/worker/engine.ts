@@ -58,6 +58,8 @@ export class Engine {
   #told: string | null = null;
   /** Whether a socket of this browser may have left a page with the server, which shows it through a reconnect. */
   #leftPage = false;
+  /** How often the browser was asked what is in front. */
+  #asked = 0;
   #idle = false;
   #watching = true;
   #unwatch: ReturnType<typeof setTimeout> | undefined;
@@ -146,9 +148,12 @@ export class Engine {
   async frontChanged(): Promise<void> {
     await this.#ready;
     if (!shares(this.#scene.sharing, Date.now())) return;
-    const tab = await this.platform.front();
-    // The answer may be old by now, but whatever made it old calls again.
-    if (!shares(this.#scene.sharing, Date.now())) return;
+    this.#asked += 1;
+    const turn = this.#asked;
+    // A browser that does not say shows nothing.
+    const tab = await this.platform.front().catch(() => null);
+    // Answers may overtake each other: only that of the last question counts.
+    if (turn !== this.#asked || !shares(this.#scene.sharing, Date.now())) return;
     this.#await(this.#settling.see(tab, Date.now()));
     this.#pageMayDiffer();
   }
