@@ -31,9 +31,10 @@ resource "aws_ecr_lifecycle_policy" "core" {
 resource "aws_ecs_cluster" "this" {
   name = local.prefix
 
+  # Its price is more than what it would tell: alarms are about the core's own line, and about what ECS measures anyway.
   setting {
     name  = "containerInsights"
-    value = "enabled"
+    value = "disabled"
   }
 
   configuration {
@@ -65,22 +66,24 @@ locals {
   core_secrets     = { for name in local.core_names.secrets : name => local.core_secret_arns[name] }
 
   core_values = {
-    AWS_REGION                = var.region
-    DATABASE_URL              = "postgres://pagenow_app@${aws_rds_cluster.this.endpoint}:5432/pagenow?sslmode=verify-full"
-    DATABASE_CONNECTIONS_MAX  = tostring(var.database_connections_per_task)
-    DATABASE_STATEMENT_MS_MAX = "5000"
+    AWS_REGION               = var.region
+    DATABASE_URL             = "postgres://pagenow_app@${local.database_host}:5432/pagenow?sslmode=verify-full"
+    DATABASE_CONNECTIONS_MAX = tostring(var.database_connections_per_task)
+    # Behind the proxy the limit is set by the proxy: what a core set would bind each connection to it.
+    DATABASE_STATEMENT_MS_MAX = var.database_proxy ? "0" : tostring(local.statement_ms_max)
     EDGE_URL                  = "https://${var.edge_host}"
     EMAIL_VERIFIED            = var.email_verified
-    OIDC_AUDIENCE             = var.oidc_audience
-    OIDC_ISSUER               = var.oidc_issuer
-    OIDC_JWKS_URL             = var.oidc_jwks_url
-    PGSSLROOTCERT             = "/etc/ssl/certs/rds.pem"
-    PROFILE_IMAGES_BUCKET     = aws_s3_bucket.images.id
-    SHUTDOWN_MS_MAX           = "15000"
+    OIDC_AUDIENCE             = local.oidc.audience
+    OIDC_ISSUER               = local.oidc.issuer
+    OIDC_JWKS_URL             = local.oidc.jwks_url
+    # The proxy's certificate is one of Amazon's public ones.
+    PGSSLROOTCERT         = var.database_proxy ? "/etc/ssl/certs/ca-certificates.crt" : "/etc/ssl/certs/rds.pem"
+    PROFILE_IMAGES_BUCKET = aws_s3_bucket.images.id
+    SHUTDOWN_MS_MAX       = "15000"
   }
   core_secret_arns = {
     EVENT_SIGNING_SECRET = aws_secretsmanager_secret.this["event-signing"].arn
-    PGPASSWORD           = aws_secretsmanager_secret.this["app-password"].arn
+    PGPASSWORD           = "${aws_secretsmanager_secret.this["app-password"].arn}:password::"
     SERVICE_TOKEN_SECRET = aws_secretsmanager_secret.this["service-token"].arn
   }
   migrate_environment = {
@@ -88,7 +91,7 @@ locals {
     PGSSLROOTCERT = "/etc/ssl/certs/rds.pem"
   }
   migrate_secrets = {
-    PGPASSWORD = aws_secretsmanager_secret.this["owner-password"].arn
+    PGPASSWORD = "${aws_secretsmanager_secret.this["owner-password"].arn}:password::"
   }
   # Makes both roles, as the administrator, whose password RDS made and rotates.
   roles_environment = {
@@ -96,12 +99,12 @@ locals {
     PGSSLROOTCERT = "/etc/ssl/certs/rds.pem"
   }
   roles_secrets = {
-    DATABASE_APP_PASSWORD   = aws_secretsmanager_secret.this["app-password"].arn
-    DATABASE_OWNER_PASSWORD = aws_secretsmanager_secret.this["owner-password"].arn
+    DATABASE_APP_PASSWORD   = "${aws_secretsmanager_secret.this["app-password"].arn}:password::"
+    DATABASE_OWNER_PASSWORD = "${aws_secretsmanager_secret.this["owner-password"].arn}:password::"
     PGPASSWORD              = "${aws_rds_cluster.this.master_user_secret[0].secret_arn}:password::"
   }
   operator_secrets = {
-    PGPASSWORD = aws_secretsmanager_secret.this["app-password"].arn
+    PGPASSWORD = "${aws_secretsmanager_secret.this["app-password"].arn}:password::"
   }
   cloudflared_secrets = {
     TUNNEL_TOKEN = aws_secretsmanager_secret.tunnel.arn

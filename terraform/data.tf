@@ -127,6 +127,93 @@ resource "aws_rds_cluster_instance" "this" {
   promotion_tier                  = count.index
 }
 
+# For those who share the database with other services: a pool of connections in front of it. Migrations and operators pass it by,
+# since what they set and lock is a connection's own.
+locals {
+  statement_ms_max = 5000
+  database_host    = var.database_proxy ? aws_db_proxy.this[0].endpoint : aws_rds_cluster.this.endpoint
+}
+
+resource "aws_db_proxy" "this" {
+  count                  = var.database_proxy ? 1 : 0
+  name                   = local.prefix
+  engine_family          = "POSTGRESQL"
+  require_tls            = true
+  role_arn               = aws_iam_role.proxy[0].arn
+  vpc_subnet_ids         = aws_subnet.data[*].id
+  vpc_security_group_ids = [aws_security_group.proxy[0].id]
+
+  auth {
+    auth_scheme               = "SECRETS"
+    client_password_auth_type = "POSTGRES_SCRAM_SHA_256"
+    iam_auth                  = "DISABLED"
+    secret_arn                = aws_secretsmanager_secret.this["app-password"].arn
+  }
+
+  depends_on = [aws_iam_role_policy.proxy]
+}
+
+resource "aws_db_proxy_default_target_group" "this" {
+  count         = var.database_proxy ? 1 : 0
+  db_proxy_name = aws_db_proxy.this[0].name
+
+  connection_pool_config {
+    connection_borrow_timeout = 5
+    init_query                = "SET statement_timeout = ${local.statement_ms_max}"
+    max_connections_percent   = 80
+  }
+}
+
+resource "aws_db_proxy_target" "this" {
+  count                 = var.database_proxy ? 1 : 0
+  db_proxy_name         = aws_db_proxy.this[0].name
+  target_group_name     = aws_db_proxy_default_target_group.this[0].name
+  db_cluster_identifier = aws_rds_cluster.this.cluster_identifier
+
+  depends_on = [aws_rds_cluster_instance.this]
+}
+
+resource "aws_iam_role" "proxy" {
+  count                = var.database_proxy ? 1 : 0
+  name                 = "${local.prefix}-proxy"
+  description          = "Reads the password that the proxy signs in with"
+  permissions_boundary = local.boundary
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "rds.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "proxy" {
+  count = var.database_proxy ? 1 : 0
+  name  = "password"
+  role  = aws_iam_role.proxy[0].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "OwnSecrets"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = aws_secretsmanager_secret.this["app-password"].arn
+      },
+      {
+        Sid      = "Decrypt"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = aws_kms_key.this.arn
+      },
+    ]
+  })
+}
+
 resource "aws_s3_bucket" "images" {
   bucket        = "${local.prefix}-images-${local.account}"
   force_destroy = !var.deletion_protection

@@ -33,23 +33,25 @@ locals {
         minutes    = 3
         missing    = "notBreaching"
       }
+      # Each task writes a line a minute, so their number is that of the cores that live and say so.
       core-tasks = {
         about      = "Fewer tasks of the core run than must."
-        namespace  = "ECS/ContainerInsights"
-        metric     = "RunningTaskCount"
-        dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = "core" }
-        statistic  = "Minimum"
+        namespace  = local.namespace
+        metric     = "answers_5xx"
+        dimensions = {}
+        statistic  = "SampleCount"
         operator   = "LessThanThreshold"
         threshold  = local.core_runs ? var.core_tasks_min : 0
         minutes    = 5
         missing    = local.core_runs ? "breaching" : "notBreaching"
       }
+      # ECS measures each task once a minute, and nothing when none runs.
       tunnel = {
         about      = "Fewer tasks of the tunnel run than must. Without one the edge cannot reach the core."
-        namespace  = "ECS/ContainerInsights"
-        metric     = "RunningTaskCount"
+        namespace  = "AWS/ECS"
+        metric     = "CPUUtilization"
         dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = "cloudflared" }
-        statistic  = "Minimum"
+        statistic  = "SampleCount"
         operator   = "LessThanThreshold"
         threshold  = var.tunnel_tasks
         minutes    = 3

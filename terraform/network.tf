@@ -288,12 +288,27 @@ resource "aws_security_group" "database" {
 }
 
 locals {
-  tasks_with_database = toset(["core", "migrate", "operator", "roles"])
+  # The core reaches the proxy, where there is one; what changes the database itself passes it by.
+  tasks_with_proxy    = var.database_proxy ? toset(["core"]) : toset([])
+  tasks_with_database = setsubtract(["core", "migrate", "operator", "roles"], local.tasks_with_proxy)
+
+  # Who opens connections to PostgreSQL, by name.
+  before_database = merge(
+    { for task in local.tasks_with_database : task => aws_security_group.task[task].id },
+    { for proxy in aws_security_group.proxy[*].id : "proxy" => proxy },
+  )
 }
 
-resource "aws_vpc_security_group_ingress_rule" "database" {
-  for_each                     = local.tasks_with_database
-  security_group_id            = aws_security_group.database.id
+resource "aws_security_group" "proxy" {
+  count       = var.database_proxy ? 1 : 0
+  name        = "${local.prefix}-proxy"
+  description = "RDS Proxy"
+  vpc_id      = aws_vpc.this.id
+}
+
+resource "aws_vpc_security_group_ingress_rule" "proxy" {
+  for_each                     = local.tasks_with_proxy
+  security_group_id            = aws_security_group.proxy[0].id
   description                  = "From ${each.key}"
   referenced_security_group_id = aws_security_group.task[each.key].id
   from_port                    = 5432
@@ -301,9 +316,29 @@ resource "aws_vpc_security_group_ingress_rule" "database" {
   ip_protocol                  = "tcp"
 }
 
-resource "aws_vpc_security_group_egress_rule" "to_database" {
-  for_each                     = local.tasks_with_database
+resource "aws_vpc_security_group_egress_rule" "to_proxy" {
+  for_each                     = local.tasks_with_proxy
   security_group_id            = aws_security_group.task[each.key].id
+  description                  = "To RDS Proxy"
+  referenced_security_group_id = aws_security_group.proxy[0].id
+  from_port                    = 5432
+  to_port                      = 5432
+  ip_protocol                  = "tcp"
+}
+
+resource "aws_vpc_security_group_ingress_rule" "database" {
+  for_each                     = toset(concat(tolist(local.tasks_with_database), var.database_proxy ? ["proxy"] : []))
+  security_group_id            = aws_security_group.database.id
+  description                  = "From ${each.key}"
+  referenced_security_group_id = local.before_database[each.key]
+  from_port                    = 5432
+  to_port                      = 5432
+  ip_protocol                  = "tcp"
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_database" {
+  for_each                     = toset(concat(tolist(local.tasks_with_database), var.database_proxy ? ["proxy"] : []))
+  security_group_id            = local.before_database[each.key]
   description                  = "To PostgreSQL"
   referenced_security_group_id = aws_security_group.database.id
   from_port                    = 5432

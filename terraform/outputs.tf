@@ -4,13 +4,13 @@ output "configure" {
     {
       edge_host       = var.edge_host
       core_service_id = cloudflare_connectivity_directory_service.core.id
-      oidc_issuer     = var.oidc_issuer
-      oidc_audience   = var.oidc_audience
-      oidc_jwks_url   = var.oidc_jwks_url
+      oidc_issuer     = local.oidc.issuer
+      oidc_audience   = local.oidc.audience
+      oidc_jwks_url   = local.oidc.jwks_url
       cors_origins    = var.cors_origins
       images_origin   = "https://${aws_s3_bucket.images.bucket_regional_domain_name}"
     },
-    var.sign_in_origin == null ? {} : { sign_in_origin = var.sign_in_origin },
+    local.oidc.sign_in_origin == null ? {} : { sign_in_origin = local.oidc.sign_in_origin },
   )
 }
 
@@ -30,4 +30,9 @@ output "run_task" {
     cluster = aws_ecs_cluster.this.name
     network = { for task in ["migrate", "operator", "roles"] : task => "awsvpcConfiguration={subnets=[${join(",", aws_subnet.private[*].id)}],securityGroups=[${aws_security_group.task[task].id}]}" }
   }
+}
+
+output "user_pool" {
+  description = "The new Cognito pool, to which providers such as Google are added by hand; null without."
+  value       = one(aws_cognito_user_pool.this[*].id)
 }

@@ -2,12 +2,12 @@
 # the provider gives as data only (cloudflare.tf). To rotate one, raise its number in `secret_versions`.
 
 locals {
+  # `role`: of the database, and then the secret is `{"username", "password"}`, as RDS Proxy reads it.
   secrets = {
-    app-password   = { description = "Password of the database role that serves", prefix = "" }
-    owner-password = { description = "Password of the database role that owns", prefix = "" }
-    # Standard Webhooks: whsec_ and base64.
-    event-signing = { description = "EVENT_SIGNING_SECRET of the core, one of EVENT_SIGNING_SECRETS of the edge", prefix = "whsec_" }
-    service-token = { description = "SERVICE_TOKEN_SECRET of both", prefix = "" }
+    app-password   = { description = "Password of the database role that serves", role = "pagenow_app" }
+    owner-password = { description = "Password of the database role that owns", role = "pagenow_owner" }
+    event-signing  = { description = "EVENT_SIGNING_SECRET of the core, one of EVENT_SIGNING_SECRETS of the edge", role = null }
+    service-token  = { description = "SERVICE_TOKEN_SECRET of both", role = null }
   }
 }
 
@@ -29,8 +29,10 @@ resource "aws_secretsmanager_secret_version" "this" {
   for_each  = local.secrets
   secret_id = aws_secretsmanager_secret.this[each.key].id
   secret_string_wo = (
-    each.value.prefix == "" ? ephemeral.random_password.this[each.key].result
-    : "${each.value.prefix}${base64encode(ephemeral.random_password.this[each.key].result)}"
+    each.value.role != null ? jsonencode({ username = each.value.role, password = ephemeral.random_password.this[each.key].result })
+    # Standard Webhooks: whsec_ and base64.
+    : each.key == "event-signing" ? "whsec_${base64encode(ephemeral.random_password.this[each.key].result)}"
+    : ephemeral.random_password.this[each.key].result
   )
   secret_string_wo_version = lookup(var.secret_versions, each.key, 1)
 }

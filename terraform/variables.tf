@@ -118,6 +118,12 @@ variable "database_acu_max" {
   }
 }
 
+variable "database_proxy" {
+  description = "Whether the core reaches the database through RDS Proxy, for those who share it with other services; some $88 a month at least."
+  type        = bool
+  default     = false
+}
+
 variable "backup_retention_days" {
   description = "How many days any moment of can be gone back to."
   type        = number
@@ -267,12 +273,48 @@ variable "tunnel_tasks" {
   }
 }
 
-variable "oidc_issuer" {
-  description = "Exactly the `iss` of tokens."
-  type        = string
+variable "user_pool" {
+  description = <<-TEXT
+    A new Cognito pool, where there is no provider to keep; null with oidc_issuer, oidc_audience and oidc_jwks_url.
+    domain_prefix: the sign-in page is at https://PREFIX.auth.REGION.amazoncognito.com, a name that nobody else in the region has.
+    redirect_urls: where sign-in may return to, besides the page and the Chromium extensions of cors_origins: Firefox's.
+    identity_providers: names of providers, such as Google, that were added to the pool as docs/deploy.md says.
+  TEXT
+  type = object({
+    domain_prefix      = string
+    redirect_urls      = optional(list(string), [])
+    identity_providers = optional(list(string), [])
+  })
+  default = null
 
   validation {
-    condition     = can(regex("^https://[^ ?#@]+$", var.oidc_issuer))
+    condition     = var.user_pool == null || can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.user_pool.domain_prefix))
+    error_message = "user_pool.domain_prefix must be 1 to 63 lower-case letters, digits and hyphens."
+  }
+
+  validation {
+    condition     = try(length(regexall("aws|amazon|cognito", var.user_pool.domain_prefix)), 0) == 0
+    error_message = "user_pool.domain_prefix must not contain aws, amazon or cognito: Cognito refuses them."
+  }
+
+  validation {
+    condition     = alltrue([for url in try(var.user_pool.redirect_urls, []) : can(regex("^https://[^ #@]+$", url))])
+    error_message = "user_pool.redirect_urls must be https:// addresses without credentials or fragment."
+  }
+
+  validation {
+    condition     = (var.user_pool == null) == (var.oidc_issuer != null && var.oidc_audience != null && var.oidc_jwks_url != null)
+    error_message = "Give either user_pool, or all of oidc_issuer, oidc_audience and oidc_jwks_url."
+  }
+}
+
+variable "oidc_issuer" {
+  description = "Exactly the `iss` of tokens; null with a new pool."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.oidc_issuer == null || can(regex("^https://[^ ?#@]+$", var.oidc_issuer))
     error_message = "oidc_issuer must be an https:// address without credentials, query or fragment."
   }
 }
@@ -289,21 +331,23 @@ variable "sign_in_origin" {
 }
 
 variable "oidc_audience" {
-  description = "The client id that tokens are meant for."
+  description = "The client id that tokens are meant for; null with a new pool."
   type        = string
+  default     = null
 
   validation {
-    condition     = can(regex("^[!-~]+$", var.oidc_audience))
+    condition     = var.oidc_audience == null || can(regex("^[!-~]+$", var.oidc_audience))
     error_message = "oidc_audience must be one word."
   }
 }
 
 variable "oidc_jwks_url" {
-  description = "Where the issuer's signing keys are."
+  description = "Where the issuer's signing keys are; null with a new pool."
   type        = string
+  default     = null
 
   validation {
-    condition     = can(regex("^https://[^ ?#@]+$", var.oidc_jwks_url))
+    condition     = var.oidc_jwks_url == null || can(regex("^https://[^ ?#@]+$", var.oidc_jwks_url))
     error_message = "oidc_jwks_url must be an https:// address without credentials, query or fragment."
   }
 }

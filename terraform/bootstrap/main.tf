@@ -228,7 +228,7 @@ resource "aws_iam_role_policy" "deploy_roles" {
         Effect    = "Allow"
         Action    = "iam:PassRole"
         Resource  = "arn:aws:iam::${local.account}:role/${var.name}-${each.key}-*"
-        Condition = { StringEquals = { "iam:PassedToService" = ["ecs-tasks.amazonaws.com", "vpc-flow-logs.amazonaws.com"] } }
+        Condition = { StringEquals = { "iam:PassedToService" = ["ecs-tasks.amazonaws.com", "rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"] } }
       },
       {
         Sid      = "RolesThatServicesMakeForThemselves"

@@ -1,4 +1,4 @@
-# Everything twice, in two zones; about $220 a month before the first user.
+# Everything twice, in two zones; about $230 a month before the first user.
 environment           = "production"
 nat_gateways          = 2
 balancer              = true

@@ -1,4 +1,4 @@
-# As production is made, and smaller: what is tried here is what production does.
+# As production is made, and smaller; about $121 a month before the first user. What is tried here is what production does.
 environment           = "staging"
 nat_gateways          = 1
 balancer              = true

@@ -12,6 +12,16 @@ mock_provider "aws" {
   }
 
   override_resource {
+    target = aws_db_proxy.this
+    values = { endpoint = "proxy.example" }
+  }
+
+  override_resource {
+    target = aws_cognito_user_pool.this
+    values = { id = "eu-central-1_pool" }
+  }
+
+  override_resource {
     target = aws_rds_cluster.this
     values = {
       endpoint           = "database.example"
@@ -48,6 +58,7 @@ run "nothing_is_reached_from_outside_the_vpc" {
         aws_vpc_security_group_ingress_rule.balancer,
         values(aws_vpc_security_group_ingress_rule.database),
         values(aws_vpc_security_group_ingress_rule.endpoints),
+        values(aws_vpc_security_group_ingress_rule.proxy),
       ) : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.prefix_list_id == null
     ])
     error_message = "a rule lets in an address instead of a group"
@@ -243,9 +254,13 @@ run "until_the_database_is_made_ready_no_core_runs_and_its_tasks_do" {
 run "no_role_may_do_more_than_the_boundary_lets_it" {
   command = apply
 
+  variables {
+    database_proxy = true
+  }
+
   assert {
     condition = alltrue([
-      for role in concat(values(aws_iam_role.execution), values(aws_iam_role.task), [aws_iam_role.flow]) :
+      for role in concat(values(aws_iam_role.execution), values(aws_iam_role.task), [aws_iam_role.flow], aws_iam_role.proxy) :
       role.permissions_boundary == "arn:aws:iam::123456789012:policy/pagenow-production-tasks"
     ])
     error_message = "a role has no boundary"
@@ -307,5 +322,109 @@ run "whoever_runs_it_is_told" {
   assert {
     condition     = aws_sns_topic_subscription.alarms[0].endpoint == "operators@example.org" && aws_budgets_budget.this.limit_amount == "400"
     error_message = "nobody is told, or not of the bill"
+  }
+}
+
+run "behind_a_proxy_the_core_alone_and_nothing_that_binds_a_connection" {
+  command = apply
+
+  variables {
+    database_proxy = true
+  }
+
+  assert {
+    condition = alltrue([
+      for name, host in { core = "proxy.example", migrate = "database.example", roles = "database.example" } : strcontains(
+        one([for pair in jsondecode(aws_ecs_task_definition.this[name].container_definitions)[0].environment : pair.value if pair.name == "DATABASE_URL"]),
+        "@${host}:5432/pagenow?sslmode=verify-full",
+      )
+    ])
+    error_message = "a task goes to the proxy that must not, or the core passes it by"
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.this["core"].container_definitions)[0].environment, { name = "DATABASE_STATEMENT_MS_MAX", value = "0" })
+    error_message = "the core sets a limit on each connection, which binds it"
+  }
+
+  assert {
+    condition     = toset(keys(aws_vpc_security_group_ingress_rule.database)) == toset(["migrate", "operator", "proxy", "roles"])
+    error_message = "the core may pass the proxy by, or somebody cannot reach the database"
+  }
+
+  assert {
+    condition     = aws_db_proxy.this[0].require_tls && aws_db_proxy_default_target_group.this[0].connection_pool_config[0].init_query == "SET statement_timeout = 5000"
+    error_message = "the proxy takes connections without TLS, or statements without a limit"
+  }
+}
+
+run "a_new_pool_knows_its_clients_by_pkce_and_is_protected" {
+  command = apply
+
+  variables {
+    oidc_issuer   = null
+    oidc_audience = null
+    oidc_jwks_url = null
+    cors_origins  = ["https://web.example.org", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"]
+    user_pool = {
+      domain_prefix = "pages-of-friends"
+      redirect_urls = ["https://0123456789abcdef.extensions.allizom.org/"]
+    }
+  }
+
+  assert {
+    condition     = aws_cognito_user_pool.this[0].deletion_protection == "ACTIVE" && contains(aws_cognito_user_pool.this[0].auto_verified_attributes, "email")
+    error_message = "users may be lost with the pool, or their addresses are not proven"
+  }
+
+  assert {
+    condition     = !aws_cognito_user_pool_client.this[0].generate_secret && aws_cognito_user_pool_client.this[0].allowed_oauth_flows == toset(["code"]) && aws_cognito_user_pool_client.this[0].enable_token_revocation
+    error_message = "the client is given a secret that it cannot keep, or tokens without a code"
+  }
+
+  assert {
+    condition = aws_cognito_user_pool_client.this[0].callback_urls == toset([
+      "https://api.example.org/app/", "https://abcdefghijklmnopabcdefghijklmnop.chromiumapp.org/", "https://0123456789abcdef.extensions.allizom.org/",
+    ])
+    error_message = "sign-in cannot return to one of the clients, or to a stranger"
+  }
+
+  assert {
+    condition     = output.configure.oidc_issuer == "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool" && output.configure.sign_in_origin == "https://pages-of-friends.auth.eu-central-1.amazoncognito.com"
+    error_message = "the clients are sent elsewhere"
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.this["core"].container_definitions)[0].environment, { name = "OIDC_ISSUER", value = output.configure.oidc_issuer })
+    error_message = "the core believes another provider"
+  }
+}
+
+run "a_provider_and_a_new_pool_at_once_are_refused" {
+  command = plan
+
+  variables {
+    user_pool = { domain_prefix = "pages-of-friends" }
+  }
+
+  expect_failures = [var.user_pool]
+}
+
+run "no_provider_at_all_is_refused" {
+  command = plan
+
+  variables {
+    oidc_audience = null
+  }
+
+  expect_failures = [var.user_pool]
+}
+
+run "every_task_of_the_core_is_counted" {
+  command = apply
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["core-tasks"].statistic == "SampleCount" && aws_cloudwatch_metric_alarm.this["core-tasks"].threshold == 2 && aws_cloudwatch_metric_alarm.this["core-tasks"].treat_missing_data == "breaching"
+    error_message = "a core that says nothing raises no alarm"
   }
 }

@@ -44,6 +44,81 @@ fn entries(text: &str, indent: usize) -> Vec<&str> {
     entries.filter(|name| !name.contains(' ')).collect()
 }
 
+/// Every resource of the folder `terraform`: its type, its name and its text.
+fn resources() -> Vec<(String, String, String)> {
+    let mut resources = Vec::new();
+    for entry in std::fs::read_dir(project::root().join("terraform")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "tf") {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).unwrap();
+        for block in text.split("\nresource \"").skip(1) {
+            let body = block.split_once("\n}").unwrap().0;
+            let mut words = body.split('"');
+            let (kind, name) = (words.next().unwrap(), words.nth(1).unwrap());
+            resources.push((kind.to_owned(), name.to_owned(), body.to_owned()));
+        }
+    }
+    resources
+}
+
+/// Whether the block sets an argument of one of these names.
+fn sets(body: &str, arguments: &[&str]) -> bool {
+    body.lines().any(|line| line.split_whitespace().next().is_some_and(|word| arguments.contains(&word)))
+}
+
+#[test]
+fn no_rule_that_is_ever_added_lets_anybody_in_but_a_group_of_the_vpc() {
+    let resources = resources();
+    let rules: Vec<_> = resources.iter().filter(|(kind, ..)| kind == "aws_vpc_security_group_ingress_rule").collect();
+    assert!(rules.len() >= 5, "{rules:?}");
+    for (_, name, body) in rules {
+        assert!(sets(body, &["referenced_security_group_id"]), "{name} names no group");
+        assert!(!sets(body, &["cidr_ipv4", "cidr_ipv6", "prefix_list_id"]), "{name} lets in addresses");
+    }
+    for (kind, name, body) in &resources {
+        // The older forms, which the rules above would not be seen in.
+        assert_ne!(kind, "aws_security_group_rule", "{name}");
+        assert!(kind != "aws_security_group" || !sets(body, &["ingress", "egress"]), "{name} has rules of its own");
+        assert!(!["aws_lb_listener_rule", "aws_eip_association", "aws_api_gateway_rest_api"].contains(&kind.as_str()));
+    }
+}
+
+#[test]
+fn no_route_that_is_ever_added_leads_out_of_the_data_subnets() {
+    let resources = resources();
+    let of = |wanted: &str| -> Vec<_> { resources.iter().filter(|(kind, ..)| kind == wanted).collect() };
+    assert!(of("aws_route").len() >= 2);
+    for (_, name, body) in of("aws_route") {
+        assert!(!body.contains("aws_route_table.data"), "{name} is a way out of the data subnets");
+    }
+    for (_, name, body) in of("aws_route_table") {
+        assert!(!sets(body, &["route"]), "{name} has routes of its own");
+    }
+    let data = of("aws_route_table_association").into_iter().filter(|(.., body)| body.contains("aws_subnet.data"));
+    for (_, name, body) in data {
+        assert!(body.contains("aws_route_table.data.id"), "{name} gives data another table");
+    }
+}
+
+#[test]
+fn production_has_two_of_everything_that_may_fail() {
+    let file = project::root().join("terraform/env/production.tfvars");
+    let text = std::fs::read_to_string(file).unwrap();
+    let set = |name: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.and_then(|line| line.split_once('=')).map(|(_, value)| value.trim()).unwrap_or_default()
+    };
+    for name in ["nat_gateways", "core_tasks_min", "tunnel_tasks", "database_instances"] {
+        assert!(set(name).parse::<u32>().is_ok_and(|number| number >= 2), "production has one of {name}");
+    }
+    assert_eq!((set("environment"), set("balancer")), ("\"production\"", "true"));
+    // Not protected would have to be said here: the variable's default is that it is.
+    assert_eq!(set("deletion_protection"), "");
+    assert!(set("backup_retention_days").parse::<u32>().is_ok_and(|days| days >= 7));
+}
+
 #[test]
 fn whoever_is_told_of_an_alarm_finds_what_to_do() {
     let read = |path: &str| std::fs::read_to_string(project::root().join(path)).unwrap();

@@ -39,6 +39,9 @@ struct Args {
     /// Users of each of those towns.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = whole(20, 2_000))]
     growth_sample: u64,
+    /// Live nothing, and price the counts of this file, written by `--json`, as they are priced now.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Write counts and bills here too, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -87,13 +90,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let day = args.day;
-    let mut wishes: Vec<(Day, u64, u64)> = (1..=args.seeds).map(|seed| (day, args.sample, seed)).collect();
-    let growth = args.growth.0.iter().map(|friends| Day { friends: f64::from(*friends), ..day });
-    wishes.extend(growth.map(|day| (day, args.growth_sample, 1)));
-    let mut towns = live(&wishes)?;
-    let growth = towns.split_off(usize::try_from(args.seeds)?);
-    let measured = Measured { users: args.users as f64, day, towns, growth };
+    let measured = match &args.from {
+        Some(path) => {
+            let read = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_slice(&read).with_context(|| format!("{} holds no counts", path.display()))?
+        }
+        None => measure(args)?,
+    };
     print!("{}", measured.tables());
     if let Some(path) = &args.json {
         let json = Json { measured: &measured, bills: measured.bills() };
@@ -101,6 +104,16 @@ fn run(args: &Args) -> Result<()> {
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+fn measure(args: &Args) -> Result<Measured> {
+    let day = args.day;
+    let mut wishes: Vec<(Day, u64, u64)> = (1..=args.seeds).map(|seed| (day, args.sample, seed)).collect();
+    let growth = args.growth.0.iter().map(|friends| Day { friends: f64::from(*friends), ..day });
+    wishes.extend(growth.map(|day| (day, args.growth_sample, 1)));
+    let mut towns = live(&wishes)?;
+    let growth = towns.split_off(usize::try_from(args.seeds)?);
+    Ok(Measured { users: args.users as f64, day, towns, growth })
 }
 
 /// Lives all of them on all processors, those who take longest first.

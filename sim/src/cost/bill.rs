@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     cost::{
         day::{Day, Lived},
+        environments::{self, Environment},
         prices::{self, Price},
     },
     counts::Counts,
@@ -60,12 +61,20 @@ const CONNECTION_MS: f64 = 5.0;
 /// Nothing is planned to be busier than this at the busiest hour.
 const BUSY_MAX: f64 = 0.6;
 
-/// Two tasks of each kind run at least, of one vCPU and so many GB.
+/// Aurora's capacity comes in such steps, and a unit has a quarter of a vCPU: memory-optimised instances have four units,
+/// of 2 GiB each, for one.
+const ACU_STEP: f64 = 0.5;
+const ACU_PER_CPU: f64 = 4.0;
+
+/// Blocks that Aurora reads or writes for a call: most calls find all in memory, and a change is one write.
+const IO_PER_CALL: f64 = 1.0;
+
+/// The predecessor has two tasks at least, of one vCPU and so many GB.
 const TASKS_MIN: f64 = 2.0;
 const TASK_GB: f64 = 2.0;
 const DATABASE_CPU_MIN: f64 = 2.0;
 
-/// Each of two zones has a NAT gateway.
+/// Each of its two zones has a NAT gateway.
 const NAT_GATEWAYS: f64 = 2.0;
 
 /// The answer to a call, a poll that finds nothing, and a message about presence, in bytes, with their headers.
@@ -189,10 +198,77 @@ pub fn ours(day: &Day, lived: &Lived, users: f64) -> Bill {
     bill.add(Part::State, prices::ROWS_WRITTEN, monthly((counts.rows + counts.alarms_set) as f64));
     bill.add(Part::State, prices::ROWS_READ, monthly(counts.wakes as f64 * ROWS_PER_WAKE));
     bill.add(Part::State, prices::OBJECT_STORAGE, users * object_bytes(lived) / 1e9);
-    // The tunnel's two ends carry what the core does, and are no larger.
-    core(&mut bill, day, lived, users, calls + asked + told, CALLS_PER_CPU_S, 2.0, 0.0);
-    network(&mut bill, (calls + asked) * CALL_BYTES, 0.0);
+    let environment = Environment::production();
+    machines(&mut bill, &environment, cpus(day, calls + asked + told));
+    // One unit carries a GB an hour, the first dimension to be used up.
+    let bytes = (calls + asked) * CALL_BYTES;
+    if environment.balancer {
+        bill.add(Part::Core, prices::BALANCER_UNITS, bytes / 1e9);
+    }
+    bill.add(Part::Database, prices::AURORA_STORAGE, database_gb(lived, users));
+    bill.add(Part::Database, prices::AURORA_IO, (calls + asked + told) * IO_PER_CALL);
+    bill.add(Part::Network, prices::NAT_DATA, bytes / 1e9);
+    bill.add(Part::Network, prices::DATA_OUT, bytes / 1e9);
     bill
+}
+
+/// What a month of an environment costs before anybody uses it.
+pub fn idle(environment: &Environment) -> Bill {
+    let mut bill = Bill::new();
+    bill.add(Part::Requests, prices::PLAN, 1.0);
+    machines(&mut bill, environment, Cpus { core: 0.0, database: 0.0 });
+    bill
+}
+
+/// vCPU that the busiest hour takes.
+#[derive(Debug, Clone, Copy)]
+struct Cpus {
+    core: f64,
+    database: f64,
+}
+
+fn cpus(day: &Day, calls: f64) -> Cpus {
+    let calls_s = calls / MONTH_DAYS / DAY_S * day.peak / BUSY_MAX;
+    Cpus { core: calls_s / CALLS_PER_CPU_S, database: calls_s * CALL_DATABASE_MS / 1_000.0 }
+}
+
+/// What runs all the time, at sizes that carry the busiest hour, the least of the environment's at least.
+fn machines(bill: &mut Bill, environment: &Environment, busy: Cpus) {
+    let Environment { nat_gateways, balancer, database_proxy, interface_endpoints, .. } = *environment;
+    let cpu = environment.core_cpu / 1_024.0;
+    let cores = (busy.core / cpu).ceil().max(environment.core_tasks_min);
+    // The tunnel's ends carry what the core does, and need no more for it.
+    let tunnels = (busy.core / environments::TUNNEL_CPU).ceil().max(environment.tunnel_tasks);
+    let gb = cores * environment.core_memory_mb / 1_024.0 + tunnels * environments::TUNNEL_GB;
+    bill.add(Part::Core, prices::TASK_CPU, (cores * cpu + tunnels * environments::TUNNEL_CPU) * MONTH_HOURS);
+    bill.add(Part::Core, prices::TASK_MEMORY, gb * MONTH_HOURS);
+    if balancer {
+        bill.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
+    } else {
+        bill.add(Part::Core, prices::NAMESPACE, 1.0);
+    }
+    bill.add(Part::Core, prices::SECRET, environments::SECRETS);
+    bill.add(Part::Core, prices::KEY, environments::KEYS);
+    bill.add(Part::Core, prices::METRIC, environments::METRICS);
+    bill.add(Part::Core, prices::ALARM, environments::ALARMS + f64::from(environment.database_instances > 1.0));
+    // A reader that may take over grows with the writer.
+    let acu = (busy.database * ACU_PER_CPU / ACU_STEP).ceil() * ACU_STEP;
+    let capacity = environment.database_instances * acu.max(environment.database_acu_min);
+    bill.add(Part::Database, prices::AURORA_CAPACITY, capacity * MONTH_HOURS);
+    if database_proxy {
+        let charged = capacity.max(environments::PROXY_ACU_MIN);
+        bill.add(Part::Database, prices::PROXY_CAPACITY, charged * MONTH_HOURS);
+    }
+    bill.add(Part::Network, prices::NAT_HOURS, nat_gateways * MONTH_HOURS);
+    bill.add(Part::Network, prices::ADDRESS_HOURS, nat_gateways * MONTH_HOURS);
+    if interface_endpoints {
+        let endpoints = environments::ENDPOINTS * environments::ENDPOINT_ZONES;
+        bill.add(Part::Network, prices::ENDPOINT_HOURS, endpoints * MONTH_HOURS);
+    }
+}
+
+fn database_gb(lived: &Lived, users: f64) -> f64 {
+    users * (ROW_BYTES + lived.friends * ROW_BYTES_PER_FRIEND) / 1e9
 }
 
 /// The predecessor's: the same people with its clients, which poll, and hear of every page of every friend online.
@@ -220,12 +296,14 @@ pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Bill {
     bill.add(Part::State, prices::CACHE_UNITS, minutes + 2.0 * updates + around + sweeps * online);
     let cache_gb = (users * CACHE_BYTES / 1e9).max(CACHE_GB_MIN);
     bill.add(Part::State, prices::CACHE_STORAGE, cache_gb * MONTH_HOURS);
-    core(&mut bill, day, lived, users, calls + polls, CALLS_PER_CPU_S_BEFORE, 1.0, updates);
+    core_before(&mut bill, day, lived, users, calls + polls, updates);
     bill.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
     // One unit carries a GB an hour, the first dimension to be used up.
     let balanced_gb = (calls * CALL_BYTES + polls * POLL_BYTES) / 1e9;
     bill.add(Part::Core, prices::BALANCER_UNITS, balanced_gb.max(MONTH_HOURS));
-    network(&mut bill, 0.0, calls * CALL_BYTES + polls * POLL_BYTES + told * MESSAGE_BYTES);
+    // What it sends does not leave by the gateways.
+    bill.add(Part::Network, prices::NAT_HOURS, NAT_GATEWAYS * MONTH_HOURS);
+    bill.add(Part::Network, prices::DATA_OUT, (calls * CALL_BYTES + polls * POLL_BYTES + told * MESSAGE_BYTES) / 1e9);
     bill
 }
 
@@ -233,24 +311,15 @@ fn object_bytes(lived: &Lived) -> f64 {
     OBJECT_BYTES + lived.friends * OBJECT_BYTES_PER_FRIEND
 }
 
-/// Tasks and database at sizes that carry the busiest hour. `kinds`: of tasks; `queries`: those with a connection each.
-#[allow(clippy::too_many_arguments, reason = "each is one figure of the sum, named where it is used")]
-fn core(bill: &mut Bill, day: &Day, lived: &Lived, users: f64, calls: f64, per_cpu_s: f64, kinds: f64, queries: f64) {
+/// The predecessor's tasks and database, at sizes that carry the busiest hour. `queries`: those with a connection each.
+fn core_before(bill: &mut Bill, day: &Day, lived: &Lived, users: f64, calls: f64, queries: f64) {
     let at_peak = |a_month: f64| a_month / MONTH_DAYS / DAY_S * day.peak / BUSY_MAX;
-    let tasks = (at_peak(calls) / per_cpu_s).ceil().max(TASKS_MIN) * kinds;
+    let tasks = (at_peak(calls) / CALLS_PER_CPU_S_BEFORE).ceil().max(TASKS_MIN);
     bill.add(Part::Core, prices::TASK_CPU, tasks * MONTH_HOURS);
     bill.add(Part::Core, prices::TASK_MEMORY, tasks * TASK_GB * MONTH_HOURS);
     let busy_s = at_peak(calls) * CALL_DATABASE_MS / 1_000.0 + at_peak(queries) * CONNECTION_MS / 1_000.0;
     // Sizes double.
     let cpus = busy_s.max(DATABASE_CPU_MIN).log2().ceil().exp2();
     bill.add(Part::Database, prices::DATABASE_CPU, cpus * MONTH_HOURS);
-    let gb = users * (ROW_BYTES + lived.friends * ROW_BYTES_PER_FRIEND) / 1e9;
-    bill.add(Part::Database, prices::DATABASE_STORAGE, gb.max(DATABASE_GB_MIN));
-}
-
-/// `through_bytes` leave by the NAT gateways, `out_bytes` do not.
-fn network(bill: &mut Bill, through_bytes: f64, out_bytes: f64) {
-    bill.add(Part::Network, prices::NAT_HOURS, NAT_GATEWAYS * MONTH_HOURS);
-    bill.add(Part::Network, prices::NAT_DATA, through_bytes / 1e9);
-    bill.add(Part::Network, prices::DATA_OUT, (through_bytes + out_bytes) / 1e9);
+    bill.add(Part::Database, prices::DATABASE_STORAGE, database_gb(lived, users).max(DATABASE_GB_MIN));
 }

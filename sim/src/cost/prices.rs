@@ -41,6 +41,13 @@ const RDS: &str = "aws.amazon.com/rds/postgresql/pricing as given by infratally.
 const RDS_STORAGE: &str = "aws.amazon.com/rds/postgresql/pricing as given by usage.ai, June 2026";
 const NETWORK: &str =
     "aws.amazon.com/vpc/pricing and /ec2/pricing/on-demand, first 10 TB, as given by wring.co and others, 2026";
+const AURORA: &str = "aws.amazon.com/rds/aurora/pricing as given by awsnegotiations.com and c3x.dev, 2026";
+const PROXY: &str = "aws.amazon.com/rds/proxy/pricing, $0.015 for each ACU-hour, 2025; unverified";
+const ADDRESSES: &str = "aws.amazon.com/vpc/pricing, public IPv4 addresses, since 2024";
+const ENDPOINTS: &str = "aws.amazon.com/privatelink/pricing, 2025; unverified";
+const SECRETS: &str = "aws.amazon.com/secrets-manager/pricing and /kms/pricing, 2025";
+const WATCHING: &str = "aws.amazon.com/cloudwatch/pricing, 2025";
+const NAMES: &str = "aws.amazon.com/route53/pricing, 2025";
 const BALANCER: &str = "aws.amazon.com/elasticloadbalancing/pricing as given by awsnegotiations.com, May 2026";
 
 const fn price(
@@ -84,8 +91,20 @@ pub const DATA_OUT: Price = price("Data out of AWS", 0.09, 1.0, "GB", 0.0, NETWO
 pub const BALANCER_HOURS: Price = price("Load balancer", 0.0225, 1.0, "hour", 0.0, BALANCER);
 pub const BALANCER_UNITS: Price = price("Load balancer capacity", 0.008, 1.0, "LCU-hour", 0.0, BALANCER);
 
+pub const AURORA_CAPACITY: Price = price("Aurora Serverless v2", 0.12, 1.0, "ACU-hour", 0.0, AURORA);
+pub const AURORA_STORAGE: Price = price("Aurora storage", 0.10, 1.0, "GB-month", 0.0, AURORA);
+pub const AURORA_IO: Price = price("Aurora I/O", 0.20, MILLION, "request", 0.0, AURORA);
+pub const PROXY_CAPACITY: Price = price("RDS Proxy", 0.015, 1.0, "ACU-hour", 0.0, PROXY);
+pub const ADDRESS_HOURS: Price = price("Public IPv4 address", 0.005, 1.0, "hour", 0.0, ADDRESSES);
+pub const ENDPOINT_HOURS: Price = price("Interface endpoint, in one zone", 0.01, 1.0, "hour", 0.0, ENDPOINTS);
+pub const SECRET: Price = price("Secret", 0.40, 1.0, "month", 0.0, SECRETS);
+pub const KEY: Price = price("Key", 1.0, 1.0, "month", 0.0, SECRETS);
+pub const METRIC: Price = price("Metric of a log", 0.30, 1.0, "month", 0.0, WATCHING);
+pub const ALARM: Price = price("Alarm", 0.10, 1.0, "month", 0.0, WATCHING);
+pub const NAMESPACE: Price = price("Private zone of names", 0.50, 1.0, "month", 0.0, NAMES);
+
 /// All of them, for who wants to see them.
-pub const ALL: [Price; 23] = [
+pub const ALL: [Price; 34] = [
     PLAN,
     WORKER_REQUESTS,
     WORKER_CPU,
@@ -109,4 +128,15 @@ pub const ALL: [Price; 23] = [
     DATA_OUT,
     BALANCER_HOURS,
     BALANCER_UNITS,
+    AURORA_CAPACITY,
+    AURORA_STORAGE,
+    AURORA_IO,
+    PROXY_CAPACITY,
+    ADDRESS_HOURS,
+    ENDPOINT_HOURS,
+    SECRET,
+    KEY,
+    METRIC,
+    ALARM,
+    NAMESPACE,
 ];

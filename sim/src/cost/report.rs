@@ -8,6 +8,7 @@ use crate::{
     cost::{
         bill::{self, Bill, Part},
         day::{Day, Lived},
+        environments::Environment,
         prices,
     },
     counts::Counts,
@@ -87,6 +88,7 @@ impl Measured {
         self.write_parts(out, &bills)?;
         self.write_growth(out)?;
         self.write_changes(out)?;
+        write_idle(out)?;
         write_lines(out, "Ours, line by line", &bills.ours)?;
         write_lines(out, "The predecessor's, line by line", &bills.predecessor)?;
         write_prices(out)
@@ -288,6 +290,23 @@ impl Measured {
         }
         writeln!(out)
     }
+}
+
+/// What each environment of `terraform/env` costs when nobody uses it.
+fn write_idle(out: &mut String) -> fmt::Result {
+    writeln!(out, "## What an environment costs before its first user, in $ a month\n")?;
+    let bills = Environment::all().map(|(name, environment)| (name, bill::idle(&environment)));
+    let one_zone = bill::idle(&Environment { nat_gateways: 1.0, ..Environment::production() });
+    writeln!(out, "| | {} |\n|---|--:|--:|--:|", bills.each_ref().map(|(name, _)| format!("`{name}`")).join(" | "))?;
+    let costs = |part: &Part| bills.iter().any(|(_, bill)| bill.lines.iter().any(|line| line.part == *part));
+    for part in Part::ALL.into_iter().filter(costs) {
+        let (name, _) = part.names();
+        let usd = bills.each_ref().map(|(_, bill)| format!("{:.2}", bill.usd_of(part)));
+        writeln!(out, "| {name} | {} |", usd.join(" | "))?;
+    }
+    let all = bills.each_ref().map(|(_, bill)| format!("**{:.2}**", bill.usd()));
+    writeln!(out, "| **all** | {} |\n", all.join(" | "))?;
+    writeln!(out, "`production` with one NAT gateway costs ${:.2}.\n", one_zone.usd())
 }
 
 fn write_lines(out: &mut String, title: &str, bill: &Bill) -> fmt::Result {

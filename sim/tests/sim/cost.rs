@@ -5,6 +5,7 @@ use sim::{
     cost::{
         bill::{self, Bill, Part},
         day::{Day, Lived},
+        environments::Environment,
         prices,
         report::{Measured, Town},
     },
@@ -110,6 +111,64 @@ fn a_month_of_the_predecessors_is_what_the_hand_computes() {
     assert_near(usd_of(&before, prices::GATEWAY_MINUTES), each * 0.25e-6);
     // Heartbeats, changes, connections and ends of them, and a sweep every three minutes.
     assert_near(usd_of(&before, prices::LAMBDA_REQUESTS), (4.0 * each + 14_600.0) * 0.2e-6);
+}
+
+/// Of everything one, and of its machines the least.
+fn least() -> Environment {
+    Environment {
+        nat_gateways: 1.0,
+        balancer: false,
+        core_cpu: 256.0,
+        core_memory_mb: 512.0,
+        core_tasks_min: 1.0,
+        tunnel_tasks: 1.0,
+        database_instances: 1.0,
+        database_acu_min: 0.5,
+        database_proxy: false,
+        interface_endpoints: false,
+    }
+}
+
+#[test]
+fn an_environment_that_nobody_uses_costs_what_the_hand_computes() {
+    let bill = bill::idle(&least());
+    // A quarter of a vCPU and half a GB, twice; a zone of names; six secrets, a key, three metrics and seven alarms.
+    assert_near(bill.usd_of(Part::Core), 730.0 * (0.5 * 0.03238 + 0.00356) + 0.5 + 2.4 + 1.0 + 0.9 + 0.7);
+    assert_near(bill.usd_of(Part::Database), 43.8);
+    assert_near(bill.usd_of(Part::Network), 730.0 * (0.045 + 0.005));
+    assert_near(bill.usd_of(Part::Requests), 5.0);
+}
+
+#[test]
+fn what_an_environment_has_more_of_costs_more() {
+    let usd = |environment: Environment| bill::idle(&environment).usd();
+    let than = usd(least());
+    assert_near(usd(Environment { database_proxy: true, ..least() }) - than, 87.6);
+    assert_near(usd(Environment { interface_endpoints: true, ..least() }) - than, 73.0);
+    assert_near(usd(Environment { nat_gateways: 2.0, ..least() }) - than, 36.5);
+    // A reader is as large as the writer, and may lag.
+    assert_near(usd(Environment { database_instances: 2.0, ..least() }) - than, 43.8 + 0.1);
+    // The balancer stands in the place of the zone of names.
+    assert_near(usd(Environment { balancer: true, ..least() }) - than, 730.0 * 0.0225 - 0.5);
+}
+
+#[test]
+fn the_environments_cost_what_their_files_say_they_do() {
+    let said = |file: &str| -> f64 {
+        let (_, after) = file.lines().next().unwrap().split_once("about $").unwrap();
+        after.split(' ').next().unwrap().parse().unwrap()
+    };
+    for (name, environment) in Environment::all() {
+        let file = std::fs::read_to_string(format!("../terraform/env/{name}.tfvars")).unwrap();
+        let (usd, said) = (bill::idle(&environment).usd(), said(&file));
+        assert!((usd - said).abs() <= 2.5, "{name} costs {usd}, and says {said}");
+    }
+}
+
+#[test]
+fn a_file_without_a_size_has_no_price() {
+    let told = Environment::read("nat_gateways = 1").unwrap_err().to_string();
+    assert!(told.contains("balancer"), "{told}");
 }
 
 #[test]

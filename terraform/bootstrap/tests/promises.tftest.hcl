@@ -64,6 +64,17 @@ run "a_deployment_makes_roles_only_within_the_boundary_of_its_environment" {
     error_message = "the boundary is none"
   }
 
+  # Administrators' secrets are named by RDS, alike in every environment: their keys keep them apart.
+  assert {
+    condition = alltrue([
+      for environment, policy in aws_iam_policy.tasks : alltrue([
+        for statement in jsondecode(policy.policy).Statement : try(statement.Condition.StringEquals["aws:ResourceTag/environment"], "") == environment
+        if contains(flatten([statement.Action]), "kms:Decrypt")
+      ])
+    ])
+    error_message = "a task may decrypt what belongs to another environment"
+  }
+
   assert {
     condition     = aws_s3_bucket_public_access_block.state.restrict_public_buckets && aws_s3_bucket_versioning.state.versioning_configuration[0].status == "Enabled"
     error_message = "the state is public, or cannot be gone back to"
