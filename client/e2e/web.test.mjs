@@ -143,6 +143,103 @@ test("keys alone lead everywhere", async () => {
   }
 });
 
+test("nothing moves under the pointer, and what changed meanwhile is in its place afterwards", async () => {
+  const [nia, otto, pia] = await Promise.all([
+    Person.register("nia", "Nia", "Nord"), Person.register("otto", "Otto", "Ost"), Person.register("pia", "Pia", "Post"),
+  ]);
+  await nia.befriend(otto);
+  await nia.befriend(pia);
+  await otto.online("https://github.com/otto", "Otto's page");
+  const browser = await Browser.open();
+  try {
+    const page = await signedIn(browser, "nia");
+    await shows(friend(page, "Otto Ost"), "Otto's page");
+    await pia.online("https://github.com/pia", "Pia's page");
+    await shows(friend(page, "Pia Post"), "Pia's page");
+    const order = () => page.locator(".row .name b").allInnerTexts();
+    assert.deepEqual(await order(), ["Pia Post", "Otto Ost"]);
+    await friend(page, "Pia Post").hover();
+    otto.socket.send(JSON.stringify({ action: "update-presence", url: "https://github.com/otto/2", title: "Otto's second page" }));
+    await shows(friend(page, "Otto Ost"), "Otto's second page");
+    assert.deepEqual(await order(), ["Pia Post", "Otto Ost"]);
+    await page.mouse.move(1, 1);
+    await page.locator(".row").first().filter({ hasText: "Otto Ost" }).waitFor();
+    assert.deepEqual(await order(), ["Otto Ost", "Pia Post"]);
+  } finally {
+    otto.leave();
+    pia.leave();
+    await browser.close();
+  }
+});
+
+test("a server that lies opens nothing but the web, runs nothing, and is not believed what is no friend's", async () => {
+  const [rex, sue] = await Promise.all([Person.register("rex", "Rex", "Rot"), Person.register("sue", "Sue", "Sand")]);
+  await rex.befriend(sue);
+  const browser = await Browser.open();
+  try {
+    const page = await browser.context.newPage();
+    const faults = [];
+    page.on("dialog", (dialog) => faults.push(dialog.message()));
+    page.on("pageerror", (error) => faults.push(error.message));
+    // Without a worker that tabs share, the socket is the page's own, and can be stood in for.
+    await page.addInitScript(() => delete globalThis.SharedWorker);
+    let lie;
+    await page.routeWebSocket(/\/ws/, (client) => {
+      const server = client.connectToServer();
+      server.onMessage((text) => client.send(text));
+      client.onMessage((text) => server.send(text));
+      lie = (frame) => client.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+    });
+    await page.goto(`${ORIGIN}/app/`);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await chooseAt(page, "rex");
+    await sue.online("https://github.com/sue", "Sue's page");
+    await shows(friend(page, "Sue Sand"), "Sue's page");
+
+    const row = friend(page, "Sue Sand");
+    const seq = Date.now() * 1_000;
+    const titles = {
+      "javascript:alert('opened')": "<img src=x onerror=alert('drawn')>",
+      "data:text/html,<script>alert('data')</script>": "\u202Emoc.elgoog\u0000",
+      "file:///etc/passwd": "\uD83D\uD83D lone halves",
+      "https://user:secret@github.com/sue": "😀".repeat(300),
+      "not an address": "You are now friends",
+      "chrome://settings": "",
+    };
+    let step = 0;
+    for (const [url, title] of Object.entries(titles)) {
+      step += 1;
+      const domain = `site-${step}.example`;
+      lie({
+        type: "update-presence", userId: "sue", seq: seq + step, at: new Date().toISOString(), idle: false, idleSince: null,
+        url, title, domain, latestUrl: url, latestTitle: title, latestDomain: domain,
+      });
+      await shows(row, domain);
+      const href = await row.locator("a.main").getAttribute("href");
+      assert.ok(href === "#/user/sue" || href.startsWith("https://"), `${url} leads to ${href}`);
+      assert.equal(await row.locator("img").count(), 0);
+      assert.doesNotMatch(await row.innerText(), /[\u0000\u202A-\u202E\u2066-\u2069\uD800-\uDFFF](?![\uDC00-\uDFFF])/u);
+      const box = await row.boundingBox();
+      assert.ok(box.height < 120 && box.x + box.width <= 1024, JSON.stringify(box));
+    }
+    for (const frame of ["", "{", "[]", "null", '{"type":"presence-snapshot"}', '{"type":"friend-updated","user":7}', '{"type":"update-presence"}', '{"type":"share-notification","notification":null}']) {
+      lie(frame);
+    }
+    const stranger = { type: "update-presence", userId: "stranger", seq: seq + 100, at: null, idle: false, idleSince: null };
+    lie({ ...stranger, url: "https://github.com/", title: "A stranger's", domain: "github.com", latestUrl: "", latestTitle: "", latestDomain: "" });
+    // What is true comes after all that, and is shown as before.
+    sue.socket.send(JSON.stringify({ action: "goodbye" }));
+    lie({ type: "presence-timeout", userId: "sue", seq: seq + 200, lastSeenAt: new Date().toISOString() });
+    await row.and(page.locator(".offline")).waitFor();
+    assert.equal(await page.getByText("A stranger's").count(), 0);
+    assert.equal(await page.locator(".row").count(), 1);
+    assert.deepEqual(faults, []);
+  } finally {
+    sue.leave();
+    await browser.close();
+  }
+});
+
 test("a provider that hangs, fails or says no is named, and sign-in can be tried again", async () => {
   /** What the provider does: nothing, fail, or answer. */
   let mood = "hang";

@@ -56,12 +56,17 @@ function List() {
   const rows = (ids: readonly string[]) => ids.map((id) => <Row key={id} id={id} friend={friends[id] as Friend} />);
   return (
     <div
+      class="groups"
       onPointerEnter={() => (held.value = { ...held.value, pointer: true })}
       onPointerLeave={() => (held.value = { ...held.value, pointer: false })}
       onFocusIn={() => (held.value = { ...held.value, focus: true })}
       onFocusOut={() => (held.value = { ...held.value, focus: false })}
       onKeyDown={moveByArrows}
     >
+      <a class="button quiet find" href="#/search">
+        <Icon name="search" />
+        {t.value.search}
+      </a>
       <Group name={t.value.hereWithYou} count={countOf("together")} rows={rows(groups.together)} />
       <Group name={t.value.online} count={countOf("online")} rows={rows(groups.online)} />
       <Group name={t.value.offline} count={countOf("offline")} rows={rows(offline)} />

@@ -79,10 +79,6 @@ function Tabs({ at }: { at: TabName }) {
         {tab("friends")}
         {tab("inbox")}
         {tab("me")}
-        <a href="#/search">
-          <Icon name="search" />
-          <span>{t.value.search}</span>
-        </a>
       </nav>
     </>
   );

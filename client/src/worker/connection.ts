@@ -3,6 +3,7 @@
 import { CLOSE_CODES, HEARTBEAT_REQUEST, SUBPROTOCOL } from "../generated/constants";
 import type { ClientMessage, ServerMessage } from "../generated/types";
 import type { Link, Moment } from "../scene";
+import { readMessage } from "./wire";
 
 /** A browser ends an extension's worker after 30 s in which it does nothing. */
 export const HEARTBEAT_EVERY_MS = 20_000;
@@ -117,7 +118,7 @@ export class Connection {
   #take(data: unknown): void {
     clearTimeout(this.#unanswered);
     this.#unanswered = undefined;
-    const message = read(data);
+    const message = readMessage(data);
     if (message === undefined || message.type === "heartbeat") return;
     this.#failures = 0;
     this.hooks.received(message);
@@ -209,17 +210,5 @@ export class Connection {
       run();
     }, ms);
     this.#timers.push(timer);
-  }
-}
-
-/** What the server said; undefined where it is no message of the contract. Unknown types are left to the reducer. */
-function read(data: unknown): ServerMessage | undefined {
-  if (typeof data !== "string") return undefined;
-  try {
-    const message: unknown = JSON.parse(data);
-    const typed = typeof message === "object" && message !== null && "type" in message && typeof message.type === "string";
-    return typed ? (message as ServerMessage) : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -1,0 +1,56 @@
+import { expect, test } from "vitest";
+
+import type { ServerMessage } from "../src/generated/types";
+import { readMessage } from "../src/worker/wire";
+
+const WHEN = "2026-01-02T03:04:05.000Z";
+const info = { user_id: "bob", first_name: "Bob", last_name: "", profile_image_extension: null };
+const listed = { ...info, description: "", profile_image_uploaded_at: null };
+const presence = { userId: "bob", page: null, latestPage: null, at: null, lastSeenAt: null, idle: false, idleSince: null };
+
+/** One of each, as the contract has them. */
+const MESSAGES: ServerMessage[] = [
+  { type: "heartbeat" },
+  {
+    type: "update-presence", userId: "bob", url: "", title: "", domain: "", latestUrl: "", latestTitle: "", latestDomain: "",
+    seq: 3, at: WHEN, idle: true, idleSince: WHEN,
+  },
+  { type: "presence-timeout", userId: "bob", lastSeenAt: null },
+  {
+    type: "presence-snapshot", userPresence: { ...presence, userId: "alice", page: { url: "", title: "", domain: "" } },
+    presenceArr: [presence], userInfoMap: { bob: info }, version: 7,
+  },
+  { type: "friend-request", user: { ...listed, requested_at: WHEN } },
+  { type: "friend-request-removed", userId: "bob" },
+  { type: "friend-accepted", user: { ...listed, friendship_state: 1, mutual_friend_count: 2 } },
+  { type: "friend-removed", userId: "bob" },
+  { type: "settings-updated", shareMode: "default_all", domainAllowArray: [], domainDenyArray: ["example.com"] },
+  { type: "friend-updated", user: info },
+  { type: "share-notification", notification: { ...info, event_id: "e", sent_at: WHEN, url: "https://a.example/", title: "", seen_at: null } },
+  { type: "share-notification-read", eventIds: ["e"] },
+  { type: "error", code: "unavailable", detail: "" },
+];
+
+test("every message of the contract is read as it is, whatever a later server adds to it", () => {
+  for (const message of MESSAGES) {
+    expect(readMessage(JSON.stringify(message))).toEqual(message);
+    expect(readMessage(JSON.stringify({ ...message, added: { later: true } }))).toEqual(message);
+  }
+});
+
+test("a message that lacks a field, or has another kind of value in it, is none", () => {
+  for (const message of MESSAGES) {
+    for (const field of Object.keys(message)) {
+      const { [field]: _, ...rest } = message as Record<string, unknown>;
+      expect(readMessage(JSON.stringify(rest)), `${message.type} without ${field}`).toBeUndefined();
+      expect(readMessage(JSON.stringify({ ...message, [field]: { an: "object" } })), `${message.type}, ${field}`).toBeUndefined();
+    }
+  }
+});
+
+test("what is no message is none", () => {
+  for (const data of ["", "{", "[]", "null", "7", '"text"', "{}", '{"type":"unheard-of"}', '{"type":7}', '{"type":"share-notification","notification":null}']) {
+    expect(readMessage(data)).toBeUndefined();
+  }
+  expect(readMessage(new ArrayBuffer(8))).toBeUndefined();
+});
