@@ -25,13 +25,13 @@ export function extensionId(folder) {
 /** One person's browser. */
 export class Browser {
   /**
-   * @param {{ extension?: string, grants?: boolean, language?: string, dark?: boolean }} how
+   * @param {{ extension?: string, grants?: boolean, language?: string, dark?: boolean, display?: string }} how
    * `extension` is the folder it is loaded from; `grants` says whether its question for a permission is answered with yes; without
-   * it, it stays open, as it does in a browser that nobody sees.
+   * it, it stays open, as it does in a browser that nobody sees. `display` is where it can be seen.
    */
-  static async open({ extension, grants, language = "en-US", dark = false } = {}) {
+  static async open({ extension, grants, language = "en-US", dark = false, display } = {}) {
     const profile = mkdtempSync(join(tmpdir(), "pagenow-browser-"));
-    const args = ["--headless=new", ...ARGUMENTS];
+    const args = display ? [...ARGUMENTS, "--window-position=0,0", "--window-size=1000,780"] : ["--headless=new", ...ARGUMENTS];
     const browser = new Browser();
     if (extension) {
       browser.id = extensionId(extension);
@@ -43,11 +43,12 @@ export class Browser {
     browser.profile = profile;
     browser.context = await chromium.launchPersistentContext(profile, {
       executablePath: CHROMIUM,
-      headless: true,
+      headless: display === undefined,
+      ...(display && { env: { ...env, DISPLAY: display } }),
       args,
       locale: language,
       colorScheme: dark ? "dark" : "light",
-      viewport: { width: 1024, height: 720 },
+      viewport: display ? null : { width: 1024, height: 720 },
     });
     browser.context.setDefaultTimeout(PATIENCE_MS);
     try {

@@ -71,6 +71,11 @@ async fn two_people_meet_with_the_extension() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_browsers_own_question_is_answered_with_no_and_with_yes() -> Result<()> {
+    run("prompt.test.mjs").await
+}
+
+#[tokio::test]
 async fn every_screen_is_accessible_in_both_languages_and_themes() -> Result<()> {
     run("screens.test.mjs").await
 }
