@@ -68,7 +68,7 @@ test("a sign-in that is closed says so, and can be tried again", async () => {
 });
 
 test("they become friends through the screens", async () => {
-  await bensView.getByRole("link", { name: "Search" }).click();
+  await bensView.getByRole("button", { name: "Search" }).click();
   await bensView.getByRole("searchbox").fill("amy ad");
   await friend(bensView, "Amy Adams").getByRole("button", { name: "Add friend" }).click();
   await amysView.getByRole("link", { name: /Inbox 1/ }).click();
