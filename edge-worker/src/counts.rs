@@ -1,4 +1,4 @@
-//! What each object costs, counted for tests and measurements. Kept by the worker's instance rather than by the
+//! What each object costs, counted for tests and measurements. CachedSocial by the worker's instance rather than by the
 //! object, whose memory comes and goes. Without `COUNT_WORK` nothing is counted.
 
 use std::{cell::RefCell, collections::BTreeMap};

@@ -11,12 +11,15 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use presence::{Attachment, Effect, Event, HeartbeatMode, ReadId, Reply, TokenOutcome, UserPresence};
+use presence::{
+    Admission, AdmissionStep, AlarmKeeper, AlarmStep, Attachment, Effect, Event, HeartbeatMode, ReadId, Reply,
+    TickTimer, TokenOutcome, UserPresence,
+};
 use serde_bytes::ByteBuf;
 use shared::{
     ids::{SocketId, UserId},
     internal::{EventsTaken, ObjectCounts, PeerAnswer, PeerMessage},
-    limits::{ALARM_LATE_MS, CORE_CALL_MS_MAX, SOCIAL_FRESH_MS},
+    limits::CORE_CALL_MS_MAX,
     time::Timestamp,
     wire::{HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE},
 };
@@ -45,26 +48,14 @@ pub struct Shell {
     config: Rc<Config>,
     engine: RefCell<UserPresence>,
     sockets: RefCell<BTreeMap<SocketId, WebSocket>>,
-    alarm: Cell<Alarm>,
-    /// A timer runs for the engine's next tick.
-    ticking: Cell<bool>,
+    alarm: Cell<AlarmKeeper>,
+    tick_timer: Cell<TickTimer>,
     reads: RefCell<BTreeMap<ReadId, oneshot::Sender<Reply>>>,
     next_read: Cell<u64>,
     /// How often the account was deleted.
     deletions: Cell<u32>,
     /// When the core last said what is true of friends and settings.
     told_at: Cell<Option<Timestamp>>,
-}
-
-/// What is known of the one alarm an object has.
-#[derive(Clone, Copy)]
-enum Alarm {
-    /// Memory began anew; storage knows.
-    Unknown,
-    /// It did after sleep, before which one was set for then or earlier.
-    Believed(Timestamp),
-    None,
-    At(Timestamp),
 }
 
 /// What an event's cause is to be told at once.
@@ -82,7 +73,7 @@ impl Shell {
     pub fn restore(state: State, env: Env) -> Option<Self> {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
-        // Kept by the host, not by the object: set anew whenever memory begins anew.
+        // CachedSocial by the host, not by the object: set anew whenever memory begins anew.
         if config.times.heartbeats == HeartbeatMode::Auto {
             let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
             state.set_websocket_auto_response(&pair);
@@ -96,15 +87,9 @@ impl Shell {
         }
         let saved = storage::load(&state).inspect_err(|error| log_error("storage", error)).ok()?;
         counts::count(&config, &me, |counts| counts.starts += 1);
-        // Whoever comes is kept together with the alarm, in one transaction, lest nothing wakes an object that was lost
-        // in between. To look first which alarm is set would end it, and nobody absent needs one.
-        let absent = attachments.is_empty() && !saved.state.online;
+        let was_absent = attachments.is_empty() && !saved.state.online;
         let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
-        let alarm = match engine.next_wake() {
-            _ if absent => Alarm::None,
-            Some(wake) if engine.has_slept() => Alarm::Believed(wake),
-            _ => Alarm::Unknown,
-        };
+        let alarm = AlarmKeeper::restored(&engine, was_absent);
         Some(Self {
             me,
             state,
@@ -113,7 +98,7 @@ impl Shell {
             engine: RefCell::new(engine),
             sockets: RefCell::new(sockets),
             alarm: Cell::new(alarm),
-            ticking: Cell::new(false),
+            tick_timer: Cell::default(),
             reads: RefCell::default(),
             next_read: Cell::new(0),
             deletions: Cell::new(0),
@@ -188,29 +173,19 @@ impl Shell {
         counts::count(&self.config, &self.me, add);
     }
 
-    /// Whether the user has sockets, or had until a moment ago.
-    pub fn is_here(&self) -> bool {
-        self.engine.borrow().is_here()
+    /// Begins to decide whether a client that connects is let in.
+    pub fn admit_client(&self) -> Admission {
+        Admission::of_client(&self.engine.borrow(), self.told_at.get(), clock::now())
     }
 
-    /// Whether friends and settings have to be asked for before anybody reads them.
-    pub fn is_behind(&self) -> bool {
-        self.engine.borrow().is_behind()
+    /// The same for a `GET` of everybody, or of one friend.
+    pub fn admit_reader(&self, of_one: bool) -> Admission {
+        Admission::of_reader(&self.engine.borrow(), of_one)
     }
 
-    /// Whether an operator has suspended the user.
-    pub fn is_suspended(&self) -> bool {
-        self.engine.borrow().is_suspended()
-    }
-
-    /// Whether friends and settings are kept, perhaps with names that cannot be read.
-    pub fn knows_social(&self) -> bool {
-        self.engine.borrow().social_version().is_some()
-    }
-
-    /// The version of friends and settings that the core need not send again.
-    pub fn known_version(&self) -> Option<u64> {
-        self.engine.borrow().known_version()
+    /// The next step of that.
+    pub fn admission_step(&self, admission: &mut Admission) -> AdmissionStep {
+        admission.next(&self.engine.borrow())
     }
 
     /// Asks the core about this user.
@@ -226,11 +201,6 @@ impl Shell {
             self.told_at.set(Some(clock::now()));
         }
         answer
-    }
-
-    /// Whether the core was asked a moment ago: its events tell what has changed since.
-    pub fn was_told_lately(&self) -> bool {
-        self.told_at.get().is_some_and(|at| clock::now() < at.plus_ms(SOCIAL_FRESH_MS))
     }
 
     /// Reads how everybody, or one friend, appears. `None` when the object went away meanwhile.
@@ -268,7 +238,7 @@ impl Shell {
 
     /// The alarm that was set is no more.
     pub fn alarm_fired(&self) {
-        self.alarm.set(Alarm::None);
+        self.keep_alarm(AlarmKeeper::gone);
     }
 
     /// When the runtime last answered each socket's heartbeat.
@@ -306,7 +276,7 @@ impl Shell {
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
             // With all the rest goes the alarm.
-            shell.alarm.set(Alarm::None);
+            shell.keep_alarm(AlarmKeeper::gone);
             if let Err(error) = shell.state.storage().delete_all().await {
                 log_error("storage", &error);
             }
@@ -355,54 +325,55 @@ impl Shell {
         });
     }
 
-    /// Runs a timer for what cannot wait for the alarm, which would cost a row. One at a time.
+    /// Runs a timer for the engine's next tick.
     fn tick(self: &Rc<Self>) {
-        let Some(at) = self.engine.borrow().next_tick() else { return };
-        if self.ticking.replace(true) {
-            return;
-        }
+        let mut timer = self.tick_timer.get();
+        let start = timer.start(&self.engine.borrow());
+        self.tick_timer.set(timer);
+        let Some(at) = start else { return };
         let shell = Rc::clone(self);
         let wait_ms = at.unix_ms().saturating_sub(clock::now().unix_ms());
         self.state.wait_until(async move {
             Delay::from(Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())).await;
-            shell.ticking.set(false);
+            let mut timer = shell.tick_timer.get();
+            timer.ended();
+            shell.tick_timer.set(timer);
             shell.wake();
         });
     }
 
-    /// Sees to it that the alarm fires no later than the engine wants to be woken. An earlier one is left:
-    /// it finds nothing to do and is set anew, which costs less than moving it with every sign of life.
-    ///
-    /// What is believed after sleep is enough for a friend's words, with which to look would take as long as all else.
-    /// Everything else may move what the engine wants on and on, so that it would never show that there is no alarm.
+    /// Sees to it that the alarm fires no later than the engine wants to be woken.
     fn arm(self: &Rc<Self>, by_friends: bool, now: Timestamp) {
-        let Some(wake) = self.engine.borrow().next_wake() else { return };
-        // The runtime gives up an alarm that has failed for too long.
-        let fires = move |at: Timestamp| at <= wake && at.plus_ms(ALARM_LATE_MS) >= now;
-        let look = match self.alarm.get() {
-            Alarm::At(at) if fires(at) => return,
-            Alarm::Believed(at) if by_friends && fires(at) => return,
-            Alarm::At(_) | Alarm::None => false,
-            Alarm::Believed(_) | Alarm::Unknown => true,
-        };
-        self.alarm.set(Alarm::At(wake));
+        let wake = self.next_wake_at();
+        let step = self.keep_alarm(|alarm| alarm.next(wake, by_friends, now));
+        if step == AlarmStep::Leave {
+            return;
+        }
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
             let storage = shell.state.storage();
-            let set = if look { storage.get_alarm().await.ok().flatten() } else { None };
+            let set = if step == AlarmStep::Look { storage.get_alarm().await.ok().flatten() } else { None };
             // The engine may want something else by now.
-            let Some(wake) = shell.engine.borrow().next_wake() else { return shell.alarm.set(Alarm::Unknown) };
-            if let Some(at) = set.map(Timestamp::from_unix_ms).filter(|at| fires(*at)) {
-                return shell.alarm.set(Alarm::At(at));
-            }
-            shell.alarm.set(Alarm::At(wake));
+            let (set, wake) = (set.map(Timestamp::from_unix_ms), shell.next_wake_at());
+            let AlarmStep::Set(at) = shell.keep_alarm(|alarm| alarm.found(set, wake, now)) else { return };
             shell.count(|counts| counts.rows += 1);
-            let date = js_sys::Date::new(&JsValue::from_f64(wake.unix_ms() as f64));
+            let date = js_sys::Date::new(&JsValue::from_f64(at.unix_ms() as f64));
             if let Err(error) = storage.set_alarm(ScheduledTime::new(date)).await {
-                shell.alarm.set(Alarm::Unknown);
+                shell.keep_alarm(AlarmKeeper::failed);
                 log_error("alarm", &error);
             }
         });
+    }
+
+    fn next_wake_at(&self) -> Option<Timestamp> {
+        self.engine.borrow().next_wake().map(|wake| wake.at)
+    }
+
+    fn keep_alarm<T>(&self, change: impl FnOnce(&mut AlarmKeeper) -> T) -> T {
+        let mut alarm = self.alarm.get();
+        let result = change(&mut alarm);
+        self.alarm.set(alarm);
+        result
     }
 }
 

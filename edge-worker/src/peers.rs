@@ -2,7 +2,7 @@
 
 use shared::{
     ids::UserId,
-    internal::{PeerAnswer, PeerMessage, Wants},
+    internal::{Interest, PeerAnswer, PeerMessage},
     limits::PEER_CALL_MS_MAX,
 };
 use wasm_bindgen::prelude::*;
@@ -21,7 +21,7 @@ extern "C" {
 
 /// What nearly all friends answer to a page. It goes without words: to write, carry and read them took some two
 /// hundredths of the time from a page change until 150 friends had it.
-const USUAL: PeerAnswer = PeerAnswer::Taken { wants: Wants::Pages };
+const USUAL: PeerAnswer = PeerAnswer::Taken { wants: Interest::Pages };
 
 /// What came of a call. `None`: it failed, or took too long.
 pub type Outcome = (UserId, Option<PeerAnswer>);

@@ -1,6 +1,6 @@
 //! The object's own storage: three documents.
 
-use presence::{Kept, Save, Saved};
+use presence::{CachedSocial, Save, Saved};
 use serde::de::DeserializeOwned;
 use worker::{State, js_sys::Uint8Array};
 
@@ -20,7 +20,7 @@ pub fn load(state: &State) -> worker::Result<Saved> {
     let documents = RawState::of(state).documents();
     let social = get(&documents, SOCIAL)?.map(|text| {
         let text = String::from_utf8(text).map_err(unreadable)?;
-        Kept::from_text(&text).map_err(unreadable)
+        CachedSocial::from_text(&text).map_err(unreadable)
     });
     Ok(Saved {
         state: read(&documents, STATE)?.unwrap_or_default(),

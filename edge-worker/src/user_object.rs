@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use presence::{Event, Frame, Reply};
+use presence::{Admission, AdmissionStep, Event, Frame, Reply};
 use shared::{
     ids::{SocketId, UserId},
     internal::{CoreEvent, PeerMessage},
@@ -164,11 +164,9 @@ impl DurableObject for UserObject {
     }
 }
 
-/// A client connects. The core is asked when the user comes online, unless it was a moment ago, and then only if it
-/// answers soon: with the core away, what is cached serves.
+/// A client connects.
 async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    let comes = !shell.is_here() && !shell.was_told_lately();
-    if let Some(refusal) = know_social(shell, comes || shell.known_version().is_none()).await? {
+    if let Some(refusal) = refusal(shell, shell.admit_client()).await? {
         return Ok(refusal);
     }
     let header = request.headers().get(EXPIRES_AT_HEADER)?;
@@ -190,9 +188,7 @@ async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> 
 async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
     let url = request.url()?;
     let friend = url.query_pairs().find(|(name, _)| name == "friend").and_then(|(_, id)| id.parse::<UserId>().ok());
-    // One friend is shown without a name.
-    let names_missing = || friend.is_none() && shell.known_version().is_none();
-    if let Some(refusal) = know_social(shell, shell.is_behind() || names_missing()).await? {
+    if let Some(refusal) = refusal(shell, shell.admit_reader(friend.is_some())).await? {
         return Ok(refusal);
     }
     let reply = shell.read(friend).await;
@@ -205,31 +201,24 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     }
 }
 
-/// Makes sure that friends and settings are known and that the user is let in, asking the core when they are not or when `refresh`
-/// says so. The answer, if there is one, is for the caller.
-async fn know_social(shell: &Rc<Shell>, refresh: bool) -> worker::Result<Option<Response>> {
-    // An answer that an event has overtaken on its way is not taken in. The next is as new as the event.
-    for _ in 0..2 {
-        if shell.knows_social() && !refresh {
-            break;
-        }
-        match shell.ask_core(shell.known_version(), SOCIAL_REFRESH_MS_MAX).await {
-            core_client::Answer::Changed(social) => {
-                shell.handle(Event::SocialLoaded { social });
+/// Asks the core as far as it must be asked before somebody is let in, and only for as long as they can wait. `None`: they are let
+/// in.
+async fn refusal(shell: &Rc<Shell>, mut admission: Admission) -> worker::Result<Option<Response>> {
+    loop {
+        match shell.admission_step(&mut admission) {
+            AdmissionStep::AskCore { known_version } => {
+                match shell.ask_core(known_version, SOCIAL_REFRESH_MS_MAX).await {
+                    core_client::Answer::Changed(social) => {
+                        shell.handle(Event::SocialLoaded { social });
+                    }
+                    core_client::Answer::Same => {}
+                    core_client::Answer::NotRegistered => return problem(403, "Forbidden", "register first").map(Some),
+                    core_client::Answer::Away => admission.core_away(),
+                }
             }
-            core_client::Answer::Same => {}
-            core_client::Answer::NotRegistered => return problem(403, "Forbidden", "register first").map(Some),
-            core_client::Answer::Away => break,
-        }
-        if shell.knows_social() {
-            break;
+            AdmissionStep::LetIn => return Ok(None),
+            AdmissionStep::Suspended => return problem(403, "Forbidden", "this account is suspended").map(Some),
+            AdmissionStep::Unknown => return unavailable("your friends are not known here yet; try again").map(Some),
         }
     }
-    if shell.is_suspended() {
-        return problem(403, "Forbidden", "this account is suspended").map(Some);
-    }
-    if shell.knows_social() {
-        return Ok(None);
-    }
-    unavailable("your friends are not known here yet; try again").map(Some)
 }

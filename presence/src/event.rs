@@ -8,8 +8,8 @@ use shared::{
 };
 
 use crate::{
-    kept::Kept,
-    saved::{Attachment, SavedState},
+    cached_social::CachedSocial,
+    stored::{Attachment, SavedState},
 };
 
 /// Something happened.
@@ -42,6 +42,30 @@ pub enum Event {
     /// The moment of [`crate::UserPresence::next_wake`] or of [`crate::UserPresence::next_tick`] has come, or
     /// any other. `heard` is when each socket's last heartbeat was answered by the runtime.
     Woken { heard: Vec<(SocketId, Timestamp)> },
+}
+
+/// When an object is to be woken, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wake {
+    pub at: Timestamp,
+    pub reason: WakeReason,
+}
+
+/// Why an object is to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakeReason {
+    /// The user has no sockets, and goes offline.
+    GraceEnds,
+    /// A socket has been silent for too long, or its token expires.
+    SocketsEnd,
+    /// A friend who was not reached is called again.
+    RetryDue,
+    /// Friends may be queried again, for which a snapshot waits.
+    QueriesAllowed,
+    /// The core is asked again.
+    CoreDue,
+    /// Friends may not have heard that the user left.
+    FarewellsDue,
 }
 
 /// One WebSocket message.
@@ -104,7 +128,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Save {
     State(SavedState),
-    Social(Kept),
+    Social(CachedSocial),
     EventIds(Vec<EventId>),
 }
 

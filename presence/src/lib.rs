@@ -9,21 +9,24 @@
 //! alarm may fire twice. What must survive goes out as [`Effect::Save`] and [`Effect::Attach`] and comes back through
 //! [`UserPresence::restore`].
 
-mod calls;
-mod core_events;
-mod endings;
-mod event;
-mod frames;
-mod friends;
-mod kept;
-mod pace;
-mod reading;
-mod saved;
-mod user;
+#![warn(clippy::field_scoped_visibility_modifiers)]
 
-pub use calls::Failure;
-pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome};
-pub use kept::{Kept, Unreadable};
-pub use pace::Lately;
-pub use saved::{Attachment, Leaving, Note, Report, Roll, Saved, SavedState};
-pub use user::{HeartbeatMode, Times, UserPresence};
+mod cached_social;
+mod contacts;
+mod core_replica;
+mod engine;
+mod event;
+mod messages;
+mod output;
+mod published;
+mod rate;
+mod sessions;
+mod shell;
+mod stored;
+mod waiters;
+
+pub use cached_social::{CachedSocial, Unreadable};
+pub use engine::{HeartbeatMode, Times, UserPresence};
+pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome, Wake, WakeReason};
+pub use shell::{Admission, AdmissionStep, AlarmKeeper, AlarmStep, TickTimer};
+pub use stored::{Attachment, Checkpoint, Leaving, Report, Retry, Roster, Saved, SavedState};

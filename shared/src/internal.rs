@@ -137,18 +137,19 @@ pub struct PeerMessage {
     pub sent_at: Timestamp,
     /// What the sender wants to hear from the receiver, which may raise what was noted before and never lowers it:
     /// messages overtake each other, and to hear too much is only dear.
-    pub wants: Wants,
+    pub wants: Interest,
     pub say: PeerSay,
 }
 
 /// What of a friend's somebody wants to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wants {
+pub enum Interest {
     /// Nobody is there.
     Nothing,
     /// Coming and going: none of their sockets watches.
-    Comings,
+    #[serde(rename = "comings")]
+    Availability,
     /// Every change.
     Pages,
 }
@@ -169,16 +170,16 @@ pub enum PeerSay {
 }
 
 /// What the receiver answers. No answer at all, neither JSON nor null, is that to a page from nearly everybody:
-/// [`PeerAnswer::Taken`] by whom wants [`Wants::Pages`].
+/// [`PeerAnswer::Taken`] by whom wants [`Interest::Pages`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerAnswer {
     /// Taken, and this is how I appear. `wants`, here and below: all that I want to hear, until I say more.
-    Online { seq: u64, presence: Presence, wants: Wants },
+    Online { seq: u64, presence: Presence, wants: Interest },
     /// Taken, and this is how I appear. `last_seen_at` is null for somebody who was never seen.
-    Offline { seq: u64, last_seen_at: Option<Timestamp>, wants: Wants },
+    Offline { seq: u64, last_seen_at: Option<Timestamp>, wants: Interest },
     /// Taken; nothing to tell.
-    Taken { wants: Wants },
+    Taken { wants: Interest },
     /// You are not on my list: fetch yours anew.
     NotFriends,
     /// Not taken: I lost my memory a moment ago and cannot tell whether this is old. Say it again in a while.

@@ -22,7 +22,7 @@ use std::{
     rc::Rc,
 };
 
-use presence::{Effect, TokenOutcome};
+use presence::{Admission, Effect, TokenOutcome};
 use shared::{
     ids::{SocketId, UserId},
     internal::{PeerAnswer, PeerMessage},
@@ -67,6 +67,7 @@ enum Happening {
     Known {
         who: Who,
         question: Question,
+        admission: Admission,
         then: Then,
     },
     Introduce {
@@ -107,7 +108,6 @@ enum Happening {
     Tick {
         who: Who,
         generation: u64,
-        at: Ms,
     },
     Redeploy {
         who: Who,
@@ -323,7 +323,7 @@ impl<'a> World<'a> {
             }
             Happening::Turn(device, tab) => self.turn(device, tab),
             Happening::Connect { device, attempt } => self.connect(device, attempt),
-            Happening::Known { who, question, then } => self.known(who, &question, then),
+            Happening::Known { who, question, admission, then } => self.known(who, &question, admission, then),
             Happening::Introduce { device, socket } => self.introduce(device, socket),
             Happening::Arrive { call } => self.arrive(call),
             Happening::ArriveAgain { to, message } => {
@@ -349,12 +349,10 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Alarm { who, number } => self.alarm(who, number),
-            Happening::Tick { who, generation, at } => {
+            Happening::Tick { who, generation } => {
                 if self.done(who, generation) {
-                    if let Some(memory) = &mut self.objects[who].memory
-                        && memory.tick == Some(at)
-                    {
-                        memory.tick = None;
+                    if let Some(memory) = &mut self.objects[who].memory {
+                        memory.tick.ended();
                     }
                     self.objects[who].woken += 1;
                     self.happen(who, Cause::Tick);
@@ -434,7 +432,7 @@ impl<'a> World<'a> {
                     self.utter(*device, Said::Bad(*bad));
                 }
             }
-            Step::Read { reader, of } => self.know_to_read(*reader, Then::Read { of: *of, quiet: false }),
+            Step::Read { reader, of } => self.ask_to_enter(*reader, Then::Read { of: *of, quiet: false }),
             Step::Befriend(..)
             | Step::Unfriend(..)
             | Step::Block(..)

@@ -63,7 +63,7 @@ function List() {
       onFocusOut={() => (held.value = { ...held.value, focus: false })}
       onKeyDown={moveByArrows}
     >
-      <a class="button quiet find" href="#/search">
+      <a class="button quiet small find" href="#/search">
         <Icon name="search" />
         {t.value.search}
       </a>

@@ -8,7 +8,7 @@ use presence::{Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, Tok
 use shared::{
     api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
     ids::{EventId, ShareId, SocketId, UserId},
-    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Presence, Social, Wants},
+    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Presence, Social, Interest},
     limits::{EVENT_IDS_REMEMBERED, SOCKETS_MAX},
     page::{Domain, Page},
     share_policy::{ShareMode, SharePolicy},
@@ -65,8 +65,8 @@ fn presence(u: &mut Unstructured) -> Result<Presence> {
     }))
 }
 
-fn wants(u: &mut Unstructured) -> Result<Wants> {
-    Ok(*u.choose(&[Wants::Nothing, Wants::Comings, Wants::Pages])?)
+fn wants(u: &mut Unstructured) -> Result<Interest> {
+    Ok(*u.choose(&[Interest::Nothing, Interest::Availability, Interest::Pages])?)
 }
 
 fn info(id: UserId) -> UserInfo {

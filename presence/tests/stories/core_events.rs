@@ -1,11 +1,11 @@
 //! What the core reports: at least once, in any order, and perhaps late.
 
-use presence::{Effect, Event, Kept, Reply, Saved, Times, UserPresence};
+use presence::{CachedSocial, Effect, Event, Reply, Saved, Times, UserPresence};
 use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
     ids::{EventId, ShareId, SocketId},
-    internal::{Change, CoreEvent, PeerAnswer, PeerSay, Wants},
+    internal::{Change, CoreEvent, Interest, PeerAnswer, PeerSay},
     share_policy::ShareMode,
     wire::{CloseCode, PageView, ServerMessage},
 };
@@ -235,7 +235,7 @@ fn a_new_name_that_was_kept_and_not_shown_is_shown_when_its_event_comes_again() 
     let (mut town, _alice, bob) = two();
     let event = town.rename("alice", "Alicia").remove(0);
     let social = town.social("bob");
-    town.lose_after_saving("bob", |saved| saved.social = Some(Kept::of(social)));
+    town.lose_after_saving("bob", |saved| saved.social = Some(CachedSocial::of(social)));
     town.deliver([event]);
     assert_eq!(names_seen(&mut town, bob), [("alice".to_owned(), "Alicia".to_owned())]);
 }
@@ -474,7 +474,7 @@ fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
     town.deliver([event]);
     assert_eq!(town.saved("alice"), Saved::default());
     let peek = town.message("bob", 1, PeerSay::Peek);
-    assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Wants::Nothing });
+    assert_eq!(town.speak("alice", peek), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Interest::Nothing });
 }
 
 #[test]
@@ -540,14 +540,14 @@ fn sockets_that_a_lost_memory_left_open_are_closed_when_a_suspended_user_is_reme
     let (town, alice, _bob) = two();
     let mut saved = town.saved("alice");
     let social = town.social("alice");
-    saved.social = Some(Kept::of(shared::internal::Social { suspended: true, ..social }));
+    saved.social = Some(CachedSocial::of(shared::internal::Social { suspended: true, ..social }));
     let mut alices = UserPresence::restore(id("alice"), Times::default(), saved, town.carried("alice"), town.now);
     let effects = alices.handle(Event::Woken { heard: Vec::new() }, town.now);
     assert!(effects.contains(&Effect::Close { socket: alice, code: CloseCode::AccountGone }));
     assert!(effects.iter().any(|effect| {
         matches!(effect, Effect::CallPeers { message, .. } if matches!(message.say, PeerSay::Bye { .. }))
     }));
-    assert!(!alices.is_here());
+    assert!(!alices.is_present());
 }
 
 #[test]
@@ -736,7 +736,7 @@ fn who_was_no_friend_for_a_while_without_anybody_noticing_is_asked_how_they_are(
 fn make_names_unreadable(saved: &mut Saved) {
     let text = saved.social.as_ref().unwrap().to_text();
     let (read, _) = text.rsplit_once('\n').unwrap();
-    saved.social = Some(Kept::from_text(&format!("{read}\n?")).unwrap());
+    saved.social = Some(CachedSocial::from_text(&format!("{read}\n?")).unwrap());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use presence::Reply;
 use shared::{
     ids::SocketId,
-    internal::{PeerMessage, PeerSay, Wants},
+    internal::{Interest, PeerMessage, PeerSay},
     limits::PEER_CALL_MS_MAX,
     share_policy::ShareMode,
     wire::ServerMessage,
@@ -156,7 +156,7 @@ fn a_farewell_from_before_the_user_came_is_not_believed_though_a_fast_clock_date
     town.snapshot(alice);
     town.unreachable.clear();
     let bye = town.message("bob", 5, PeerSay::Bye { last_seen_at: town.now });
-    town.speak("alice", PeerMessage { sent_at: town.now.plus_ms(500), wants: Wants::Nothing, ..bye });
+    town.speak("alice", PeerMessage { sent_at: town.now.plus_ms(500), wants: Interest::Nothing, ..bye });
     assert_eq!(town.update(alice).user_id, id("bob"));
 }
 

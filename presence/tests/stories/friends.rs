@@ -4,7 +4,7 @@
 use presence::{Effect, Event, ReadId, Reply, Times, UserPresence};
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerMessage, PeerSay, Wants},
+    internal::{Interest, PeerAnswer, PeerMessage, PeerSay},
     limits::PEER_LATE_MS,
     wire::{PageView, ServerMessage},
 };
@@ -32,7 +32,10 @@ fn a_stranger_gets_nothing_and_learns_nothing() {
 fn someone_who_never_was_here_tells_nothing_to_anybody() {
     let mut town = Town::new(&["alice"], &[]);
     let message = town.message("eve", 1, PeerSay::Peek);
-    assert_eq!(town.speak("alice", message), PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Wants::Nothing });
+    assert_eq!(
+        town.speak("alice", message),
+        PeerAnswer::Offline { seq: 0, last_seen_at: None, wants: Interest::Nothing }
+    );
     assert_eq!(town.saves, 0);
 }
 
@@ -101,7 +104,7 @@ fn a_second_farewell_is_told_to_nobody() {
     town.say(alice, r#"{"action":"goodbye"}"#);
     assert_eq!(town.seen(bob).len(), 1);
     let again = town.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: town.now });
-    town.speak("bob", PeerMessage { wants: Wants::Nothing, ..again });
+    town.speak("bob", PeerMessage { wants: Interest::Nothing, ..again });
     assert_eq!(town.seen(bob), []);
 }
 
@@ -111,7 +114,7 @@ fn when_somebody_left_whom_nobody_saw_come_is_known_after_sleep_too() {
     town.say(alice, r#"{"action":"goodbye"}"#);
     let left = town.now.plus_ms(3_000);
     let again = town.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: left });
-    town.speak("bob", PeerMessage { wants: Wants::Nothing, ..again });
+    town.speak("bob", PeerMessage { wants: Interest::Nothing, ..again });
     town.hibernate("bob");
     let Reply::All(all) = town.read("bob", None) else { panic!("bob has friends") };
     assert_eq!(all.presence_arr[0].last_seen_at, Some(left));
@@ -121,7 +124,7 @@ fn when_somebody_left_whom_nobody_saw_come_is_known_after_sleep_too() {
 fn a_late_farewell_takes_nobody_out_of_the_audience() {
     let (mut town, alice, bob) = two();
     let late = town.message("bob", 1, PeerSay::Bye { last_seen_at: town.now });
-    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..late });
+    town.speak("alice", PeerMessage { wants: Interest::Nothing, ..late });
     town.visit(alice, "https://example.com/1");
     assert_eq!(town.update(bob).url, "https://example.com/1");
 }
@@ -171,7 +174,7 @@ fn a_friend_whose_version_writes_what_this_one_cannot_read_is_there_and_no_more(
     let mut bob = UserPresence::restore(id("bob"), Times::default(), town.saved("bob"), Vec::new(), now);
     bob.handle(Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) }, now);
     let presence = serde_json::from_str(r#"{"type":"update-presence","userId":"alice"}"#).unwrap();
-    let answer = PeerAnswer::Online { seq: u64::MAX / 2, presence, wants: Wants::Pages };
+    let answer = PeerAnswer::Online { seq: u64::MAX / 2, presence, wants: Interest::Pages };
     bob.handle(Event::PeerAnswered { peer: id("alice"), answer }, now);
     let all = bob.handle(Event::Read { read: ReadId(1), friend: None }, now);
     let [Effect::Reply { reply: Reply::All(all), .. }] = all.as_slice() else { panic!("a snapshot, not {all:?}") };

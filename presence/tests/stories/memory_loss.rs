@@ -1,11 +1,11 @@
 //! Rule 8: hibernation, and the loss of memory between any two events.
 
-use presence::{Effect, Event, Kept, Reply, Save, Saved, SavedState, Times, UserPresence};
+use presence::{CachedSocial, Effect, Event, Reply, Save, Saved, SavedState, Times, UserPresence};
 use proptest::prelude::*;
 use serde_json::json;
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
+    internal::{Interest, PeerAnswer, PeerMessage, PeerSay, Social},
     limits::{ATTACHMENT_BYTES_MAX, FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
     time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
@@ -303,7 +303,7 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
             assert_eq!(calls(&alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
         }
         let presence = at(answered);
-        let answer = PeerAnswer::Online { seq: answered, presence, wants: Wants::Pages };
+        let answer = PeerAnswer::Online { seq: answered, presence, wants: Interest::Pages };
         let effects = alice.handle(Event::PeerAnswered { peer: id("bob"), answer }, now);
         assert_eq!(calls(&effects), 0);
         let sends = |effect: &&Effect| matches!(effect, Effect::Send { .. } | Effect::Show { .. });
@@ -415,7 +415,7 @@ fn whoever_wanted_to_vanish_as_memory_was_lost_has_vanished() {
 fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
     let social = Town::new(&["alice"], &[]).social("alice");
     for (version, old) in [(1, true), (2, false), (3, false)] {
-        let social = Some(Kept::of(Social { version, ..social.clone() }));
+        let social = Some(CachedSocial::of(Social { version, ..social.clone() }));
         let state = SavedState { behind: Some(2), ..SavedState::default() };
         let saved = Saved { state, social, event_ids: Vec::new() };
         let now = Timestamp::from_unix_ms(1_772_366_400_000);
@@ -426,7 +426,7 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
 
 #[test]
 fn a_snapshot_is_carried_as_sent_only_once_it_was() {
-    let social = Some(Kept::of(Town::new(&["alice"], &[]).social("alice")));
+    let social = Some(CachedSocial::of(Town::new(&["alice"], &[]).social("alice")));
     let (saved, now) = (Saved { social, ..Saved::default() }, Timestamp::from_unix_ms(1_772_366_400_000));
     let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
     let socket = SocketId(Uuid::from_u128(1));
@@ -459,7 +459,7 @@ fn a_farewell_from_before_memory_was_lost_in_a_grace_is_not_believed() {
     town.disconnect(alice);
     town.pass_ms(300);
     town.evict("alice");
-    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..late });
+    town.speak("alice", PeerMessage { wants: Interest::Nothing, ..late });
     let alice = town.connect("alice");
     assert!(town.snapshot(alice).presence_arr[0].page.is_some());
 }
@@ -513,15 +513,15 @@ fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
 /// To go on without could show what the owner hides.
 #[test]
 fn friends_and_settings_that_cannot_be_read_are_an_error() {
-    let kept = Kept::of(Town::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
+    let kept = CachedSocial::of(Town::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
     let text = kept.to_text();
     let lines: Vec<&str> = text.split('\n').collect();
-    assert_eq!(Kept::from_text(&text), Ok(kept));
+    assert_eq!(CachedSocial::from_text(&text), Ok(kept));
     for place in 0..lines.len() {
-        assert!(Kept::from_text(&lines[..place].join("\n")).is_err(), "only {place} lines");
+        assert!(CachedSocial::from_text(&lines[..place].join("\n")).is_err(), "only {place} lines");
     }
     for bad in [["?", lines[1], lines[2]], [lines[0], "? ?", lines[2]]] {
-        assert!(Kept::from_text(&bad.join("\n")).is_err(), "{bad:?}");
+        assert!(CachedSocial::from_text(&bad.join("\n")).is_err(), "{bad:?}");
     }
 }
 

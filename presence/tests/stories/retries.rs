@@ -3,7 +3,7 @@
 use presence::Reply;
 use shared::{
     ids::SocketId,
-    internal::{PeerMessage, PeerSay, Wants},
+    internal::{Interest, PeerMessage, PeerSay},
     share_policy::ShareMode,
     wire::ServerMessage,
 };
@@ -143,7 +143,7 @@ fn a_farewell_from_before_a_friend_came_back_cancels_nothing_they_are_still_to_h
     town.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
     town.say(alice, r#"{"action":"goodbye"}"#);
     town.connect("alice");
-    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..late });
+    town.speak("alice", PeerMessage { wants: Interest::Nothing, ..late });
     town.unreachable.clear();
     town.pass_ms(5_000);
     assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
@@ -304,7 +304,7 @@ fn who_said_meanwhile_that_they_left_is_not_called_after_sleep() {
     town.connect("alice");
     town.pass_ms(16_000);
     let bye = town.message("bob", 1_772_366_416_000, PeerSay::Bye { last_seen_at: town.now });
-    town.speak("alice", PeerMessage { wants: Wants::Nothing, ..bye });
+    town.speak("alice", PeerMessage { wants: Interest::Nothing, ..bye });
     town.calls.clear();
     town.sleep_until_alarm("alice");
     assert_eq!(town.calls, []);

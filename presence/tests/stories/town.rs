@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use presence::{
-    Attachment, Effect, Event, Frame, HeartbeatMode, Kept, ReadId, Reply, Save, Saved, Times, TokenOutcome,
-    UserPresence,
+    Admission, AdmissionStep, Attachment, CachedSocial, Effect, Event, Frame, HeartbeatMode, ReadId, Reply, Save,
+    Saved, Times, TokenOutcome, UserPresence,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     api::{UserInfo, UserSummary},
     ids::{EventId, SocketId, UserId},
-    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Presence, Social, Wants},
+    internal::{Change, CoreEvent, Interest, PeerAnswer, PeerMessage, PeerSay, Presence, Social},
     page::{Domain, Page},
     share_policy::{ShareMode, SharePolicy},
     time::Timestamp,
@@ -165,10 +165,9 @@ impl Town {
     pub fn pass_ms(&mut self, ms: i64) {
         let until = self.now.plus_ms(ms);
         loop {
-            let due = self
-                .users
-                .iter()
-                .flat_map(|(id, user)| user.next_wake().into_iter().chain(user.next_tick()).map(|at| (at, id.clone())));
+            let due = self.users.iter().flat_map(|(id, user)| {
+                user.next_wake().map(|wake| wake.at).into_iter().chain(user.next_tick()).map(|at| (at, id.clone()))
+            });
             let Some((at, who)) = due.min().filter(|(at, _)| *at <= until) else { break };
             self.now = self.now.max(at);
             self.wake(&who);
@@ -185,7 +184,7 @@ impl Town {
 
     /// When somebody wants the alarm to fire.
     pub fn next_wake(&self, name: &str) -> Option<Timestamp> {
-        self.users[&id(name)].next_wake()
+        self.users[&id(name)].next_wake().map(|wake| wake.at)
     }
 
     /// The alarm fires, whatever the engine wants.
@@ -198,17 +197,28 @@ impl Town {
         self.next_id += 1;
         let socket = SocketId(Uuid::from_u128(self.next_id));
         let who = id(name);
-        if (!self.user(&who).is_here() || self.user(&who).known_version().is_none()) && !self.core_is_away {
-            self.core_calls += 1;
-            let social = self.socials.get(&who).cloned().unwrap();
-            if self.user(&who).known_version() != Some(social.version) {
-                self.happen(&who, Event::SocialLoaded { social });
-            }
-        }
+        let now = self.now;
+        let admission = Admission::of_client(self.user(&who), None, now);
+        self.admit(&who, admission);
         self.inboxes.insert(socket, Vec::new());
         let expires_at = self.now.plus_ms(TOKEN_MS);
         self.happen(&who, Event::SocketOpened { socket, expires_at });
         socket
+    }
+
+    /// Asks the core as the shell does before somebody is let in.
+    fn admit(&mut self, who: &UserId, mut admission: Admission) {
+        while let AdmissionStep::AskCore { known_version } = admission.next(self.user(who)) {
+            if self.core_is_away {
+                admission.core_away();
+                continue;
+            }
+            self.core_calls += 1;
+            let social = self.socials[who].clone();
+            if known_version != Some(social.version) {
+                self.happen(who, Event::SocialLoaded { social });
+            }
+        }
     }
 
     pub fn disconnect(&mut self, socket: SocketId) {
@@ -251,13 +261,8 @@ impl Town {
         self.next_id += 1;
         let read = ReadId(self.next_id as u64);
         let who = id(name);
-        let names_missing = friend.is_none() && self.user(&who).known_version().is_none();
-        let unknown = self.user(&who).social_version().is_none();
-        if unknown || ((self.user(&who).is_behind() || names_missing) && !self.core_is_away) {
-            let social = self.socials[&who].clone();
-            self.core_calls += 1;
-            self.happen(&who, Event::SocialLoaded { social });
-        }
+        let admission = Admission::of_reader(self.user(&who), friend.is_some());
+        self.admit(&who, admission);
         self.happen(&who, Event::Read { read, friend: friend.map(id) });
         read
     }
@@ -468,7 +473,7 @@ impl Town {
 
     /// What somebody's object says now to a friend's.
     pub fn message(&self, from: &str, seq: u64, say: PeerSay) -> PeerMessage {
-        PeerMessage { from: id(from), seq, sent_at: self.now, wants: Wants::Pages, say }
+        PeerMessage { from: id(from), seq, sent_at: self.now, wants: Interest::Pages, say }
     }
 
     /// A peer's words reach an object, and this is the answer.
@@ -520,7 +525,9 @@ impl Town {
                     let saved = self.saved.entry(who.clone()).or_default();
                     match save {
                         Save::State(state) => saved.state = written(&state),
-                        Save::Social(social) => saved.social = Some(Kept::from_text(&social.to_text()).unwrap()),
+                        Save::Social(social) => {
+                            saved.social = Some(CachedSocial::from_text(&social.to_text()).unwrap())
+                        }
                         Save::EventIds(ids) => saved.event_ids = ids,
                     }
                     continue;

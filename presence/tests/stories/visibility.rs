@@ -3,7 +3,7 @@
 use presence::Reply;
 use shared::{
     ids::SocketId,
-    internal::{PeerAnswer, PeerSay, Wants},
+    internal::{Interest, PeerAnswer, PeerSay},
     wire::ServerMessage,
 };
 
@@ -173,7 +173,7 @@ fn a_friend_who_says_hello_to_an_invisible_user_hears_what_an_offline_one_says()
     let presence = showing("bob", "", town.now);
     let hello = town.message("bob", u64::MAX - 1, PeerSay::Hello { presence });
     let answer = town.speak("alice", hello);
-    assert!(matches!(answer, PeerAnswer::Offline { wants: Wants::Pages, .. }), "{answer:?}");
+    assert!(matches!(answer, PeerAnswer::Offline { wants: Interest::Pages, .. }), "{answer:?}");
 }
 
 /// Alice is invisible, dave is offline, and bob sees neither.

@@ -129,9 +129,7 @@ impl World<'_> {
         if !client.on || client.socket.is_some() || client.attempts != attempt {
             return;
         }
-        self.touch(device.user);
-        let refresh = !self.engine(device.user).is_here();
-        self.know(device.user, refresh, Then::Open(device));
+        self.ask_to_enter(device.user, Then::Open(device));
     }
 
     pub(super) fn open(&mut self, device: Device) {

@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
+use presence::{Admission, AdmissionStep};
 use shared::{
-    internal::{PeerAnswer, PeerMessage, PeerSay, Social, Wants},
+    internal::{Interest, PeerAnswer, PeerMessage, PeerSay, Social},
     limits::{PEER_CALL_MS_MAX, SOCIAL_REFRESH_MS_MAX},
 };
 
@@ -131,7 +132,7 @@ impl World<'_> {
         let watching = self.objects[from].sockets.values().any(|socket| socket.watching);
         let link = self.link(to, from);
         // And an answer that crosses a message may be older than it: it says nothing of what is no longer wanted.
-        if (message.wants == Wants::Pages && !watching) || link.under_way > 0 {
+        if (message.wants == Interest::Pages && !watching) || link.under_way > 0 {
             link.one_more();
         }
     }
@@ -170,25 +171,32 @@ impl World<'_> {
         }
     }
 
-    /// The shell makes sure that friends and settings are known, asking the core when it must.
-    pub(super) fn know(&mut self, who: Who, refresh: bool, then: Then) {
+    /// A client connects, or somebody reads, as the shell lets them.
+    pub(super) fn ask_to_enter(&mut self, who: Who, then: Then) {
         self.touch(who);
-        let known = self.engine(who).social_version();
-        if known.is_some() && !refresh {
-            self.pend(who);
-            let question = self.question(who, Found::Same);
-            return self.known(who, &question, then);
-        }
-        let ms_max = Ms::from(SOCIAL_REFRESH_MS_MAX);
-        let (question, ms) = self.ask_core(who, known, ms_max);
-        self.after(ms, Happening::Known { who, question, then });
+        let (engine, now) = (self.engine(who), self.local(who));
+        let admission = match then {
+            Then::Open(_) => {
+                let told_at = self.objects[who].memory.as_ref().and_then(|memory| memory.told_at);
+                Admission::of_client(engine, told_at, now)
+            }
+            Then::Read { of, .. } => Admission::of_reader(engine, of.is_some()),
+        };
+        self.admit(who, admission, then);
     }
 
-    /// The same for somebody who reads.
-    pub(super) fn know_to_read(&mut self, who: Who, then: Then) {
-        self.touch(who);
-        let refresh = self.engine(who).is_behind();
-        self.know(who, refresh, then);
+    fn admit(&mut self, who: Who, mut admission: Admission, then: Then) {
+        match (admission.next(self.engine(who)), then) {
+            (AdmissionStep::AskCore { known_version }, _) => {
+                let (question, ms) = self.ask_core(who, known_version, Ms::from(SOCIAL_REFRESH_MS_MAX));
+                self.after(ms, Happening::Known { who, question, admission, then });
+            }
+            (AdmissionStep::LetIn, Then::Open(device)) => self.open(device),
+            (AdmissionStep::LetIn, Then::Read { of, quiet }) => self.read(who, of, quiet),
+            (AdmissionStep::Suspended, Then::Open(device)) => self.client(device).on = false,
+            (AdmissionStep::Unknown, Then::Open(device)) => self.connect_later(device, 1_000, 8_000),
+            (AdmissionStep::Suspended | AdmissionStep::Unknown, Then::Read { .. }) => {}
+        }
     }
 
     /// What the core says, and after how long.
@@ -215,34 +223,41 @@ impl World<'_> {
     }
 
     /// What the shell makes of an answer of the core's.
-    pub(super) fn found(&self, who: Who, question: &Question) -> Found {
+    pub(super) fn found(&mut self, who: Who, question: &Question) -> Found {
         // The core may have read before the account was deleted.
-        if self.objects[who].deletions == question.deletions { question.found.clone() } else { Found::Deleted }
+        if self.objects[who].deletions != question.deletions {
+            return Found::Deleted;
+        }
+        let now = self.local(who);
+        if matches!(question.found, Found::Changed(_) | Found::Same)
+            && let Some(memory) = &mut self.objects[who].memory
+        {
+            memory.told_at = Some(now);
+        }
+        question.found.clone()
     }
 
-    pub(super) fn known(&mut self, who: Who, question: &Question, then: Then) {
-        // Whatever was lost with memory, its callers see as a failure.
-        let there = self.done(who, question.generation);
-        let registered = match (there, self.found(who, question)) {
-            (false, _) => None,
-            (true, Found::Deleted) => Some(false),
-            (true, found) => {
-                if let Found::Changed(social) = found {
-                    self.happen(who, Cause::Social { social });
+    /// The core has answered somebody who is to be let in.
+    pub(super) fn known(&mut self, who: Who, question: &Question, mut admission: Admission, then: Then) {
+        if self.done(who, question.generation) {
+            match self.found(who, question) {
+                Found::Deleted => {
+                    if let Then::Open(device) = then {
+                        self.client(device).on = false;
+                    }
+                    return;
                 }
-                // One that an event has overtaken is not taken in.
-                let there = self.objects[who].generation == question.generation;
-                (there && self.engine(who).social_version().is_some()).then_some(true)
+                Found::Away => admission.core_away(),
+                Found::Same => {}
+                Found::Changed(social) => drop(self.happen(who, Cause::Social { social })),
             }
-        };
-        // The shell lets nobody in who is not registered, or suspended.
-        let let_in = registered.map(|registered| registered && !self.engine(who).is_suspended());
-        match (then, let_in) {
-            (Then::Open(device), Some(true)) => self.open(device),
-            (Then::Open(device), Some(false)) => self.client(device).on = false,
-            (Then::Open(device), None) => self.connect_later(device, 1_000, 8_000),
-            (Then::Read { of, quiet }, Some(true)) => self.read(who, of, quiet),
-            (Then::Read { .. }, _) => {}
+            if self.objects[who].generation == question.generation {
+                return self.admit(who, admission, then);
+            }
+        }
+        // What was lost with memory, its callers see as a failure.
+        if let Then::Open(device) = then {
+            self.connect_later(device, 1_000, 8_000);
         }
     }
 

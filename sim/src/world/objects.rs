@@ -16,7 +16,7 @@ use super::{
     Happening, World,
     devices::{Said, frame_of, is_page_change},
     ghosts::HEARTBEAT_MS,
-    runtime::{Alarm, Memory},
+    runtime::Memory,
     trace::brief,
 };
 use crate::{
@@ -213,7 +213,7 @@ impl World<'_> {
         if let Some((_, sockets)) = crash {
             let object = &mut self.objects[who];
             // What was kept, and an alarm that need not be looked for first, are one transaction.
-            let knows_alarm = object.memory.as_ref().is_some_and(|memory| matches!(memory.alarm, Alarm::Known(_)));
+            let knows_alarm = object.memory.as_ref().is_some_and(|memory| memory.alarm.is_known());
             if knows_alarm && saved_before.is_some_and(|before| before != object.saved.state) {
                 self.arm(who, by_friend, changes_page);
             }
@@ -273,7 +273,10 @@ impl World<'_> {
                 self.objects[who].saved = Saved::default();
                 self.objects[who].alarm = None;
                 self.objects[who].deletions += 1;
-                self.knows_alarm(who, None);
+                self.alarm_is_gone(who);
+                if let Some(memory) = &mut self.objects[who].memory {
+                    memory.told_at = None;
+                }
             }
             Effect::Attach { socket, attachment } => {
                 if let Some(open) = self.objects[who].sockets.get_mut(&socket) {

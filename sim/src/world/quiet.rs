@@ -50,7 +50,7 @@ impl World<'_> {
         for who in 0..self.setting.users {
             self.objects[who].quiet_reply = None;
             if !self.core.people[who].deleted && self.objects[who].told.is_known() {
-                self.know_to_read(who, Then::Read { of: None, quiet: true });
+                self.ask_to_enter(who, Then::Read { of: None, quiet: true });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What an object's runtime does: memory and its loss, sleep, alarms, ticks and redeployments.
 
-use presence::{Times, UserPresence};
-use shared::{limits::ALARM_LATE_MS, time::Timestamp};
+use presence::{AlarmKeeper, AlarmStep, TickTimer, Times, UserPresence};
+use shared::time::Timestamp;
 
 use super::{
     Happening, World,
@@ -24,18 +24,10 @@ pub(super) struct Memory {
     pending_since: Ms,
     /// Calls that the alarm's handler waits for.
     pub(super) alarm_calls: u32,
-    pub(super) alarm: Alarm,
-    pub(super) tick: Option<Ms>,
-}
-
-/// What a shell knows of the one alarm its object has.
-#[derive(Clone, Copy)]
-pub(super) enum Alarm {
-    /// Memory began anew, and it has yet to look.
-    Unknown,
-    /// It did after sleep, before which one was set for then or earlier.
-    Believed(Timestamp),
-    Known(Option<Timestamp>),
+    pub(super) alarm: AlarmKeeper,
+    pub(super) tick: TickTimer,
+    /// When the core last said what is true of friends and settings.
+    pub(super) told_at: Option<Timestamp>,
 }
 
 impl World<'_> {
@@ -53,33 +45,28 @@ impl World<'_> {
         let now = self.local(who);
         let object = &mut self.objects[who];
         let Some(memory) = &mut object.memory else { return };
-        let mut wake = memory.engine.next_wake();
+        let mut wake = memory.engine.next_wake().map(|wake| wake.at);
         if self.doctor.is_some_and(|doctor| doctor.stray_alarms) {
             wake = wake.or(Some(now.plus_ms(60_000)));
         }
-        let Some(wake) = wake else { return };
-        let fires = |at: Timestamp| at <= wake && at.plus_ms(ALARM_LATE_MS) >= now;
-        let set = match memory.alarm {
-            Alarm::Believed(at) if by_friend && fires(at) => return,
-            Alarm::Believed(_) | Alarm::Unknown => object.alarm,
-            Alarm::Known(alarm) => alarm,
+        let set = match memory.alarm.next(wake, by_friend, now) {
+            AlarmStep::Leave => return,
+            AlarmStep::Look => object.alarm,
+            AlarmStep::Set(_) => None,
         };
-        memory.alarm = Alarm::Known(set);
-        if set.is_some_and(fires) {
-            return;
-        }
+        // What takes a moment in the runtime takes none here.
+        let AlarmStep::Set(at) = memory.alarm.found(set, wake, now) else { return };
         self.counts.alarms_set += 1;
         if changes_page && !object.mends {
             self.break_rule(Rule::NoRowForAPageChange, &[who], "an alarm is set for a page change".into());
         }
-        self.set_alarm(who, wake);
-        self.knows_alarm(who, Some(wake));
+        self.set_alarm(who, at);
     }
 
-    /// The shell knows which alarm is set.
-    pub(super) fn knows_alarm(&mut self, who: Who, alarm: Option<Timestamp>) {
+    /// The alarm fired, or storage was emptied.
+    pub(super) fn alarm_is_gone(&mut self, who: Who) {
         if let Some(memory) = &mut self.objects[who].memory {
-            memory.alarm = Alarm::Known(alarm);
+            memory.alarm.gone();
         }
     }
 
@@ -87,15 +74,14 @@ impl World<'_> {
     pub(super) fn tick(&mut self, who: Who) {
         let object = &mut self.objects[who];
         let Some(memory) = &mut object.memory else { return };
-        let tick = memory.engine.next_tick().map(|at| at.unix_ms() - BEGIN_MS - object.skew_ms);
-        let Some(at) = tick.filter(|at| memory.tick.is_none_or(|set| *at < set)) else { return };
-        memory.tick = Some(at);
+        let Some(at) = memory.tick.start(&memory.engine) else { return };
+        let at = at.unix_ms() - BEGIN_MS - object.skew_ms;
         let generation = object.generation;
         self.pend(who);
         if at - self.now > 2_500 {
             self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "a tick is far away".into());
         }
-        self.at(at.max(self.now), Happening::Tick { who, generation, at });
+        self.at(at.max(self.now), Happening::Tick { who, generation });
     }
 
     /// Something that keeps an object awake begins.
@@ -141,19 +127,21 @@ impl World<'_> {
         let local = self.local(who);
         let object = &self.objects[who];
         let attachments: Vec<_> = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
-        // Of whoever is absent the shell does not look which alarm is set.
-        let absent = attachments.is_empty() && !object.saved.state.online;
+        let was_absent = attachments.is_empty() && !object.saved.state.online;
         let engine =
             UserPresence::restore(self.ids[who].clone(), Times::default(), object.saved.clone(), attachments, local);
-        // Nor of whoever slept.
-        let alarm = match engine.next_wake() {
-            _ if absent => Alarm::Known(None),
-            Some(wake) if engine.has_slept() => Alarm::Believed(wake),
-            _ => Alarm::Unknown,
-        };
+        let alarm = AlarmKeeper::restored(&engine, was_absent);
         self.counts.wakes += 1;
-        self.objects[who].memory =
-            Some(Memory { engine, active_at: now, pending: 0, pending_since: now, alarm_calls: 0, alarm, tick: None });
+        self.objects[who].memory = Some(Memory {
+            engine,
+            active_at: now,
+            pending: 0,
+            pending_since: now,
+            alarm_calls: 0,
+            alarm,
+            tick: TickTimer::default(),
+            told_at: None,
+        });
         if self.objects[who].mends {
             // What its memory was to say once more, it says only now.
             for peer in 0..self.setting.users {
@@ -228,7 +216,7 @@ impl World<'_> {
         object.woken += 1;
         self.counts.alarms += 1;
         self.touch(who);
-        self.knows_alarm(who, None);
+        self.alarm_is_gone(who);
         if self.happen(who, Cause::Alarm).crashed {
             self.alarm_again(who);
         }

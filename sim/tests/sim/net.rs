@@ -3,7 +3,7 @@
 use presence::{Effect, Reply, Save};
 use shared::{
     ids::UserId,
-    internal::{PeerAnswer, PeerMessage, PeerSay, Presence, Wants},
+    internal::{Interest, PeerAnswer, PeerMessage, PeerSay, Presence},
     page::Page,
     time::Timestamp,
     wire::{ClientMessage, PageView, PresenceUpdate, ServerMessage},
@@ -146,7 +146,7 @@ fn a_call_to_a_former_friend_is_found() {
         {
             let at = Timestamp::from_unix_ms(1);
             let say = PeerSay::Presence { presence: showing(u64::MAX, url) };
-            let message = PeerMessage { from: id_of(0), seq: u64::MAX, sent_at: at, wants: Wants::Pages, say };
+            let message = PeerMessage { from: id_of(0), seq: u64::MAX, sent_at: at, wants: Interest::Pages, say };
             effects.push(Effect::CallPeers { peers: vec![id_of(1)], message });
         }
     });
@@ -332,7 +332,7 @@ fn page_changes_for_whoever_does_not_watch_are_found() {
             if let Effect::AnswerPeer(PeerAnswer::Taken { wants } | PeerAnswer::Online { wants, .. }) = effect
                 && who == 1
             {
-                *wants = Wants::Pages;
+                *wants = Interest::Pages;
             }
         }
     });
@@ -344,7 +344,8 @@ fn friends_who_are_asked_too_often_are_found() {
     check(Rule::FriendsAreAskedSeldom, &turns, |who, cause, effects| {
         if who == 0 && is_page(cause) {
             let now = Timestamp::from_unix_ms(1);
-            let message = PeerMessage { from: id_of(0), seq: 0, sent_at: now, wants: Wants::Pages, say: PeerSay::Peek };
+            let message =
+                PeerMessage { from: id_of(0), seq: 0, sent_at: now, wants: Interest::Pages, say: PeerSay::Peek };
             effects.push(Effect::CallPeers { peers: vec![id_of(1)], message });
         }
     });

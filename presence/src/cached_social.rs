@@ -13,10 +13,10 @@ use shared::{api::UserInfo, ids::UserId, internal::Social, share_policy::SharePo
 
 /// [`Social`], with everybody's names unread.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
-    pub(crate) head: Head,
+pub struct CachedSocial {
+    head: Head,
     /// In order: sets are made of them many times faster than of any other.
-    pub(crate) friends: Vec<UserId>,
+    friends: Vec<UserId>,
     /// JSON of all friends' [`UserInfo`], in the core's order.
     people: String,
 }
@@ -31,12 +31,12 @@ pub(crate) struct Head {
     pub suspended: bool,
 }
 
-/// Text that is none that [`Kept::to_text`] writes.
+/// Text that is none that [`CachedSocial::to_text`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("friends and settings cannot be read")]
 pub struct Unreadable;
 
-impl Kept {
+impl CachedSocial {
     /// What storage keeps of this answer of the core's.
     pub fn of(social: Social) -> Self {
         let Social { version, user, share, suspended, friends: people } = social;
@@ -45,6 +45,16 @@ impl Kept {
         let head = Head { version, user, share, suspended };
         // Nothing in it could fail to be written.
         Self { head, friends, people: serde_json::to_string(&people).unwrap_or_default() }
+    }
+
+    /// What does not grow with the number of friends.
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The friends' ids, in order.
+    pub(crate) fn friends(&self) -> &[UserId] {
+        &self.friends
     }
 
     /// All of it. `None` when another version wrote the names, and this one cannot read them.

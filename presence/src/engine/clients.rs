@@ -1,0 +1,286 @@
+//! What the user's own clients do.
+
+use std::collections::BTreeSet;
+
+use shared::{
+    ids::{SocketId, UserId},
+    internal::Interest,
+    limits::{
+        BAD_MESSAGES_MAX, FRAME_BYTES_MAX, FRAMES_PER_WINDOW_CLOSE, FRAMES_PER_WINDOW_MAX, FRAMES_WINDOW_MS,
+        PEER_LATE_MS, SOCIAL_AGAIN_MS, URL_CHARS_MAX,
+    },
+    page::Page,
+    time::Timestamp,
+    wire::{
+        ClientMessage, CloseCode, ErrorCode, HEARTBEAT_REQUEST, PageView, PresenceSnapshot, PresenceUpdate,
+        ServerMessage, UserPresence as Appearance,
+    },
+};
+
+use super::{HeartbeatMode, Status, UserPresence};
+use crate::{
+    contacts::{FriendState, TooOften},
+    event::{Effect, Frame, ReadId, Reply, TokenOutcome},
+    messages::Said,
+    published::Urgency,
+    waiters::Recipient,
+};
+
+const NO_MESSAGE: &str = "not a message of the live channel";
+
+impl UserPresence {
+    pub(super) fn socket_opened(&mut self, socket: SocketId, expires_at: Timestamp, now: Timestamp) {
+        if self.is_suspended() {
+            return self.output.close(socket, CloseCode::AccountGone);
+        }
+        let mut report = None;
+        match self.status {
+            Status::Connected => {}
+            // Until its client reports, the socket stands for those that friends believe to be there.
+            Status::Grace { sockets_lost: false, .. } => report = Some(self.sessions.report_of_last()),
+            // Friends may see a page that nobody remembers: what is true now is newer.
+            Status::Grace { sockets_lost: true, .. } => {
+                self.published.advance_seq(now);
+                self.published.clear(now);
+                self.contacts.announce(Interest::Availability, self.own());
+            }
+            Status::Absent => self.come_online(now),
+        }
+        self.sessions.open(socket, expires_at, report, now);
+        self.status = Status::Connected;
+        if self.core.behind().is_some() {
+            self.core.load_later(now.plus_ms(SOCIAL_AGAIN_MS));
+        }
+        self.output.save_state();
+        self.output.touch(self.sessions.ids());
+        if let Some(oldest) = self.sessions.surplus(socket) {
+            self.close(oldest, CloseCode::TooManySockets, now);
+        }
+        self.publish(Urgency::Throttled, now);
+        self.send_snapshot(socket, now);
+    }
+
+    fn come_online(&mut self, now: Timestamp) {
+        self.waiters.renew(&self.contacts.ids(), now);
+        self.serve_waiters();
+        // What friends said until now was not kept, and may still come, dated by any clock.
+        if !self.contacts.come_online(now.plus_ms(PEER_LATE_MS), now) {
+            // Friends are not queried once more now. Who waits for them reads what is known.
+            self.waiters.stop_waiting();
+        }
+    }
+
+    pub(super) fn frame_received(&mut self, socket: SocketId, frame: Frame, now: Timestamp) {
+        if !self.sessions.contains(socket) {
+            return;
+        }
+        self.sessions.heard(socket, now);
+        self.output.touch([socket]);
+        let bytes = match &frame {
+            Frame::Text(text) => text.len(),
+            Frame::Unread { bytes } => *bytes,
+        };
+        if bytes > FRAME_BYTES_MAX {
+            self.hide_page(socket, now);
+            return self.close(socket, CloseCode::TooBig, now);
+        }
+        let exact = matches!(&frame, Frame::Text(text) if text == HEARTBEAT_REQUEST);
+        let said = Said::read(frame);
+        if said == Said::Message(ClientMessage::Heartbeat) {
+            self.output.send(vec![socket], ServerMessage::Heartbeat);
+            if exact || self.times.heartbeats == HeartbeatMode::Wake {
+                return;
+            }
+        }
+        let messages = self.sessions.count_message(socket, now);
+        if messages >= FRAMES_PER_WINDOW_CLOSE {
+            if said.is_about_page() {
+                self.hide_page(socket, now);
+            }
+            return self.close(socket, CloseCode::TooFast, now);
+        }
+        if messages > FRAMES_PER_WINDOW_MAX {
+            let why = format!("at most {FRAMES_PER_WINDOW_MAX} messages in {} seconds", FRAMES_WINDOW_MS / 1_000);
+            self.complain(socket, ErrorCode::RateLimited, &why);
+        }
+        match said {
+            Said::Message(message) => self.message_received(socket, message, now),
+            Said::Nothing => self.refuse(socket, NO_MESSAGE, now),
+            Said::BadPage => self.refuse_page(socket, NO_MESSAGE, now),
+        }
+    }
+
+    fn message_received(&mut self, socket: SocketId, message: ClientMessage, now: Timestamp) {
+        match message {
+            ClientMessage::UpdatePresence { url, title } => match Page::parse(&url, &title) {
+                Ok(page) => self.page_reported(socket, page, Urgency::Throttled, now),
+                Err(_) => self.refuse_page(socket, &format!("url: at most {URL_CHARS_MAX} characters"), now),
+            },
+            ClientMessage::SetIdle { idle } => {
+                if self.sessions.set_idle(socket, idle, now) {
+                    self.publish(Urgency::Throttled, now);
+                }
+            }
+            ClientMessage::SetVisibility { invisible } => {
+                self.published.set_invisible(invisible);
+                self.output.save_state();
+                self.publish(Urgency::Throttled, now);
+            }
+            ClientMessage::Watch { watching } => {
+                if self.sessions.set_watching(socket, watching) {
+                    self.send_snapshot(socket, now);
+                }
+            }
+            ClientMessage::Authenticate { token } => self.output.push(Effect::CheckToken { socket, token }),
+            ClientMessage::Goodbye => self.goodbye(socket, now),
+            ClientMessage::Heartbeat => {}
+        }
+    }
+
+    /// The socket's client is on another page, which comes to the front.
+    fn page_reported(&mut self, socket: SocketId, page: Option<Page>, urgency: Urgency, now: Timestamp) {
+        self.sessions.report(socket, page);
+        self.publish(urgency, now);
+    }
+
+    /// Nobody knows what page the socket's client is on now. The one before is no longer true, and is hidden at once.
+    fn hide_page(&mut self, socket: SocketId, now: Timestamp) {
+        self.page_reported(socket, None, Urgency::Immediate, now);
+    }
+
+    /// The client sent what cannot be taken and may have told of another page.
+    fn refuse_page(&mut self, socket: SocketId, why: &str, now: Timestamp) {
+        self.hide_page(socket, now);
+        self.refuse(socket, why, now);
+    }
+
+    fn goodbye(&mut self, socket: SocketId, now: Timestamp) {
+        let Some(closed) = self.sessions.remove(socket) else { return };
+        self.output.close(socket, CloseCode::Done);
+        if self.sessions.is_empty() && self.published.take_turn(now) {
+            return self.go_offline(now, now);
+        }
+        self.socket_closed(closed, now);
+        // A user who changed too often until now leaves when the rate limit allows.
+        if let Status::Grace { ends_at, .. } = &mut self.status {
+            *ends_at = self.published.next_change_at();
+        }
+    }
+
+    pub(super) fn token_checked(&mut self, socket: SocketId, outcome: TokenOutcome, now: Timestamp) {
+        if !self.sessions.contains(socket) {
+            return;
+        }
+        match outcome {
+            TokenOutcome::Good { expires_at } => {
+                self.sessions.extend(socket, expires_at);
+                self.output.touch([socket]);
+            }
+            TokenOutcome::Refused => self.refuse(socket, "token: not a good one of this user's", now),
+            TokenOutcome::Unknown => self.complain(socket, ErrorCode::Unavailable, "token: cannot be checked now"),
+        }
+    }
+
+    fn refuse(&mut self, socket: SocketId, why: &str, now: Timestamp) {
+        self.complain(socket, ErrorCode::BadMessage, why);
+        self.output.touch([socket]);
+        if self.sessions.count_bad_message(socket, now) >= BAD_MESSAGES_MAX {
+            self.close(socket, CloseCode::BadMessages, now);
+        }
+    }
+
+    fn complain(&mut self, socket: SocketId, code: ErrorCode, detail: &str) {
+        self.output.send(vec![socket], ServerMessage::Error { code, detail: detail.to_owned() });
+    }
+
+    /// A `GET`. A stranger is refused at once. The user's own page needs no friend's answer.
+    pub(super) fn read(&mut self, read: ReadId, friend: Option<UserId>, now: Timestamp) {
+        let waits_for = match &friend {
+            Some(id) if *id != self.me && !self.contacts.contains(id) => {
+                return self.output.push(Effect::Reply { read, reply: Reply::NotFriends });
+            }
+            _ if self.waiters.is_full() => Ok(BTreeSet::new()),
+            None => self.contacts.query_for_user(self.contacts.not_fresh(), now),
+            Some(id) if *id == self.me || self.contacts.is_fresh(id) => Ok(BTreeSet::new()),
+            Some(id) => self.contacts.query_for_user(BTreeSet::from([id.clone()]), now),
+        };
+        match waits_for {
+            Ok(waits_for) => self.waiters.add(Recipient::Get { read, friend }, waits_for, now),
+            Err(TooOften { until }) => {
+                let retry_after_ms = until.unix_ms().saturating_sub(now.unix_ms());
+                self.output.push(Effect::Reply { read, reply: Reply::TooMany { retry_after_ms } });
+            }
+        }
+    }
+
+    /// Serves those who wait for nobody any more.
+    pub(super) fn serve_waiters(&mut self) {
+        for recipient in self.waiters.take_served() {
+            match recipient {
+                Recipient::Socket(socket) => {
+                    if self.sessions.set_ready(socket) {
+                        self.output.snapshot_sent(socket);
+                        self.contacts.snapshot_sent();
+                        self.output.send(vec![socket], ServerMessage::PresenceSnapshot(self.snapshot()));
+                    }
+                }
+                Recipient::Get { read, friend: None } => {
+                    self.output.push(Effect::Reply { read, reply: Reply::All(self.snapshot()) });
+                }
+                Recipient::Get { read, friend: Some(id) } => {
+                    let is_known = id == self.me || self.contacts.contains(&id);
+                    let reply = if is_known { Reply::One(self.appearance(&id).page) } else { Reply::NotFriends };
+                    self.output.push(Effect::Reply { read, reply });
+                }
+            }
+        }
+        if !self.is_present() && self.waiters.is_empty() {
+            self.contacts.forget_known();
+        }
+    }
+
+    fn snapshot(&self) -> PresenceSnapshot {
+        let (mut people, user) = self.core.people();
+        let presence_arr = people.iter().map(|friend| self.appearance(&friend.user_id)).collect();
+        people.extend(user);
+        PresenceSnapshot {
+            user_presence: self.appearance(&self.me),
+            presence_arr,
+            user_info_map: people.into_iter().map(|user| (user.user_id.clone(), user)).collect(),
+            version: self.core.version().unwrap_or_default(),
+        }
+    }
+
+    /// How the user or a friend appears. A friend of whom nothing is known appears offline.
+    fn appearance(&self, id: &UserId) -> Appearance {
+        let state = if *id != self.me {
+            self.contacts.state(id).cloned().unwrap_or(FriendState::Offline { last_seen_at: None })
+        } else if self.published.is_visible() {
+            FriendState::Online(self.presence())
+        } else {
+            FriendState::Offline { last_seen_at: self.published.last_seen_at() }
+        };
+        let user_id = id.clone();
+        match state {
+            FriendState::Online(presence) => {
+                // Another version may have written what this one cannot read: then they are online and no more is known.
+                let update = presence.read();
+                let idle_since = update.as_ref().and_then(|update| update.idle_since);
+                let at = update.as_ref().map(|update| update.at);
+                let (page, latest) = update.map(pages_of).unwrap_or_default();
+                let (page, latest_page, idle) = (Some(page), Some(latest), idle_since.is_some());
+                Appearance { user_id, page, latest_page, at, last_seen_at: None, idle, idle_since }
+            }
+            FriendState::Offline { last_seen_at } => {
+                let (page, latest_page, at) = (None, None, None);
+                Appearance { user_id, page, latest_page, at, last_seen_at, idle: false, idle_since: None }
+            }
+        }
+    }
+}
+
+/// The page in front and the last one that was shown.
+fn pages_of(update: PresenceUpdate) -> (PageView, PageView) {
+    let PresenceUpdate { url, title, domain, latest_url, latest_title, latest_domain, .. } = update;
+    (PageView { url, title, domain }, PageView { url: latest_url, title: latest_title, domain: latest_domain })
+}

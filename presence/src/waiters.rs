@@ -1,0 +1,112 @@
+//! Who waits to see all friends at once: a socket that opened, or a `GET`. They wait until every friend of whom nothing was
+//! known has answered or was not reached, but not while one is called again and again.
+
+use std::collections::BTreeSet;
+
+use shared::{
+    ids::{SocketId, UserId},
+    limits::{PEER_CALL_MS_MAX, READERS_MAX},
+    time::Timestamp,
+};
+
+use crate::event::ReadId;
+
+/// All who wait.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotWaiters(Vec<SnapshotWaiter>);
+
+#[derive(Debug)]
+struct SnapshotWaiter {
+    recipient: Recipient,
+    since: Timestamp,
+    waits_for: BTreeSet<UserId>,
+}
+
+impl SnapshotWaiter {
+    /// Whether they have waited for as long as a call may take.
+    fn is_tired(&self, now: Timestamp) -> bool {
+        self.since.plus_ms(i64::from(PEER_CALL_MS_MAX)) <= now
+    }
+}
+
+/// To whom a snapshot goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recipient {
+    Socket(SocketId),
+    Get { read: ReadId, friend: Option<UserId> },
+}
+
+impl SnapshotWaiters {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether so many wait that one more is served with what is known: memory must not grow with what a client asks for.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= READERS_MAX
+    }
+
+    /// Adds one. A socket waits once, however often its client asks, and since the first time.
+    pub fn add(&mut self, recipient: Recipient, waits_for: BTreeSet<UserId>, now: Timestamp) {
+        let before = matches!(recipient, Recipient::Socket(_))
+            .then(|| self.0.iter().position(|waiter| waiter.recipient == recipient))
+            .flatten()
+            .map(|index| self.0.remove(index));
+        let since = before.map_or(now, |waiter| waiter.since);
+        self.0.push(SnapshotWaiter { recipient, since, waits_for });
+    }
+
+    /// Whether this socket waits.
+    pub fn has_socket(&self, socket: SocketId) -> bool {
+        self.0.iter().any(|waiter| waiter.recipient == Recipient::Socket(socket))
+    }
+
+    /// Whether anybody waits for this friend.
+    pub fn wait_for(&self, friend: &UserId) -> bool {
+        self.0.iter().any(|waiter| waiter.waits_for.contains(friend))
+    }
+
+    /// Nobody waits for this friend any more.
+    pub fn stop_waiting_for(&mut self, friend: &UserId) {
+        for waiter in &mut self.0 {
+            waiter.waits_for.remove(friend);
+        }
+    }
+
+    /// Nobody waits for any friend any more.
+    pub fn stop_waiting(&mut self) {
+        self.0.iter_mut().for_each(|waiter| waiter.waits_for.clear());
+    }
+
+    /// A call to this friend ended, perhaps without an answer to the query. Who has waited for as long as a call may take
+    /// does without, so that nobody waits for more than two calls.
+    pub fn tire_of(&mut self, friend: &UserId, now: Timestamp) {
+        for waiter in self.0.iter_mut().filter(|waiter| waiter.is_tired(now)) {
+            waiter.waits_for.remove(friend);
+        }
+    }
+
+    /// All friends are queried anew. Who waits to read all waits for them, or, after as long as a call may take, reads what
+    /// is known until now.
+    pub fn renew(&mut self, friends: &BTreeSet<UserId>, now: Timestamp) {
+        for waiter in &mut self.0 {
+            if !matches!(waiter.recipient, Recipient::Get { friend: None, .. }) {
+                continue;
+            }
+            if waiter.is_tired(now) {
+                waiter.waits_for.clear();
+            } else {
+                waiter.waits_for.clone_from(friends);
+            }
+        }
+    }
+
+    /// Takes out those who wait for nobody any more.
+    pub fn take_served(&mut self) -> Vec<Recipient> {
+        let (waiting, served) =
+            std::mem::take(&mut self.0).into_iter().partition(|waiter| !waiter.waits_for.is_empty());
+        self.0 = waiting;
+        let served: Vec<SnapshotWaiter> = served;
+        served.into_iter().map(|waiter| waiter.recipient).collect()
+    }
+}
