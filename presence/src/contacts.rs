@@ -21,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Contacts {
     by_id: BTreeMap<UserId, Contact>,
+    /// What is outstanding with friends: of few of them, mostly of none.
+    owed: BTreeMap<UserId, Owed>,
     /// Calls in flight: at most one for each friend. They outlive the friendship.
     calls: BTreeMap<UserId, Call>,
     /// Friends whom it may be time to call.
@@ -44,10 +46,15 @@ struct Contact {
     known: Option<Known>,
     /// Which of the user's clients display them as online.
     displayed: Displayed,
+}
+
+/// What a friend has yet to do, or was not reached for.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Owed {
     /// They have yet to take in the newest change, which concerns those who want to hear at least this much.
-    undelivered: Option<Interest>,
+    delivery: Option<Interest>,
     /// They have yet to say how they appear.
-    querying: bool,
+    query: bool,
     /// Set after a call that did not reach them.
     retry: Option<Retry>,
 }
@@ -136,37 +143,22 @@ pub(crate) struct DueCalls {
 
 impl Contact {
     fn new() -> Self {
-        Self {
-            interest: Interest::Nothing,
-            known: None,
-            displayed: Displayed::Nowhere,
-            undelivered: None,
-            querying: false,
-            retry: None,
-        }
-    }
-
-    fn is_owed(&self) -> bool {
-        self.undelivered.is_some() || self.querying
+        Self { interest: Interest::Nothing, known: None, displayed: Displayed::Nowhere }
     }
 
     fn is_fresh(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.fresh)
     }
 
-    fn owe(&mut self, at_least: Interest) {
-        self.undelivered = Some(self.undelivered.map_or(at_least, |before| before.min(at_least)));
-    }
-
-    fn entry(&self) -> RosterEntry {
-        let failed = self.retry.is_some();
+    fn entry(&self, owed: Owed) -> RosterEntry {
+        let failed = owed.retry.is_some();
         // Who has yet to be told or queried may be online: then both are tried again.
-        let assumed = if self.is_owed() && !failed { Interest::Availability } else { Interest::Nothing };
+        let assumed = if owed.is_pending() && !failed { Interest::Availability } else { Interest::Nothing };
         RosterEntry {
             interest: if self.interest == Interest::Nothing { assumed } else { self.interest },
             displayed: self.displayed,
-            query_again: failed && self.querying,
-            deliver_again: failed && self.undelivered.is_some(),
+            query_again: failed && owed.query,
+            deliver_again: failed && owed.delivery.is_some(),
         }
     }
 
@@ -180,12 +172,23 @@ impl Contact {
     }
 }
 
+impl Owed {
+    fn is_pending(self) -> bool {
+        self.delivery.is_some() || self.query
+    }
+
+    fn deliver(&mut self, at_least: Interest) {
+        self.delivery = Some(self.delivery.map_or(at_least, |before| before.min(at_least)));
+    }
+}
+
 /// Restoring and storing.
 impl Contacts {
     /// Friends of whom nothing is known.
     pub fn new(friends: &[UserId], queries: RateLimiter, trust_after: Timestamp) -> Self {
         Self {
             by_id: friends.iter().map(|id| (id.clone(), Contact::new())).collect(),
+            owed: BTreeMap::new(),
             calls: BTreeMap::new(),
             due: BTreeSet::new(),
             queries,
@@ -207,12 +210,11 @@ impl Contacts {
                 continue;
             }
             let Some(retry) = retries.next() else { continue };
-            contact.retry = Some(*retry);
-            contact.querying = entry.query_again;
-            if entry.deliver_again && own.ever_seen {
-                contact.owe(Interest::Availability);
+            let delivery = (entry.deliver_again && own.ever_seen).then_some(Interest::Availability);
+            if delivery.is_some() {
                 self.due.insert(id.clone());
             }
+            self.owed.insert(id.clone(), Owed { delivery, query: entry.query_again, retry: Some(*retry) });
         }
     }
 
@@ -240,11 +242,9 @@ impl Contacts {
 
     /// These friends, or all, have yet to hear that the user left.
     pub fn owe_farewell(&mut self, friends: Option<&BTreeMap<UserId, Interest>>) {
-        for (id, contact) in &mut self.by_id {
-            if friends.is_none_or(|friends| friends.contains_key(id)) {
-                contact.undelivered = Some(Interest::Availability);
-                self.due.insert(id.clone());
-            }
+        for id in self.by_id.keys().filter(|id| friends.is_none_or(|friends| friends.contains_key(*id))) {
+            self.owed.entry(id.clone()).or_default().delivery = Some(Interest::Availability);
+            self.due.insert(id.clone());
         }
     }
 
@@ -268,36 +268,45 @@ impl Contacts {
     /// What a socket is to carry, in about so many bytes: long pages leave room for fewer absent friends.
     pub fn roster(&self, version: u64, bytes_max: usize, absent_len_max: usize) -> Roster {
         let absent_max = bytes_max.saturating_sub(self.by_id.len()) / ABSENT_BYTES;
-        let absent = self.by_id.values().filter(|contact| contact.entry().is_plainly_absent()).map(Contact::last_seen);
-        Roster::write(version, self.by_id.values().map(Contact::entry), absent.take(absent_max.min(absent_len_max)))
+        let entries = self.by_id.iter().map(|(id, contact)| (contact, contact.entry(self.owed(id))));
+        let absent =
+            entries.clone().filter(|(_, entry)| entry.is_plainly_absent()).map(|(contact, _)| contact.last_seen());
+        Roster::write(version, entries.map(|(_, entry)| entry), absent.take(absent_max.min(absent_len_max)))
+    }
+
+    fn owed(&self, id: &UserId) -> Owed {
+        self.owed.get(id).copied().unwrap_or_default()
     }
 
     /// Of friends who were not reached and are still owed something, in the order of their ids.
     pub fn retries(&self) -> impl Iterator<Item = Retry> {
-        self.by_id.values().filter(|contact| contact.is_owed()).filter_map(|contact| contact.retry)
+        self.owed.values().filter(|owed| owed.is_pending()).filter_map(|owed| owed.retry)
     }
 
     /// The friends who may see the user, and what they want to hear: for the time without sockets.
     pub fn interests(&self) -> BTreeMap<UserId, Interest> {
-        let interest = |contact: &Contact| match contact.interest {
-            Interest::Nothing => contact.undelivered.or(contact.querying.then_some(Interest::Availability)),
+        let interest = |id: &UserId, contact: &Contact| match contact.interest {
+            Interest::Nothing => {
+                let owed = self.owed(id);
+                owed.delivery.or(owed.query.then_some(Interest::Availability))
+            }
             wanted @ (Interest::Availability | Interest::Pages) => Some(wanted),
         };
-        self.by_id.iter().filter_map(|(id, contact)| Some((id.clone(), interest(contact)?))).collect()
+        self.by_id.iter().filter_map(|(id, contact)| Some((id.clone(), interest(id, contact)?))).collect()
     }
 
     /// The friends who have yet to take in the newest change.
     pub fn undelivered(&self) -> BTreeMap<UserId, Interest> {
-        self.by_id.iter().filter_map(|(id, contact)| Some((id.clone(), contact.undelivered?))).collect()
+        self.owed.iter().filter_map(|(id, owed)| Some((id.clone(), owed.delivery?))).collect()
     }
 
     pub fn has_undelivered(&self) -> bool {
-        self.by_id.values().any(|contact| contact.undelivered.is_some())
+        self.owed.values().any(|owed| owed.delivery.is_some())
     }
 
     /// Whether a friend is to be told or queried. Those who were not reached do not count.
     pub fn has_unsettled(&self) -> bool {
-        self.by_id.values().any(|contact| contact.is_owed() && contact.retry.is_none())
+        self.owed.values().any(|owed| owed.is_pending() && owed.retry.is_none())
     }
 
     /// Whether what sockets carry has changed since the last time.
@@ -370,6 +379,7 @@ impl Contacts {
     pub fn remove(&mut self, id: &UserId) {
         self.changed = true;
         self.by_id.remove(id);
+        self.owed.remove(id);
         self.void_call(id);
     }
 
@@ -384,6 +394,7 @@ impl Contacts {
             }
             *contact = Contact { known, ..Contact::new() };
         }
+        self.owed.remove(id);
         self.void_call(id);
     }
 
@@ -471,8 +482,8 @@ impl Contacts {
     /// newer is known to compare it with.
     pub fn heard(&mut self, message: &PeerMessage, own: Own, now: Timestamp) -> bool {
         let PeerMessage { from, sent_at, wants, .. } = message;
-        let Some(contact) = self.by_id.get_mut(from) else { return false };
-        if let Some(retry) = &mut contact.retry {
+        let Some(contact) = self.by_id.get(from) else { return false };
+        if let Some(retry) = self.owed.get_mut(from).and_then(|owed| owed.retry.as_mut()) {
             // They can be reached again, as it seems.
             retry.at = retry.at.min(now);
             self.due.insert(from.clone());
@@ -525,9 +536,9 @@ impl Contacts {
     /// A friend wants to hear this.
     pub fn set_interest(&mut self, id: &UserId, interest: Interest, own: Own) {
         let Some(contact) = self.by_id.get_mut(id).filter(|_| own.present) else { return };
-        if contact.undelivered.is_some_and(|concerned| concerned > interest) {
-            // When they come, or watch again, they query.
-            contact.undelivered = None;
+        // When they come, or watch again, they query.
+        if let Some(owed) = self.owed.get_mut(id) {
+            owed.delivery = owed.delivery.filter(|concerned| *concerned <= interest);
         }
         self.changed |= contact.interest != interest;
         contact.interest = interest;
@@ -536,8 +547,8 @@ impl Contacts {
     /// A friend left by their own word, and need not be queried.
     pub fn left(&mut self, id: &UserId, own: Own) {
         self.set_interest(id, Interest::Nothing, own);
-        if let Some(contact) = self.by_id.get_mut(id) {
-            contact.querying = false;
+        if let Some(owed) = self.owed.get_mut(id) {
+            owed.query = false;
         }
         self.due.insert(id.clone());
     }
@@ -548,9 +559,10 @@ impl Contacts {
         if !own.ever_seen {
             return;
         }
-        for (id, contact) in &mut self.by_id {
-            if contact.interest >= at_least || (at_least == Interest::Availability && contact.querying) {
-                contact.owe(at_least);
+        for (id, contact) in &self.by_id {
+            let is_queried = || self.owed.get(id).is_some_and(|owed| owed.query);
+            if contact.interest >= at_least || (at_least == Interest::Availability && is_queried()) {
+                self.owed.entry(id.clone()).or_default().deliver(at_least);
                 self.due.insert(id.clone());
             }
         }
@@ -558,9 +570,9 @@ impl Contacts {
 
     /// Something is hidden. Friends who were not reached and may still see it are tried at once, then as rarely as before.
     pub fn retry_now(&mut self, now: Timestamp) {
-        for (id, contact) in &mut self.by_id {
-            if contact.undelivered.is_some()
-                && let Some(retry) = &mut contact.retry
+        for (id, owed) in &mut self.owed {
+            if owed.delivery.is_some()
+                && let Some(retry) = &mut owed.retry
             {
                 retry.at = retry.at.min(now);
                 self.due.insert(id.clone());
@@ -571,9 +583,10 @@ impl Contacts {
     /// Queries these friends. Somebody waits for it: who was not reached is tried at once.
     pub fn query(&mut self, friends: impl IntoIterator<Item = UserId>) {
         for id in friends {
-            if let Some(contact) = self.by_id.get_mut(&id) {
-                self.changed |= contact.retry.take().is_some();
-                contact.querying = true;
+            if self.by_id.contains_key(&id) {
+                let owed = self.owed.entry(id.clone()).or_default();
+                self.changed |= owed.retry.take().is_some();
+                owed.query = true;
                 self.due.insert(id);
             }
         }
@@ -585,10 +598,7 @@ impl Contacts {
     ///
     /// When the user's doings query friends too often. Then nobody is queried.
     pub fn query_for_user(&mut self, friends: BTreeSet<UserId>, now: Timestamp) -> Result<BTreeSet<UserId>, TooOften> {
-        let on_its_way = |id: &UserId| {
-            let querying = self.by_id.get(id).is_some_and(|contact| contact.querying);
-            querying && (self.calls.contains_key(id) || self.due.contains(id))
-        };
+        let on_its_way = |id: &UserId| self.owed(id).query && (self.calls.contains_key(id) || self.due.contains(id));
         if friends.iter().all(on_its_way) {
             return Ok(friends);
         }
@@ -609,7 +619,7 @@ impl Contacts {
         self.trust_after = trust_after;
         let may_query = self.queries.next() <= now;
         if !may_query {
-            self.by_id.values_mut().for_each(|contact| contact.querying = false);
+            self.owed.values_mut().for_each(|owed| owed.query = false);
         }
         may_query
     }
@@ -620,16 +630,14 @@ impl Contacts {
             self.announce(Interest::Availability, own);
             self.retry_now(now);
         }
-        for (id, contact) in &mut self.by_id {
-            if vanished && contact.undelivered.is_some() {
+        for (id, owed) in &mut self.owed {
+            if vanished && owed.delivery.is_some() {
                 self.due.insert(id.clone());
             }
-            contact.interest = Interest::Nothing;
-            contact.known = None;
-            contact.displayed = Displayed::Nowhere;
-            contact.querying &= is_awaited(id);
-            contact.retry = contact.retry.filter(|_| contact.undelivered.is_some());
+            owed.query &= is_awaited(id);
+            owed.retry = owed.retry.filter(|_| owed.delivery.is_some());
         }
+        self.by_id.values_mut().for_each(|contact| *contact = Contact::new());
     }
 }
 
@@ -637,13 +645,13 @@ impl Contacts {
 impl Contacts {
     /// When a friend who was not reached is due again.
     pub fn next_retry_at(&self) -> Option<Timestamp> {
-        let idle = self.by_id.iter().filter(|(id, contact)| contact.retry.is_some() && !self.calls.contains_key(*id));
-        idle.filter_map(|(_, contact)| contact.retry).map(|retry| retry.at).min()
+        let retries = self.owed.iter().filter_map(|(id, owed)| Some((id, owed.retry?)));
+        retries.filter(|(id, _)| !self.calls.contains_key(*id)).map(|(_, retry)| retry.at).min()
     }
 
     /// Friends who were not reached and whose time has come are due.
     pub fn retry_due(&mut self, now: Timestamp) {
-        let due = self.by_id.iter().filter(|(_, contact)| contact.retry.is_some_and(|retry| retry.at <= now));
+        let due = self.owed.iter().filter(|(_, owed)| owed.retry.is_some_and(|retry| retry.at <= now));
         self.due.extend(due.map(|(id, _)| id.clone()));
     }
 
@@ -651,20 +659,21 @@ impl Contacts {
     pub fn take_due(&mut self, own: Own, now: Timestamp) -> DueCalls {
         let mut calls = DueCalls::default();
         for id in std::mem::take(&mut self.due) {
-            let Some(contact) = self.by_id.get_mut(&id) else { continue };
-            let later = contact.retry.is_some_and(|retry| retry.at > now);
+            let owed = self.owed(&id);
+            let later = owed.retry.is_some_and(|retry| retry.at > now);
             if later || self.calls.contains_key(&id) {
                 continue;
             }
-            let tells = contact.undelivered.is_some();
+            let tells = owed.delivery.is_some();
             // A query of a visible user tells how they appear. One who is not is told of first.
-            if contact.querying && (own.visible || !tells) {
+            if owed.query && (own.visible || !tells) {
                 calls.queries.push(id);
             } else if tells {
                 calls.deliveries.push(id);
             } else {
-                // Meanwhile they left, or said unasked what they were to be asked.
-                self.changed |= contact.retry.take().is_some();
+                // Nothing is left: perhaps they left meanwhile, or said unasked what they were to be asked.
+                self.changed |= owed.retry.is_some();
+                self.owed.remove(&id);
             }
         }
         calls
@@ -682,14 +691,13 @@ impl Contacts {
 
     /// The friends with a call in flight who have yet to take in the newest change.
     pub fn called_undelivered(&self) -> impl Iterator<Item = &UserId> {
-        let undelivered = |id: &UserId| self.by_id.get(id).is_some_and(|contact| contact.undelivered.is_some());
-        self.calls.keys().filter(move |id| undelivered(id))
+        self.calls.keys().filter(|id| self.owed(id).delivery.is_some())
     }
 
     /// A call was answered. `None` when there was none.
     pub fn call_answered(&mut self, id: &UserId) -> Option<Call> {
         let call = self.calls.remove(id)?;
-        let retry = self.by_id.get_mut(id).and_then(|contact| contact.retry.take());
+        let retry = self.owed.get_mut(id).and_then(|owed| owed.retry.take());
         self.changed |= retry.is_some();
         Some(call)
     }
@@ -697,13 +705,13 @@ impl Contacts {
     /// The friend has taken in what the call told, and wants to hear this.
     pub fn delivered(&mut self, id: &UserId, call: &Call, wants: Interest, own: Own) {
         self.set_interest(id, wants.max(call.heard), own);
-        let (Some(told), Some(contact)) = (call.tells, self.by_id.get_mut(id)) else { return };
-        contact.undelivered = None;
+        let Some(told) = call.tells else { return };
         // They are owed what came since, even if nobody knew yet that they are online.
         let concerned = if told < own.transition_seq { Interest::Availability } else { Interest::Pages };
-        if told < own.seq && own.ever_seen && (!own.present || contact.interest >= concerned) {
-            contact.owe(concerned);
-            self.due.insert(id.clone());
+        let hears = || !own.present || self.by_id.get(id).is_some_and(|contact| contact.interest >= concerned);
+        let delivery = (told < own.seq && own.ever_seen && hears()).then_some(concerned);
+        if delivery.is_some() || self.owed.contains_key(id) {
+            self.owed.entry(id.clone()).or_default().delivery = delivery;
         }
     }
 
@@ -711,15 +719,19 @@ impl Contacts {
     /// hear less than they do.
     pub fn query_answered(&mut self, id: &UserId, call: &Call, own: Own) -> bool {
         let settled = call.interest >= own.interest;
-        if settled && let Some(contact) = self.by_id.get_mut(id) {
-            contact.querying = false;
+        if settled && let Some(owed) = self.owed.get_mut(id) {
+            owed.query = false;
         }
         settled
     }
 
-    /// See whether the friend is to be called once more.
+    /// A call has ended: see whether the friend is to be called once more.
     pub fn reconsider(&mut self, id: UserId) {
-        self.due.insert(id);
+        match self.owed.get(&id) {
+            None => {}
+            Some(owed) if *owed == Owed::default() => drop(self.owed.remove(&id)),
+            Some(_) => drop(self.due.insert(id)),
+        }
     }
 
     /// A call did not reach its friend. Says whether there was one. `lost`: how many failures may have been forgotten.
@@ -727,12 +739,12 @@ impl Contacts {
         if self.calls.remove(id).is_none() {
             return false;
         }
-        let Some(contact) = self.by_id.get_mut(id) else { return true };
-        contact.querying &= own.present;
-        if contact.is_owed() {
-            let times = contact.retry.map_or(lost, |retry| retry.times);
+        let Some(owed) = self.owed.get_mut(id) else { return true };
+        owed.query &= own.present;
+        if owed.is_pending() {
+            let times = owed.retry.map_or(lost, |retry| retry.times);
             let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
-            contact.retry = Some(Retry { times: times.saturating_add(1), at: now.plus_ms(wait_ms) });
+            owed.retry = Some(Retry { times: times.saturating_add(1), at: now.plus_ms(wait_ms) });
             self.changed = true;
         }
         true
