@@ -95,7 +95,8 @@ test("a picture is uploaded, seen by friends at once, and taken away; the data a
       await page.goto(page.url().replace(/#.*|$/, "#/friends"));
       const picture = friend(seenBy, name).locator("img");
       await picture.waitFor();
-      assert.equal(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth)), 128);
+      // Loaded and read: of one that could not be, nothing would stay.
+      await until(() => picture.evaluate((image) => image.complete && image.naturalWidth === 128));
     }
     await neds.goto(neds.url().replace(/#.*|$/, "#/me/profile"));
     await neds.getByRole("button", { name: "Remove" }).click();
@@ -342,7 +343,7 @@ test("Firefox's linter finds nothing but what has a reason", async () => {
 
 async function until(holds) {
   const end = Date.now() + PATIENCE_MS;
-  while (!holds()) {
+  while (!(await holds())) {
     if (Date.now() > end) throw new Error(`it does not come about: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 300));
   }

@@ -64,10 +64,10 @@ interface Person {
 
 /** A picture, or letters where there is none, with the state as a shape. */
 export function Avatar({ person, state, small }: { person: Person; state?: State; small?: boolean }) {
-  const picture = usePicture(person);
+  const [picture, withoutPicture] = usePicture(person);
   return (
     <span class={`avatar ${hue(person.user_id)}${small ? " small" : ""}`}>
-      {picture ? <img src={picture} alt="" referrerpolicy="no-referrer" /> : <span aria-hidden="true">{initials(person.first_name, person.last_name)}</span>}
+      {picture ? <img src={picture} alt="" referrerpolicy="no-referrer" onError={withoutPicture} /> : <span aria-hidden="true">{initials(person.first_name, person.last_name)}</span>}
       {state !== undefined && state !== "offline" && (
         <svg viewBox="0 0 16 16" class="state" aria-hidden="true">
           <circle cx="8" cy="8" r="7.5" class="ground" />
@@ -91,7 +91,8 @@ function fetchPictures(): void {
   );
 }
 
-function usePicture({ user_id, profile_image_extension }: Person): string | undefined {
+/** A person's picture, and what to call when it cannot be loaded. */
+function usePicture({ user_id, profile_image_extension }: Person): [string | undefined, () => void] {
   const url = useSignal<string | undefined>(undefined);
   useEffect(() => {
     url.value = undefined;
@@ -104,7 +105,7 @@ function usePicture({ user_id, profile_image_extension }: Person): string | unde
     });
     wanted.set(key, asked);
   }, [user_id, profile_image_extension]);
-  return url.value;
+  return [url.value, () => (url.value = undefined)];
 }
 
 /** The first letter of a site, coloured by it: no icon is fetched, which would tell others who looks at what. */
