@@ -81,7 +81,8 @@ pub async fn paging(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sql
     Ok(transaction)
 }
 
-/// Applies the migrations that are missing.
+/// Applies the migrations that are missing. Later ones, which a newer version has applied, are no reason to fail: the way back
+/// from it starts here.
 ///
 /// # Errors
 ///
@@ -90,7 +91,9 @@ pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
     let mut connection = pool(config)?.acquire().await.context("the database does not answer")?;
     // A migration may take longer than any request should.
     sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
-    MIGRATIONS.run(&mut *connection).await.context("the migrations did not go through")
+    let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrations.set_ignore_missing(true);
+    migrations.run(&mut *connection).await.context("the migrations did not go through")
 }
 
 /// Whether the database answers and every migration of this binary is applied. Later ones may be too: while
