@@ -66,7 +66,7 @@ pub struct App {
     pool: PgPool,
     identity: IdentityProvider,
     metrics: Metrics,
-    /// Told after every commit that has written events.
+    /// OutboxEvent after every commit that has written events.
     outbox_written: Notify,
     /// Any of them may have signed a token of the edge: two during a rotation.
     service_token_secrets: Vec<String>,

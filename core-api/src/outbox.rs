@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A user whose social version has just grown.
-pub struct Bumped {
+pub struct VersionBump {
     pub row: SummaryRow,
     pub version: u64,
 }
@@ -26,7 +26,7 @@ pub struct Bumped {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn bump(connection: &mut PgConnection, ids: &[&UserId]) -> Result<BTreeMap<UserId, Bumped>> {
+pub async fn bump(connection: &mut PgConnection, ids: &[&UserId]) -> Result<BTreeMap<UserId, VersionBump>> {
     let ids: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
     let rows = sqlx::query!(
         "update users set social_version = social_version + 1 where user_id = any($1)
@@ -47,7 +47,7 @@ pub async fn bump(connection: &mut PgConnection, ids: &[&UserId]) -> Result<BTre
             profile_image_uploaded_at: row.profile_image_uploaded_at,
             profile_image_extension: row.profile_image_extension,
         };
-        Ok((id, Bumped { row, version }))
+        Ok((id, VersionBump { row, version }))
     });
     bumped.collect()
 }
@@ -62,7 +62,7 @@ pub fn version(stored: i64) -> Result<u64> {
 }
 
 /// A change that one user is to hear of.
-pub struct Told {
+pub struct OutboxEvent {
     pub recipient: UserId,
     /// The recipient's social version after the change; 0 when it did not grow.
     pub version: u64,
@@ -70,13 +70,13 @@ pub struct Told {
 }
 
 /// A change after which the recipient's social version is this.
-pub fn told(recipient: UserId, version: u64, change: Change) -> Told {
-    Told { recipient, version, change }
+pub fn told(recipient: UserId, version: u64, change: Change) -> OutboxEvent {
+    OutboxEvent { recipient, version, change }
 }
 
 /// A change that leaves the recipient's social version as it is.
-pub fn passing(recipient: UserId, change: Change) -> Told {
-    Told { recipient, version: 0, change }
+pub fn unversioned(recipient: UserId, change: Change) -> OutboxEvent {
+    OutboxEvent { recipient, version: 0, change }
 }
 
 /// Writes the events, commits the change together with them, and wakes the relay.
@@ -84,7 +84,7 @@ pub fn passing(recipient: UserId, change: Change) -> Told {
 /// # Errors
 ///
 /// When the database does not answer; then nothing has changed, or the answer to the commit was lost.
-pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, events: Vec<Told>) -> Result<()> {
+pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, events: Vec<OutboxEvent>) -> Result<()> {
     if !events.is_empty() {
         write(&mut transaction, events).await?;
     }
@@ -123,13 +123,13 @@ pub async fn tell_all(connection: &mut PgConnection, recipients: &[String], chan
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn write(connection: &mut PgConnection, events: Vec<Told>) -> Result<()> {
+pub async fn write(connection: &mut PgConnection, events: Vec<OutboxEvent>) -> Result<()> {
     let mut ids = Vec::new();
     let mut recipients = Vec::new();
     let mut versions = Vec::new();
     let mut kinds = Vec::new();
     let mut payloads = Vec::new();
-    for Told { recipient, version, change } in events {
+    for OutboxEvent { recipient, version, change } in events {
         let Stored { kind, payload } = Stored::of(&change)?;
         ids.push(Uuid::now_v7());
         recipients.push(String::from(recipient));

@@ -92,7 +92,7 @@ impl Child {
     }
 
     /// How it ended, with the end of its log.
-    pub fn obituary(&self, status: ExitStatus) -> String {
+    pub fn exit_report(&self, status: ExitStatus) -> String {
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("ended by itself with status {code}"),
             (None, Some(signal)) => format!("was ended by signal {signal}"),

@@ -106,7 +106,7 @@ impl Core {
         let log = Output::Log(self.logs.join("core-api-commands.log"));
         let mut child = Child::start("core-api", command, log)?;
         let status = child.wait().await?;
-        if status.success() { Ok(()) } else { Err(anyhow!(child.obituary(status))) }
+        if status.success() { Ok(()) } else { Err(anyhow!(child.exit_report(status))) }
     }
 
     /// That database, as one of the roles reaches it.

@@ -31,7 +31,7 @@ pub async fn wait_until_ready(url: &str, child: &mut Child, patience: Duration) 
             return Ok(());
         }
         if let Some(status) = child.ended()? {
-            bail!("{}", child.obituary(status));
+            bail!("{}", child.exit_report(status));
         }
         if begun.elapsed() > patience {
             let last = match answer {

@@ -97,8 +97,8 @@ impl Postgres {
     }
 
     /// How it ended, with the end of its log.
-    pub fn obituary(&self, status: ExitStatus) -> String {
-        self.child.obituary(status)
+    pub fn exit_report(&self, status: ExitStatus) -> String {
+        self.child.exit_report(status)
     }
 
     /// Ends the server as a crash does. The data stays.
@@ -150,7 +150,7 @@ async fn wait_until_ready(url: &str, child: &mut Child) -> Result<()> {
             Err(_) => {}
         }
         if let Some(status) = child.ended()? {
-            bail!("{}", child.obituary(status));
+            bail!("{}", child.exit_report(status));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -174,7 +174,7 @@ async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path)
     let mut child = Child::start("initdb", initdb, Output::Log(log.to_owned()))?;
     let status = child.wait().await?;
     if !status.success() {
-        bail!("{}", child.obituary(status));
+        bail!("{}", child.exit_report(status));
     }
     fs::rename(&new, data).context("cannot name the new cluster")
 }

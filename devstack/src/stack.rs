@@ -339,17 +339,17 @@ impl Stack {
             None => (None, None),
         };
         tokio::select! {
-            obituary = obituary(worker.as_mut()) => obituary,
-            obituary = obituary(core.process()) => obituary,
-            obituary = obituary(oidc.as_mut()) => obituary,
-            obituary = obituary(proxy) => obituary,
-            obituary = obituary(store) => obituary,
-            obituary = async {
+            exit_report = exit_report(worker.as_mut()) => exit_report,
+            exit_report = exit_report(core.process()) => exit_report,
+            exit_report = exit_report(oidc.as_mut()) => exit_report,
+            exit_report = exit_report(proxy) => exit_report,
+            exit_report = exit_report(store) => exit_report,
+            exit_report = async {
                 match postgres {
-                    Some(postgres) => postgres.wait().await.map(|status| postgres.obituary(status)),
+                    Some(postgres) => postgres.wait().await.map(|status| postgres.exit_report(status)),
                     None => std::future::pending().await,
                 }
-            } => obituary,
+            } => exit_report,
         }
     }
 
@@ -414,9 +414,9 @@ async fn start_images(dir: &Path, proxy: &Port, store: &Port) -> Result<Child> {
     Child::start("the proxy before the image store", node, log).or_step_failed(STEP, "read its words above")
 }
 
-async fn obituary(child: Option<&mut Child>) -> Result<String> {
+async fn exit_report(child: Option<&mut Child>) -> Result<String> {
     match child {
-        Some(child) => child.wait().await.map(|status| child.obituary(status)),
+        Some(child) => child.wait().await.map(|status| child.exit_report(status)),
         None => std::future::pending().await,
     }
 }

@@ -77,7 +77,7 @@ impl Step<'_> {
             }
         };
         if !status.success() {
-            return Err(StepFailed::new(self.about, child.obituary(status), self.advice).into());
+            return Err(StepFailed::new(self.about, child.exit_report(status), self.advice).into());
         }
         Ok(())
     }

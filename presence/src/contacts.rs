@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::{
     ids::UserId,
     internal::{Interest, PeerMessage, Presence},
-    limits::{PEER_RETRY_MS_MAX, PEER_RETRY_MS_MIN},
     time::Timestamp,
 };
 
 use crate::{
+    limits::{PEER_RETRY_MS_MAX, PEER_RETRY_MS_MIN},
     rate::RateLimiter,
     stored::{ABSENT_BYTES, Displayed, LastSeen, Retry, Roster, RosterEntry},
 };

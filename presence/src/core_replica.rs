@@ -9,13 +9,12 @@ use shared::{
     api::UserInfo,
     ids::{EventId, UserId},
     internal::{Change, CoreEvent, Social},
-    limits::EVENT_IDS_REMEMBERED,
     page::Page,
     share_policy::SharePolicy,
     time::Timestamp,
 };
 
-use crate::cached_social::CachedSocial;
+use crate::{cached_social::CachedSocial, limits::EVENT_IDS_REMEMBERED};
 
 /// The object's copy of what the core knows.
 #[derive(Debug)]

@@ -144,7 +144,7 @@ impl UserPresence {
         wakes.min_by_key(|wake| wake.at)
     }
 
-    /// When this user wants [`Event::Woken`] too, as long as memory lasts: within [`shared::limits::CHANGE_EVERY_MS`]. What it
+    /// When this user wants [`Event::Woken`] too, as long as memory lasts: within [`crate::limits::CHANGE_EVERY_MS`]. What it
     /// is for is made up for after a loss of memory.
     pub fn next_tick(&self) -> Option<Timestamp> {
         self.published.is_throttled().then(|| self.published.next_change_at())

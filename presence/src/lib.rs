@@ -16,6 +16,7 @@ mod contacts;
 mod core_replica;
 mod engine;
 mod event;
+pub mod limits;
 mod messages;
 mod output;
 mod published;

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use shared::{
     ids::SocketId,
     internal::Presence,
-    limits::ACTIVE_NOTE_MS,
     time::Timestamp,
     wire::{CloseCode, ServerMessage},
 };
 
-use crate::{event::Effect, stored::SavedState};
+use crate::{event::Effect, limits::ACTIVITY_EVERY_MS, stored::SavedState};
 
 /// The effects of one event, and what storage and sockets were given before.
 #[derive(Debug)]
@@ -127,7 +126,7 @@ impl Output {
 
     /// Whether the last moment of activity that sockets carry is so old that the next one must be written.
     pub fn is_activity_old(&self, now: Timestamp) -> bool {
-        self.active_at.plus_ms(ACTIVE_NOTE_MS) <= now
+        self.active_at.plus_ms(ACTIVITY_EVERY_MS) <= now
     }
 
     pub fn take_checkpoint(&mut self) -> bool {

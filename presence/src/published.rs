@@ -2,7 +2,6 @@
 
 use shared::{
     internal::Presence,
-    limits::RESTART_SEQ_STEP,
     page::Page,
     time::Timestamp,
     wire::{PageView, PresenceUpdate},
@@ -10,7 +9,7 @@ use shared::{
 
 use shared::ids::UserId;
 
-use crate::rate::RateLimiter;
+use crate::{limits::RESTART_SEQ_STEP, rate::RateLimiter};
 
 /// What friends see, and the number of its newest change.
 #[derive(Debug)]

@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use shared::{
-    limits::{ASK_EVERY_MS, ASKS_AT_ONCE, CHANGE_EVERY_MS, CHANGES_AT_ONCE},
-    time::Timestamp,
-};
+use crate::limits::{CHANGE_EVERY_MS, CHANGES_BURST, QUERIES_BURST, QUERY_EVERY_MS};
+use shared::time::Timestamp;
 
 /// Allows a burst, then one every so often: the generic cell rate algorithm, whose whole state is one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +15,16 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// For visible changes: [`CHANGES_AT_ONCE`], then one every [`CHANGE_EVERY_MS`].
+    /// For visible changes: [`CHANGES_BURST`], then one every [`CHANGE_EVERY_MS`].
     pub fn of_changes() -> Self {
-        Self { burst: CHANGES_AT_ONCE, every_ms: CHANGE_EVERY_MS, full_at: Timestamp::from_unix_ms(0) }
+        Self { burst: CHANGES_BURST, every_ms: CHANGE_EVERY_MS, full_at: Timestamp::from_unix_ms(0) }
     }
 
-    /// For queries of all friends: [`ASKS_AT_ONCE`], then one every [`ASK_EVERY_MS`]. `full_at` is when a whole burst is
+    /// For queries of all friends: [`QUERIES_BURST`], then one every [`QUERY_EVERY_MS`]. `full_at` is when a whole burst is
     /// allowed again. It is cut to the longest wait there can be, in case the clock that wrote it was far ahead.
     pub fn of_queries(full_at: Timestamp, now: Timestamp) -> Self {
-        let full_at = full_at.min(now.plus_ms(ASKS_AT_ONCE.saturating_mul(ASK_EVERY_MS)));
-        Self { burst: ASKS_AT_ONCE, every_ms: ASK_EVERY_MS, full_at }
+        let full_at = full_at.min(now.plus_ms(QUERIES_BURST.saturating_mul(QUERY_EVERY_MS)));
+        Self { burst: QUERIES_BURST, every_ms: QUERY_EVERY_MS, full_at }
     }
 
     /// When a whole burst is allowed again.

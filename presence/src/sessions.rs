@@ -2,15 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use shared::{
-    ids::SocketId,
-    internal::Interest,
-    limits::{BAD_MESSAGES_WINDOW_MS, FRAMES_WINDOW_MS, SILENCE_SLACK_DIVISOR, SOCKETS_MAX},
-    page::Page,
-    time::Timestamp,
-};
+use shared::{ids::SocketId, internal::Interest, limits::SOCKETS_MAX, page::Page, time::Timestamp};
 
 use crate::{
+    limits::{BAD_MESSAGES_WINDOW_MS, FRAMES_WINDOW_MS, SILENCE_SLACK_DIVISOR},
     rate::SlidingWindow,
     stored::{Attachment, Checkpoint, Report},
 };

@@ -4,12 +4,12 @@
 //! The worker and the simulator drive the same three machines, so that what is simulated is what runs. Deliberately absent: IO.
 //! Each step says what to do, and the shell reports what came of it.
 
-use shared::{
-    limits::{ALARM_LATE_MS, SOCIAL_FRESH_MS},
-    time::Timestamp,
-};
+use shared::time::Timestamp;
 
-use crate::engine::UserPresence;
+use crate::{
+    engine::UserPresence,
+    limits::{ALARM_LATE_MS, SOCIAL_FRESH_MS},
+};
 
 /// Keeps an object's one alarm at, or before, the moment at which the engine wants to be woken.
 ///

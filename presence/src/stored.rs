@@ -42,7 +42,7 @@ pub struct SavedState {
     pub behind: Option<u64>,
     /// The version of settings that were applied while an earlier version was missing. 0: none were.
     pub settings_version: u64,
-    /// When a whole burst of queries is allowed again. See [`shared::limits::ASKS_AT_ONCE`].
+    /// When a whole burst of queries is allowed again. See [`crate::limits::QUERIES_BURST`].
     pub asks_full_at: Timestamp,
     /// Set from the last socket's closing until a socket opens or until every friend concerned has heard that the user
     /// left.
@@ -108,7 +108,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub order: u64,
-    /// A moment of activity, at most [`shared::limits::ACTIVE_NOTE_MS`] before the last.
+    /// A moment of activity, at most [`crate::limits::ACTIVITY_EVERY_MS`] before the last.
     pub active_at: Timestamp,
     /// The user's newest visible change, when it was, and the last page that was shown.
     pub seq: u64,
@@ -127,7 +127,7 @@ pub struct Checkpoint {
     /// reached do not count: `failures` has them.
     pub untold: bool,
     /// When friends who were not reached are called again, in the order of their ids. Beyond
-    /// [`shared::limits::FAILURES_LEN_MAX`], the last one stands for all others.
+    /// [`crate::limits::RETRIES_LEN_MAX`], the last one stands for all others.
     #[serde(default)]
     pub failures: Vec<Retry>,
     #[serde(rename = "roll")]
@@ -149,11 +149,11 @@ pub struct Retry {
 pub struct Roster {
     /// The social version whose list of friends this follows.
     pub version: u64,
-    /// A [`RosterEntry`] for each friend. Empty for more friends than [`shared::limits::ROLL_LEN_MAX`]: then any of them may
+    /// A byte for each friend (`RosterEntry`). Empty for more friends than [`crate::limits::ROSTER_LEN_MAX`]: then any of them may
     /// be online.
     pub digits: String,
-    /// When the friends that [`RosterEntry::is_plainly_absent`] says were last seen, at most
-    /// [`shared::limits::ABSENT_LEN_MAX`] of them: base64 of six bytes each. 0: unknown, to be queried; 1: never; otherwise
+    /// When the friends who are plainly absent (`RosterEntry`) were last seen, at most
+    /// [`crate::limits::ABSENT_LEN_MAX`] of them: base64 of six bytes each. 0: unknown, to be queried; 1: never; otherwise
     /// milliseconds since 1970.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub absent: String,

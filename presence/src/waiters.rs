@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use shared::{
     ids::{SocketId, UserId},
-    limits::{PEER_CALL_MS_MAX, READERS_MAX},
+    limits::PEER_CALL_MS_MAX,
     time::Timestamp,
 };
 
-use crate::event::ReadId;
+use crate::{event::ReadId, limits::SNAPSHOT_WAITERS_MAX};
 
 /// All who wait.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl SnapshotWaiters {
 
     /// Whether so many wait that one more is served with what is known: memory must not grow with what a client asks for.
     pub fn is_full(&self) -> bool {
-        self.0.len() >= READERS_MAX
+        self.0.len() >= SNAPSHOT_WAITERS_MAX
     }
 
     /// Adds one. A socket waits once, however often its client asks, and since the first time.

@@ -22,34 +22,14 @@ pub const FRAME_BYTES_MAX: usize = 8 * 1_024;
 /// Most sockets one user has open at once; one more closes the oldest (4409).
 pub const SOCKETS_MAX: usize = 10;
 
-/// Length of the window in which messages on a socket are counted, in milliseconds.
-pub const FRAMES_WINDOW_MS: i64 = 10_000;
-
 /// Most messages on one socket in a window, heartbeats aside; more are answered with an error.
 pub const FRAMES_PER_WINDOW_MAX: usize = 30;
 
 /// This many in a window, heartbeats aside, close the socket (4429).
 pub const FRAMES_PER_WINDOW_CLOSE: usize = 60;
 
-/// This many messages that are none, within [`BAD_MESSAGES_WINDOW_MS`], close the socket (4400).
+/// This many messages that are none, within a minute, close the socket (4400).
 pub const BAD_MESSAGES_MAX: usize = 10;
-
-/// Length of the window in which bad messages on a socket are counted, in milliseconds.
-pub const BAD_MESSAGES_WINDOW_MS: i64 = 60_000;
-
-/// Most visible changes of one user that friends are told of at once; from then on one every
-/// [`CHANGE_EVERY_MS`], always the newest.
-pub const CHANGES_AT_ONCE: i64 = 10;
-
-/// Time between visible changes that keep coming, in milliseconds.
-pub const CHANGE_EVERY_MS: i64 = 1_000;
-
-/// How often at once whatever one user does may ask friends how they appear; from then on once every
-/// [`ASK_EVERY_MS`].
-pub const ASKS_AT_ONCE: i64 = 10;
-
-/// Time between such questions that keep coming, in milliseconds.
-pub const ASK_EVERY_MS: i64 = 10_000;
 
 /// Largest REST request body, in bytes, at the edge and at the core alike.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
@@ -217,55 +197,8 @@ pub const EVENT_BATCH_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// How far the time at which a batch of events was signed may be from now, in seconds (Standard Webhooks).
 pub const EVENT_SIGNED_AGO_S_MAX: u64 = 300;
 
-/// How many of the newest event ids an object remembers in order to drop repeats.
-pub const EVENT_IDS_REMEMBERED: usize = 256;
-
-/// With so many of one user's sockets and requests waiting for friends' answers, each for twice [`PEER_CALL_MS_MAX`] at
-/// most, further requests are told what is known. Sockets may wait beyond that, each once: [`SOCKETS_MAX`].
-pub const READERS_MAX: usize = 100;
-
 /// Time after which a call to another object counts as failed, in milliseconds.
 pub const PEER_CALL_MS_MAX: u32 = 2_000;
-
-/// Wait before a failed call to another object is repeated, in milliseconds. It doubles each time.
-pub const PEER_RETRY_MS_MIN: i64 = 1_000;
-
-/// Longest wait before it is repeated once more, in milliseconds.
-pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
-
-/// How wrong a message's date may be, in milliseconds: more than two hosts' clocks differ by, less than
-/// [`PEER_CALL_MS_MAX`]. One dated so long before a receiver woke, or less than so long after the receiver's user came
-/// or memory was lost in the midst of something, is not believed: newer ones may have gone by.
-pub const PEER_LATE_MS: i64 = 1_000;
-
-/// Most that a socket carries, in bytes of JSON. The runtime lets it carry 16,384 bytes, of which it takes some to say
-/// what they are.
-pub const ATTACHMENT_BYTES_MAX: usize = 16_320;
-
-/// How much of that is left for all but the pages and who of the friends is there, in bytes.
-pub const ATTACHMENT_REST_BYTES: usize = 2_048;
-
-/// Most friends of whom a socket carries who is there, a byte each.
-pub const ROLL_LEN_MAX: usize = 2_000;
-
-/// Most absent friends of whom a socket carries when they were seen last, in 8 bytes each, and fewer where long pages
-/// leave less room. The others are asked when somebody wants to know.
-pub const ABSENT_LEN_MAX: usize = 600;
-
-/// Of how many friends who were not reached each socket carries when to call them again.
-pub const FAILURES_LEN_MAX: usize = 10;
-
-/// How far the last activity that an object's sockets carry lies behind at most, in milliseconds: carrying it costs
-/// something at every event.
-pub const ACTIVE_NOTE_MS: i64 = 5_000;
-
-/// An alarm that has not fired so long after its time may not be set after all, and is looked for. In milliseconds.
-pub const ALARM_LATE_MS: i64 = 5_000;
-
-/// An object whose memory begins again within this time of its last noted activity did not sleep, but was lost in the
-/// midst of something: the runtime lets objects sleep after 10 s of quiet. In milliseconds, more than
-/// [`ACTIVE_NOTE_MS`] and [`PEER_CALL_MS_MAX`] together.
-pub const LOST_MEMORY_MS: i64 = 9_000;
 
 /// Time after which a call from the edge to the core counts as failed, in milliseconds.
 pub const CORE_CALL_MS_MAX: u32 = 10_000;
@@ -273,35 +206,11 @@ pub const CORE_CALL_MS_MAX: u32 = 10_000;
 /// Time for which a connecting client waits for the core when its user is cached already, in milliseconds.
 pub const SOCIAL_REFRESH_MS_MAX: u32 = 2_000;
 
-/// How long a connecting client's object takes the core's last word for new, in milliseconds: whoever comes and goes all the
-/// time must not ask the core each time.
-pub const SOCIAL_FRESH_MS: i64 = 10_000;
-
 /// Default time without a sign of life after which a user counts as offline, in milliseconds.
 pub const PRESENCE_TIMEOUT_MS: i64 = 180_000;
 
-/// A silent socket is looked for later than it may be closed by the time-out divided by this: 2 seconds of the default.
-/// A heartbeat that is on its way then still counts, and puts off the next look, which costs a row, by a whole time-out.
-pub const SILENCE_SLACK_DIVISOR: i64 = 90;
-
 /// Default time between the last socket closing and the user counting as offline, in milliseconds.
 pub const PRESENCE_GRACE_MS: i64 = 15_000;
-
-/// Longest grace for a user whose sockets were lost with their object, in milliseconds: with the time-out
-/// before it, a ghost is gone within 190 s.
-pub const RESTART_GRACE_MS_MAX: i64 = 10_000;
-
-/// How long an object whose friend list is known to be old waits before it asks a core that was away again,
-/// in milliseconds.
-pub const SOCIAL_RETRY_MS: i64 = 30_000;
-
-/// How long it waits when the core's answer was older than what it knows, or when a socket opens meanwhile, in
-/// milliseconds.
-pub const SOCIAL_AGAIN_MS: i64 = 1_000;
-
-/// How far `seq` leaps when changes may have been told that nobody remembers: more than the changes made since
-/// it was last saved, and more milliseconds than the clocks of two hosts differ by.
-pub const RESTART_SEQ_STEP: u64 = 60_000;
 
 /// Longest wait for a connection of the administrator who makes the database's roles, in milliseconds.
 pub const ADMINISTRATOR_CONNECT_MS_MAX: u64 = 10_000;

@@ -9,9 +9,9 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
+use presence::limits::{QUERIES_BURST, QUERY_EVERY_MS};
 use shared::{
     internal::{Change, CoreEvent, Social},
-    limits::{ASK_EVERY_MS, ASKS_AT_ONCE},
     page::Page,
     share_policy::SharePolicy,
     time::Timestamp,
@@ -208,8 +208,8 @@ impl Asking {
     /// One more question, to however many friends. Clocks of objects differ, so one more than promised is let pass, and
     /// somewhat sooner.
     pub fn asks(&mut self, now: Ms) -> Verdict {
-        self.full_at = self.full_at.max(now) + ASK_EVERY_MS * 9 / 10;
-        if self.full_at - now <= (ASKS_AT_ONCE + 1) * ASK_EVERY_MS {
+        self.full_at = self.full_at.max(now) + QUERY_EVERY_MS * 9 / 10;
+        if self.full_at - now <= (QUERIES_BURST + 1) * QUERY_EVERY_MS {
             return Ok(());
         }
         Err((Rule::FriendsAreAskedSeldom, "friends are asked once more".to_owned()))

@@ -1,8 +1,8 @@
 //! What people and their browsers do all day.
 
 use crate::{
-    dice::{Dice, Draws},
     plan::{Bad, Device, Leave, Ms, Planned, Setting, Step, Tab, Who},
+    rng::{Draws, SeededRng},
 };
 
 /// Public sites that pages are of.
@@ -23,7 +23,7 @@ struct Habits {
 
 /// Draws one user's doings in so much busy time.
 pub fn draw(setting: &Setting, user: Who, busy_ms: Ms, steps: &mut Vec<Planned>) {
-    let mut draws = Dice::new(setting.seed).of(&[1, user as u64]);
+    let mut draws = SeededRng::new(setting.seed).of(&[1, user as u64]);
     let rude = draws.chance(0.04);
     let habits = Habits {
         devices: if rude { 12 } else { 1 + draws.weighted(&[6, 3, 1]) },

@@ -14,15 +14,15 @@ use uuid::Uuid;
 
 use crate::{
     clients::SITES,
-    dice::{Dice, Draws},
     plan::{Ms, Planned, Setting, Step, Who},
+    rng::{Draws, SeededRng},
 };
 
 const DAY_MS: f64 = 86_400_000.0;
 
 /// Draws what one user has the core do in so much busy time.
 pub fn draw(setting: &Setting, user: Who, busy_ms: Ms, steps: &mut Vec<Planned>) {
-    let mut draws = Dice::new(setting.seed).of(&[2, user as u64]);
+    let mut draws = SeededRng::new(setting.seed).of(&[2, user as u64]);
     let mut at = 0;
     loop {
         at += draws.wait_ms(DAY_MS / 8.0 / setting.haste);
@@ -103,7 +103,7 @@ pub struct Core {
 impl Core {
     /// Everybody, and who is friends with whom at first.
     pub fn new(setting: &Setting) -> Self {
-        let mut draws = Dice::new(setting.seed).of(&[4]);
+        let mut draws = SeededRng::new(setting.seed).of(&[4]);
         let users = setting.users;
         let mut friends = vec![BTreeSet::new(); users];
         // About so many friends each; the first user is everybody's friend, and some have none.

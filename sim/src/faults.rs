@@ -1,15 +1,15 @@
 //! What goes wrong, and when. Hibernation is no fault: it comes to every object that rests.
 
 use crate::{
-    dice::{Dice, Draws},
-    plan::{Device, Ms, Planned, Setting, Step, Weather},
+    plan::{Device, Ms, NetworkConditions, Planned, Setting, Step},
+    rng::{Draws, SeededRng},
 };
 
 const DAY_MS: f64 = 86_400_000.0;
 
 /// Draws all faults of so much busy time.
 pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
-    let mut draws = Dice::new(setting.seed).of(&[3]);
+    let mut draws = SeededRng::new(setting.seed).of(&[3]);
     let day_ms = DAY_MS / setting.haste;
     let user_day_ms = day_ms / setting.users.max(1) as f64;
     let who = |draws: &mut Draws| draws.below(setting.users);
@@ -31,7 +31,7 @@ pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
     often(day_ms / 2.0, &|draws| Step::RedeployAll { within_ms: draws.ms(0, 10_000) });
     often(day_ms / 2.0, &|draws| Step::CoreOutage { for_ms: draws.wait_ms(day_ms / 24.0) });
     often(day_ms / 8.0, &|draws| Step::Network {
-        weather: [Weather::Slow, Weather::Lossy, Weather::Stormy][draws.below(3)],
+        conditions: [NetworkConditions::Slow, NetworkConditions::Lossy, NetworkConditions::Stormy][draws.below(3)],
         for_ms: draws.wait_ms(day_ms / 16.0),
     });
 }

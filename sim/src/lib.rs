@@ -1,4 +1,4 @@
-//! A deterministic simulator: whole towns of users on virtual days, running the very engine that the worker runs,
+//! A deterministic simulator: whole populations of users on virtual days, running the very engine that the worker runs,
 //! with everything that can go wrong drawn from one seed.
 //!
 //! [`plan`] draws what happens, with the help of [`clients`], [`core`], [`faults`] and [`moments`]; [`world`] lets it
@@ -15,15 +15,15 @@
 )]
 
 pub mod checks;
+pub mod client_view;
 pub mod clients;
 pub mod core;
 pub mod cost;
 pub mod counts;
-pub mod dice;
 pub mod faults;
 pub mod moments;
 pub mod plan;
+pub mod rng;
 pub mod run;
-pub mod screen;
 pub mod shrink;
 pub mod world;

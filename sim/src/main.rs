@@ -15,7 +15,7 @@ use sim::{
     world::{self, Trace},
 };
 
-/// Lets towns of users live through virtual days, and checks every rule of presence. Messages are lost, late, doubled
+/// Lets populations of users live through virtual days, and checks every rule of presence. Messages are lost, late, doubled
 /// and reordered, memory goes in the midst of anything, clocks differ, the core is away.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim", bin_name = "cargo xtask sim")]

@@ -2,8 +2,8 @@
 //! over a day, people hardly ever leave, come back and hide within the time that one answer takes.
 
 use crate::{
-    dice::{Dice, Draws},
-    plan::{Device, Leave, Ms, Planned, Setting, Step, Tab, Weather},
+    plan::{Device, Leave, Ms, NetworkConditions, Planned, Setting, Step, Tab},
+    rng::{Draws, SeededRng},
 };
 
 /// A moment lasts so long at most.
@@ -12,7 +12,7 @@ const MOMENT_MS: Ms = 6_000;
 /// Draws the moments of so much busy time. The last of each part runs into the quiet, which then shows what became of
 /// it; of the others, what comes later hides most.
 pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
-    let mut draws = Dice::new(setting.seed).of(&[6]);
+    let mut draws = SeededRng::new(setting.seed).of(&[6]);
     let part_ms = busy_ms / setting.parts();
     for part in 0..setting.parts() {
         let begin = part * part_ms;
@@ -25,8 +25,8 @@ pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
 }
 
 fn draw_moment(setting: &Setting, begin: Ms, draws: &mut Draws, steps: &mut Vec<Planned>) {
-    let weather = [Weather::Slow, Weather::Late][draws.weighted(&[1, 3])];
-    steps.push(Planned { at: begin, step: Step::Network { weather, for_ms: MOMENT_MS } });
+    let conditions = [NetworkConditions::Slow, NetworkConditions::Late][draws.weighted(&[1, 3])];
+    steps.push(Planned { at: begin, step: Step::Network { conditions, for_ms: MOMENT_MS } });
     for _ in 0..2 + draws.below(3) {
         let device = Device { user: draws.below(setting.users), number: 0 };
         let mut at = begin + draws.ms(0, 1_000);

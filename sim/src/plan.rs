@@ -63,7 +63,7 @@ pub enum Bad {
 
 /// How a network misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
+pub enum NetworkConditions {
     /// Slow at times, out of order, and some messages twice; nothing lost.
     Slow,
     /// A call in ten fails.
@@ -140,7 +140,7 @@ pub enum Step {
         sockets: bool,
     },
     Network {
-        weather: Weather,
+        conditions: NetworkConditions,
         for_ms: Ms,
     },
     CoreOutage {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::{
     checks::{Rule, Violation},
     plan::{Planned, Setting},
-    world::{self, Doctor},
+    world::{self, EffectMutator},
 };
 
 /// The smallest list found within the time, and what breaks in it.
@@ -14,7 +14,7 @@ pub fn shrink(
     setting: &Setting,
     steps: &[Planned],
     violation: &Violation,
-    doctor: Option<&Doctor>,
+    mutator: Option<&EffectMutator>,
     time_max: Duration,
 ) -> (Vec<Planned>, Violation) {
     let began = Instant::now();
@@ -23,7 +23,7 @@ pub fn shrink(
     for user in 0..setting.users {
         let without: Vec<Planned> =
             best.0.iter().filter(|planned| !planned.step.whose().contains(&Some(user))).cloned().collect();
-        try_one(setting, without, violation.rule, doctor, &mut best);
+        try_one(setting, without, violation.rule, mutator, &mut best);
         if began.elapsed() > time_max {
             return best;
         }
@@ -35,7 +35,7 @@ pub fn shrink(
         while at < best.0.len() {
             let mut without = best.0.clone();
             without.drain(at..(at + piece).min(without.len()));
-            if !try_one(setting, without, violation.rule, doctor, &mut best) {
+            if !try_one(setting, without, violation.rule, mutator, &mut best) {
                 at += piece;
             }
             if began.elapsed() > time_max {
@@ -53,13 +53,13 @@ fn try_one(
     setting: &Setting,
     steps: Vec<Planned>,
     rule: Rule,
-    doctor: Option<&Doctor>,
+    mutator: Option<&EffectMutator>,
     best: &mut (Vec<Planned>, Violation),
 ) -> bool {
     if steps.len() >= best.0.len() {
         return false;
     }
-    match world::run(setting, &steps, doctor, None).violation {
+    match world::run(setting, &steps, mutator, None).violation {
         Some(violation) if violation.rule == rule => {
             *best = (steps, violation);
             true

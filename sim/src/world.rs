@@ -1,18 +1,18 @@
 //! A run under way: its clock, what is to happen when, and what came of it.
 //!
 //! What happens is elsewhere: what clients do in `devices`, calls and answers in `network`, what objects do in
-//! `objects`, and what is done to them in `runtime`. Everything an object does is judged as it is done (`judge`),
-//! whoever is gone is looked for (`ghosts`), and in quiet times what everybody sees is compared with the truth
-//! (`quiet`). `trace` tells the story.
+//! `objects`, and what is done to them in `runtime`. Everything an object does is judged as it is done (`invariants`),
+//! whoever is gone is looked for (`liveness`), and in quiet times what everybody sees is compared with the truth
+//! (`convergence`). `trace` tells the story.
 //!
 //! Deliberately absent: what is right, which is in `checks`, and what is to happen, which is in `plan`.
 
+mod convergence;
 mod devices;
-mod ghosts;
-mod judge;
+mod invariants;
+mod liveness;
 mod network;
 mod objects;
-mod quiet;
 mod runtime;
 mod trace;
 
@@ -31,33 +31,33 @@ use shared::{
 
 use crate::{
     checks::{Link, Rule, Verdict, Violation},
+    client_view::ClientView,
     clients::SITES,
     core::{Core, id_of, who_is},
     counts::Counts,
-    dice::{Dice, Draws},
-    plan::{Device, Ms, Place, Planned, QUIET_MS, Setting, Step, Tab, Weather, Who},
-    screen::Screen,
+    plan::{Device, Ms, NetworkConditions, Place, Planned, QUIET_MS, Setting, Step, Tab, Who},
+    rng::{Draws, SeededRng},
 };
 
 pub use devices::Said;
 pub use objects::Cause;
 pub use trace::Trace;
 
+use convergence::{CALM_MS, LOOK_MS};
 use devices::Client;
 use network::{Call, Found, Question, Then};
 use objects::Object;
-use quiet::{CALM_MS, LOOK_MS};
 use runtime::skew;
 
 /// Changes what objects do, to show that the checks find it.
-pub struct Doctor {
+pub struct EffectMutator {
     /// Changes what an engine wants done.
     pub effects: fn(Who, &Cause, &mut Vec<Effect>),
     /// Objects set an alarm whenever they have none.
     pub stray_alarms: bool,
 }
 
-enum Happening {
+enum SimEvent {
     Step(usize),
     Turn(Device, Tab),
     Connect {
@@ -141,7 +141,7 @@ enum Happening {
 struct Entry {
     at: Ms,
     number: u64,
-    happening: Happening,
+    happening: SimEvent,
 }
 
 impl PartialEq for Entry {
@@ -168,9 +168,9 @@ impl Ord for Entry {
 pub struct World<'a> {
     setting: Setting,
     place: Place,
-    dice: Dice,
+    rng: SeededRng,
     steps: &'a [Planned],
-    doctor: Option<&'a Doctor>,
+    mutator: Option<&'a EffectMutator>,
     now: Ms,
     queue: BinaryHeap<Reverse<Entry>>,
     next: u64,
@@ -181,8 +181,8 @@ pub struct World<'a> {
     links: Vec<Link>,
     calls: BTreeMap<u64, Call>,
     /// What the network is like, and until when. The newest counts.
-    weather: Vec<(Weather, Ms)>,
-    frozen: BTreeMap<SocketId, (Who, Screen, bool)>,
+    conditions: Vec<(NetworkConditions, Ms)>,
+    frozen: BTreeMap<SocketId, (Who, ClientView, bool)>,
     /// Lines of the trace; `None` while nobody reads it.
     trace: Option<Trace>,
     counts: Counts,
@@ -203,8 +203,8 @@ pub struct Outcome {
 }
 
 /// Lets these steps happen.
-pub fn run(setting: &Setting, steps: &[Planned], doctor: Option<&Doctor>, trace: Option<Trace>) -> Outcome {
-    run_in(Place::default(), Core::new(setting), setting, steps, doctor, trace)
+pub fn run(setting: &Setting, steps: &[Planned], mutator: Option<&EffectMutator>, trace: Option<Trace>) -> Outcome {
+    run_in(Place::default(), Core::new(setting), setting, steps, mutator, trace)
 }
 
 /// Lets these steps happen in such a place, with friends and settings that the core knows.
@@ -213,10 +213,10 @@ pub fn run_in(
     core: Core,
     setting: &Setting,
     steps: &[Planned],
-    doctor: Option<&Doctor>,
+    mutator: Option<&EffectMutator>,
     trace: Option<Trace>,
 ) -> Outcome {
-    let mut world = World::new(place, core, *setting, steps, doctor, trace);
+    let mut world = World::new(place, core, *setting, steps, mutator, trace);
     world.run();
     world.counts.user_days = setting.users as f64 * setting.days;
     let trace = world.trace.map(|trace| trace.lines.into()).unwrap_or_default();
@@ -229,17 +229,17 @@ impl<'a> World<'a> {
         core: Core,
         setting: Setting,
         steps: &'a [Planned],
-        doctor: Option<&'a Doctor>,
+        mutator: Option<&'a EffectMutator>,
         trace: Option<Trace>,
     ) -> Self {
-        let dice = Dice::new(setting.seed);
-        let objects = (0..setting.users).map(|who| Object::new(skew(dice, &setting, who, 0)));
+        let rng = SeededRng::new(setting.seed);
+        let objects = (0..setting.users).map(|who| Object::new(skew(rng, &setting, who, 0)));
         let mut world = Self {
             setting,
             place,
-            dice,
+            rng,
             steps,
-            doctor,
+            mutator,
             now: 0,
             queue: BinaryHeap::new(),
             next: 0,
@@ -249,7 +249,7 @@ impl<'a> World<'a> {
             clients: BTreeMap::new(),
             links: vec![Link::default(); setting.users * setting.users],
             calls: BTreeMap::new(),
-            weather: Vec::new(),
+            conditions: Vec::new(),
             frozen: BTreeMap::new(),
             trace,
             counts: Counts::default(),
@@ -258,14 +258,14 @@ impl<'a> World<'a> {
             violation: None,
         };
         if let Some(first) = steps.first() {
-            world.at(first.at, Happening::Step(0));
+            world.at(first.at, SimEvent::Step(0));
         }
         for part in 1..=setting.parts() {
             let end = part * setting.part_ms();
-            world.at(end - QUIET_MS, Happening::Hush);
-            world.at(end - LOOK_MS - CALM_MS, Happening::Calm);
-            world.at(end - LOOK_MS, Happening::Look);
-            world.at(end - 1, Happening::QuietEnds);
+            world.at(end - QUIET_MS, SimEvent::Hush);
+            world.at(end - LOOK_MS - CALM_MS, SimEvent::Calm);
+            world.at(end - LOOK_MS, SimEvent::Look);
+            world.at(end - 1, SimEvent::QuietEnds);
         }
         world
     }
@@ -281,12 +281,12 @@ impl<'a> World<'a> {
         }
     }
 
-    fn at(&mut self, at: Ms, happening: Happening) {
+    fn at(&mut self, at: Ms, happening: SimEvent) {
         self.next += 1;
         self.queue.push(Reverse(Entry { at, number: self.next, happening }));
     }
 
-    fn after(&mut self, ms: Ms, happening: Happening) {
+    fn after(&mut self, ms: Ms, happening: SimEvent) {
         self.at(self.now + ms.max(0), happening);
     }
 
@@ -310,30 +310,30 @@ impl<'a> World<'a> {
         Counts { heartbeats: self.counts.heartbeats + heartbeats, ..self.counts }
     }
 
-    fn happening(&mut self, happening: Happening) {
+    fn happening(&mut self, happening: SimEvent) {
         match happening {
-            Happening::Step(index) => {
+            SimEvent::Step(index) => {
                 let steps = self.steps;
                 if let Some(next) = steps.get(index + 1) {
-                    self.at(next.at, Happening::Step(index + 1));
+                    self.at(next.at, SimEvent::Step(index + 1));
                 }
                 if let Some(planned) = steps.get(index) {
                     self.step(&planned.step);
                 }
             }
-            Happening::Turn(device, tab) => self.turn(device, tab),
-            Happening::Connect { device, attempt } => self.connect(device, attempt),
-            Happening::Known { who, question, admission, then } => self.known(who, &question, admission, then),
-            Happening::Introduce { device, socket } => self.introduce(device, socket),
-            Happening::Arrive { call } => self.arrive(call),
-            Happening::ArriveAgain { to, message } => {
+            SimEvent::Turn(device, tab) => self.turn(device, tab),
+            SimEvent::Connect { device, attempt } => self.connect(device, attempt),
+            SimEvent::Known { who, question, admission, then } => self.known(who, &question, admission, then),
+            SimEvent::Introduce { device, socket } => self.introduce(device, socket),
+            SimEvent::Arrive { call } => self.arrive(call),
+            SimEvent::ArriveAgain { to, message } => {
                 // The answer of a repeat goes nowhere.
                 self.late_wish(who_is(&message.from), to, &message);
                 self.happen(to, Cause::Peer { message });
             }
-            Happening::Answer { call, answer } => self.answer(call, Some(answer)),
-            Happening::Fail { call } => self.answer(call, None),
-            Happening::CoreAnswers { who, question } => {
+            SimEvent::Answer { call, answer } => self.answer(call, Some(answer)),
+            SimEvent::Fail { call } => self.answer(call, None),
+            SimEvent::CoreAnswers { who, question } => {
                 if self.done(who, question.generation) {
                     match self.found(who, &question) {
                         Found::Changed(social) => drop(self.happen(who, Cause::Social { social })),
@@ -342,14 +342,14 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            Happening::Relay { who } => self.relay(who),
-            Happening::Token { who, generation, socket, outcome } => {
+            SimEvent::Relay { who } => self.relay(who),
+            SimEvent::Token { who, generation, socket, outcome } => {
                 if self.done(who, generation) {
                     self.happen(who, Cause::Token { socket, outcome });
                 }
             }
-            Happening::Alarm { who, number } => self.alarm(who, number),
-            Happening::Tick { who, generation } => {
+            SimEvent::Alarm { who, number } => self.alarm(who, number),
+            SimEvent::Tick { who, generation } => {
                 if self.done(who, generation) {
                     if let Some(memory) = &mut self.objects[who].memory {
                         memory.tick.ended();
@@ -358,39 +358,39 @@ impl<'a> World<'a> {
                     self.happen(who, Cause::Tick);
                 }
             }
-            Happening::Redeploy { who } => self.redeploy(who),
-            Happening::Hangs { who, socket } => self.close(who, socket),
-            Happening::Ghost { who, sign } => self.look_for_ghost(who, sign),
-            Happening::ReadDue { who, generation, read } => {
+            SimEvent::Redeploy { who } => self.redeploy(who),
+            SimEvent::Hangs { who, socket } => self.close(who, socket),
+            SimEvent::Ghost { who, sign } => self.look_for_ghost(who, sign),
+            SimEvent::ReadDue { who, generation, read } => {
                 let object = &self.objects[who];
                 if object.generation == generation && object.reads.contains_key(&read) {
                     self.break_rule(Rule::EveryReaderIsAnswered, &[who], format!("read {read} waits"));
                 }
             }
-            Happening::SnapshotDue { who, generation, socket, wish } => {
+            SimEvent::SnapshotDue { who, generation, socket, wish } => {
                 let object = &self.objects[who];
                 let waits = object
                     .sockets
                     .get(&socket)
-                    .is_some_and(|open| !open.screen.ready && open.gone_at.is_none() && open.wishes == wish);
+                    .is_some_and(|open| !open.client_view.ready && open.gone_at.is_none() && open.wishes == wish);
                 if waits && object.generation == generation {
                     self.break_rule(Rule::EveryReaderIsAnswered, &[who], "a socket waits for its snapshot".into());
                 }
             }
-            Happening::Hush => {
+            SimEvent::Hush => {
                 let now = self.counts_so_far();
                 self.busy.push(now.since(self.counted));
                 for object in &mut self.objects {
                     object.crash = None;
                 }
             }
-            Happening::Calm => {
+            SimEvent::Calm => {
                 for object in &mut self.objects {
                     object.woken = 0;
                 }
             }
-            Happening::Look => self.look(),
-            Happening::QuietEnds => {
+            SimEvent::Look => self.look(),
+            SimEvent::QuietEnds => {
                 self.compare();
                 self.counted = self.counts_so_far();
             }
@@ -408,7 +408,7 @@ impl<'a> World<'a> {
             Step::Rush { device, pages, every_ms } => {
                 for page in 0..*pages {
                     let tab = if page % 5 == 4 { Tab::Never(page) } else { Tab::Site(page % SITES) };
-                    self.after(page as Ms * every_ms, Happening::Turn(*device, tab));
+                    self.after(page as Ms * every_ms, SimEvent::Turn(*device, tab));
                 }
             }
             Step::Idle(device, idle) => {
@@ -450,18 +450,18 @@ impl<'a> World<'a> {
             Step::RedeployAll { within_ms } => {
                 for who in 0..self.setting.users {
                     let ms = self.draws(&[11, who as u64, self.now as u64]).ms(0, *within_ms);
-                    self.after(ms, Happening::Redeploy { who });
+                    self.after(ms, SimEvent::Redeploy { who });
                 }
             }
             Step::Crash { who, effects, sockets } => self.objects[*who].crash = Some((*effects, *sockets)),
-            Step::Network { weather, for_ms } => self.weather.push((*weather, self.now + for_ms)),
+            Step::Network { conditions, for_ms } => self.conditions.push((*conditions, self.now + for_ms)),
             Step::CoreOutage { for_ms } => {
                 let until = self.now + for_ms;
                 self.core.away_until = self.core.away_until.max(until);
                 for who in 0..self.setting.users {
                     if self.core.waits(who) {
                         self.core.postpone(who, until);
-                        self.at(until + 50, Happening::Relay { who });
+                        self.at(until + 50, SimEvent::Relay { who });
                     }
                 }
             }
@@ -469,11 +469,11 @@ impl<'a> World<'a> {
     }
 
     /// What the network is like now, unless it is fine.
-    fn weather(&self) -> Option<Weather> {
-        self.weather.iter().rev().find(|(_, until)| self.now < *until).map(|(weather, _)| *weather)
+    fn conditions(&self) -> Option<NetworkConditions> {
+        self.conditions.iter().rev().find(|(_, until)| self.now < *until).map(|(conditions, _)| *conditions)
     }
 
     fn draws(&self, name: &[u64]) -> Draws {
-        self.dice.of(name)
+        self.rng.of(name)
     }
 }

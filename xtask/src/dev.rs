@@ -162,7 +162,7 @@ pub async fn run(dev: Dev) -> Result<()> {
     let mut look = tokio::time::interval(CLIENT_LOOKED_AT_EVERY);
     let ended = loop {
         tokio::select! {
-            obituary = stack.child_ended() => break Some(obituary),
+            exit_report = stack.child_ended() => break Some(exit_report),
             () = wishes.next() => break None,
             _ = look.tick() => match sources.has_changed() {
                 Ok(true) => if let Err(error) = stack.build_client().await {
@@ -191,9 +191,9 @@ pub async fn run(dev: Dev) -> Result<()> {
     }
     match ended {
         None => Ok(()),
-        Some(obituary) => {
+        Some(exit_report) => {
             let advice = "read its words above; then start again";
-            Err(StepFailed::new("Running the stack", obituary?, advice).into())
+            Err(StepFailed::new("Running the stack", exit_report?, advice).into())
         }
     }
 }

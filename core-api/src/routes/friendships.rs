@@ -24,7 +24,7 @@ use crate::{
     config::Bounds,
     error::{Error, NO_SUCH_USER, NOT_WITH_YOURSELF, Result},
     extract::{Body, Paging, Path},
-    outbox::{self, Told},
+    outbox::{self, OutboxEvent},
     routes::SUCCESS,
     user_rows::{SummaryRow, stored_id},
 };
@@ -89,7 +89,7 @@ pub async fn ask(
         None => {
             may_ask(&app.bounds, &mut transaction, &me, &other).await?;
             let user = insert_request(&app.bounds, &mut transaction, &me, &other).await?;
-            let events = vec![outbox::passing(other, Change::FriendRequested { user })];
+            let events = vec![outbox::unversioned(other, Change::FriendRequested { user })];
             outbox::commit(&app, transaction, events).await?;
         }
         Some(request) if request.accepted_at.is_none() && request.user_id1 == other => {
@@ -302,7 +302,7 @@ pub async fn decline(
         return Err(NOTHING_PENDING);
     }
     keep_decline(&mut transaction, &other, &me).await?;
-    let events = vec![outbox::passing(me, Change::FriendRequestRemoved { user_id: other })];
+    let events = vec![outbox::unversioned(me, Change::FriendRequestRemoved { user_id: other })];
     outbox::commit(&app, transaction, events).await?;
     Ok(SUCCESS)
 }
@@ -425,7 +425,7 @@ impl Parted {
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn events(self, connection: &mut PgConnection) -> Result<Vec<Told>> {
+    pub async fn events(self, connection: &mut PgConnection) -> Result<Vec<OutboxEvent>> {
         match self {
             Self::Friends(one, other) => {
                 let bumped = outbox::bump(connection, &[&one, &other]).await?;
@@ -436,7 +436,7 @@ impl Parted {
                 Ok(told.collect())
             }
             Self::Request { asker, asked } => {
-                Ok(vec![outbox::passing(asked, Change::FriendRequestRemoved { user_id: asker })])
+                Ok(vec![outbox::unversioned(asked, Change::FriendRequestRemoved { user_id: asker })])
             }
         }
     }
@@ -563,7 +563,7 @@ async fn befriend(app: &App, mut transaction: Transaction<'_, Postgres>, asker: 
     let asked = asked.row.summary(Some(FriendshipState::Accepted))?;
     let events = vec![
         // The devices of who was asked still show the request.
-        outbox::passing(asked.user_id.clone(), Change::FriendRequestRemoved { user_id: asker.user_id.clone() }),
+        outbox::unversioned(asked.user_id.clone(), Change::FriendRequestRemoved { user_id: asker.user_id.clone() }),
         outbox::told(asker.user_id.clone(), asker_version, Change::FriendAccepted { user: asked.clone() }),
         outbox::told(asked.user_id, asked_version, Change::FriendAccepted { user: asker }),
     ];

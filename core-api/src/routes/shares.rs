@@ -489,7 +489,7 @@ pub async fn read(
     .execute(&mut *transaction)
     .await?;
     let event_ids = read.into_iter().map(ShareId).collect();
-    let events = vec![outbox::passing(me, Change::ShareRead { event_ids })];
+    let events = vec![outbox::unversioned(me, Change::ShareRead { event_ids })];
     outbox::commit(&app, transaction, events).await?;
     Ok(SUCCESS)
 }

@@ -40,7 +40,7 @@ use crate::{
     world::{OWNER, World, as_role, token, until},
 };
 
-/// As `dev/crowd.sql` makes them.
+/// As `dev/dataset.sql` makes them.
 fn user_id(n: u64) -> String {
     (1_000_000_000_000_874_219 + n * 618_033_988_749 % 999_999_999_989 * 1_000_000).to_string()
 }
@@ -98,7 +98,7 @@ async fn readings(pool: &PgPool) -> BTreeMap<String, Reading> {
     rows.into_iter().map(|(table, whole_scans, pages)| (table, Reading { whole_scans, pages })).collect()
 }
 
-/// Who makes the calls: the same few in each, who are nobody's neighbours in the crowd.
+/// Who makes the calls: the same few in each, who are nobody's neighbours in the dataset.
 fn caller(n: u64) -> u64 {
     1_000 + n * 100
 }
@@ -109,7 +109,7 @@ async fn crowded(pool: &PgPool, flags: &[&str]) -> World {
     for (name, value) in
         [("users", USERS.to_string().as_str()), ("friends", "40"), ("received", "10"), ("domains", NO_DOMAINS)]
     {
-        let set = sqlx::query("select set_config('crowd.' || $1, $2, false)").bind(name).bind(value);
+        let set = sqlx::query("select set_config('dataset.' || $1, $2, false)").bind(name).bind(value);
         set.execute(&mut *connection).await.unwrap();
     }
     // What a vacuum reads would be counted too.
@@ -117,7 +117,7 @@ async fn crowded(pool: &PgPool, flags: &[&str]) -> World {
         let sql = format!("alter table {table} set (autovacuum_enabled = false)");
         connection.execute(AssertSqlSafe(sql)).await.unwrap();
     }
-    connection.execute(include_str!("../../../dev/crowd.sql")).await.unwrap();
+    connection.execute(include_str!("../../../dev/dataset.sql")).await.unwrap();
     for (place, (first, last)) in NAMES.into_iter().enumerate() {
         let named = sqlx::query("update users set first_name = $1, last_name = $2 where number % 20 = $3");
         named.bind(first).bind(last).bind(place as i32 + 1).execute(&mut *connection).await.unwrap();

@@ -254,7 +254,7 @@ impl Machine {
     async fn complete(&self, name: &str) -> Result<()> {
         let mut child = self.start(name)?;
         let status = child.wait().await?;
-        ensure!(status.success(), "{}", child.obituary(status));
+        ensure!(status.success(), "{}", child.exit_report(status));
         Ok(())
     }
 

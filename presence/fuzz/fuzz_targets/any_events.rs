@@ -4,12 +4,15 @@
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use presence::{Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence};
+use presence::{
+    Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence,
+    limits::EVENT_IDS_REMEMBERED,
+};
 use shared::{
     api::{ShareNotification, UserFriendRequest, UserInfo, UserSummary},
     ids::{EventId, ShareId, SocketId, UserId},
-    internal::{Change, CoreEvent, PeerAnswer, PeerMessage, PeerSay, Presence, Social, Interest},
-    limits::{EVENT_IDS_REMEMBERED, SOCKETS_MAX},
+    internal::{Change, CoreEvent, Interest, PeerAnswer, PeerMessage, PeerSay, Presence, Social},
+    limits::SOCKETS_MAX,
     page::{Domain, Page},
     share_policy::{ShareMode, SharePolicy},
     time::Timestamp,

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use shared::{
     ids::{SocketId, UserId},
     internal::Interest,
-    limits::{
-        BAD_MESSAGES_MAX, FRAME_BYTES_MAX, FRAMES_PER_WINDOW_CLOSE, FRAMES_PER_WINDOW_MAX, FRAMES_WINDOW_MS,
-        PEER_LATE_MS, SOCIAL_AGAIN_MS, URL_CHARS_MAX,
-    },
+    limits::{BAD_MESSAGES_MAX, FRAME_BYTES_MAX, FRAMES_PER_WINDOW_CLOSE, FRAMES_PER_WINDOW_MAX, URL_CHARS_MAX},
     page::Page,
     time::Timestamp,
     wire::{
@@ -21,6 +18,7 @@ use super::{HeartbeatMode, Status, UserPresence};
 use crate::{
     contacts::{FriendState, TooOften},
     event::{Effect, Frame, ReadId, Reply, TokenOutcome},
+    limits::{FRAMES_WINDOW_MS, PEER_LATE_MS, SOCIAL_AGAIN_MS},
     messages::Said,
     published::Urgency,
     waiters::Recipient,

@@ -2,7 +2,6 @@
 
 use shared::{
     internal::{Change, CoreEvent, EventsTaken, Social},
-    limits::{SOCIAL_AGAIN_MS, SOCIAL_RETRY_MS},
     time::Timestamp,
     wire::ServerMessage,
 };
@@ -12,6 +11,7 @@ use crate::{
     cached_social::CachedSocial,
     core_replica::Applied,
     event::{Effect, Save},
+    limits::{SOCIAL_AGAIN_MS, SOCIAL_RETRY_MS},
     published::Urgency,
     stored::Saved,
 };

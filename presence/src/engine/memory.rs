@@ -4,10 +4,6 @@ use serde::Serialize;
 use shared::{
     ids::{SocketId, UserId},
     internal::Interest,
-    limits::{
-        ABSENT_LEN_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENT_REST_BYTES, FAILURES_LEN_MAX, LOST_MEMORY_MS, PEER_LATE_MS,
-        RESTART_GRACE_MS_MAX, ROLL_LEN_MAX,
-    },
     time::Timestamp,
 };
 
@@ -17,6 +13,10 @@ use crate::{
     contacts::Contacts,
     core_replica::CoreReplica,
     event::{Effect, Save},
+    limits::{
+        ABSENT_LEN_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENT_REST_BYTES, LOST_MEMORY_MS, PEER_LATE_MS,
+        RESTART_GRACE_MS_MAX, RETRIES_LEN_MAX, ROSTER_LEN_MAX,
+    },
     output::Output,
     published::{Published, Shown, Urgency},
     rate::RateLimiter,
@@ -298,17 +298,17 @@ impl UserPresence {
             asks_full_at: self.contacts.queries_full_at(),
             visible: self.published.is_visible(),
             untold,
-            failures: self.contacts.retries().take(FAILURES_LEN_MAX).collect(),
+            failures: self.contacts.retries().take(RETRIES_LEN_MAX).collect(),
             roster: self.roster(bytes_max),
         };
         let attachment = self.sessions.attachment(socket, snapshot_sent, checkpoint)?;
         Some(Effect::Attach { socket, attachment })
     }
 
-    /// What is known of friends, in about so many bytes. Nothing of more than [`ROLL_LEN_MAX`] of them.
+    /// What is known of friends, in about so many bytes. Nothing of more than [`ROSTER_LEN_MAX`] of them.
     fn roster(&self, bytes_max: usize) -> Roster {
         let version = self.core.version().unwrap_or_default();
-        if self.contacts.len() > ROLL_LEN_MAX {
+        if self.contacts.len() > ROSTER_LEN_MAX {
             return Roster { version, digits: String::new(), absent: String::new() };
         }
         self.contacts.roster(version, bytes_max, ABSENT_LEN_MAX)

@@ -7,7 +7,7 @@ use presence::Reply;
 use proptest::prelude::*;
 use shared::{ids::SocketId, share_policy::ShareMode, wire::ServerMessage};
 
-use crate::town::{GRACE_MS, Town, id};
+use crate::population::{GRACE_MS, Population, id};
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 const PAGES: [&str; 4] =
@@ -56,9 +56,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The town, and what a reader of the story knows of it.
+/// The population, and what a reader of the story knows of it.
 struct World {
-    town: Town,
+    population: Population,
     sockets: BTreeMap<usize, Vec<SocketId>>,
     friends: Vec<(usize, usize)>,
     invisible: [bool; 3],
@@ -68,8 +68,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let town = Town::new(&NAMES, &[("alice", "bob")]);
-        Self { town, sockets: BTreeMap::new(), friends: vec![(0, 1)], invisible: [false; 3], seqs: BTreeMap::new() }
+        let population = Population::new(&NAMES, &[("alice", "bob")]);
+        Self {
+            population,
+            sockets: BTreeMap::new(),
+            friends: vec![(0, 1)],
+            invisible: [false; 3],
+            seqs: BTreeMap::new(),
+        }
     }
 
     fn are_friends(&self, a: usize, b: usize) -> bool {
@@ -80,63 +86,63 @@ impl World {
         let last = |world: &Self, who: usize| world.sockets.get(&who).and_then(|sockets| sockets.last().copied());
         match step {
             Step::Connect(who) => {
-                let socket = self.town.connect(NAMES[who]);
+                let socket = self.population.connect(NAMES[who]);
                 self.sockets.entry(who).or_default().push(socket);
             }
             Step::Disconnect(who) => {
                 if let Some(socket) = self.sockets.get_mut(&who).and_then(Vec::pop) {
-                    self.town.disconnect(socket);
+                    self.population.disconnect(socket);
                 }
             }
             Step::Visit(who, page) => {
                 if let Some(socket) = last(self, who) {
-                    self.town.visit(socket, PAGES[page]);
+                    self.population.visit(socket, PAGES[page]);
                 }
             }
             Step::Idle(who, idle) => {
                 if let Some(socket) = last(self, who) {
-                    self.town.say(socket, &format!(r#"{{"action":"set-idle","idle":{idle}}}"#));
+                    self.population.say(socket, &format!(r#"{{"action":"set-idle","idle":{idle}}}"#));
                 }
             }
             Step::Watch(who, watching) => {
                 if let Some(socket) = last(self, who) {
-                    self.town.say(socket, &format!(r#"{{"action":"watch","watching":{watching}}}"#));
+                    self.population.say(socket, &format!(r#"{{"action":"watch","watching":{watching}}}"#));
                 }
             }
             Step::Vanish(who, invisible) => {
                 if let Some(socket) = last(self, who) {
-                    self.town.say(socket, &format!(r#"{{"action":"set-visibility","invisible":{invisible}}}"#));
+                    self.population.say(socket, &format!(r#"{{"action":"set-visibility","invisible":{invisible}}}"#));
                     self.invisible[who] = invisible;
                 }
             }
             Step::Goodbye(who) => {
                 if let Some(socket) = self.sockets.get_mut(&who).and_then(Vec::pop) {
-                    self.town.say(socket, r#"{"action":"goodbye"}"#);
+                    self.population.say(socket, r#"{"action":"goodbye"}"#);
                 }
             }
-            Step::Unreachable(who, true) => drop(self.town.unreachable.insert(id(NAMES[who]))),
-            Step::Unreachable(who, false) => drop(self.town.unreachable.remove(&id(NAMES[who]))),
-            Step::Hibernate(who) => self.town.hibernate(NAMES[who]),
-            Step::Evict(who) => self.town.evict(NAMES[who]),
+            Step::Unreachable(who, true) => drop(self.population.unreachable.insert(id(NAMES[who]))),
+            Step::Unreachable(who, false) => drop(self.population.unreachable.remove(&id(NAMES[who]))),
+            Step::Hibernate(who) => self.population.hibernate(NAMES[who]),
+            Step::Evict(who) => self.population.evict(NAMES[who]),
             Step::Redeploy(who) => {
-                self.town.redeploy(NAMES[who]);
+                self.population.redeploy(NAMES[who]);
                 self.sockets.remove(&who);
             }
             Step::Pass { ms } => {
                 for socket in self.sockets.values().flatten() {
-                    self.town.heartbeat(*socket);
+                    self.population.heartbeat(*socket);
                 }
-                self.town.pass_ms(ms);
+                self.population.pass_ms(ms);
             }
             Step::Befriend(a, b) if !self.are_friends(a, b) => {
                 self.friends.push((a.min(b), a.max(b)));
-                let events = self.town.befriend(NAMES[a], NAMES[b]);
-                self.town.deliver(events);
+                let events = self.population.befriend(NAMES[a], NAMES[b]);
+                self.population.deliver(events);
             }
             Step::Unfriend(a, b) if self.are_friends(a, b) => {
                 self.friends.retain(|pair| *pair != (a.min(b), a.max(b)));
-                let events = self.town.unfriend(NAMES[a], NAMES[b]);
-                self.town.deliver(events);
+                let events = self.population.unfriend(NAMES[a], NAMES[b]);
+                self.population.deliver(events);
             }
             Step::Befriend(..) | Step::Unfriend(..) => {}
             Step::ShareOnlyFirst(who) => self.share(who, &["example.com"]),
@@ -145,21 +151,21 @@ impl World {
     }
 
     fn share(&mut self, who: usize, allow: &[&str]) {
-        let event = self.town.set_share(NAMES[who], ShareMode::DefaultNone, allow, &[]);
-        self.town.deliver([event]);
+        let event = self.population.set_share(NAMES[who], ShareMode::DefaultNone, allow, &[]);
+        self.population.deliver([event]);
     }
 
     /// Safety, after every step.
     fn check(&mut self) {
         for (who, sockets) in self.sockets.clone() {
             for socket in sockets {
-                for message in self.town.seen(socket) {
+                for message in self.population.seen(socket) {
                     self.check_message(who, socket, &message);
                 }
             }
         }
-        assert!(!format!("{:?}", self.town.calls).contains("secret"), "a hidden page left its owner's object");
-        self.town.calls.clear();
+        assert!(!format!("{:?}", self.population.calls).contains("secret"), "a hidden page left its owner's object");
+        self.population.calls.clear();
     }
 
     fn check_message(&mut self, who: usize, socket: SocketId, message: &ServerMessage) {
@@ -174,7 +180,7 @@ impl World {
     }
 
     fn page(&mut self, reader: usize, of: usize) -> Reply {
-        self.town.read(NAMES[reader], Some(NAMES[of]))
+        self.population.read(NAMES[reader], Some(NAMES[of]))
     }
 }
 
@@ -187,9 +193,9 @@ proptest! {
             world.check();
         }
         // It becomes quiet: whoever left is gone, and all that failed is tried again.
-        world.town.unreachable.clear();
+        world.population.unreachable.clear();
         for name in NAMES {
-            world.town.alarm(name);
+            world.population.alarm(name);
         }
         for _ in 0..20 {
             world.take(Step::Pass { ms: GRACE_MS * 2 });
@@ -199,7 +205,7 @@ proptest! {
             let has_socket = world.sockets.get(&who).is_some_and(|sockets| !sockets.is_empty());
             // After a deployment the alarm that was set before it finds no socket.
             if !has_socket {
-                world.town.alarm(name);
+                world.population.alarm(name);
             }
             let own = world.page(who, who);
             let online = has_socket && !world.invisible[who];

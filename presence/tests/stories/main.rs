@@ -18,7 +18,9 @@ mod friends;
 mod lost_sockets;
 mod memory_loss;
 mod pages;
+mod population;
+
 mod retries;
-mod town;
+mod stored_forms;
 mod visibility;
 mod watching;

@@ -1,110 +1,113 @@
 //! Rule 8: hibernation, and the loss of memory between any two events.
 
-use presence::{CachedSocial, Effect, Event, Reply, Save, Saved, SavedState, Times, UserPresence};
+use presence::{
+    CachedSocial, Effect, Event, Reply, Save, Saved, SavedState, Times, UserPresence,
+    limits::{ATTACHMENT_BYTES_MAX, LOST_MEMORY_MS, RETRIES_LEN_MAX, ROSTER_LEN_MAX},
+};
 use proptest::prelude::*;
 use serde_json::json;
 use shared::{
     ids::SocketId,
     internal::{Interest, PeerAnswer, PeerMessage, PeerSay, Social},
-    limits::{ATTACHMENT_BYTES_MAX, FAILURES_LEN_MAX, LOST_MEMORY_MS, ROLL_LEN_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX},
+    limits::{TITLE_CHARS_MAX, URL_CHARS_MAX},
     time::Timestamp,
     wire::{PresenceUpdate, ServerMessage},
 };
 use uuid::Uuid;
 
-use crate::town::{GRACE_MS, TIMEOUT_MS, TOKEN_MS, Town, id, showing, two};
+use crate::population::{GRACE_MS, Population, TIMEOUT_MS, TOKEN_MS, id, showing, two};
 
 const GOODBYE: &str = r#"{"action":"goodbye"}"#;
 
 #[test]
 fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
-    town.seen(bob);
-    town.visit(alice, "https://example.com/1");
-    let before = town.update(bob);
-    town.hibernate("alice");
-    town.hibernate("bob");
-    let (saves, calls) = (town.saves, town.calls.len());
-    town.visit(alice, "https://secret.org/");
-    let after = town.update(bob);
+    let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (population.connect("alice"), population.connect("bob"));
+    population.seen(bob);
+    population.visit(alice, "https://example.com/1");
+    let before = population.update(bob);
+    population.hibernate("alice");
+    population.hibernate("bob");
+    let (saves, calls) = (population.saves, population.calls.len());
+    population.visit(alice, "https://secret.org/");
+    let after = population.update(bob);
     assert!(after.seq > before.seq);
     assert_eq!((after.url.as_str(), after.latest_url.as_str()), ("", "https://example.com/1"));
-    assert_eq!((town.saves, town.calls.len()), (saves, calls + 1));
+    assert_eq!((population.saves, population.calls.len()), (saves, calls + 1));
 }
 
 #[test]
 fn an_object_knows_whether_it_slept_or_was_lost_in_the_midst_of_something() {
-    let (mut town, alice, _bob) = two();
-    town.visit(alice, "https://example.com/1");
-    town.hibernate("alice");
-    assert!(town.has_slept("alice"));
-    town.visit(alice, "https://example.com/2");
-    town.evict("alice");
-    assert!(!town.has_slept("alice"), "a moment ago she turned a page");
-    town.say(alice, GOODBYE);
-    town.hibernate("alice");
-    assert!(!town.has_slept("alice"), "nothing brought her memory back");
+    let (mut population, alice, _bob) = two();
+    population.visit(alice, "https://example.com/1");
+    population.hibernate("alice");
+    assert!(population.has_slept("alice"));
+    population.visit(alice, "https://example.com/2");
+    population.evict("alice");
+    assert!(!population.has_slept("alice"), "a moment ago she turned a page");
+    population.say(alice, GOODBYE);
+    population.hibernate("alice");
+    assert!(!population.has_slept("alice"), "nothing brought her memory back");
 }
 
 #[test]
 fn a_socket_that_opens_after_hibernation_still_gets_a_whole_snapshot() {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, _bob) = (town.connect("alice"), town.connect("bob"));
-    town.visit(alice, "https://example.com/1");
-    town.hibernate("bob");
-    let second = town.connect("bob");
-    let snapshot = town.snapshot(second);
+    let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, _bob) = (population.connect("alice"), population.connect("bob"));
+    population.visit(alice, "https://example.com/1");
+    population.hibernate("bob");
+    let second = population.connect("bob");
+    let snapshot = population.snapshot(second);
     assert_eq!(snapshot.presence_arr[0].page.as_ref().unwrap().url, "https://example.com/1");
 }
 
 #[test]
 fn a_grace_goes_on_after_memory_was_lost() {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
-    town.seen(bob);
-    town.disconnect(alice);
-    town.pass_ms(GRACE_MS - 5_000);
-    town.evict("alice");
-    town.alarm("alice");
-    assert_eq!(town.seen(bob), [], "the grace is not over");
-    town.pass_ms(5_000);
-    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (population.connect("alice"), population.connect("bob"));
+    population.seen(bob);
+    population.disconnect(alice);
+    population.pass_ms(GRACE_MS - 5_000);
+    population.evict("alice");
+    population.alarm("alice");
+    assert_eq!(population.seen(bob), [], "the grace is not over");
+    population.pass_ms(5_000);
+    assert!(matches!(population.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
 
 #[test]
 fn a_page_that_waited_as_the_last_socket_closed_is_a_change_of_its_own_after_memory_went() {
-    let (mut town, alice, bob) = two();
+    let (mut population, alice, bob) = two();
     for number in 0..10 {
-        town.visit(alice, &format!("https://example.com/{number}"));
+        population.visit(alice, &format!("https://example.com/{number}"));
     }
-    let Some(ServerMessage::UpdatePresence(before)) = town.seen(bob).pop() else { panic!("a page") };
+    let Some(ServerMessage::UpdatePresence(before)) = population.seen(bob).pop() else { panic!("a page") };
     assert_ne!(before.url, "https://example.com/9", "it waits for its turn");
-    town.disconnect(alice);
-    town.evict("alice");
-    town.begin_to_read("alice", None);
-    let after = town.update(bob);
+    population.disconnect(alice);
+    population.evict("alice");
+    population.begin_to_read("alice", None);
+    let after = population.update(bob);
     assert_eq!(after.url, "https://example.com/9");
     assert!(after.seq > before.seq);
-    assert_eq!(after.at, town.now);
+    assert_eq!(after.at, population.now);
     // And it is one change, however often memory goes.
-    town.evict("alice");
-    town.pass_ms(1);
-    town.begin_to_read("alice", None);
-    assert_eq!(town.seen(bob), []);
+    population.evict("alice");
+    population.pass_ms(1);
+    population.begin_to_read("alice", None);
+    assert_eq!(population.seen(bob), []);
 }
 
 #[test]
 fn a_page_that_waited_as_memory_went_is_the_latest_too_and_own_screens_see_it() {
-    let (mut town, alice, bob) = two();
+    let (mut population, alice, bob) = two();
     for number in 0..10 {
-        town.visit(alice, &format!("https://example.com/{number}"));
+        population.visit(alice, &format!("https://example.com/{number}"));
     }
-    town.seen(alice);
-    town.seen(bob);
-    town.evict("alice");
-    town.alarm("alice");
-    let (seen, friends) = (town.seen(alice), town.update(bob));
+    population.seen(alice);
+    population.seen(bob);
+    population.evict("alice");
+    population.alarm("alice");
+    let (seen, friends) = (population.seen(alice), population.update(bob));
     let Some(ServerMessage::UpdatePresence(own)) = seen.first() else { panic!("her own page, not {seen:?}") };
     assert_eq!(own, &friends);
     assert_eq!((own.url.as_str(), own.latest_url.as_str()), ("https://example.com/9", "https://example.com/9"));
@@ -112,78 +115,78 @@ fn a_page_that_waited_as_memory_went_is_the_latest_too_and_own_screens_see_it() 
 
 #[test]
 fn where_the_clock_is_behind_a_page_change_brings_no_alarm_forward() {
-    let (mut town, alice, _bob) = two();
-    town.visit(alice, "https://example.com/1");
-    let wake = town.next_wake("alice");
-    town.evict("alice");
-    town.now = town.now.plus_ms(-400);
-    town.visit(alice, "https://example.com/2");
-    assert!(town.next_wake("alice") >= wake);
+    let (mut population, alice, _bob) = two();
+    population.visit(alice, "https://example.com/1");
+    let wake = population.next_wake("alice");
+    population.evict("alice");
+    population.now = population.now.plus_ms(-400);
+    population.visit(alice, "https://example.com/2");
+    assert!(population.next_wake("alice") >= wake);
 }
 
 #[test]
 fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_the_list_is_old() {
-    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
-    let alice = town.connect("alice");
-    town.core_is_away = true;
-    let [_missing, _] = town.befriend("alice", "carol");
-    let [for_alice, _] = town.unfriend("alice", "bob");
-    town.deliver([for_alice]);
-    let wake = town.next_wake("alice");
-    assert!(wake < Some(town.now.plus_ms(TIMEOUT_MS)), "the core will be asked again");
-    town.hibernate("alice");
-    town.visit(alice, "https://example.com/1");
-    assert!(town.next_wake("alice") >= wake);
+    let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
+    let alice = population.connect("alice");
+    population.core_is_away = true;
+    let [_missing, _] = population.befriend("alice", "carol");
+    let [for_alice, _] = population.unfriend("alice", "bob");
+    population.deliver([for_alice]);
+    let wake = population.next_wake("alice");
+    assert!(wake < Some(population.now.plus_ms(TIMEOUT_MS)), "the core will be asked again");
+    population.hibernate("alice");
+    population.visit(alice, "https://example.com/1");
+    assert!(population.next_wake("alice") >= wake);
     // But it is asked.
-    town.core_is_away = false;
-    let core_calls = town.core_calls;
-    town.hibernate("alice");
-    town.visit(alice, "https://example.com/2");
-    assert_eq!(town.core_calls, core_calls + 1);
-    assert_eq!(town.kept("alice"), Some(town.social("alice")));
+    population.core_is_away = false;
+    let core_calls = population.core_calls;
+    population.hibernate("alice");
+    population.visit(alice, "https://example.com/2");
+    assert_eq!(population.core_calls, core_calls + 1);
+    assert_eq!(population.kept("alice"), Some(population.social("alice")));
 }
 
 /// Somebody with so many friends, of whom the one named friend7 is there too.
-fn popular(friends: usize) -> (Town, SocketId, SocketId) {
+fn popular(friends: usize) -> (Population, SocketId, SocketId) {
     let names: Vec<String> = (0..friends).map(|n| format!("friend{n}")).collect();
     let all: Vec<&str> = names.iter().map(String::as_str).chain(["alice"]).collect();
     let friendships: Vec<(&str, &str)> = names.iter().map(|name| ("alice", name.as_str())).collect();
-    let mut town = Town::new(&all, &friendships);
-    let (alice, friend) = (town.connect("alice"), town.connect("friend7"));
-    town.seen(alice);
-    town.seen(friend);
-    (town, alice, friend)
+    let mut population = Population::new(&all, &friendships);
+    let (alice, friend) = (population.connect("alice"), population.connect("friend7"));
+    population.seen(alice);
+    population.seen(friend);
+    (population, alice, friend)
 }
 
 #[test]
 fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
-    let (mut town, alice, friend) = popular(ROLL_LEN_MAX);
+    let (mut population, alice, friend) = popular(ROSTER_LEN_MAX);
     // More who are not reached than it carries when to call them again.
-    let unreached: Vec<String> = (10..FAILURES_LEN_MAX + 50).map(|n| format!("friend{n}")).collect();
+    let unreached: Vec<String> = (10..RETRIES_LEN_MAX + 50).map(|n| format!("friend{n}")).collect();
     for name in &unreached {
-        town.connect(name);
+        population.connect(name);
     }
-    town.unreachable.extend(unreached.iter().map(|name| id(name)));
+    population.unreachable.extend(unreached.iter().map(|name| id(name)));
     let url = format!("https://example.com/{}", "a".repeat(URL_CHARS_MAX - 20));
-    turn_to(&mut town, alice, &url, &"😀".repeat(TITLE_CHARS_MAX));
-    assert_eq!(town.update(friend).url, url);
-    let bytes = town.attachment_bytes(alice);
+    turn_to(&mut population, alice, &url, &"😀".repeat(TITLE_CHARS_MAX));
+    assert_eq!(population.update(friend).url, url);
+    let bytes = population.attachment_bytes(alice);
     assert!((ATTACHMENT_BYTES_MAX / 2..=ATTACHMENT_BYTES_MAX).contains(&bytes), "{bytes}");
     // Between one retry and the next.
-    town.pass_ms(16_000);
-    town.hibernate("alice");
-    let calls = town.calls.len();
-    town.visit(alice, "https://example.com/");
-    assert_eq!(town.calls.len(), calls + 1, "who is there, and who was not reached, is known after sleep");
-    town.unreachable.clear();
-    let calls = town.calls.len();
-    town.sleep_until_alarm("alice");
-    let called = |name: &&String| town.calls[calls..].iter().any(|(peer, _)| *peer == id(name));
+    population.pass_ms(16_000);
+    population.hibernate("alice");
+    let calls = population.calls.len();
+    population.visit(alice, "https://example.com/");
+    assert_eq!(population.calls.len(), calls + 1, "who is there, and who was not reached, is known after sleep");
+    population.unreachable.clear();
+    let calls = population.calls.len();
+    population.sleep_until_alarm("alice");
+    let called = |name: &&String| population.calls[calls..].iter().any(|(peer, _)| *peer == id(name));
     assert_eq!(unreached.iter().filter(called).count(), unreached.len());
 }
 
-fn turn_to(town: &mut Town, socket: SocketId, url: &str, title: &str) {
-    town.say(socket, &json!({ "action": "update-presence", "url": url, "title": title }).to_string());
+fn turn_to(population: &mut Population, socket: SocketId, url: &str, title: &str) {
+    population.say(socket, &json!({ "action": "update-presence", "url": url, "title": title }).to_string());
 }
 
 proptest! {
@@ -193,57 +196,57 @@ proptest! {
     /// absent friends.
     #[test]
     fn a_socket_carries_its_newest_page_through_sleep_whatever_is_in_it(
-        friends in prop::sample::select(vec![10, 700, ROLL_LEN_MAX]),
+        friends in prop::sample::select(vec![10, 700, ROSTER_LEN_MAX]),
         pages in prop::collection::vec(("[\\\\'a]", "[\\\\\"é😀\u{FFFD}]{1,300}", any::<bool>()), 2),
         bad in 0..6,
     ) {
-        let (mut town, alice, friend) = popular(friends);
+        let (mut population, alice, friend) = popular(friends);
         for _ in 0..bad {
-            town.say(alice, r#"{"action":"dance"}"#);
+            population.say(alice, r#"{"action":"dance"}"#);
         }
         for (filler, title, hidden) in pages {
             let site = if hidden { "https://a.hidden.org/?" } else { "https://example.com/?" };
             let title: String = title.chars().cycle().take(TITLE_CHARS_MAX).collect();
             let url = format!("{site}{}", filler.repeat(URL_CHARS_MAX - site.len()));
-            turn_to(&mut town, alice, &url, &title);
-            let bytes = town.attachment_bytes(alice);
+            turn_to(&mut population, alice, &url, &title);
+            let bytes = population.attachment_bytes(alice);
             prop_assert!(bytes <= ATTACHMENT_BYTES_MAX, "{}", bytes);
-            let shown = town.seen(friend);
-            town.hibernate("alice");
-            let calls = town.calls.len();
-            turn_to(&mut town, alice, &url, &title);
-            prop_assert_eq!((town.seen(friend), town.calls.len()), (vec![], calls), "it is the same page still: {:?}", shown);
+            let shown = population.seen(friend);
+            population.hibernate("alice");
+            let calls = population.calls.len();
+            turn_to(&mut population, alice, &url, &title);
+            prop_assert_eq!((population.seen(friend), population.calls.len()), (vec![], calls), "it is the same page still: {:?}", shown);
         }
     }
 }
 
 #[test]
 fn more_friends_than_a_socket_can_carry_are_all_taken_to_be_there_after_sleep() {
-    let (mut town, alice, friend) = popular(ROLL_LEN_MAX + 1);
-    assert!(town.attachment_bytes(alice) < ATTACHMENT_BYTES_MAX / 2);
-    town.hibernate("alice");
-    town.visit(alice, "https://example.com/1");
-    assert_eq!(town.update(friend).url, "https://example.com/1");
-    town.seen(alice);
-    town.disconnect(friend);
-    town.pass_ms(GRACE_MS);
-    assert!(matches!(town.seen(alice).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    let (mut population, alice, friend) = popular(ROSTER_LEN_MAX + 1);
+    assert!(population.attachment_bytes(alice) < ATTACHMENT_BYTES_MAX / 2);
+    population.hibernate("alice");
+    population.visit(alice, "https://example.com/1");
+    assert_eq!(population.update(friend).url, "https://example.com/1");
+    population.seen(alice);
+    population.disconnect(friend);
+    population.pass_ms(GRACE_MS);
+    assert!(matches!(population.seen(alice).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
 
 #[test]
 fn who_answers_is_noted_once_however_many_do() {
     let attachings = |friends: usize| {
-        let (mut town, alice, _) = popular(friends);
+        let (mut population, alice, _) = popular(friends);
         for n in (0..friends).filter(|n| *n != 7) {
-            town.connect(&format!("friend{n}"));
+            population.connect(&format!("friend{n}"));
         }
-        town.disconnect(alice);
-        town.pass_ms(GRACE_MS);
-        let before = town.attachings;
-        let alice = town.connect("alice");
-        assert!(town.snapshot(alice).presence_arr.iter().all(|friend| friend.page.is_some()));
+        population.disconnect(alice);
+        population.pass_ms(GRACE_MS);
+        let before = population.attachings;
+        let alice = population.connect("alice");
+        assert!(population.snapshot(alice).presence_arr.iter().all(|friend| friend.page.is_some()));
         // One for each friend, who notes that alice came.
-        town.attachings - before - friends
+        population.attachings - before - friends
     };
     assert_eq!(attachings(80), attachings(8));
 }
@@ -251,55 +254,55 @@ fn who_answers_is_noted_once_however_many_do() {
 #[test]
 fn what_one_answer_tells_outlives_memory_though_another_is_still_to_come() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
-    let mut town = Town::new(&["alice", "bob", "carol"], &friendships);
-    let (alice, bob, _) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
-    town.unreachable.insert(id("alice"));
-    town.say(bob, r#"{"action":"goodbye"}"#);
-    town.hibernate("alice");
+    let mut population = Population::new(&["alice", "bob", "carol"], &friendships);
+    let (alice, bob, _) = (population.connect("alice"), population.connect("bob"), population.connect("carol"));
+    population.unreachable.insert(id("alice"));
+    population.say(bob, r#"{"action":"goodbye"}"#);
+    population.hibernate("alice");
     // Her socket carries that nothing is under way.
-    town.alarm("alice");
-    town.slow.extend([id("bob"), id("carol")]);
-    town.begin_to_read("alice", None);
-    town.seen(alice);
-    town.answer_arrives("bob");
-    town.evict("alice");
-    town.unreachable.clear();
-    town.slow.clear();
-    town.alarm("alice");
+    population.alarm("alice");
+    population.slow.extend([id("bob"), id("carol")]);
+    population.begin_to_read("alice", None);
+    population.seen(alice);
+    population.answer_arrives("bob");
+    population.evict("alice");
+    population.unreachable.clear();
+    population.slow.clear();
+    population.alarm("alice");
     let left = |message: &ServerMessage| matches!(message, ServerMessage::PresenceTimeout { user_id, .. } if *user_id == id("bob"));
-    assert!(town.seen(alice).iter().any(left));
-    let Reply::All(all) = town.read("alice", None) else { panic!("she asked for all") };
+    assert!(population.seen(alice).iter().any(left));
+    let Reply::All(all) = population.read("alice", None) else { panic!("she asked for all") };
     let there: Vec<bool> = all.presence_arr.iter().map(|friend| friend.page.is_some()).collect();
     assert_eq!(there, [false, true]);
 }
 
 #[test]
 fn an_alarm_that_hears_nothing_new_notes_nothing() {
-    let (mut town, alice, _) = two();
-    town.pass_ms(60_000);
-    town.heartbeat(alice);
-    town.alarm("alice");
-    let noted = town.attachings;
-    town.alarm("alice");
-    assert_eq!(town.attachings, noted);
+    let (mut population, alice, _) = two();
+    population.pass_ms(60_000);
+    population.heartbeat(alice);
+    population.alarm("alice");
+    let noted = population.attachings;
+    population.alarm("alice");
+    assert_eq!(population.attachings, noted);
 }
 
 #[test]
 fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
     // Bob's answer was on its way while he turned pages, or while he was quiet.
     for (answered, said) in [(7, &[7][..]), (7, &[9]), (7, &[8, 9]), (7, &[9, 8])] {
-        let (mut town, alice, bob) = two();
-        town.visit(alice, "https://example.com/1");
-        town.visit(bob, "https://example.com/2");
-        let (saved, now) = (town.saved("alice"), town.now.plus_ms(500));
+        let (mut population, alice, bob) = two();
+        population.visit(alice, "https://example.com/1");
+        population.visit(bob, "https://example.com/2");
+        let (saved, now) = (population.saved("alice"), population.now.plus_ms(500));
         let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
         let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
         let calls = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
         assert_eq!(calls(&alice.handle(opened, now)), 1);
         let newest = *said.iter().max().unwrap();
-        let at = |seq: u64| showing("bob", if seq == newest { "https://example.com/3" } else { "" }, town.now);
+        let at = |seq: u64| showing("bob", if seq == newest { "https://example.com/3" } else { "" }, population.now);
         for seq in said {
-            let hello = town.message("bob", *seq, PeerSay::Hello { presence: at(*seq) });
+            let hello = population.message("bob", *seq, PeerSay::Hello { presence: at(*seq) });
             assert_eq!(calls(&alice.handle(Event::PeerSpoke { message: hello }, now)), 0);
         }
         let presence = at(answered);
@@ -318,34 +321,34 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
 
 #[test]
 fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
-    let (mut town, alice, bob) = two();
-    town.visit(bob, "https://example.com/1");
-    town.seen(bob);
-    town.evict("bob");
+    let (mut population, alice, bob) = two();
+    population.visit(bob, "https://example.com/1");
+    population.seen(bob);
+    population.evict("bob");
     // Bob's object asks whether it is so, and never hears.
-    town.unanswering.insert(id("alice"));
-    town.say(alice, r#"{"action":"goodbye"}"#);
-    town.evict("bob");
-    town.pass_ms(4_000);
-    assert!(matches!(town.seen(bob).last(), Some(ServerMessage::PresenceTimeout { .. })));
+    population.unanswering.insert(id("alice"));
+    population.say(alice, r#"{"action":"goodbye"}"#);
+    population.evict("bob");
+    population.pass_ms(4_000);
+    assert!(matches!(population.seen(bob).last(), Some(ServerMessage::PresenceTimeout { .. })));
 }
 
 #[test]
 fn an_old_word_of_one_who_was_absent_before_sleep_is_not_believed() {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let bob = town.connect("bob");
-    let alice = town.connect("alice");
-    town.visit(bob, "https://example.com/1");
-    let Some(ServerMessage::UpdatePresence(PresenceUpdate { seq, .. })) = town.seen(alice).pop() else {
+    let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
+    let bob = population.connect("bob");
+    let alice = population.connect("alice");
+    population.visit(bob, "https://example.com/1");
+    let Some(ServerMessage::UpdatePresence(PresenceUpdate { seq, .. })) = population.seen(alice).pop() else {
         panic!("a page")
     };
-    let presence = showing("bob", "https://example.com/1", town.now);
-    let old = town.message("bob", seq, PeerSay::Presence { presence });
-    town.say(bob, r#"{"action":"goodbye"}"#);
-    town.seen(alice);
-    town.hibernate("alice");
-    town.speak("alice", PeerMessage { sent_at: town.now.plus_ms(-3_600_000), ..old });
-    assert_eq!(town.seen(alice), []);
+    let presence = showing("bob", "https://example.com/1", population.now);
+    let old = population.message("bob", seq, PeerSay::Presence { presence });
+    population.say(bob, r#"{"action":"goodbye"}"#);
+    population.seen(alice);
+    population.hibernate("alice");
+    population.speak("alice", PeerMessage { sent_at: population.now.plus_ms(-3_600_000), ..old });
+    assert_eq!(population.seen(alice), []);
 }
 
 #[test]
@@ -353,67 +356,67 @@ fn who_came_or_vanished_as_memory_was_lost_is_shown_to_have() {
     let away = r#"{"action":"watch","watching":false}"#;
     let invisible = |yes: bool| format!(r#"{{"action":"set-visibility","invisible":{yes}}}"#);
     // What the clients got of it may never have been sent, though it was noted.
-    let lose = |town: &mut Town, alice| {
-        town.seen(alice);
-        town.evict("alice");
-        town.visit(alice, "https://example.com/1");
-        town.seen(alice).into_iter().find(|message| format!("{message:?}").contains("bob"))
+    let lose = |population: &mut Population, alice| {
+        population.seen(alice);
+        population.evict("alice");
+        population.visit(alice, "https://example.com/1");
+        population.seen(alice).into_iter().find(|message| format!("{message:?}").contains("bob"))
     };
-    let (mut town, alice, bob) = two();
-    town.say(alice, away);
-    town.say(bob, &invisible(true));
-    town.pass_ms(2_000);
-    assert!(matches!(lose(&mut town, alice), Some(ServerMessage::PresenceTimeout { .. })));
-    town.evict("alice");
-    town.say(bob, &invisible(false));
-    assert_eq!(town.seen(alice).len(), 1, "noted and shown");
-    assert!(matches!(lose(&mut town, alice), Some(ServerMessage::UpdatePresence(_))));
+    let (mut population, alice, bob) = two();
+    population.say(alice, away);
+    population.say(bob, &invisible(true));
+    population.pass_ms(2_000);
+    assert!(matches!(lose(&mut population, alice), Some(ServerMessage::PresenceTimeout { .. })));
+    population.evict("alice");
+    population.say(bob, &invisible(false));
+    assert_eq!(population.seen(alice).len(), 1, "noted and shown");
+    assert!(matches!(lose(&mut population, alice), Some(ServerMessage::UpdatePresence(_))));
 }
 
 #[test]
 fn a_farewell_to_one_who_cannot_be_reached_is_said_ever_more_seldom_though_memory_goes_each_time() {
-    let (mut town, alice, _) = two();
-    town.unreachable.insert(id("bob"));
-    town.say(alice, GOODBYE);
-    let until = town.now.plus_ms(3_600_000);
+    let (mut population, alice, _) = two();
+    population.unreachable.insert(id("bob"));
+    population.say(alice, GOODBYE);
+    let until = population.now.plus_ms(3_600_000);
     let mut calls = Vec::new();
-    while town.now < until {
-        let wake = town.next_wake("alice").unwrap();
-        if wake > town.now.plus_ms(10_000) {
-            town.evict("alice");
+    while population.now < until {
+        let wake = population.next_wake("alice").unwrap();
+        if wake > population.now.plus_ms(10_000) {
+            population.evict("alice");
         }
-        town.now = town.now.max(wake);
-        town.alarm("alice");
-        calls.push(town.calls.len());
+        population.now = population.now.max(wake);
+        population.alarm("alice");
+        calls.push(population.calls.len());
     }
     assert!(calls.len() < 250, "{} in an hour", calls.len());
-    let ahead = i64::try_from(town.saved("alice").state.seq).unwrap() - town.now.unix_ms();
+    let ahead = i64::try_from(population.saved("alice").state.seq).unwrap() - population.now.unix_ms();
     assert!(ahead < 120_000, "{ahead} ms ahead of the clock");
 }
 
 #[test]
 fn memory_that_was_lost_at_rest_asks_nobody() {
-    let (mut town, alice, _) = two();
-    town.visit(alice, "https://example.com/1");
-    let calls = town.calls.len();
-    town.pass_ms(LOST_MEMORY_MS);
-    town.evict("alice");
-    town.alarm("alice");
-    assert_eq!(town.calls.len(), calls);
+    let (mut population, alice, _) = two();
+    population.visit(alice, "https://example.com/1");
+    let calls = population.calls.len();
+    population.pass_ms(LOST_MEMORY_MS);
+    population.evict("alice");
+    population.alarm("alice");
+    assert_eq!(population.calls.len(), calls);
 }
 
 #[test]
 fn whoever_wanted_to_vanish_as_memory_was_lost_has_vanished() {
-    let (mut town, _, bob) = two();
-    town.pass_ms(20_000);
-    town.lose_after_saving("alice", |saved| saved.state.invisible = true);
-    town.alarm("alice");
-    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    let (mut population, _, bob) = two();
+    population.pass_ms(20_000);
+    population.lose_after_saving("alice", |saved| saved.state.invisible = true);
+    population.alarm("alice");
+    assert!(matches!(population.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
 
 #[test]
 fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
-    let social = Town::new(&["alice"], &[]).social("alice");
+    let social = Population::new(&["alice"], &[]).social("alice");
     for (version, old) in [(1, true), (2, false), (3, false)] {
         let social = Some(CachedSocial::of(Social { version, ..social.clone() }));
         let state = SavedState { behind: Some(2), ..SavedState::default() };
@@ -426,7 +429,7 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
 
 #[test]
 fn a_snapshot_is_carried_as_sent_only_once_it_was() {
-    let social = Some(CachedSocial::of(Town::new(&["alice"], &[]).social("alice")));
+    let social = Some(CachedSocial::of(Population::new(&["alice"], &[]).social("alice")));
     let (saved, now) = (Saved { social, ..Saved::default() }, Timestamp::from_unix_ms(1_772_366_400_000));
     let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
     let socket = SocketId(Uuid::from_u128(1));
@@ -442,78 +445,81 @@ fn a_snapshot_is_carried_as_sent_only_once_it_was() {
 
 #[test]
 fn a_farewell_by_a_clock_that_is_far_behind_is_heard() {
-    let (mut town, alice, bob) = two();
-    town.unreachable.insert(id("bob"));
-    town.say(alice, r#"{"action":"goodbye"}"#);
-    town.hibernate("bob");
-    assert_eq!(town.seen(bob), []);
-    let bye = town.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: town.now });
-    assert_eq!(town.speak("bob", PeerMessage { sent_at: town.now.plus_ms(-3_600_000), ..bye }), PeerAnswer::Again);
-    assert!(matches!(town.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
+    let (mut population, alice, bob) = two();
+    population.unreachable.insert(id("bob"));
+    population.say(alice, r#"{"action":"goodbye"}"#);
+    population.hibernate("bob");
+    assert_eq!(population.seen(bob), []);
+    let bye = population.message("alice", u64::MAX - 1, PeerSay::Bye { last_seen_at: population.now });
+    assert_eq!(
+        population.speak("bob", PeerMessage { sent_at: population.now.plus_ms(-3_600_000), ..bye }),
+        PeerAnswer::Again
+    );
+    assert!(matches!(population.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));
 }
 
 #[test]
 fn a_farewell_from_before_memory_was_lost_in_a_grace_is_not_believed() {
-    let (mut town, alice, _bob) = two();
-    let late = town.message("bob", 1, PeerSay::Bye { last_seen_at: town.now });
-    town.disconnect(alice);
-    town.pass_ms(300);
-    town.evict("alice");
-    town.speak("alice", PeerMessage { wants: Interest::Nothing, ..late });
-    let alice = town.connect("alice");
-    assert!(town.snapshot(alice).presence_arr[0].page.is_some());
+    let (mut population, alice, _bob) = two();
+    let late = population.message("bob", 1, PeerSay::Bye { last_seen_at: population.now });
+    population.disconnect(alice);
+    population.pass_ms(300);
+    population.evict("alice");
+    population.speak("alice", PeerMessage { wants: Interest::Nothing, ..late });
+    let alice = population.connect("alice");
+    assert!(population.snapshot(alice).presence_arr[0].page.is_some());
 }
 
 #[test]
 fn who_may_have_left_by_another_clock_comes_again() {
-    let mut town = Town::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
-    let (alice, bob, _carol) = (town.connect("alice"), town.connect("bob"), town.connect("carol"));
-    town.unreachable.insert(id("carol"));
-    town.disconnect(alice);
-    town.pass_ms(GRACE_MS);
-    assert!(matches!(town.seen(bob).last(), Some(ServerMessage::PresenceTimeout { .. })));
-    town.evict("alice");
-    town.now = town.now.plus_ms(-500);
-    town.connect("alice");
-    assert_eq!(town.update(bob).user_id, id("alice"));
+    let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
+    let (alice, bob, _carol) = (population.connect("alice"), population.connect("bob"), population.connect("carol"));
+    population.unreachable.insert(id("carol"));
+    population.disconnect(alice);
+    population.pass_ms(GRACE_MS);
+    assert!(matches!(population.seen(bob).last(), Some(ServerMessage::PresenceTimeout { .. })));
+    population.evict("alice");
+    population.now = population.now.plus_ms(-500);
+    population.connect("alice");
+    assert_eq!(population.update(bob).user_id, id("alice"));
 }
 
 #[test]
 fn what_a_friend_missed_before_the_grace_they_are_told_whatever_is_lost_meanwhile() {
-    let (mut town, alice, bob) = two();
-    town.unreachable.insert(id("bob"));
-    town.visit(alice, "https://example.com/1");
-    town.disconnect(alice);
-    town.evict("alice");
-    town.unreachable.clear();
-    town.read("alice", Some("alice"));
-    town.pass_ms(2_000);
-    town.say(bob, r#"{"action":"set-visibility","invisible":true}"#);
-    town.connect("alice");
-    let seen = town.seen(bob);
+    let (mut population, alice, bob) = two();
+    population.unreachable.insert(id("bob"));
+    population.visit(alice, "https://example.com/1");
+    population.disconnect(alice);
+    population.evict("alice");
+    population.unreachable.clear();
+    population.read("alice", Some("alice"));
+    population.pass_ms(2_000);
+    population.say(bob, r#"{"action":"set-visibility","invisible":true}"#);
+    population.connect("alice");
+    let seen = population.seen(bob);
     assert!(format!("{seen:?}").contains("https://example.com/1"), "{seen:?}");
 }
 
 #[test]
 fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
-    let (mut town, _alice, bob) = two();
-    let presence = showing("alice", "https://example.com/1", town.now);
-    let late = town.message("alice", 1, PeerSay::Presence { presence });
-    town.hibernate("bob");
-    town.visit(bob, "https://example.com/b");
-    town.slow.insert(id("alice"));
-    town.speak("bob", late);
-    town.evict("bob");
-    town.pass_ms(12_000);
-    town.calls.clear();
-    town.alarm("bob");
-    assert!(town.calls.iter().any(|(peer, _)| *peer == id("alice")));
+    let (mut population, _alice, bob) = two();
+    let presence = showing("alice", "https://example.com/1", population.now);
+    let late = population.message("alice", 1, PeerSay::Presence { presence });
+    population.hibernate("bob");
+    population.visit(bob, "https://example.com/b");
+    population.slow.insert(id("alice"));
+    population.speak("bob", late);
+    population.evict("bob");
+    population.pass_ms(12_000);
+    population.calls.clear();
+    population.alarm("bob");
+    assert!(population.calls.iter().any(|(peer, _)| *peer == id("alice")));
 }
 
 /// To go on without could show what the owner hides.
 #[test]
 fn friends_and_settings_that_cannot_be_read_are_an_error() {
-    let kept = CachedSocial::of(Town::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
+    let kept = CachedSocial::of(Population::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
     let text = kept.to_text();
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(CachedSocial::from_text(&text), Ok(kept));
@@ -527,11 +533,12 @@ fn friends_and_settings_that_cannot_be_read_are_an_error() {
 
 #[test]
 fn an_event_counts_as_taken_only_once_all_was_done_that_comes_of_it() {
-    let (mut town, _alice, _bob) = two();
-    let [event, _] = town.unfriend("alice", "bob");
-    let saved = town.saved("alice");
-    let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, town.carried("alice"), town.now);
-    let effects = alice.handle(Event::CoreReported { events: vec![event] }, town.now);
+    let (mut population, _alice, _bob) = two();
+    let [event, _] = population.unfriend("alice", "bob");
+    let saved = population.saved("alice");
+    let mut alice =
+        UserPresence::restore(id("alice"), Times::default(), saved, population.carried("alice"), population.now);
+    let effects = alice.handle(Event::CoreReported { events: vec![event] }, population.now);
     let places = |wanted: fn(&Effect) -> bool| -> Vec<usize> {
         effects.iter().enumerate().filter(|(_, effect)| wanted(effect)).map(|(place, _)| place).collect()
     };

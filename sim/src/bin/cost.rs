@@ -16,7 +16,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, builder::RangedU64V
 use serde::Serialize;
 use sim::cost::{
     day::Day,
-    report::{Bills, Measured, Town},
+    report::{Estimates, Measured, Population},
 };
 
 /// Says what a month costs: an ordinary day is lived through the engine, counted and priced.
@@ -26,23 +26,23 @@ struct Args {
     /// For so many users.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = whole(0, USERS_MAX))]
     users: u64,
-    /// Users of each town that lives the day. A town has a tenth more people than each has friends, at least.
+    /// Users of each population that lives the day. A population has a tenth more people than each has friends, at least.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = whole(20, 2_000))]
     sample: u64,
-    /// How many towns live it, each from a seed of its own.
+    /// How many populations live it, each from a seed of its own.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole(1, 100))]
     seeds: u64,
     /// Live it with these numbers of friends too; `none` leaves that table empty. The time it takes grows with the
     /// square of the number.
     #[arg(long, value_name = "N,…", default_value = "10,25,50,100,200", value_parser = numbers)]
     growth: Numbers,
-    /// Users of each of those towns.
+    /// Users of each of those populations.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = whole(20, 2_000))]
     growth_sample: u64,
     /// Live nothing, and price the counts of this file, written by `--json`, as they are priced now.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Write counts and bills here too, as JSON.
+    /// Write counts and estimates here too, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -73,7 +73,7 @@ fn numbers(text: &str) -> Result<Numbers, String> {
 struct Json<'a> {
     #[serde(flatten)]
     measured: &'a Measured,
-    bills: Bills,
+    estimates: Estimates,
 }
 
 fn main() -> ExitCode {
@@ -99,7 +99,7 @@ fn run(args: &Args) -> Result<()> {
     };
     print!("{}", measured.tables());
     if let Some(path) = &args.json {
-        let json = Json { measured: &measured, bills: measured.bills() };
+        let json = Json { measured: &measured, estimates: measured.estimates() };
         let text = serde_json::to_string_pretty(&json)?;
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -111,13 +111,13 @@ fn measure(args: &Args) -> Result<Measured> {
     let mut wishes: Vec<(Day, u64, u64)> = (1..=args.seeds).map(|seed| (day, args.sample, seed)).collect();
     let growth = args.growth.0.iter().map(|friends| Day { friends: f64::from(*friends), ..day });
     wishes.extend(growth.map(|day| (day, args.growth_sample, 1)));
-    let mut towns = live(&wishes)?;
-    let growth = towns.split_off(usize::try_from(args.seeds)?);
-    Ok(Measured { users: args.users as f64, day, towns, growth })
+    let mut populations = live(&wishes)?;
+    let growth = populations.split_off(usize::try_from(args.seeds)?);
+    Ok(Measured { users: args.users as f64, day, populations, growth })
 }
 
 /// Lives all of them on all processors, those who take longest first.
-fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Town>> {
+fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Population>> {
     let began = Instant::now();
     let mut order: Vec<usize> = (0..wishes.len()).collect();
     order.sort_by(|one, other| {
@@ -129,12 +129,13 @@ fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Town>> {
     let work = || {
         while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Some((day, sample, seed)) = wishes.get(*index) else { return };
-            let (sample, seed) = (day.town(usize::try_from(*sample).unwrap_or(usize::MAX)), *seed);
-            let town = day.live(sample, seed).map(|lived| Town { seed, sample, friends: day.friends, lived });
+            let (sample, seed) = (day.population(usize::try_from(*sample).unwrap_or(usize::MAX)), *seed);
+            let population =
+                day.live(sample, seed).map(|lived| Population { seed, sample, friends: day.friends, lived });
             let Ok(mut lived) = lived.lock() else { return };
-            lived.push((*index, town));
+            lived.push((*index, population));
             let (done, all) = (lived.len(), wishes.len());
-            eprintln!("{done} of {all} towns, {} s", began.elapsed().as_secs());
+            eprintln!("{done} of {all} populations, {} s", began.elapsed().as_secs());
         }
     };
     thread::scope(|scope| {
@@ -142,8 +143,10 @@ fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Town>> {
             scope.spawn(work);
         }
     });
-    let mut lived = lived.into_inner().map_err(|_| anyhow!("a town did not end its day"))?;
+    let mut lived = lived.into_inner().map_err(|_| anyhow!("a population did not end its day"))?;
     lived.sort_by_key(|(index, _)| *index);
-    let towns = lived.into_iter().map(|(_, town)| town.map_err(|violation| anyhow!("a rule is broken: {violation}")));
-    towns.collect()
+    let populations = lived
+        .into_iter()
+        .map(|(_, population)| population.map_err(|violation| anyhow!("a rule is broken: {violation}")));
+    populations.collect()
 }

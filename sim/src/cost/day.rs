@@ -1,6 +1,6 @@
 //! An ordinary day: what people with friends and browsers do when nothing goes wrong.
 //!
-//! Deliberately absent: prices, and faults. A whole town of such people lives it through the engine, and is counted.
+//! Deliberately absent: prices, and faults. A whole population of such people lives it through the engine, and is counted.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use crate::{
     clients::{NEVER, SITES},
     core::Core,
     counts::Counts,
-    dice::{Dice, Draws},
     plan::{Device, Leave, Ms, Place, Planned, Setting, Step, Tab, Who},
+    rng::{Draws, SeededRng},
     world,
 };
 
@@ -95,7 +95,7 @@ fn within(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone
     }
 }
 
-/// What a town's day took.
+/// What a population's day took.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lived {
     pub counts: Counts,
@@ -104,12 +104,12 @@ pub struct Lived {
 }
 
 impl Day {
-    /// A town of at least so many users, and of enough that everybody can have their friends.
-    pub fn town(&self, sample: usize) -> usize {
+    /// A population of at least so many users, and of enough that everybody can have their friends.
+    pub fn population(&self, sample: usize) -> usize {
         sample.max((self.friends * 1.1) as usize + 2)
     }
 
-    /// Lets a town of so many users live a day, after eight hours of another to begin with. The figures are those of
+    /// Lets a population of so many users live a day, after eight hours of another to begin with. The figures are those of
     /// the one day, without the questions that the checks ask.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Day {
 
     /// Who is friends with whom: the more friends one wishes for, and the other, the likelier.
     fn draw_friends(&self, users: usize, seed: u64) -> Vec<BTreeSet<Who>> {
-        let mut draws = Dice::new(seed).of(&[50]);
+        let mut draws = SeededRng::new(seed).of(&[50]);
         let wishes: Vec<f64> = (0..users).map(|_| 0.5 + draws.wait_ms(500_000.0) as f64 / 1_000_000.0).collect();
         let mut friends = vec![BTreeSet::new(); users];
         let share = self.share_of(&wishes);
@@ -187,7 +187,7 @@ impl Day {
     /// Draws what one user does.
     fn draw(&self, setting: &Setting, user: Who, steps: &mut Vec<Planned>) {
         let end = setting.busy_ms();
-        let mut draws = Dice::new(setting.seed).of(&[51, user as u64]);
+        let mut draws = SeededRng::new(setting.seed).of(&[51, user as u64]);
         let always_watching = draws.chance(self.always_watching);
         let mut begin = 0;
         while begin < end {

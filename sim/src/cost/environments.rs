@@ -65,7 +65,7 @@ impl Environment {
         files.map(|(name, file)| (name, Self::read(file).expect("a test reads the very text that was compiled in")))
     }
 
-    /// The one that the bill of many users is of.
+    /// The one that the estimate of many users is of.
     pub fn production() -> Self {
         let [.., (_, production)] = Self::all();
         production

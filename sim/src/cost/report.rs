@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cost::{
-        bill::{self, Bill, Part},
         day::{Day, Lived},
         environments::Environment,
+        estimate::{self, Estimate, Part},
         prices,
     },
     counts::Counts,
 };
 
-/// So many friends are more than a town can live with in a reasonable time.
+/// So many friends are more than a population can live with in a reasonable time.
 const FRIENDS_FAR: f64 = 500.0;
 
 /// What was counted: all that the tables are made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// For whom the bill is.
+    /// For whom the estimate is.
     pub users: f64,
     pub day: Day,
     /// Towns that lived the very day, each from another seed.
-    pub towns: Vec<Town>,
+    pub populations: Vec<Population>,
     /// Towns whose people have fewer friends, or more, in that order.
-    pub growth: Vec<Town>,
+    pub growth: Vec<Population>,
 }
 
-/// One town's day.
+/// One population's day.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Town {
+pub struct Population {
     pub seed: u64,
     pub sample: usize,
     /// Friends that its users were to have on average.
@@ -39,33 +39,34 @@ pub struct Town {
     pub lived: Lived,
 }
 
-/// Both bills for what was counted.
+/// Both estimates for what was counted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bills {
-    pub ours: Bill,
-    pub predecessor: Bill,
+pub struct Estimates {
+    pub ours: Estimate,
+    pub predecessor: Estimate,
 }
 
 impl Measured {
-    /// All towns of the day together.
+    /// All populations of the day together.
     pub fn lived(&self) -> Lived {
         let mut counts = Counts::default();
-        for town in &self.towns {
-            counts += town.lived.counts;
+        for population in &self.populations {
+            counts += population.lived.counts;
         }
-        let friends = self.towns.iter().map(|town| town.lived.friends).sum::<f64>() / self.towns.len().max(1) as f64;
+        let friends = self.populations.iter().map(|population| population.lived.friends).sum::<f64>()
+            / self.populations.len().max(1) as f64;
         Lived { counts, friends }
     }
 
     /// What a month costs.
-    pub fn bills(&self) -> Bills {
-        self.bills_of(&self.lived())
+    pub fn estimates(&self) -> Estimates {
+        self.estimates_of(&self.lived())
     }
 
-    fn bills_of(&self, lived: &Lived) -> Bills {
-        Bills {
-            ours: bill::ours(&self.day, lived, self.users),
-            predecessor: bill::predecessor(&self.day, lived, self.users),
+    fn estimates_of(&self, lived: &Lived) -> Estimates {
+        Estimates {
+            ours: estimate::ours(&self.day, lived, self.users),
+            predecessor: estimate::predecessor(&self.day, lived, self.users),
         }
     }
 
@@ -82,15 +83,15 @@ impl Measured {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        let bills = self.bills();
+        let estimates = self.estimates();
         self.write_assumptions(out)?;
         self.write_counts(out)?;
-        self.write_parts(out, &bills)?;
+        self.write_parts(out, &estimates)?;
         self.write_growth(out)?;
         self.write_changes(out)?;
         write_idle(out)?;
-        write_lines(out, "Ours, line by line", &bills.ours)?;
-        write_lines(out, "The predecessor's, line by line", &bills.predecessor)?;
+        write_lines(out, "Ours, line by line", &estimates.ours)?;
+        write_lines(out, "The predecessor's, line by line", &estimates.predecessor)?;
         write_prices(out)
     }
 
@@ -139,10 +140,11 @@ impl Measured {
         ] {
             writeln!(out, "| `{option}` | {value} | {what} |")?;
         }
-        let (towns, sample) = (self.towns.len(), self.towns.first().map_or(0, |town| town.sample));
+        let (populations, sample) =
+            (self.populations.len(), self.populations.first().map_or(0, |population| population.sample));
         writeln!(
             out,
-            "\nLived by {towns} towns of {sample} users, and scaled up. When somebody turns to a page, {online:.1} of \
+            "\nLived by {populations} populations of {sample} users, and scaled up. When somebody turns to a page, {online:.1} of \
              their {:.1} friends ({:.0} %) are online.\n",
             lived.friends,
             100.0 * online / lived.friends.max(1.0)
@@ -151,7 +153,7 @@ impl Measured {
 
     fn write_counts(&self, out: &mut String) -> fmt::Result {
         writeln!(out, "## A user's day, as counted\n")?;
-        writeln!(out, "| a user and day | mean | least and most of the towns |\n|---|--:|---|")?;
+        writeln!(out, "| a user and day | mean | least and most of the populations |\n|---|--:|---|")?;
         let lived = self.lived();
         type Figure = fn(&Counts) -> f64;
         let figures: [(&str, Figure); 18] = [
@@ -163,8 +165,8 @@ impl Measured {
             ("of those, to tell of a page", |c| c.page_calls as f64),
             ("of those, to ask how a friend appears", |c| c.asking_calls as f64),
             ("of those, a friend who is not there", |c| c.vain_calls as f64),
-            ("requests that objects are charged for", bill::object_requests),
-            ("GB-s that objects are charged for", bill::object_gb_s),
+            ("requests that objects are charged for", estimate::object_requests),
+            ("GB-s that objects are charged for", estimate::object_gb_s),
             ("alarms set, each a row", |c| c.alarms_set as f64),
             ("alarms fired, each a request", |c| c.alarms as f64),
             ("rows of documents written", |c| c.rows as f64),
@@ -176,17 +178,24 @@ impl Measured {
         ];
         for (name, figure) in figures {
             let mean = figure(&lived.counts) / lived.counts.user_days.max(1.0);
-            let each = self.towns.iter().map(|town| figure(&town.lived.counts) / town.lived.counts.user_days.max(1.0));
+            let each = self
+                .populations
+                .iter()
+                .map(|population| figure(&population.lived.counts) / population.lived.counts.user_days.max(1.0));
             let (least, most) = each.fold((f64::MAX, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
             writeln!(out, "| {name} | {mean:.2} | {least:.2} to {most:.2} |")?;
         }
-        let ours = self.towns.iter().map(|town| self.per_1000(self.bills_of(&town.lived).ours.usd()));
+        let ours =
+            self.populations.iter().map(|population| self.per_1000(self.estimates_of(&population.lived).ours.usd()));
         let (least, most) = ours.fold((f64::MAX, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
-        writeln!(out, "\nBy the counts of each town alone, 1,000 users cost from ${least:.2} to ${most:.2} a month.\n")
+        writeln!(
+            out,
+            "\nBy the counts of each population alone, 1,000 users cost from ${least:.2} to ${most:.2} a month.\n"
+        )
     }
 
-    fn write_parts(&self, out: &mut String, bills: &Bills) -> fmt::Result {
-        let Bills { ours, predecessor } = bills;
+    fn write_parts(&self, out: &mut String, estimates: &Estimates) -> fmt::Result {
+        let Estimates { ours, predecessor } = estimates;
         writeln!(out, "## A month of {} users, in $ per 1,000 users\n", grouped(self.users))?;
         writeln!(out, "| ours | $ | the predecessor's | $ | ours is |\n|---|--:|---|--:|--:|")?;
         for part in Part::ALL {
@@ -226,9 +235,9 @@ impl Measured {
             "| friends | online at a page | requests between objects a day | ours | the predecessor's | ours is |"
         )?;
         writeln!(out, "|--:|--:|--:|--:|--:|--:|")?;
-        for town in &self.growth {
-            let Lived { counts, friends } = town.lived;
-            let Bills { ours, predecessor } = self.bills_of(&town.lived);
+        for population in &self.growth {
+            let Lived { counts, friends } = population.lived;
+            let Estimates { ours, predecessor } = self.estimates_of(&population.lived);
             writeln!(
                 out,
                 "| {friends:.1} | {:.1} | {:.0} | {:.2} | {:.2} | {} |",
@@ -247,7 +256,7 @@ impl Measured {
         }
         let more_friends = more.lived.friends;
         // Both grow with every friend by the same amount, but for what is included and the sizes of machines.
-        let (before, after) = (self.bills_of(&less.lived), self.bills_of(&more.lived));
+        let (before, after) = (self.estimates_of(&less.lived), self.estimates_of(&more.lived));
         let line = |less: f64, more: f64| more + (more - less) / by * (FRIENDS_FAR - more_friends);
         let ours = line(self.per_1000(before.ours.usd()), self.per_1000(after.ours.usd()));
         let theirs = line(self.per_1000(before.predecessor.usd()), self.per_1000(after.predecessor.usd()));
@@ -264,7 +273,7 @@ impl Measured {
         writeln!(out, "## What would change it\n")?;
         writeln!(out, "| ours, if | $ per 1,000 users and month | of the predecessor's |\n|---|--:|--:|")?;
         let lived = self.lived();
-        let before = self.bills().predecessor.usd();
+        let before = self.estimates().predecessor.usd();
         let not_in_vain = |c: Counts| Counts {
             peer_calls: c.peer_calls - c.vain_calls,
             wakes: c.wakes.saturating_sub(c.vain_calls),
@@ -285,7 +294,7 @@ impl Measured {
             ("there were half as many alarms", fewer_alarms(lived.counts)),
             ("both", fewer_alarms(not_in_vain(lived.counts))),
         ] {
-            let usd = bill::ours(&self.day, &Lived { counts, ..lived }, self.users).usd();
+            let usd = estimate::ours(&self.day, &Lived { counts, ..lived }, self.users).usd();
             writeln!(out, "| {what} | {:.2} | {} |", self.per_1000(usd), share(usd, before))?;
         }
         writeln!(out)
@@ -295,27 +304,32 @@ impl Measured {
 /// What each environment of `terraform/env` costs when nobody uses it.
 fn write_idle(out: &mut String) -> fmt::Result {
     writeln!(out, "## What an environment costs before its first user, in $ a month\n")?;
-    let bills = Environment::all().map(|(name, environment)| (name, bill::idle(&environment)));
-    let one_zone = bill::idle(&Environment { nat_gateways: 1.0, ..Environment::production() });
-    writeln!(out, "| | {} |\n|---|--:|--:|--:|", bills.each_ref().map(|(name, _)| format!("`{name}`")).join(" | "))?;
-    let costs = |part: &Part| bills.iter().any(|(_, bill)| bill.lines.iter().any(|line| line.part == *part));
+    let estimates = Environment::all().map(|(name, environment)| (name, estimate::idle(&environment)));
+    let one_zone = estimate::idle(&Environment { nat_gateways: 1.0, ..Environment::production() });
+    writeln!(
+        out,
+        "| | {} |\n|---|--:|--:|--:|",
+        estimates.each_ref().map(|(name, _)| format!("`{name}`")).join(" | ")
+    )?;
+    let costs =
+        |part: &Part| estimates.iter().any(|(_, estimate)| estimate.lines.iter().any(|line| line.part == *part));
     for part in Part::ALL.into_iter().filter(costs) {
         let (name, _) = part.names();
-        let usd = bills.each_ref().map(|(_, bill)| format!("{:.2}", bill.usd_of(part)));
+        let usd = estimates.each_ref().map(|(_, estimate)| format!("{:.2}", estimate.usd_of(part)));
         writeln!(out, "| {name} | {} |", usd.join(" | "))?;
     }
-    let all = bills.each_ref().map(|(_, bill)| format!("**{:.2}**", bill.usd()));
+    let all = estimates.each_ref().map(|(_, estimate)| format!("**{:.2}**", estimate.usd()));
     writeln!(out, "| **all** | {} |\n", all.join(" | "))?;
     writeln!(out, "`production` with one NAT gateway costs ${:.2}.\n", one_zone.usd())
 }
 
-fn write_lines(out: &mut String, title: &str, bill: &Bill) -> fmt::Result {
+fn write_lines(out: &mut String, title: &str, estimate: &Estimate) -> fmt::Result {
     writeln!(out, "## {title}\n\n| | a month | included | $ |\n|---|--:|--:|--:|")?;
-    for line in &bill.lines {
+    for line in &estimate.lines {
         let (quantity, included) = (grouped(line.quantity), grouped(line.included));
         writeln!(out, "| {}, {} | {quantity} | {included} | {} |", line.what, line.unit, grouped(line.usd))?;
     }
-    writeln!(out, "| **all** | | | **{}** |\n", grouped(bill.usd()))
+    writeln!(out, "| **all** | | | **{}** |\n", grouped(estimate.usd()))
 }
 
 fn write_prices(out: &mut String) -> fmt::Result {

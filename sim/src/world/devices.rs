@@ -1,6 +1,6 @@
 //! Clients: how they come and go, connect again, and what they say and ask.
 //!
-//! Deliberately absent: what a client is shown, which is judged in `judge`.
+//! Deliberately absent: what a client is shown, which is judged in `invariants`.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use shared::{
 use uuid::Uuid;
 
 use super::{
-    Happening, World,
+    SimEvent, World,
     network::Then,
     objects::{Cause, Read, Socket},
 };
 use crate::{
     checks::Rule,
+    client_view::ClientView,
     clients::{SITES, url_of},
     plan::{Bad, Device, Leave, Ms, QUIET_MS, Tab, Who},
-    screen::Screen,
 };
 
 /// Within this time every question and every new socket has its answer.
@@ -121,7 +121,7 @@ impl World<'_> {
         client.attempts += 1;
         let attempt = client.attempts;
         let ms = self.draws(&[21, device.user as u64, device.number as u64, attempt]).ms(from_ms, to_ms);
-        self.after(ms, Happening::Connect { device, attempt });
+        self.after(ms, SimEvent::Connect { device, attempt });
     }
 
     pub(super) fn connect(&mut self, device: Device, attempt: u64) {
@@ -148,7 +148,7 @@ impl World<'_> {
             opened_at: self.now,
             last_frame: self.now,
             gone_at: None,
-            screen: Screen::default(),
+            client_view: ClientView::default(),
             wishes: 0,
             report: None,
             idle: false,
@@ -166,7 +166,7 @@ impl World<'_> {
             self.objects[who].last_sign = now;
             if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
                 open.gone_at = Some(now);
-                self.after(30, Happening::Hangs { who, socket });
+                self.after(30, SimEvent::Hangs { who, socket });
             }
             self.signs_may_have_ended(who);
             return self.connect_later(device, 500, 4_000);
@@ -174,9 +174,9 @@ impl World<'_> {
         if self.objects[who].sockets.len() > SOCKETS_MAX {
             self.break_rule(Rule::OneAnswer, &[who], format!("more than {SOCKETS_MAX} sockets"));
         }
-        self.after(pause_ms, Happening::Introduce { device, socket });
+        self.after(pause_ms, SimEvent::Introduce { device, socket });
         let generation = self.objects[who].generation;
-        self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket, wish: 0 });
+        self.after(ANSWER_MS, SimEvent::SnapshotDue { who, generation, socket, wish: 0 });
     }
 
     /// The life of a token. None ends where all is to be quiet.
@@ -241,7 +241,7 @@ impl World<'_> {
         let read = self.counts.reads;
         self.objects[who].reads.insert(read, Read { of, quiet });
         let generation = self.objects[who].generation;
-        self.after(ANSWER_MS, Happening::ReadDue { who, generation, read });
+        self.after(ANSWER_MS, SimEvent::ReadDue { who, generation, read });
         let of = of.map(|of| self.ids[of].clone());
         self.happen(who, Cause::Read { read: ReadId(read), of });
     }

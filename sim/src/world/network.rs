@@ -1,4 +1,4 @@
-//! What goes between objects, and between them and the core: calls with their weather, questions to the core, and
+//! What goes between objects, and between them and the core: calls with their conditions, questions to the core, and
 //! its batches of events.
 
 use std::rc::Rc;
@@ -9,10 +9,10 @@ use shared::{
     limits::{PEER_CALL_MS_MAX, SOCIAL_REFRESH_MS_MAX},
 };
 
-use super::{Happening, World, objects::Cause};
+use super::{SimEvent, World, objects::Cause};
 use crate::{
     checks::{Link, Rule},
-    plan::{Device, Ms, Step, Weather, Who},
+    plan::{Device, Ms, NetworkConditions, Step, Who},
 };
 
 pub(super) struct Call {
@@ -67,7 +67,7 @@ impl World<'_> {
         if of_alarm && let Some(memory) = &mut self.objects[from].memory {
             memory.alarm_calls += 1;
         }
-        let weather = self.weather();
+        let conditions = self.conditions();
         let link = self.link(from, to);
         link.calls += 1;
         link.under_way += 1;
@@ -77,12 +77,12 @@ impl World<'_> {
         let (mut there_ms, mut back_ms) =
             if self.setting.steady { (5, 5) } else { (draws.ms(least_ms, most_ms), draws.ms(least_ms, most_ms)) };
         let (mut lost, mut answer_lost, mut again) = (false, false, false);
-        if let Some(weather) = weather {
-            let (slow, late, fails) = match weather {
-                Weather::Slow => (0.3, 0.04, 0.0),
-                Weather::Lossy => (0.1, 0.02, 0.1),
-                Weather::Stormy => (0.3, 0.1, 0.5),
-                Weather::Late => (0.3, 0.5, 0.0),
+        if let Some(conditions) = conditions {
+            let (slow, late, fails) = match conditions {
+                NetworkConditions::Slow => (0.3, 0.04, 0.0),
+                NetworkConditions::Lossy => (0.1, 0.02, 0.1),
+                NetworkConditions::Stormy => (0.3, 0.1, 0.5),
+                NetworkConditions::Late => (0.3, 0.5, 0.0),
             };
             if draws.chance(slow) {
                 (there_ms, back_ms) = (draws.ms(1, 900), draws.ms(1, 900));
@@ -103,14 +103,14 @@ impl World<'_> {
         let answer_ms = in_time.then_some(back_ms);
         self.calls.insert(call, Call { from, to, generation, message: Rc::clone(message), of_alarm, answer_ms });
         if !lost {
-            self.after(there_ms, Happening::Arrive { call });
+            self.after(there_ms, SimEvent::Arrive { call });
             if again {
                 let ms = draws.ms(1, 5_000);
-                self.after(there_ms + ms, Happening::ArriveAgain { to, message: Rc::clone(message) });
+                self.after(there_ms + ms, SimEvent::ArriveAgain { to, message: Rc::clone(message) });
             }
         }
         if !in_time {
-            self.after(deadline_ms, Happening::Fail { call });
+            self.after(deadline_ms, SimEvent::Fail { call });
         }
     }
 
@@ -120,8 +120,8 @@ impl World<'_> {
         self.late_wish(from, to, &message);
         let done = self.happen(to, Cause::Peer { message });
         match (done.answer, answer_ms) {
-            (Some(answer), Some(ms)) => self.after(ms, Happening::Answer { call, answer }),
-            (None, Some(ms)) if done.crashed => self.after(ms, Happening::Fail { call }),
+            (Some(answer), Some(ms)) => self.after(ms, SimEvent::Answer { call, answer }),
+            (None, Some(ms)) if done.crashed => self.after(ms, SimEvent::Fail { call }),
             (None, Some(_)) => self.break_rule(Rule::OneAnswer, &[to, from], "a peer is not answered".into()),
             (_, None) => {}
         }
@@ -189,7 +189,7 @@ impl World<'_> {
         match (admission.next(self.engine(who)), then) {
             (AdmissionStep::AskCore { known_version }, _) => {
                 let (question, ms) = self.ask_core(who, known_version, Ms::from(SOCIAL_REFRESH_MS_MAX));
-                self.after(ms, Happening::Known { who, question, admission, then });
+                self.after(ms, SimEvent::Known { who, question, admission, then });
             }
             (AdmissionStep::LetIn, Then::Open(device)) => self.open(device),
             (AdmissionStep::LetIn, Then::Read { of, quiet }) => self.read(who, of, quiet),
@@ -214,7 +214,7 @@ impl World<'_> {
             false if known == Some(person.social.version) => Found::Same,
             false => Found::Changed(Rc::clone(&person.social)),
         };
-        (self.question(who, found), draws.ms(2, if self.weather().is_some() { 500 } else { 30 }))
+        (self.question(who, found), draws.ms(2, if self.conditions().is_some() { 500 } else { 30 }))
     }
 
     fn question(&self, who: Who, found: Found) -> Question {
@@ -264,7 +264,7 @@ impl World<'_> {
     pub(super) fn change_core(&mut self, step: &Step) {
         let mut draws = self.draws(&[30, self.now as u64]);
         for (at, who) in self.core.take(step, self.now, &mut draws) {
-            self.at(at, Happening::Relay { who });
+            self.at(at, SimEvent::Relay { who });
         }
         if let Step::Befriend(a, b) | Step::Unfriend(a, b) | Step::Block(a, b) = step {
             self.link(*a, *b).one_more();
@@ -275,14 +275,14 @@ impl World<'_> {
     pub(super) fn relay(&mut self, who: Who) {
         if self.now < self.core.away_until {
             let until = self.core.away_until;
-            return self.at(until + 20, Happening::Relay { who });
+            return self.at(until + 20, SimEvent::Relay { who });
         }
         self.next += 1;
         let mut draws = self.draws(&[31, who as u64, self.now as u64]);
-        let bad = self.weather().is_some();
+        let bad = self.conditions().is_some();
         if bad && draws.chance(0.3) {
             let ms = draws.ms(1_000, 20_000);
-            return self.after(ms, Happening::Relay { who });
+            return self.after(ms, SimEvent::Relay { who });
         }
         let events = self.core.batch(who, self.now, &mut draws, bad);
         if events.is_empty() {
@@ -297,7 +297,7 @@ impl World<'_> {
         }
         if self.core.waits(who) {
             let ms = draws.ms(500, 5_000);
-            self.after(ms, Happening::Relay { who });
+            self.after(ms, SimEvent::Relay { who });
         }
     }
 }

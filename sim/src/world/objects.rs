@@ -13,17 +13,17 @@ use shared::{
 };
 
 use super::{
-    Happening, World,
+    SimEvent, World,
     devices::{Said, frame_of, is_page_change},
-    ghosts::HEARTBEAT_MS,
+    liveness::HEARTBEAT_MS,
     runtime::Memory,
     trace::brief,
 };
 use crate::{
     checks::{Asking, Emitted, Rule, Told},
+    client_view::ClientView,
     core::who_is,
     plan::{Device, Ms, Who},
-    screen::Screen,
 };
 
 /// When a run begins.
@@ -90,7 +90,7 @@ pub(super) struct Socket {
     pub(super) last_frame: Ms,
     /// Since when nobody is at its other end.
     pub(super) gone_at: Option<Ms>,
-    pub(super) screen: Screen,
+    pub(super) client_view: ClientView,
     /// How often its client has wished for another snapshot.
     pub(super) wishes: u32,
     pub(super) report: Option<(u64, Option<Page>)>,
@@ -159,8 +159,8 @@ impl World<'_> {
         let memory = object.memory.as_mut().expect("it was touched");
         memory.active_at = now;
         let mut effects = memory.engine.handle(event, local);
-        if let Some(doctor) = self.doctor {
-            (doctor.effects)(who, &cause, &mut effects);
+        if let Some(mutator) = self.mutator {
+            (mutator.effects)(who, &cause, &mut effects);
         }
         self.check_asking(who, &cause, &effects);
         let weight = |effect: &Effect| if let Effect::CallPeers { peers, .. } = effect { peers.len() } else { 1 };
@@ -221,7 +221,7 @@ impl World<'_> {
             if undone {
                 for (id, open) in &mut object.sockets {
                     open.unsure |= matches!(&cause, Cause::Frame { socket, .. } if socket == id);
-                    open.screen.unsure = true;
+                    open.client_view.unsure = true;
                 }
             }
             self.lose_memory(who, true);
@@ -306,7 +306,7 @@ impl World<'_> {
             Effect::AnswerCore(taken) => done.taken = Some(taken),
             Effect::LoadSocial { known_version } => {
                 let (question, ms) = self.ask_core(who, known_version, Ms::from(CORE_CALL_MS_MAX));
-                self.after(ms, Happening::CoreAnswers { who, question });
+                self.after(ms, SimEvent::CoreAnswers { who, question });
             }
             Effect::CheckToken { socket, token } => {
                 self.pend(who);
@@ -317,7 +317,7 @@ impl World<'_> {
                 };
                 let generation = self.objects[who].generation;
                 let ms = self.draws(&[25, who as u64, self.now as u64]).ms(1, 200);
-                self.after(ms, Happening::Token { who, generation, socket, outcome });
+                self.after(ms, SimEvent::Token { who, generation, socket, outcome });
             }
             Effect::Reply { read, reply } => self.reply(who, read, reply),
         }

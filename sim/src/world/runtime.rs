@@ -4,13 +4,13 @@ use presence::{AlarmKeeper, AlarmStep, TickTimer, Times, UserPresence};
 use shared::time::Timestamp;
 
 use super::{
-    Happening, World,
+    SimEvent, World,
     objects::{BEGIN_MS, Cause, Socket},
 };
 use crate::{
     checks::Rule,
-    dice::Dice,
     plan::{Device, Ms, Setting, Who},
+    rng::SeededRng,
 };
 
 /// An object that rests for so long is put to sleep.
@@ -46,7 +46,7 @@ impl World<'_> {
         let object = &mut self.objects[who];
         let Some(memory) = &mut object.memory else { return };
         let mut wake = memory.engine.next_wake().map(|wake| wake.at);
-        if self.doctor.is_some_and(|doctor| doctor.stray_alarms) {
+        if self.mutator.is_some_and(|mutator| mutator.stray_alarms) {
             wake = wake.or(Some(now.plus_ms(60_000)));
         }
         let set = match memory.alarm.next(wake, by_friend, now) {
@@ -81,7 +81,7 @@ impl World<'_> {
         if at - self.now > 2_500 {
             self.break_rule(Rule::NoTimerInAnIdleObject, &[who], "a tick is far away".into());
         }
-        self.at(at.max(self.now), Happening::Tick { who, generation });
+        self.at(at.max(self.now), SimEvent::Tick { who, generation });
     }
 
     /// Something that keeps an object awake begins.
@@ -171,7 +171,7 @@ impl World<'_> {
         }
         let object = &mut self.objects[who];
         if abruptly {
-            object.skew_ms = skew(self.dice, &self.setting, who, object.generation);
+            object.skew_ms = skew(self.rng, &self.setting, who, object.generation);
             object.mends = true;
             for peer in 0..self.setting.users {
                 self.link(who, peer).again_soon(now);
@@ -204,7 +204,7 @@ impl World<'_> {
         object.alarms += 1;
         let number = object.alarms;
         let fires_at = at.unix_ms() - BEGIN_MS - object.skew_ms;
-        self.at(fires_at.max(self.now) + late_ms, Happening::Alarm { who, number });
+        self.at(fires_at.max(self.now) + late_ms, SimEvent::Alarm { who, number });
     }
 
     pub(super) fn alarm(&mut self, who: Who, number: u64) {
@@ -260,6 +260,6 @@ impl World<'_> {
 }
 
 /// How wrong an object's clock is, wherever it runs.
-pub(super) fn skew(dice: Dice, setting: &Setting, who: Who, generation: u64) -> Ms {
-    if setting.faults { dice.of(&[12, who as u64, generation]).ms(-500, 500) } else { 0 }
+pub(super) fn skew(rng: SeededRng, setting: &Setting, who: Who, generation: u64) -> Ms {
+    if setting.faults { rng.of(&[12, who as u64, generation]).ms(-500, 500) } else { 0 }
 }

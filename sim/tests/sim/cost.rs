@@ -3,11 +3,11 @@
 use clap::Parser;
 use sim::{
     cost::{
-        bill::{self, Bill, Part},
         day::{Day, Lived},
         environments::Environment,
+        estimate::{self, Estimate, Part},
         prices,
-        report::{Measured, Town},
+        report::{Measured, Population},
     },
     counts::Counts,
 };
@@ -30,8 +30,8 @@ fn assert_near(value: f64, wanted: f64) {
     assert!((value - wanted).abs() <= wanted.abs() * 1e-9 + 1e-9, "{value} is not {wanted}");
 }
 
-fn usd_of(bill: &Bill, price: prices::Price) -> f64 {
-    bill.lines.iter().find(|line| line.what == price.what).unwrap().usd
+fn usd_of(estimate: &Estimate, price: prices::Price) -> f64 {
+    estimate.lines.iter().find(|line| line.what == price.what).unwrap().usd
 }
 
 /// One user's day with a thousand of everything.
@@ -77,20 +77,20 @@ fn messages_beyond_a_thousand_millions_are_cheaper() {
 #[test]
 fn twenty_messages_are_one_request() {
     let counts = Counts { peer_calls: 7, alarms: 2, connects: 1, frames: 30, heartbeats: 10, ..Counts::default() };
-    assert_near(bill::object_requests(&counts), 12.0);
+    assert_near(estimate::object_requests(&counts), 12.0);
 }
 
 #[test]
 fn an_object_is_charged_for_waiting_handling_and_waking() {
     // A second of waiting, two thousand events of half a millisecond, four hundred wake-ups of five.
     let counts = Counts { active_ms: 1_000, events: 2_000, wakes: 400, ..Counts::default() };
-    assert_near(bill::object_gb_s(&counts), 4.0 * 0.128);
+    assert_near(estimate::object_gb_s(&counts), 4.0 * 0.128);
 }
 
 #[test]
 fn a_month_of_ours_is_what_the_hand_computes() {
     // 1,000 users, each with a thousand of everything on each of 365 / 12 days: 30,416,666.67 of each.
-    let ours = bill::ours(&day(&["--calls", "0"]), &thousands(), 1_000.0);
+    let ours = estimate::ours(&day(&["--calls", "0"]), &thousands(), 1_000.0);
     let each = 1e6 * 365.0 / 12.0;
     // Calls, alarms, connections, reads, batches, and two thousand messages at a twentieth.
     assert_near(usd_of(&ours, prices::OBJECT_REQUESTS), (5.1 * each - 1e6) * 0.15e-6);
@@ -104,7 +104,7 @@ fn a_month_of_ours_is_what_the_hand_computes() {
 
 #[test]
 fn a_month_of_the_predecessors_is_what_the_hand_computes() {
-    let before = bill::predecessor(&day(&["--calls", "0"]), &thousands(), 1_000.0);
+    let before = estimate::predecessor(&day(&["--calls", "0"]), &thousands(), 1_000.0);
     let each = 1e6 * 365.0 / 12.0;
     // Heartbeats, page changes, and as many sockets that hear of one.
     assert_near(usd_of(&before, prices::GATEWAY_MESSAGES), 3.0 * each * 1e-6);
@@ -131,17 +131,17 @@ fn least() -> Environment {
 
 #[test]
 fn an_environment_that_nobody_uses_costs_what_the_hand_computes() {
-    let bill = bill::idle(&least());
+    let estimate = estimate::idle(&least());
     // A quarter of a vCPU and half a GB, twice; a zone of names; six secrets, a key, three metrics and seven alarms.
-    assert_near(bill.usd_of(Part::Core), 730.0 * (0.5 * 0.03238 + 0.00356) + 0.5 + 2.4 + 1.0 + 0.9 + 0.7);
-    assert_near(bill.usd_of(Part::Database), 43.8);
-    assert_near(bill.usd_of(Part::Network), 730.0 * (0.045 + 0.005));
-    assert_near(bill.usd_of(Part::Requests), 5.0);
+    assert_near(estimate.usd_of(Part::Core), 730.0 * (0.5 * 0.03238 + 0.00356) + 0.5 + 2.4 + 1.0 + 0.9 + 0.7);
+    assert_near(estimate.usd_of(Part::Database), 43.8);
+    assert_near(estimate.usd_of(Part::Network), 730.0 * (0.045 + 0.005));
+    assert_near(estimate.usd_of(Part::Requests), 5.0);
 }
 
 #[test]
 fn what_an_environment_has_more_of_costs_more() {
-    let usd = |environment: Environment| bill::idle(&environment).usd();
+    let usd = |environment: Environment| estimate::idle(&environment).usd();
     let than = usd(least());
     assert_near(usd(Environment { database_proxy: true, ..least() }) - than, 87.6);
     assert_near(usd(Environment { interface_endpoints: true, ..least() }) - than, 73.0);
@@ -160,7 +160,7 @@ fn the_environments_cost_what_their_files_say_they_do() {
     };
     for (name, environment) in Environment::all() {
         let file = std::fs::read_to_string(format!("../terraform/env/{name}.tfvars")).unwrap();
-        let (usd, said) = (bill::idle(&environment).usd(), said(&file));
+        let (usd, said) = (estimate::idle(&environment).usd(), said(&file));
         assert!((usd - said).abs() <= 2.5, "{name} costs {usd}, and says {said}");
     }
 }
@@ -173,11 +173,12 @@ fn a_file_without_a_size_has_no_price() {
 
 #[test]
 fn nobody_costs_no_request() {
-    for bill in [bill::ours(&day(&[]), &thousands(), 0.0), bill::predecessor(&day(&[]), &thousands(), 0.0)] {
-        assert_eq!(bill.usd_of(Part::Duration), 0.0);
+    for estimate in [estimate::ours(&day(&[]), &thousands(), 0.0), estimate::predecessor(&day(&[]), &thousands(), 0.0)]
+    {
+        assert_eq!(estimate.usd_of(Part::Duration), 0.0);
         // The plan is paid for whether it is used or not.
-        assert!(bill.usd_of(Part::Requests) <= prices::PLAN.usd);
-        assert!(bill.lines.iter().all(|line| line.usd.is_finite() && line.usd >= 0.0));
+        assert!(estimate.usd_of(Part::Requests) <= prices::PLAN.usd);
+        assert!(estimate.lines.iter().all(|line| line.usd.is_finite() && line.usd >= 0.0));
     }
 }
 
@@ -202,17 +203,18 @@ fn more_of_anything_is_never_cheaper() {
         |c| c.alarms *= 2,
         |c| c.wakes *= 2,
     ];
-    let bills =
-        |lived: &Lived, users| (bill::ours(&day, lived, users).usd(), bill::predecessor(&day, lived, users).usd());
-    let (ours, before) = bills(&lived, users);
+    let estimates = |lived: &Lived, users| {
+        (estimate::ours(&day, lived, users).usd(), estimate::predecessor(&day, lived, users).usd())
+    };
+    let (ours, before) = estimates(&lived, users);
     for change in more {
         let mut dearer = lived;
         change(&mut dearer.counts);
-        let (ours_now, before_now) = bills(&dearer, users);
+        let (ours_now, before_now) = estimates(&dearer, users);
         assert!(ours_now >= ours && before_now >= before);
         assert!(ours_now > ours || before_now > before, "it costs nothing");
     }
-    let (ours_now, before_now) = bills(&lived, 2.0 * users);
+    let (ours_now, before_now) = estimates(&lived, 2.0 * users);
     assert!(ours_now > ours && before_now > before);
 }
 
@@ -270,10 +272,15 @@ fn the_page_about_cost_says_what_the_sums_say() {
 #[test]
 fn the_tables_tell_the_goal_and_the_spread() {
     let lived = thousands();
-    let town = |seed, lived| Town { seed, sample: 1, friends: 50.0, lived };
+    let population = |seed, lived| Population { seed, sample: 1, friends: 50.0, lived };
     let mut other = lived;
     other.counts.peer_calls = 3_000;
-    let measured = Measured { users: 1e6, day: day(&[]), towns: vec![town(1, lived), town(2, other)], growth: vec![] };
+    let measured = Measured {
+        users: 1e6,
+        day: day(&[]),
+        populations: vec![population(1, lived), population(2, other)],
+        growth: vec![],
+    };
     let tables = measured.tables();
     assert!(tables.contains("| requests between objects | 2000.00 | 1000.00 to 3000.00 |"), "{tables}");
     assert!(tables.contains("The goal, a tenth of the predecessor's, is **not** reached."), "{tables}");

@@ -12,13 +12,13 @@ use sim::{
     checks::{Rule, Rules},
     core::id_of,
     plan::{Device, Leave, Planned, Setting, Step, Tab, Who},
-    world::{self, Cause, Doctor, Said},
+    world::{self, Cause, EffectMutator, Said},
 };
 
-const HEALTHY: Doctor = Doctor { effects: |_, _, _| {}, stray_alarms: false };
+const HEALTHY: EffectMutator = EffectMutator { effects: |_, _, _| {}, stray_alarms: false };
 
 /// Writes a row for each page.
-pub const WRITES: Doctor = Doctor {
+pub const WRITES: EffectMutator = EffectMutator {
     effects: |_, cause, effects| {
         if is_page(cause) {
             effects.push(Effect::Save(Save::EventIds(Vec::new())));
@@ -52,14 +52,14 @@ fn story(more: &[(i64, Step)]) -> Vec<Planned> {
 }
 
 fn check(rule: Rule, more: &[(i64, Step)], effects: fn(Who, &Cause, &mut Vec<Effect>)) {
-    check_doctor(rule, more, &Doctor { effects, ..HEALTHY });
+    check_doctor(rule, more, &EffectMutator { effects, ..HEALTHY });
 }
 
-fn check_doctor(rule: Rule, more: &[(i64, Step)], doctor: &Doctor) {
+fn check_doctor(rule: Rule, more: &[(i64, Step)], mutator: &EffectMutator) {
     let steps = story(more);
     let healthy = world::run(&setting(), &steps, None, None);
     assert_eq!(healthy.violation, None);
-    let doctored = world::run(&setting(), &steps, Some(doctor), None);
+    let doctored = world::run(&setting(), &steps, Some(mutator), None);
     assert_eq!(doctored.violation.map(|violation| violation.rule), Some(rule));
 }
 
@@ -359,7 +359,7 @@ fn a_row_for_a_page_change_is_found() {
 #[test]
 fn a_timer_in_an_idle_object_is_found() {
     let leave = [(100, Step::Off(ALICE, Leave::Close))];
-    check_doctor(Rule::NoTimerInAnIdleObject, &leave, &Doctor { stray_alarms: true, ..HEALTHY });
+    check_doctor(Rule::NoTimerInAnIdleObject, &leave, &EffectMutator { stray_alarms: true, ..HEALTHY });
 }
 
 #[test]

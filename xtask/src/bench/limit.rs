@@ -17,7 +17,7 @@ use shared::limits::{SEARCH_CANDIDATES_MAX, SEARCH_ENTRIES_MAX, SEARCH_REQUESTS_
 use crate::bench::{
     CONNECTIONS,
     calls::{Call, NAMES, Query, Sql},
-    crowd::{FIRST, GAP, PRIME, STRIDE},
+    dataset::{FIRST, GAP, PRIME, STRIDE},
     load::Callers,
 };
 
@@ -175,7 +175,7 @@ fn variables(callers: &Callers) -> Vec<String> {
     vec![
         format!("\\set caller 1 + random(0, {}) * {}", callers.count - 1, callers.step()),
         format!("\\set me {}", id("caller")),
-        format!("\\set any random(1, {})", callers.crowd.users),
+        format!("\\set any random(1, {})", callers.dataset.users),
         format!("\\set other {}", id("any")),
         format!("\\set place random(1, {})", NAMES.len()),
         "\\set default 15".to_owned(),

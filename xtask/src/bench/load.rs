@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::{
     CONNECTIONS,
     calls::{Call, NAMES},
-    crowd::{Crowd, user_id},
+    dataset::{Dataset, user_id},
 };
 
 /// Requests of a file, which wrk sends again and again.
@@ -22,7 +22,7 @@ const REQUESTS: usize = 20_000;
 /// Those whose tokens are used, evenly among all users.
 #[derive(Debug, Clone)]
 pub struct Callers {
-    pub crowd: Crowd,
+    pub dataset: Dataset,
     pub count: u64,
     /// Of each, in order.
     pub tokens: Vec<String>,
@@ -31,12 +31,12 @@ pub struct Callers {
 impl Callers {
     /// How many users on the next caller is.
     pub fn step(&self) -> u64 {
-        self.crowd.users / self.count
+        self.dataset.users / self.count
     }
 
     /// The ids of that many callers.
-    pub fn ids(crowd: Crowd, count: u64) -> Vec<String> {
-        (0..count).map(|place| user_id(1 + place * (crowd.users / count))).collect()
+    pub fn ids(dataset: Dataset, count: u64) -> Vec<String> {
+        (0..count).map(|place| user_id(1 + place * (dataset.users / count))).collect()
     }
 }
 
@@ -45,7 +45,7 @@ pub fn requests(call: &Call, callers: &Callers) -> String {
     let mut random = StdRng::seed_from_u64(1);
     let mut text = String::new();
     for _ in 0..REQUESTS {
-        let user = user_id(random.random_range(1..=callers.crowd.users));
+        let user = user_id(random.random_range(1..=callers.dataset.users));
         let name = NAMES.choose(&mut random).copied().unwrap_or_default();
         let token = callers.tokens.choose(&mut random).map(String::as_str).unwrap_or_default();
         let path = call.path.replace("{user}", &user).replace("{name}", name);

@@ -5,7 +5,7 @@
 //! the limit pgbench and PostgreSQL. So only figures of one run are worth comparing.
 
 mod calls;
-mod crowd;
+mod dataset;
 mod limit;
 mod load;
 mod plans;
@@ -27,7 +27,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::bench::{
     calls::{CALLS, Call, Sql},
-    crowd::Crowd,
+    dataset::Dataset,
     limit::{Kept, Pgbench, YARDSTICK_PER_S},
     load::{Callers, Seen},
     presence::Presence,
@@ -92,27 +92,27 @@ async fn run_core(core: Core) -> Result<()> {
     // What is missing is better known before the builds than after them.
     let pgbench = Pgbench::find().await?;
     load::ensure_wrk().await?;
-    let crowd = if core.large { crowd::LARGE } else { crowd::ORDINARY };
+    let dataset = if core.large { dataset::LARGE } else { dataset::ORDINARY };
     let mut stage = Stage::start(core.reset).await?;
-    let result = match stage.load(crowd).await {
-        Ok(()) => measure_core(&core, &mut stage, pgbench, crowd).await,
+    let result = match stage.load(dataset).await {
+        Ok(()) => measure_core(&core, &mut stage, pgbench, dataset).await,
         Err(error) => Err(error),
     };
     stage.stop().await?;
     result
 }
 
-async fn measure_core(core: &Core, stage: &mut Stage, pgbench: Pgbench, crowd: Crowd) -> Result<()> {
+async fn measure_core(core: &Core, stage: &mut Stage, pgbench: Pgbench, dataset: Dataset) -> Result<()> {
     match core.plans {
-        true => plans::write(&stage.info().database_url, crowd).await,
-        false => Measurement { stage, pgbench, crowd, core }.run().await,
+        true => plans::write(&stage.info().database_url, dataset).await,
+        false => Measurement { stage, pgbench, dataset, core }.run().await,
     }
 }
 
 struct Measurement<'a> {
     stage: &'a mut Stage,
     pgbench: Pgbench,
-    crowd: Crowd,
+    dataset: Dataset,
     core: &'a Core,
 }
 
@@ -150,13 +150,13 @@ impl Measurement<'_> {
             if self.core.only.is_empty() { Some(self.token_check(&figures, &callers).await?) } else { None };
         let report = Report {
             machine: stage::machine(),
-            users: self.crowd.users,
+            users: self.dataset.users,
             connections: CONNECTIONS,
             seconds: self.core.seconds,
             calls: figures,
             token_check,
         };
-        let default = || self.stage.file(&format!("core-{}.json", self.crowd.users));
+        let default = || self.stage.file(&format!("core-{}.json", self.dataset.users));
         let path = self.core.json.clone().unwrap_or_else(default);
         std::fs::write(&path, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -170,7 +170,7 @@ impl Measurement<'_> {
     }
 
     async fn tidy(&self, call: &Call) -> Result<()> {
-        if call.writes { self.crowd.tidy(&self.stage.info().database_url).await } else { Ok(()) }
+        if call.writes { self.dataset.tidy(&self.stage.info().database_url).await } else { Ok(()) }
     }
 
     /// Signs in everybody who calls.
@@ -179,13 +179,13 @@ impl Measurement<'_> {
         /// Longer than any run.
         const LIFE_S: i64 = 7 * 86_400;
         say(&format!("Signing in {CALLERS} users"));
-        let ids = Callers::ids(self.crowd, CALLERS);
+        let ids = Callers::ids(self.dataset, CALLERS);
         let mint = |id: String| async move {
             let request = TokenRequest { expires_in_s: LIFE_S, ..TokenRequest::new(id) };
             token::mint(self.stage.info(), &request).await
         };
         let tokens = stream::iter(ids).map(mint).buffered(AT_ONCE).try_collect().await?;
-        Ok(Callers { crowd: self.crowd, count: CALLERS, tokens })
+        Ok(Callers { dataset: self.dataset, count: CALLERS, tokens })
     }
 
     /// Lets a new core answer the requests of a file.

@@ -9,12 +9,12 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::bench::{
     calls::{CALLS, Sql},
-    crowd::{Crowd, user_id},
+    dataset::{Dataset, user_id},
     limit::Kept,
 };
 
 /// Writes `migrations/plans/NAME.txt` for every call.
-pub async fn write(url: &str, crowd: Crowd) -> Result<()> {
+pub async fn write(url: &str, dataset: Dataset) -> Result<()> {
     let all = Kept::all()?;
     let dir = project::root().join("migrations/plans");
     project::make_dir(&dir)?;
@@ -22,7 +22,7 @@ pub async fn write(url: &str, crowd: Crowd) -> Result<()> {
         let mut text = format!(
             "{} {}, on {} users: each statement as the core prepares it, and how PostgreSQL carries it out when it \
              no longer looks at the parameters.\n",
-            call.method, call.path, crowd.users
+            call.method, call.path, dataset.users
         );
         let mut connection = PgConnection::connect(url).await?;
         let mut transaction = connection.begin().await?;
@@ -30,7 +30,7 @@ pub async fn write(url: &str, crowd: Crowd) -> Result<()> {
         for (place, part) in call.sql.iter().enumerate() {
             let Sql::Query(query) = part else { continue };
             let kept = Kept::find(&all, query)?;
-            let values: Vec<String> = query.values.iter().map(|value| example(value, crowd)).collect();
+            let values: Vec<String> = query.values.iter().map(|value| example(value, dataset)).collect();
             let name = format!("statement_{place}");
             run(&format!("prepare {name} as {}", kept.query), &mut transaction).await?;
             let explain = format!("explain (analyze, buffers) execute {name}({})", kept.arguments(&values)?);
@@ -57,9 +57,9 @@ async fn run(sql: &str, connection: &mut PgConnection) -> Result<()> {
 }
 
 /// A value in place of pgbench's variables.
-fn example(value: &str, crowd: Crowd) -> String {
+fn example(value: &str, dataset: Dataset) -> String {
     let quoted = |n: u64| format!("'{}'", user_id(n));
-    let middle = crowd.users / 2;
+    let middle = dataset.users / 2;
     value
         .replace(":me", &quoted(middle))
         .replace(":other", &quoted(middle + 1))

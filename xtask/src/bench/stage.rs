@@ -22,7 +22,7 @@ use devstack::{
 };
 use rustix::process::Signal;
 
-use crate::bench::crowd::Crowd;
+use crate::bench::dataset::Dataset;
 
 const START_AFRESH: &str = "remove .dev/bench to start afresh";
 
@@ -69,10 +69,10 @@ impl Stage {
         Ok(Self { dir, stack, cluster_url, sink, _lock: lock })
     }
 
-    /// Loads the crowd where it is not there yet, and lets the core have it.
-    pub async fn load(&mut self, crowd: Crowd) -> Result<()> {
-        let url = crowd.load(&self.cluster_url, async |url| self.stack.migrate(url).await).await?;
-        crowd.tidy(&url).await?;
+    /// Loads the dataset where it is not there yet, and lets the core have it.
+    pub async fn load(&mut self, dataset: Dataset) -> Result<()> {
+        let url = dataset.load(&self.cluster_url, async |url| self.stack.migrate(url).await).await?;
+        dataset.tidy(&url).await?;
         self.stack.move_core_to(url).await;
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Installed {
             };
             let status = status?;
             if !status.success() {
-                bail!("{}", child.obituary(status));
+                bail!("{}", child.exit_report(status));
             }
         }
         project::write_private(&dir.join("ejabberd.yml"), &config(&listener(&port)))?;
@@ -109,7 +109,7 @@ impl Installed {
 }
 
 impl Ejabberd {
-    /// Where it listens, as the swarm takes it.
+    /// Where it listens, as the loadgen takes it.
     pub fn address(&self) -> String {
         format!("xmpp:127.0.0.1:{}", self.port.number())
     }

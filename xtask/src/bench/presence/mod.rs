@@ -26,10 +26,10 @@ use devstack::{
     tools,
     workerd::{self, Worker},
 };
+use loadgen::{Connected, Town};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use shared::internal::ObjectCounts;
-use swarm::{Connected, Town};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::bench::{
@@ -46,7 +46,7 @@ const OURS: &str = "ours";
 const BEFORE: &str = "before";
 /// `dev/bench/least.mjs`.
 const LEAST: &str = "least";
-/// `swarm serve`.
+/// `loadgen serve`.
 const FLOOR: &str = "floor";
 /// An XMPP server, whose users show their pages as their status.
 const EJABBERD: &str = "ejabberd";
@@ -138,7 +138,7 @@ pub async fn run(presence: Presence) -> Result<()> {
 
 async fn measure(presence: &Presence, stage: &mut Stage) -> Result<()> {
     build::edge(Profile::Release).await?;
-    build_swarm().await?;
+    build_loadgen().await?;
     let least = bundle_least(stage).await?;
     stage.use_empty_database("presence").await?;
     stage.start_core().await?;
@@ -218,14 +218,14 @@ impl Measurement<'_> {
         changes: u64,
         warm_up: u64,
         rest: Duration,
-    ) -> Result<Vec<swarm::FanOut>> {
+    ) -> Result<Vec<loadgen::FanOut>> {
         let sizes: Vec<usize> = self.presence.friends.iter().filter_map(|size| usize::try_from(*size).ok()).collect();
         let town = towns::settle(towns::onlookers(&sizes, CHANGERS), self.stage).await?;
         let args = [("--changes", changes), ("--warm-up", warm_up), ("--rest-ms", millis(rest))];
         self.side_by_side(servers, "fan-out", &town, &args).await
     }
 
-    async fn rate(&self) -> Result<Vec<swarm::Rate>> {
+    async fn rate(&self) -> Result<Vec<loadgen::Rate>> {
         let (friends, users) =
             (usize::try_from(self.presence.rate_friends)?, usize::try_from(self.presence.rate_users)?);
         let town = towns::settle(towns::onlookers(&[friends], users), self.stage).await?;
@@ -240,7 +240,7 @@ impl Measurement<'_> {
         self.side_by_side(&self.servers(), "rate", &town, &args).await
     }
 
-    async fn idle(&self) -> Result<Vec<swarm::Idle>> {
+    async fn idle(&self) -> Result<Vec<loadgen::Idle>> {
         let town = towns::settle(self.circle(self.presence.sockets)?, self.stage).await?;
         let args =
             [("--rest-ms", millis(REST)), ("--beats-every-ms", 60_000), ("--seconds", self.presence.idle_seconds)];
@@ -248,7 +248,7 @@ impl Measurement<'_> {
         for _ in 0..self.presence.turns {
             for name in self.servers() {
                 let server = self.start(name, &town, false, false).await?;
-                let told: Result<Vec<swarm::Idle>> = self.swarm("idle", &town, &args, &[&server]).await;
+                let told: Result<Vec<loadgen::Idle>> = self.loadgen("idle", &town, &args, &[&server]).await;
                 server.stop().await;
                 found.extend(told?);
             }
@@ -271,21 +271,21 @@ impl Measurement<'_> {
     /// Everybody is connected, the server begins anew as with a deployment, and everybody comes back.
     async fn reconnect_to(&self, name: &'static str, town: &Path) -> Result<Reconnected> {
         let server = self.start(name, town, false, true).await?;
-        let mut swarm = self.swarm_command("connect", town, &[], &[&server]);
-        swarm.arg("--hold").stdout(Stdio::piped()).kill_on_drop(true);
-        let mut swarm = swarm.spawn().context("cannot run the swarm")?;
-        let mut lines = BufReader::new(swarm.stdout.take().context("the swarm says nothing")?).lines();
+        let mut loadgen = self.loadgen_command("connect", town, &[], &[&server]);
+        loadgen.arg("--hold").stdout(Stdio::piped()).kill_on_drop(true);
+        let mut loadgen = loadgen.spawn().context("cannot run the loadgen")?;
+        let mut lines = BufReader::new(loadgen.stdout.take().context("the loadgen says nothing")?).lines();
         let connected = lines.next_line().await?.is_some_and(|line| line == "connected");
         server.kill().await;
-        swarm.wait().await?;
+        loadgen.wait().await?;
         if !connected {
-            bail!(StepFailed::new("Connecting everybody", "somebody could not", "read the swarm's words above"));
+            bail!(StepFailed::new("Connecting everybody", "somebody could not", "read the loadgen's words above"));
         }
         let server = self.start(name, town, true, true).await?;
-        let told: Result<Vec<Connected>> = self.swarm("connect", town, &[], &[&server]).await;
+        let told: Result<Vec<Connected>> = self.loadgen("connect", town, &[], &[&server]).await;
         let object_requests = self.object_requests(&server, town).await;
         server.stop().await;
-        let connected = told?.pop().context("the swarm found nothing")?;
+        let connected = told?.pop().context("the loadgen found nothing")?;
         Ok(Reconnected { connected, object_requests: object_requests? })
     }
 
@@ -310,7 +310,7 @@ impl Measurement<'_> {
         Ok(towns::circle(usize::try_from(people)?, usize::try_from(self.presence.crowd_friends)?))
     }
 
-    /// Lets the swarm measure all these servers at once, which then take turns.
+    /// Lets the loadgen measure all these servers at once, which then take turns.
     async fn side_by_side<T: DeserializeOwned>(
         &self,
         names: &[&'static str],
@@ -323,53 +323,53 @@ impl Measurement<'_> {
             servers.push(self.start(name, town, false, false).await?);
         }
         let all: Vec<&Server> = servers.iter().collect();
-        let told = self.swarm(what, town, args, &all).await;
+        let told = self.loadgen(what, town, args, &all).await;
         for server in servers {
             server.stop().await;
         }
         told
     }
 
-    async fn swarm<T: DeserializeOwned>(
+    async fn loadgen<T: DeserializeOwned>(
         &self,
         what: &str,
         town: &Path,
         args: &[(&str, u64)],
         servers: &[&Server],
     ) -> Result<T> {
-        let mut swarm = self.swarm_command(what, town, args, servers);
-        swarm.stdout(Stdio::piped()).kill_on_drop(true);
-        let output = swarm.spawn().context("cannot run the swarm")?.wait_with_output().await?;
+        let mut loadgen = self.loadgen_command(what, town, args, servers);
+        loadgen.stdout(Stdio::piped()).kill_on_drop(true);
+        let output = loadgen.spawn().context("cannot run the loadgen")?.wait_with_output().await?;
         if !output.status.success() {
             let advice = format!("read its words above, and the logs under {}", self.stage.file("").display());
-            bail!(StepFailed::new("Measuring with the swarm", output.status, advice));
+            bail!(StepFailed::new("Measuring with the loadgen", output.status, advice));
         }
-        serde_json::from_slice(&output.stdout).context("the swarm told something else than was asked")
+        serde_json::from_slice(&output.stdout).context("the loadgen told something else than was asked")
     }
 
-    fn swarm_command(
+    fn loadgen_command(
         &self,
         what: &str,
         town: &Path,
         args: &[(&str, u64)],
         servers: &[&Server],
     ) -> tokio::process::Command {
-        let mut swarm = project::command(swarm_program());
-        swarm.arg(what).arg("--town").arg(town).stdin(Stdio::null());
+        let mut loadgen = project::command(loadgen_program());
+        loadgen.arg(what).arg("--town").arg(town).stdin(Stdio::null());
         for server in servers {
-            swarm.arg("--at").arg(server.name_address_process());
+            loadgen.arg("--at").arg(server.name_address_process());
         }
         for (name, value) in args {
-            swarm.arg(name).arg(value.to_string());
+            loadgen.arg(name).arg(value.to_string());
         }
-        swarm
+        loadgen
     }
 
     async fn start(&self, name: &'static str, town: &Path, keep: bool, counts: bool) -> Result<Server> {
         let dir = self.stage.file("servers");
         if name == FLOOR {
             let port = Port::choose("the least server", 0, "")?;
-            let mut command = project::command(swarm_program());
+            let mut command = project::command(loadgen_program());
             command.arg("serve").arg("--town").arg(town).arg("--port").arg(port.number().to_string());
             let mut child = Child::start(name, command, Output::Log(dir.join("floor.log")))?;
             wait_for_port(&port, &mut child).await?;
@@ -414,7 +414,7 @@ fn objects_dir(dir: &Path) -> PathBuf {
 }
 
 impl Server {
-    /// As the swarm takes it.
+    /// As the loadgen takes it.
     fn name_address_process(&self) -> String {
         let (name, address, process) = match self {
             Self::Worker(name, child, port) => (*name, address(port), child.id()),
@@ -455,7 +455,7 @@ async fn wait_for_port(port: &Port, child: &mut Child) -> Result<()> {
             return Ok(());
         }
         if let Some(status) = child.ended()? {
-            bail!("{}", child.obituary(status));
+            bail!("{}", child.exit_report(status));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -466,17 +466,17 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn swarm_program() -> PathBuf {
-    project::target_dir().join("release/swarm")
+fn loadgen_program() -> PathBuf {
+    project::target_dir().join("release/loadgen")
 }
 
-async fn build_swarm() -> Result<()> {
+async fn build_loadgen() -> Result<()> {
     let mut cargo = project::cargo();
-    cargo.args(["build", "--release", "--package", "swarm"]);
+    cargo.args(["build", "--release", "--package", "loadgen"]);
     let step = Step {
-        name: "build-swarm",
-        about: "Building the swarm of clients for release (a minute the first time)",
-        advice: "read the compiler's words above; `cargo build --release -p swarm` repeats them",
+        name: "build-loadgen",
+        about: "Building the loadgen of clients for release (a minute the first time)",
+        advice: "read the compiler's words above; `cargo build --release -p loadgen` repeats them",
     };
     step.run(cargo).await
 }

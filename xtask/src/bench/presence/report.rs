@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use loadgen::{Connected, FanOut, Idle, Rate};
 use serde::Serialize;
-use swarm::{Connected, FanOut, Idle, Rate};
 
 use super::{BEFORE, EJABBERD, FLOOR, LEAST, OURS};
 
@@ -172,7 +172,7 @@ fn short(figure: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use swarm::Times;
+    use loadgen::Times;
 
     use super::*;
 

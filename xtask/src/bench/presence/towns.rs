@@ -9,8 +9,8 @@ use devstack::{
     token::{self, TokenRequest},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use loadgen::{Citizen, Group, Town};
 use sqlx::{Connection as _, PgConnection};
-use swarm::{Citizen, Group, Town};
 
 use crate::bench::stage::Stage;
 
@@ -47,7 +47,7 @@ fn nobody(friends: Vec<usize>) -> Citizen {
 }
 
 /// Names everybody, registers them with their friendships in place of whoever was there, signs them in, and writes
-/// the town to a file for the swarm.
+/// the town to a file for the loadgen.
 pub async fn settle(mut town: Town, stage: &Stage) -> Result<PathBuf> {
     const SIGNING_IN_AT_ONCE: usize = 8;
     /// Longer than any run.

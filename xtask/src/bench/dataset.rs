@@ -1,4 +1,4 @@
-//! The data that is measured on: `dev/crowd.sql`, loaded once per size and kept.
+//! The data that is measured on: `dev/dataset.sql`, loaded once per size and kept.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// How many of everything.
 #[derive(Debug, Clone, Copy)]
-pub struct Crowd {
+pub struct Dataset {
     pub users: u64,
     /// Of a user, on average.
     pub friends: u64,
@@ -23,13 +23,13 @@ pub struct Crowd {
     pub received: u64,
 }
 
-/// The crowd of an ordinary run: half a million friendships, 20,000 requests, 200,000 received shares.
-pub const ORDINARY: Crowd = Crowd { users: 10_000, friends: 100, received: 20 };
+/// The dataset of an ordinary run: half a million friendships, 20,000 requests, 200,000 received shares.
+pub const ORDINARY: Dataset = Dataset { users: 10_000, friends: 100, received: 20 };
 
-/// The crowd of `--large`: ten million friendships, two million requests, twenty million received shares.
-pub const LARGE: Crowd = Crowd { users: 1_000_000, friends: 20, received: 20 };
+/// The dataset of `--large`: ten million friendships, two million requests, twenty million received shares.
+pub const LARGE: Dataset = Dataset { users: 1_000_000, friends: 20, received: 20 };
 
-/// The id of the nth user is `FIRST + n * STRIDE % PRIME * GAP`, as `dev/crowd.sql` has it. pgbench, whose
+/// The id of the nth user is `FIRST + n * STRIDE % PRIME * GAP`, as `dev/dataset.sql` has it. pgbench, whose
 /// variables are numbers, computes the same.
 pub const FIRST: u64 = 1_000_000_000_000_874_219;
 pub const STRIDE: u64 = 618_033_988_749;
@@ -41,13 +41,13 @@ pub fn user_id(n: u64) -> String {
     (FIRST + n * STRIDE % PRIME * GAP).to_string()
 }
 
-impl Crowd {
+impl Dataset {
     /// The name of its database.
     pub fn database(&self) -> String {
         format!("crowd_{}", self.users)
     }
 
-    /// The database of this crowd in the cluster, which `migrate` brings to the newest schema; made and filled where
+    /// The database of this dataset in the cluster, which `migrate` brings to the newest schema; made and filled where
     /// it is missing, or of other migrations than today's.
     pub async fn load(&self, cluster: &str, migrate: impl AsyncFnOnce(&str) -> Result<()>) -> Result<String> {
         let name = self.database();
@@ -72,7 +72,7 @@ impl Crowd {
         say(&format!("Loading {} users ({minutes})", self.users));
         let url = postgres::create_database(cluster, &name).await?;
         migrate(&url).await?;
-        self.fill(&url).await.or_step_failed("Loading the data", "correct dev/crowd.sql, which makes it")?;
+        self.fill(&url).await.or_step_failed("Loading the data", "correct dev/dataset.sql, which makes it")?;
         // Only what is whole gets the mark.
         connection.execute(AssertSqlSafe(format!("comment on database {name} is '{made_of}'"))).await?;
         connection.close().await?;
@@ -80,13 +80,13 @@ impl Crowd {
     }
 
     async fn fill(&self, url: &str) -> Result<()> {
-        let script = read("dev/crowd.sql")?;
+        let script = read("dev/dataset.sql")?;
         let mut connection = PgConnection::connect(url).await?;
         for (name, value) in [
-            ("crowd.users", self.users.to_string()),
-            ("crowd.friends", self.friends.to_string()),
-            ("crowd.received", self.received.to_string()),
-            ("crowd.domains", read("core-api/default-domains.json")?),
+            ("dataset.users", self.users.to_string()),
+            ("dataset.friends", self.friends.to_string()),
+            ("dataset.received", self.received.to_string()),
+            ("dataset.domains", read("core-api/default-domains.json")?),
             ("maintenance_work_mem", "512MB".to_owned()),
             ("work_mem", "256MB".to_owned()),
         ] {
@@ -108,7 +108,7 @@ impl Crowd {
 
     /// Removes what measured writes have left, so that every run finds the same data.
     pub async fn tidy(&self, url: &str) -> Result<()> {
-        /// The first id that no share of the crowd has: that of the first moment of 2026.
+        /// The first id that no share of the dataset has: that of the first moment of 2026.
         const FIRST_OF_2026: &str = "019b76da-a800-0000-0000-000000000000";
         let mut connection = PgConnection::connect(url).await?;
         for table in ["share_recipients", "shares"] {
@@ -136,7 +136,7 @@ impl Crowd {
 /// What the data depends on, in short.
 fn fingerprint() -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    for path in ["dev/crowd.sql", "core-api/default-domains.json"] {
+    for path in ["dev/dataset.sql", "core-api/default-domains.json"] {
         read(path)?.hash(&mut hasher);
     }
     let migrations = fs::read_dir(project::root().join("migrations"))?;

@@ -12,15 +12,15 @@ use shared::{
 };
 
 use super::{
-    Happening, World,
+    SimEvent, World,
     devices::{ANSWER_MS, Said, is_page_change},
     objects::{Cause, Read},
 };
 use crate::{
     checks::{self, Rule, Says},
+    client_view::{ClientView, Look, Seen},
     core::who_is,
     plan::{Bad, Who},
-    screen::{Look, Screen, Seen},
 };
 
 impl World<'_> {
@@ -59,10 +59,10 @@ impl World<'_> {
                         let again = !open.watching && *watching;
                         open.watching = *watching;
                         if again {
-                            open.screen.ready = false;
+                            open.client_view.ready = false;
                             open.wishes += 1;
                             let (generation, wish) = (object.generation, open.wishes);
-                            self.after(ANSWER_MS, Happening::SnapshotDue { who, generation, socket: *socket, wish });
+                            self.after(ANSWER_MS, SimEvent::SnapshotDue { who, generation, socket: *socket, wish });
                         }
                         if stopped {
                             self.one_more_from_friends(who);
@@ -210,7 +210,7 @@ impl World<'_> {
             && effects.iter().any(|effect| matches!(effect, Effect::Send { .. } | Effect::Show { .. }))
         {
             let who = [who_is(&message.from), who];
-            self.break_rule(Rule::InvisibleIsOffline, &who, "a question is seen on a screen".into());
+            self.break_rule(Rule::InvisibleIsOffline, &who, "a question is seen in a client's view".into());
         }
     }
 
@@ -229,15 +229,15 @@ impl World<'_> {
         let shown = object
             .sockets
             .values()
-            .filter(|socket| socket.gone_at.is_none() && socket.screen.ready && !socket.screen.unsure)
+            .filter(|socket| socket.gone_at.is_none() && socket.client_view.ready && !socket.client_view.unsure)
             .find_map(|socket| {
-                let online = socket.screen.seen.iter().filter(|(_, seen)| seen.look.is_online());
+                let online = socket.client_view.seen.iter().filter(|(_, seen)| seen.look.is_online());
                 // A crash may have taken what an event was to show. It comes again.
                 let comes = |of| matches!(cause, Cause::Social { .. }) && self.core.will_lose(who, of);
                 online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of) && !comes(*of))
             });
         if let Some(of) = shown {
-            self.break_rule(Rule::StrangersGetNothing, &[who, of], format!("u{of} stays on a screen of u{who}"));
+            self.break_rule(Rule::StrangersGetNothing, &[who, of], format!("u{of} stays in a client's view of u{who}"));
         }
     }
 
@@ -267,7 +267,7 @@ impl World<'_> {
                 looks.push((who, Look::Entry(Rc::clone(&snapshot), None)));
                 for socket in sockets {
                     if let Some(open) = self.objects[who].sockets.get_mut(socket) {
-                        open.screen = Screen { ready: true, ..Screen::default() };
+                        open.client_view = ClientView { ready: true, ..ClientView::default() };
                     }
                 }
                 looks
@@ -294,10 +294,10 @@ impl World<'_> {
         }
     }
 
-    /// Somebody appears on a screen.
+    /// Somebody appears in a client's view.
     fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look) {
         let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
-        if !open.screen.ready {
+        if !open.client_view.ready {
             if self.objects[who].mends {
                 // Shown as memory began anew, before it was heard that the client wants a snapshot.
                 return;
@@ -342,7 +342,7 @@ impl World<'_> {
         }
         self.client(device).seqs.insert(of, seq);
         if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
-            open.screen.seen.insert(of, Seen { look: look.clone(), seq });
+            open.client_view.seen.insert(of, Seen { look: look.clone(), seq });
         }
     }
 

@@ -30,7 +30,7 @@ pub const TOKEN_MS: i64 = 3_600_000;
 /// More calls or wake-ups than any story has: what goes on for ever fails here.
 const ENDLESS: usize = 10_000;
 
-pub struct Town {
+pub struct Population {
     pub now: Timestamp,
     users: BTreeMap<UserId, UserPresence>,
     saved: BTreeMap<UserId, Saved>,
@@ -108,15 +108,15 @@ fn written<T: Serialize + DeserializeOwned>(value: &T) -> T {
 }
 
 /// Alice and bob are friends, online and up to date.
-pub fn two() -> (Town, SocketId, SocketId) {
-    let mut town = Town::new(&["alice", "bob"], &[("alice", "bob")]);
-    let (alice, bob) = (town.connect("alice"), town.connect("bob"));
-    town.seen(alice);
-    town.seen(bob);
-    (town, alice, bob)
+pub fn two() -> (Population, SocketId, SocketId) {
+    let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
+    let (alice, bob) = (population.connect("alice"), population.connect("bob"));
+    population.seen(alice);
+    population.seen(bob);
+    (population, alice, bob)
 }
 
-impl Town {
+impl Population {
     /// Registered users who show pages of example.com and github.com, and the pairs who are friends.
     pub fn new(names: &[&str], friendships: &[(&str, &str)]) -> Self {
         let allow = BTreeSet::from([domain("example.com"), domain("github.com")]);

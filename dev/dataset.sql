@@ -1,11 +1,11 @@
--- A crowd to measure with: users, who is friends with whom, who waits for an answer, and what they sent each other.
--- The same numbers make the same crowd. Run on a database that the migrations have made and nobody has used.
+-- A dataset to measure with: users, who is friends with whom, who waits for an answer, and what they sent each other.
+-- The same numbers make the same dataset. Run on a database that the migrations have made and nobody has used.
 --
 -- Asked for by settings:
---   crowd.users     how many, more than twice crowd.friends
---   crowd.friends   friends of a user on average; a user has about half to one and a half times as many
---   crowd.received  shares that reached a user on average; about half of them are read
---   crowd.domains   JSON with the lists "allow" and "deny" of every user
+--   dataset.users     how many, more than twice dataset.friends
+--   dataset.friends   friends of a user on average; a user has about half to one and a half times as many
+--   dataset.received  shares that reached a user on average; about half of them are read
+--   dataset.domains   JSON with the lists "allow" and "deny" of every user
 --
 -- Every user also waits for the answer of two others, and two others wait for theirs. Nobody has blocked or
 -- declined anybody. Whoever runs this says `vacuum analyze` afterwards: it cannot be done in a transaction.
@@ -54,7 +54,7 @@ select pg_temp.crowd_id(n), n, lower(first_name || '.' || last_name) || n || '@e
 from (
     select n, firsts[1 + floor(random() ^ 1.5 * cardinality(firsts))::int] as first_name,
         lasts[1 + floor(random() ^ 1.5 * cardinality(lasts))::int] as last_name, allow, deny
-    from generate_series(1, current_setting('crowd.users')::bigint) n, (
+    from generate_series(1, current_setting('dataset.users')::bigint) n, (
         select string_to_array(
             'Maria José Anna David Fatima Daniel Laura Ahmed Sofia Michael Elena Thomas Olivia Mohamed Julia Alexander '
             'Emma Robert Sara James Nina Peter Eva John Amina Paul Lena William Mia Martin Zoe Andreas Clara George '
@@ -89,8 +89,8 @@ from (
             'Nakamura Kobayashi Virtanen Korhonen Nieminen Makinen Nagy Kovacs Toth Szabo Papadopoulos Georgiou Yilmaz Kaya '
             'Demir Celik Cohen Levy Mizrahi Murphy Kelly Walsh OBrien Byrne Evans Davies Roberts Campbell Stewart Fraser',
             ' ') as lasts,
-        array(select jsonb_array_elements_text(current_setting('crowd.domains')::jsonb -> 'allow')) as allow,
-        array(select jsonb_array_elements_text(current_setting('crowd.domains')::jsonb -> 'deny')) as deny
+        array(select jsonb_array_elements_text(current_setting('dataset.domains')::jsonb -> 'allow')) as allow,
+        array(select jsonb_array_elements_text(current_setting('dataset.domains')::jsonb -> 'deny')) as deny
     ) lists
 ) named;
 
@@ -123,7 +123,7 @@ from (
         from (
             select n, users, friends, 1 + floor(random() * (friends - 1))::int as places
             from (
-                select current_setting('crowd.users')::bigint as users, current_setting('crowd.friends')::int as friends
+                select current_setting('dataset.users')::bigint as users, current_setting('dataset.friends')::int as friends
             ) asked, generate_series(1, users) n
         ) everybody, generate_series(1, places) place
     ) pairs
@@ -146,7 +146,7 @@ where mine.user_id = c.user_id;
 insert into friendships (user_id1, user_id2, requested_at)
 select pg_temp.crowd_id(n), pg_temp.crowd_id((n + distance - 1) % users + 1),
     timestamptz '2026-01-01' - random() * interval '60 days'
-from (select current_setting('crowd.users')::bigint as users) asked, generate_series(1, users) n,
+from (select current_setting('dataset.users')::bigint as users) asked, generate_series(1, users) n,
     (values (1), (3)) near (distance);
 
 -- # Shares
@@ -157,9 +157,9 @@ select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '
 from (
     select i, users, timestamptz '2025-07-01' + i * (interval '180 days' / shares) as at
     from (
-        select current_setting('crowd.users')::bigint as users,
-            current_setting('crowd.users')::bigint * current_setting('crowd.received')::int
-                / current_setting('crowd.friends')::int as shares
+        select current_setting('dataset.users')::bigint as users,
+            current_setting('dataset.users')::bigint * current_setting('dataset.received')::int
+                / current_setting('dataset.friends')::int as shares
     ) asked, generate_series(1, shares) i
 ) evenly;
 

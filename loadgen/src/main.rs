@@ -4,7 +4,7 @@
 //! JSON, everything else to standard error.
 
 mod clients;
-mod crowd;
+mod dataset;
 mod fan_out;
 mod floor;
 mod rate;
@@ -15,8 +15,8 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use loadgen::Town;
 use serde::Serialize;
-use swarm::Town;
 
 use crate::clients::Server;
 
@@ -110,7 +110,7 @@ async fn main() -> Result<()> {
             let (rest, every) = (Duration::from_millis(rest_ms), Duration::from_millis(beats_every_ms));
             let mut found = Vec::new();
             for server in &at.servers {
-                found.push(crowd::idle(server, &town, rest, every, Duration::from_secs(seconds)).await?);
+                found.push(dataset::idle(server, &town, rest, every, Duration::from_secs(seconds)).await?);
             }
             tell(&found)
         }
@@ -118,7 +118,7 @@ async fn main() -> Result<()> {
             let town = read(&at.town)?;
             let mut found = Vec::new();
             for server in &at.servers {
-                found.push(crowd::connect(server, &town, hold).await?);
+                found.push(dataset::connect(server, &town, hold).await?);
             }
             tell(&found)
         }

@@ -1,4 +1,4 @@
-//! What a town's counts cost so many users in a month: ours, and the predecessor's for the same people.
+//! What a population's counts cost so many users in a month: ours, and the predecessor's for the same people.
 //!
 //! What is not counted but assumed is a constant here, with its reason. Where a choice is free, the predecessor gets
 //! the cheaper one.
@@ -100,7 +100,7 @@ const POLLS_PER_HEARTBEAT: f64 = 1.0;
 const CACHE_BYTES: f64 = 1_024.0;
 const CACHE_GB_MIN: f64 = 0.1;
 
-/// One line of a bill.
+/// One line of an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
     /// What it is a part of: the rows of the table.
@@ -143,11 +143,11 @@ impl Part {
 
 /// What a month costs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bill {
+pub struct Estimate {
     pub lines: Vec<Line>,
 }
 
-impl Bill {
+impl Estimate {
     fn new() -> Self {
         Self { lines: Vec::new() }
     }
@@ -168,56 +168,56 @@ impl Bill {
     }
 }
 
-/// Requests to objects in a town's day: calls between friends, alarms, sockets, reads, events, and messages of clients,
+/// Requests to objects in a population's day: calls between friends, alarms, sockets, reads, events, and messages of clients,
 /// heartbeats among them, which may be free.
 pub fn object_requests(counts: &Counts) -> f64 {
     let whole = counts.peer_calls + counts.alarms + counts.connects + counts.reads + counts.core_batches;
     whole as f64 + (counts.frames + counts.heartbeats) as f64 / MESSAGES_PER_REQUEST
 }
 
-/// Gigabyte-seconds of objects in a town's day: waiting for answers, handling events, beginning anew.
+/// Gigabyte-seconds of objects in a population's day: waiting for answers, handling events, beginning anew.
 pub fn object_gb_s(counts: &Counts) -> f64 {
     let busy_ms = counts.active_ms as f64 + counts.events as f64 * HANDLE_MS + counts.wakes as f64 * WAKE_MS;
     busy_ms / 1_000.0 * OBJECT_GB
 }
 
 /// Ours: a month of so many users who live such days.
-pub fn ours(day: &Day, lived: &Lived, users: f64) -> Bill {
+pub fn ours(day: &Day, lived: &Lived, users: f64) -> Estimate {
     let counts = &lived.counts;
     let monthly = |counted: f64| counted / counts.user_days * users * MONTH_DAYS;
     let calls = users * day.active * day.calls * MONTH_DAYS;
     let asked = monthly(counts.core_calls as f64);
     let told = monthly(counts.core_batches as f64);
     let worker = monthly((counts.connects + counts.reads) as f64) + calls + told;
-    let mut bill = Bill::new();
-    bill.add(Part::Requests, prices::PLAN, 1.0);
-    bill.add(Part::Requests, prices::WORKER_REQUESTS, worker);
-    bill.add(Part::Requests, prices::WORKER_CPU, worker * WORKER_MS);
-    bill.add(Part::Requests, prices::OBJECT_REQUESTS, monthly(object_requests(counts)));
-    bill.add(Part::Duration, prices::OBJECT_DURATION, monthly(object_gb_s(counts)));
-    bill.add(Part::State, prices::ROWS_WRITTEN, monthly((counts.rows + counts.alarms_set) as f64));
-    bill.add(Part::State, prices::ROWS_READ, monthly(counts.wakes as f64 * ROWS_PER_WAKE));
-    bill.add(Part::State, prices::OBJECT_STORAGE, users * object_bytes(lived) / 1e9);
+    let mut estimate = Estimate::new();
+    estimate.add(Part::Requests, prices::PLAN, 1.0);
+    estimate.add(Part::Requests, prices::WORKER_REQUESTS, worker);
+    estimate.add(Part::Requests, prices::WORKER_CPU, worker * WORKER_MS);
+    estimate.add(Part::Requests, prices::OBJECT_REQUESTS, monthly(object_requests(counts)));
+    estimate.add(Part::Duration, prices::OBJECT_DURATION, monthly(object_gb_s(counts)));
+    estimate.add(Part::State, prices::ROWS_WRITTEN, monthly((counts.rows + counts.alarms_set) as f64));
+    estimate.add(Part::State, prices::ROWS_READ, monthly(counts.wakes as f64 * ROWS_PER_WAKE));
+    estimate.add(Part::State, prices::OBJECT_STORAGE, users * object_bytes(lived) / 1e9);
     let environment = Environment::production();
-    machines(&mut bill, &environment, cpus(day, calls + asked + told));
+    machines(&mut estimate, &environment, cpus(day, calls + asked + told));
     // One unit carries a GB an hour, the first dimension to be used up.
     let bytes = (calls + asked) * CALL_BYTES;
     if environment.balancer {
-        bill.add(Part::Core, prices::BALANCER_UNITS, bytes / 1e9);
+        estimate.add(Part::Core, prices::BALANCER_UNITS, bytes / 1e9);
     }
-    bill.add(Part::Database, prices::AURORA_STORAGE, database_gb(lived, users));
-    bill.add(Part::Database, prices::AURORA_IO, (calls + asked + told) * IO_PER_CALL);
-    bill.add(Part::Network, prices::NAT_DATA, bytes / 1e9);
-    bill.add(Part::Network, prices::DATA_OUT, bytes / 1e9);
-    bill
+    estimate.add(Part::Database, prices::AURORA_STORAGE, database_gb(lived, users));
+    estimate.add(Part::Database, prices::AURORA_IO, (calls + asked + told) * IO_PER_CALL);
+    estimate.add(Part::Network, prices::NAT_DATA, bytes / 1e9);
+    estimate.add(Part::Network, prices::DATA_OUT, bytes / 1e9);
+    estimate
 }
 
 /// What a month of an environment costs before anybody uses it.
-pub fn idle(environment: &Environment) -> Bill {
-    let mut bill = Bill::new();
-    bill.add(Part::Requests, prices::PLAN, 1.0);
-    machines(&mut bill, environment, Cpus { core: 0.0, database: 0.0 });
-    bill
+pub fn idle(environment: &Environment) -> Estimate {
+    let mut estimate = Estimate::new();
+    estimate.add(Part::Requests, prices::PLAN, 1.0);
+    machines(&mut estimate, environment, Cpus { core: 0.0, database: 0.0 });
+    estimate
 }
 
 /// vCPU that the busiest hour takes.
@@ -233,37 +233,37 @@ fn cpus(day: &Day, calls: f64) -> Cpus {
 }
 
 /// What runs all the time, at sizes that carry the busiest hour, the least of the environment's at least.
-fn machines(bill: &mut Bill, environment: &Environment, busy: Cpus) {
+fn machines(estimate: &mut Estimate, environment: &Environment, busy: Cpus) {
     let Environment { nat_gateways, balancer, database_proxy, interface_endpoints, .. } = *environment;
     let cpu = environment.core_cpu / 1_024.0;
     let cores = (busy.core / cpu).ceil().max(environment.core_tasks_min);
     // The tunnel's ends carry what the core does, and need no more for it.
     let tunnels = (busy.core / environments::TUNNEL_CPU).ceil().max(environment.tunnel_tasks);
     let gb = cores * environment.core_memory_mb / 1_024.0 + tunnels * environments::TUNNEL_GB;
-    bill.add(Part::Core, prices::TASK_CPU, (cores * cpu + tunnels * environments::TUNNEL_CPU) * MONTH_HOURS);
-    bill.add(Part::Core, prices::TASK_MEMORY, gb * MONTH_HOURS);
+    estimate.add(Part::Core, prices::TASK_CPU, (cores * cpu + tunnels * environments::TUNNEL_CPU) * MONTH_HOURS);
+    estimate.add(Part::Core, prices::TASK_MEMORY, gb * MONTH_HOURS);
     if balancer {
-        bill.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
+        estimate.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
     } else {
-        bill.add(Part::Core, prices::NAMESPACE, 1.0);
+        estimate.add(Part::Core, prices::NAMESPACE, 1.0);
     }
-    bill.add(Part::Core, prices::SECRET, environments::SECRETS);
-    bill.add(Part::Core, prices::KEY, environments::KEYS);
-    bill.add(Part::Core, prices::METRIC, environments::METRICS);
-    bill.add(Part::Core, prices::ALARM, environments::ALARMS + f64::from(environment.database_instances > 1.0));
+    estimate.add(Part::Core, prices::SECRET, environments::SECRETS);
+    estimate.add(Part::Core, prices::KEY, environments::KEYS);
+    estimate.add(Part::Core, prices::METRIC, environments::METRICS);
+    estimate.add(Part::Core, prices::ALARM, environments::ALARMS + f64::from(environment.database_instances > 1.0));
     // A reader that may take over grows with the writer.
     let acu = (busy.database * ACU_PER_CPU / ACU_STEP).ceil() * ACU_STEP;
     let capacity = environment.database_instances * acu.max(environment.database_acu_min);
-    bill.add(Part::Database, prices::AURORA_CAPACITY, capacity * MONTH_HOURS);
+    estimate.add(Part::Database, prices::AURORA_CAPACITY, capacity * MONTH_HOURS);
     if database_proxy {
         let charged = capacity.max(environments::PROXY_ACU_MIN);
-        bill.add(Part::Database, prices::PROXY_CAPACITY, charged * MONTH_HOURS);
+        estimate.add(Part::Database, prices::PROXY_CAPACITY, charged * MONTH_HOURS);
     }
-    bill.add(Part::Network, prices::NAT_HOURS, nat_gateways * MONTH_HOURS);
-    bill.add(Part::Network, prices::ADDRESS_HOURS, nat_gateways * MONTH_HOURS);
+    estimate.add(Part::Network, prices::NAT_HOURS, nat_gateways * MONTH_HOURS);
+    estimate.add(Part::Network, prices::ADDRESS_HOURS, nat_gateways * MONTH_HOURS);
     if interface_endpoints {
         let endpoints = environments::ENDPOINTS * environments::ENDPOINT_ZONES;
-        bill.add(Part::Network, prices::ENDPOINT_HOURS, endpoints * MONTH_HOURS);
+        estimate.add(Part::Network, prices::ENDPOINT_HOURS, endpoints * MONTH_HOURS);
     }
 }
 
@@ -272,7 +272,7 @@ fn database_gb(lived: &Lived, users: f64) -> f64 {
 }
 
 /// The predecessor's: the same people with its clients, which poll, and hear of every page of every friend online.
-pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Bill {
+pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Estimate {
     let counts = &lived.counts;
     let monthly = |counted: f64| counted / counts.user_days * users * MONTH_DAYS;
     let (minutes, updates) = (monthly(counts.heartbeats as f64), monthly(counts.page_changes as f64));
@@ -283,28 +283,32 @@ pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Bill {
     let online = minutes / (MONTH_HOURS * 60.0);
     let polls = minutes * POLLS_PER_HEARTBEAT;
     let calls = users * day.active * day.calls * MONTH_DAYS;
-    let mut bill = Bill::new();
-    bill.add(Part::Requests, prices::GATEWAY_MESSAGES, minutes + updates + told);
-    bill.add(Part::Requests, prices::GATEWAY_MINUTES, minutes);
-    bill.add(Part::Duration, prices::LAMBDA_REQUESTS, minutes + updates + 2.0 * connects + sweeps);
+    let mut estimate = Estimate::new();
+    estimate.add(Part::Requests, prices::GATEWAY_MESSAGES, minutes + updates + told);
+    estimate.add(Part::Requests, prices::GATEWAY_MINUTES, minutes);
+    estimate.add(Part::Duration, prices::LAMBDA_REQUESTS, minutes + updates + 2.0 * connects + sweeps);
     let lambda_s = minutes * HEARTBEAT_S
         + updates * UPDATE_S
         + told * UPDATE_S_PER_SOCKET
         + 2.0 * connects * CONNECT_S
         + sweeps * online * SWEEP_S_PER_USER;
-    bill.add(Part::Duration, prices::LAMBDA_DURATION, lambda_s * LAMBDA_GB);
-    bill.add(Part::State, prices::CACHE_UNITS, minutes + 2.0 * updates + around + sweeps * online);
+    estimate.add(Part::Duration, prices::LAMBDA_DURATION, lambda_s * LAMBDA_GB);
+    estimate.add(Part::State, prices::CACHE_UNITS, minutes + 2.0 * updates + around + sweeps * online);
     let cache_gb = (users * CACHE_BYTES / 1e9).max(CACHE_GB_MIN);
-    bill.add(Part::State, prices::CACHE_STORAGE, cache_gb * MONTH_HOURS);
-    core_before(&mut bill, day, lived, users, calls + polls, updates);
-    bill.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
+    estimate.add(Part::State, prices::CACHE_STORAGE, cache_gb * MONTH_HOURS);
+    core_before(&mut estimate, day, lived, users, calls + polls, updates);
+    estimate.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
     // One unit carries a GB an hour, the first dimension to be used up.
     let balanced_gb = (calls * CALL_BYTES + polls * POLL_BYTES) / 1e9;
-    bill.add(Part::Core, prices::BALANCER_UNITS, balanced_gb.max(MONTH_HOURS));
+    estimate.add(Part::Core, prices::BALANCER_UNITS, balanced_gb.max(MONTH_HOURS));
     // What it sends does not leave by the gateways.
-    bill.add(Part::Network, prices::NAT_HOURS, NAT_GATEWAYS * MONTH_HOURS);
-    bill.add(Part::Network, prices::DATA_OUT, (calls * CALL_BYTES + polls * POLL_BYTES + told * MESSAGE_BYTES) / 1e9);
-    bill
+    estimate.add(Part::Network, prices::NAT_HOURS, NAT_GATEWAYS * MONTH_HOURS);
+    estimate.add(
+        Part::Network,
+        prices::DATA_OUT,
+        (calls * CALL_BYTES + polls * POLL_BYTES + told * MESSAGE_BYTES) / 1e9,
+    );
+    estimate
 }
 
 fn object_bytes(lived: &Lived) -> f64 {
@@ -312,14 +316,14 @@ fn object_bytes(lived: &Lived) -> f64 {
 }
 
 /// The predecessor's tasks and database, at sizes that carry the busiest hour. `queries`: those with a connection each.
-fn core_before(bill: &mut Bill, day: &Day, lived: &Lived, users: f64, calls: f64, queries: f64) {
+fn core_before(estimate: &mut Estimate, day: &Day, lived: &Lived, users: f64, calls: f64, queries: f64) {
     let at_peak = |a_month: f64| a_month / MONTH_DAYS / DAY_S * day.peak / BUSY_MAX;
     let tasks = (at_peak(calls) / CALLS_PER_CPU_S_BEFORE).ceil().max(TASKS_MIN);
-    bill.add(Part::Core, prices::TASK_CPU, tasks * MONTH_HOURS);
-    bill.add(Part::Core, prices::TASK_MEMORY, tasks * TASK_GB * MONTH_HOURS);
+    estimate.add(Part::Core, prices::TASK_CPU, tasks * MONTH_HOURS);
+    estimate.add(Part::Core, prices::TASK_MEMORY, tasks * TASK_GB * MONTH_HOURS);
     let busy_s = at_peak(calls) * CALL_DATABASE_MS / 1_000.0 + at_peak(queries) * CONNECTION_MS / 1_000.0;
     // Sizes double.
     let cpus = busy_s.max(DATABASE_CPU_MIN).log2().ceil().exp2();
-    bill.add(Part::Database, prices::DATABASE_CPU, cpus * MONTH_HOURS);
-    bill.add(Part::Database, prices::DATABASE_STORAGE, database_gb(lived, users).max(DATABASE_GB_MIN));
+    estimate.add(Part::Database, prices::DATABASE_CPU, cpus * MONTH_HOURS);
+    estimate.add(Part::Database, prices::DATABASE_STORAGE, database_gb(lived, users).max(DATABASE_GB_MIN));
 }

@@ -10,12 +10,12 @@ use std::{
 
 use anyhow::{Result, bail};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use loadgen::{Citizen, Town};
 use quick_xml::{
     Reader,
     escape::{escape, unescape},
     events::{BytesStart, Event},
 };
-use swarm::{Citizen, Town};
 use tokio::{
     io::{AsyncRead, AsyncWriteExt as _, BufReader},
     net::{

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use swarm::{FanOut, Group, Town};
+use loadgen::{FanOut, Group, Town};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarm::Times;
+use loadgen::Times;
 
 /// Sums up these times. All zero when there are none.
 pub fn times(mut all: Vec<Duration>) -> Times {

@@ -1,18 +1,18 @@
 //! All chance there is, from one seed.
 //!
-//! Draws are named: what a name's dice show does not depend on what else was drawn, so a run from which steps were
+//! Draws are named: what a name's numbers are does not depend on what else was drawn, so a run from which steps were
 //! dropped meets the same network as before. The generator is one whose values are fixed for good.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 
-/// The dice of one seed.
+/// The random numbers of one seed.
 #[derive(Debug, Clone, Copy)]
-pub struct Dice {
+pub struct SeededRng {
     seed: u64,
 }
 
-impl Dice {
+impl SeededRng {
     /// All draws follow from this seed.
     pub fn new(seed: u64) -> Self {
         Self { seed }

@@ -1,6 +1,6 @@
 //! Ends of watching, and of life: who is still there, and until when friends may be shown whoever is not.
 
-use super::{Happening, World, objects::Socket};
+use super::{SimEvent, World, objects::Socket};
 use crate::{
     checks::Rule,
     plan::{Ms, Who},
@@ -71,7 +71,7 @@ impl World<'_> {
     pub(super) fn signs_may_have_ended(&mut self, who: Who) {
         if !self.is_alive(who) {
             let sign = self.last_sign(who);
-            self.at(sign + GHOST_MS + 50, Happening::Ghost { who, sign });
+            self.at(sign + GHOST_MS + 50, SimEvent::Ghost { who, sign });
         }
     }
 
@@ -102,10 +102,9 @@ impl World<'_> {
         }
         let mut later = None;
         for friend in self.core.people[who].friends.clone() {
-            let sees = self.objects[friend]
-                .sockets
-                .values()
-                .any(|socket| socket.gone_at.is_none() && socket.screen.ready && socket.screen.shows_online(who));
+            let sees = self.objects[friend].sockets.values().any(|socket| {
+                socket.gone_at.is_none() && socket.client_view.ready && socket.client_view.shows_online(who)
+            });
             if !sees {
                 continue;
             }
@@ -119,7 +118,7 @@ impl World<'_> {
             }
         }
         if let Some(deadline) = later {
-            self.at(deadline + 50, Happening::Ghost { who, sign });
+            self.at(deadline + 50, SimEvent::Ghost { who, sign });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use swarm::{Group, Rate, RateStep, Town};
+use loadgen::{Group, Rate, RateStep, Town};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -141,7 +141,7 @@ impl Search {
                     *change += 1;
                     let place = usize::try_from(*change)? % group.changers.len();
                     let changer = group.changers.get(place).context("a group without changers")?;
-                    // From when it was due: a server that holds the swarm up gains nothing by it.
+                    // From when it was due: a server that holds the loadgen up gains nothing by it.
                     under_way.insert(*change, (next, everybody.len()));
                     self.clients.change(*changer, *change).await?;
                     sent += 1;

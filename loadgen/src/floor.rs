@@ -5,9 +5,9 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use futures_util::{SinkExt as _, StreamExt as _};
+use loadgen::Town;
 use serde::Serialize;
 use shared::wire::{ClientMessage, HEARTBEAT_RESPONSE, SUBPROTOCOL};
-use swarm::Town;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc::{UnboundedSender, unbounded_channel},

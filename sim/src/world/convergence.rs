@@ -8,9 +8,9 @@ use shared::wire::PageView;
 use super::{World, network::Then, objects::BEGIN_MS};
 use crate::{
     checks::Rule,
+    client_view::Appearance,
     core::who_is,
     plan::{Clock, Ms, Who},
-    screen::Appearance,
 };
 
 /// The last look at all screens is so long before a quiet time's end.
@@ -39,7 +39,7 @@ impl World<'_> {
             }
             let object = &self.objects[who];
             for (id, socket) in object.sockets.iter().filter(|(_, socket)| socket.gone_at.is_none()) {
-                self.frozen.insert(*id, (who, socket.screen.clone(), socket.watching));
+                self.frozen.insert(*id, (who, socket.client_view.clone(), socket.watching));
             }
         }
         let absent =
@@ -96,20 +96,20 @@ impl World<'_> {
                 }
             }
         }
-        for (who, screen, watching) in self.frozen.values() {
-            if !screen.ready {
-                wrong.push((vec![*who], format!("a screen of u{who} has no snapshot")));
+        for (who, client_view, watching) in self.frozen.values() {
+            if !client_view.ready {
+                wrong.push((vec![*who], format!("a client_view of u{who} has no snapshot")));
             }
             let mut all: BTreeSet<Who> = self.core.people[*who].friends.clone();
-            all.extend(screen.seen.keys());
+            all.extend(client_view.seen.keys());
             all.insert(*who);
             for of in all {
-                if of == *who && screen.unsure {
+                if of == *who && client_view.unsure {
                     // A crash may have kept a change and taken what was to be shown of it. Others are told again.
                     continue;
                 }
                 truths += 1;
-                let seen = screen.seen.get(&of).map(|seen| seen.look.appearance());
+                let seen = client_view.seen.get(&of).map(|seen| seen.look.appearance());
                 let truth = own(of).filter(|_| of == *who || self.core.people[*who].friends.contains(&of));
                 let (seen_online, online) =
                     (seen.as_ref().is_some_and(|seen| seen.online), truth.as_ref().is_some_and(|truth| truth.online));
@@ -117,7 +117,7 @@ impl World<'_> {
                 if differs {
                     wrong.push((
                         vec![*who, of],
-                        format!("a screen of u{who} shows {seen:?} of u{of}, who is {truth:?}"),
+                        format!("a client_view of u{who} shows {seen:?} of u{of}, who is {truth:?}"),
                     ));
                 }
             }

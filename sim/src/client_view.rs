@@ -9,7 +9,7 @@ use shared::{
 
 use crate::plan::Who;
 
-/// How somebody appears on a screen.
+/// How somebody appears in a client's view.
 #[derive(Debug, Clone)]
 pub enum Look {
     Update(Rc<PresenceUpdate>),
@@ -18,7 +18,7 @@ pub enum Look {
     Gone(Option<Timestamp>),
 }
 
-/// Somebody's appearance, however it came to the screen.
+/// Somebody's appearance, however it came to the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appearance {
     pub online: bool,
@@ -91,7 +91,7 @@ impl Appearance {
     }
 }
 
-/// Somebody on a screen.
+/// Somebody in a client's view.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub look: Look,
@@ -101,7 +101,7 @@ pub struct Seen {
 
 /// What one client sees.
 #[derive(Debug, Clone, Default)]
-pub struct Screen {
+pub struct ClientView {
     /// Whether a snapshot came.
     pub ready: bool,
     /// A crash left it open what was shown since; the next snapshot tells.
@@ -109,7 +109,7 @@ pub struct Screen {
     pub seen: BTreeMap<Who, Seen>,
 }
 
-impl Screen {
+impl ClientView {
     /// Whether somebody is shown online.
     pub fn shows_online(&self, who: Who) -> bool {
         self.seen.get(&who).is_some_and(|seen| seen.look.is_online())

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream, stream::SplitSink};
+use loadgen::{Citizen, Town};
 use shared::wire::{ClientMessage, HEARTBEAT_REQUEST, SUBPROTOCOL};
-use swarm::{Citizen, Town};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpStream, tcp::OwnedWriteHalf},
@@ -308,7 +308,7 @@ async fn open(address: SocketAddr, citizen: &Citizen) -> Result<WebSocketStream<
 
 /// What this message is, if it is anything that is measured.
 fn heard(text: &str) -> Option<Heard> {
-    // Parsing what thousands of sockets hear would measure the swarm.
+    // Parsing what thousands of sockets hear would measure the loadgen.
     if text.starts_with(r#"{"type":"presence-snapshot""#) {
         return Some(Heard::Snapshot);
     }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
-use swarm::{Connected, Idle, Town};
+use loadgen::{Connected, Idle, Town};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{

@@ -1,4 +1,4 @@
-//! What is told to the swarm and what it tells: the town it lives in, and what it has seen.
+//! What is told to the loadgen and what it tells: the town it lives in, and what it has seen.
 //!
 //! Deliberately absent: sockets. They are the program's, which is built with optimisations; whoever conducts it needs
 //! only the words.
