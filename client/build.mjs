@@ -70,7 +70,7 @@ async function bundle(folder, entries, constants) {
   });
 }
 
-/** Fills `folder` anew, and puts it in its place when all is there: whoever serves it never sees half of it. */
+/** Fills `folder` anew, and puts it in its place when all is there: a server of it never sees half of it. */
 async function place(name, fill) {
   const [unfinished, folder] = [join(to, `.${name}`), join(to, name)];
   rmSync(unfinished, { recursive: true, force: true });

@@ -1,11 +1,11 @@
 // The OIDC provider of development: oauth2-mock-server (discovery, JWKS, authorization code with PKCE), its tokens
-// shaped like the ID tokens of Amazon Cognito. Whoever reaches it may sign in as anybody, so it listens on
+// shaped like the ID tokens of Amazon Cognito. Anyone who reaches it may sign in as anybody, so it listens on
 // 127.0.0.1 alone, unless it is told another address: inside a container whose port is published there.
 //
 // The authorization endpoint signs in the `login_hint`, and asks who one is where there is none. Refresh tokens are good
 // until they are revoked, across restarts too.
 //
-// Deliberately absent: passwords, consent, sessions: whoever comes without a `login_hint` is asked each time.
+// Deliberately absent: passwords, consent, sessions: a user without a `login_hint` is asked each time.
 //
 // node dev/oidc.mjs PORT KEY_FILE AUDIENCE [ADDRESS]
 
@@ -213,7 +213,7 @@ server.service.on(Events.BeforeTokenSigning, ({ payload }, { body }) => {
     exp: now + Number(body.expires_in ?? 3600),
     iat: now,
     auth_time: now,
-    // Whoever tests what is refused asks for other values.
+    // Tests of what is refused ask for other values.
     iss: body.issuer ?? payload.iss,
     token_use: body.token_use ?? "id",
     email: email ?? `${user}@example.com`,

@@ -63,7 +63,7 @@ if (import.meta.filename === argv[1]) {
     if (!(server in WRITERS) || !folder) throw new Error("say cloudflare or caddy, the folder of the built page, and the one it is served from");
     const all = headers(env);
     if (!existsSync(join(built, "index.html"))) throw new Error(`${built} holds no built page: npm run build --workspace client`);
-    // In place: whoever serves the folder watches it.
+    // In place: the server of the folder watches it.
     rmSync(join(folder, "app"), { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     WRITERS[server](folder, all);

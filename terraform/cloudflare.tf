@@ -18,7 +18,7 @@ resource "aws_secretsmanager_secret" "tunnel" {
   recovery_window_in_days = var.deletion_protection ? 30 : 0
 }
 
-# Write-only here, yet the data source above has it in the state: the provider leaves no other way. Whoever reads the state can run a
+# Write-only here, yet the data source above has it in the state: the provider leaves no other way. A reader of the state can run a
 # replica of the tunnel, no more.
 resource "aws_secretsmanager_secret_version" "tunnel" {
   secret_id                = aws_secretsmanager_secret.tunnel.id

@@ -168,7 +168,7 @@ locals {
     }
     operator = {
       image = var.operator_image
-      # It ends by itself after this time, whoever forgot it.
+      # It ends by itself after this time, should it be forgotten.
       command     = ["sleep", tostring(var.operator_seconds)]
       cpu         = 256
       memory      = 512

@@ -245,7 +245,7 @@ resource "aws_s3_bucket_versioning" "images" {
   }
 }
 
-# What a user has removed stays for a week, for whoever removed too much, and then goes.
+# What a user has removed stays for a week, should it be needed after all.
 resource "aws_s3_bucket_lifecycle_configuration" "images" {
   bucket = aws_s3_bucket.images.id
 

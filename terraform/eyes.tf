@@ -146,7 +146,7 @@ resource "aws_sns_topic" "alarms" {
   kms_master_key_id = aws_kms_key.this.arn
 }
 
-# Whoever it is has to answer the mail that AWS sends first.
+# The recipient has to answer the mail that AWS sends first.
 resource "aws_sns_topic_subscription" "alarms" {
   count     = var.alarm_email == null ? 0 : 1
   topic_arn = aws_sns_topic.alarms.arn

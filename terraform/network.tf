@@ -17,7 +17,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = local.prefix }
 }
 
-# Whoever forgets to name a group gets this one, which lets nothing through.
+# A resource without a named group gets this one, which lets nothing through.
 resource "aws_default_security_group" "none" {
   vpc_id  = aws_vpc.this.id
   ingress = []

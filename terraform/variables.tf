@@ -427,7 +427,7 @@ variable "alarm_email" {
 }
 
 variable "budget_usd" {
-  description = "What the account may cost a month, in US dollars, before whoever reads the alarms is told."
+  description = "What the account may cost a month, in US dollars, before the readers of the alarms are told."
   type        = number
   default     = 400
 

@@ -28,7 +28,7 @@ use crate::{
     extract::bounded_text,
 };
 
-/// Whoever holds a valid user token, registered or not, and is not suspended.
+/// The holder of a valid user token, registered or not, who is not suspended.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub user_id: UserId,
@@ -143,7 +143,7 @@ type Remembered = Cache<[u8; 32], Claims>;
 
 struct KnownKeys {
     cache: KeyCache<DecodingKey>,
-    /// Found good with these keys, and forgotten with them: whoever is still checking with the old ones
+    /// Found good with these keys, and forgotten with them: a call that is still checking with the old ones
     /// remembers it where nobody looks any more.
     remembered: Arc<Remembered>,
     /// The last fetch failed: a key that is not here may exist all the same.
@@ -204,7 +204,7 @@ impl IdentityProvider {
             return known;
         }
         let turn = Arc::clone(&self.fetching).lock_owned().await;
-        // Whoever was before us in the queue may have fetched it.
+        // A call before this one in the queue may have fetched it.
         if let Some(known) = self.known(key_id) {
             return known;
         }

@@ -63,7 +63,7 @@ pub async fn give_rights(connection: &mut PgConnection, config: &BootstrapConfig
         sqlx::query_as("select quote_ident(current_database()), rolsuper from pg_roles where rolname = current_user")
             .fetch_one(&mut *connection)
             .await?;
-    // Tables change hands only when nobody is reading them, and whoever wants to read waits meanwhile.
+    // Tables change hands only when nobody is reading them, and readers wait meanwhile.
     let mut statements = vec!["set local lock_timeout = '3s'".to_owned()];
     if !is_superuser {
         // Only a member of the role that is to own something may give it away.
@@ -105,7 +105,7 @@ async fn hand_overs(connection: &mut PgConnection, owner: &str) -> sqlx::Result<
     sqlx::query_scalar(
         "select format('alter %s %s owner to %I', kind, name, $1::text)
          from (
-             -- Of the database's owner since PostgreSQL 15, and of whoever made it where that is older.
+             -- Of the database's owner since PostgreSQL 15, and of its maker where that is older.
              select 'pg_namespace'::regclass as catalog, oid, nspowner as owner, oid as namespace, 'schema' as kind,
                  nspname::text as name
              from pg_namespace where nspowner <> 'pg_database_owner'::regrole

@@ -205,7 +205,7 @@ pub struct DatabaseConfig {
     pub database_acquire_ms_max: u64,
 
     /// Longest run of one statement, in milliseconds; after it the answer is 503. 0 leaves the limit to the role, for
-    /// poolers that give a connection to itself to whoever sets anything on it, as Amazon RDS Proxy does
+    /// poolers that bind a connection to the client that sets anything on it, as Amazon RDS Proxy does
     #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = STATEMENT_MS_MAX)]
     pub database_statement_ms_max: u32,
 }

@@ -123,7 +123,8 @@ impl IntoResponse for Error {
         if let Self::Malformed { errors, .. } | Self::Invalid(errors) = self {
             problem.errors = errors;
         }
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        // A list of words and numbers: were it not to be written, the status would still say what happened.
+        let body = serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec());
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -174,16 +175,16 @@ const PASSING: [&str; 9] = ["08", "28", "3D", "40", "53", "57", "55P03", "42P01"
 /// The constraint by which an address belongs to one account.
 pub const EMAIL_UNIQUE: &str = "users_email_unique";
 
-/// 403 for whoever has a token and no account, wherever an account is needed.
+/// 403 for a caller with a token and no account, wherever an account is needed.
 pub const NO_ACCOUNT: Error = Error::Forbidden("Register first, with POST /users/me.");
 
-/// 403 for whoever an operator has suspended.
+/// 403 for a caller whom an operator has suspended.
 pub const SUSPENDED: Error = Error::Forbidden("This account is suspended.");
 
-/// 404 for whoever does not exist, or not for the caller.
+/// 404 for somebody who does not exist, or not for the caller.
 pub const NO_SUCH_USER: Error = Error::NotFound("There is no such user.");
 
-/// 400 for whoever names themselves where another user belongs.
+/// 400 for callers who name themselves where another user belongs.
 pub const NOT_WITH_YOURSELF: Error =
     Error::Malformed { detail: "This takes somebody else than yourself.", errors: Vec::new() };
 

@@ -23,7 +23,7 @@ pub async fn run(listen_addr: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where to reach what listens there: whoever listens at all addresses of the machine does so at its own too.
+/// Where to reach what listens there: a server that listens at all addresses of the machine does so at its own too.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

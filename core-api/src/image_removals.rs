@@ -2,7 +2,7 @@
 //! an account or its image is removed.
 //!
 //! Every instance does it: to remove what another has removed does no harm. Deliberately absent: the first removal,
-//! which whoever asks for it waits for (`routes::images`, `routes::account`).
+//! for which the caller waits (`routes::images`, `routes::account`).
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,7 +2,7 @@
 //!
 //! Images never pass through here. Clients put and get them by URLs that are signed here and work for a while. The type
 //! of what is put is signed with them, and what is got comes as an image whatever was put. A size cannot be signed for a
-//! `PUT` of unknown length: whoever runs the store bounds it.
+//! `PUT` of unknown length: the operator of the store bounds it.
 //! Deliberately absent: who may have which URL, and which user has an image.
 
 use std::{str::FromStr, time::Duration};
@@ -120,7 +120,7 @@ impl ImageStore {
         Ok(Self(Some(Store { bucket: builder.build()?, url_life })))
     }
 
-    /// A URL by which whoever has it can put the user's image there, as an image of this kind.
+    /// A URL by which its holder can put the user's image there, as an image of this kind.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl ImageStore {
         self.signed(Method::PUT, user_id, extension, options).await
     }
 
-    /// A URL by which whoever has it can get the user's image, should there be one of this kind.
+    /// A URL by which its holder can get the user's image, should there be one of this kind.
     ///
     /// # Errors
     ///

@@ -122,7 +122,7 @@ pub async fn lock(app: &App, me: &UserId, after: impl Fn(&Account) -> Result<Loo
 }
 
 impl Locked {
-    /// Tells whoever is to hear of it how the account looks from now on. Their social versions grow, and so does its own.
+    /// Tells everybody concerned how the account looks from now on. Their social versions grow, and so does its own.
     ///
     /// # Errors
     ///

@@ -118,7 +118,7 @@ pub async fn tell_all(connection: &mut PgConnection, recipients: &[String], chan
     Ok(())
 }
 
-/// Writes the events. Whoever commits wakes the relay, or it finds them when it looks next.
+/// Writes the events. The commit wakes the relay. Otherwise it finds them when it looks next.
 ///
 /// # Errors
 ///

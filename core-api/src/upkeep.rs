@@ -25,7 +25,7 @@ const TURN: Duration = Duration::from_secs(10);
 /// So many deleted accounts are worked at before old shares are looked for again.
 const ERASURES_AT_ONCE: usize = 10;
 
-/// Whoever holds this lock removes old shares. The number is nobody else's.
+/// The holder of this lock removes old shares. The number is nobody else's.
 const RETENTION_LOCK: i64 = 0x7061_6765_6e6f_7701;
 
 /// A deleted account of which something is left.
@@ -300,7 +300,7 @@ async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: 
             );
             remove(pool, &ids.fetch_all(pool).await?).await
         }
-        // Whoever sent to many counts one reader less. Locked in order, first what is read, then what counts it, as
+        // The sender of a share to many counts one reader less. Locked in order, first what is read, then what counts it, as
         // marking as read does.
         Shares::Unread => {
             let mut transaction = paging(pool).await?;
@@ -363,7 +363,7 @@ async fn remove(pool: &PgPool, ids: &[Uuid]) -> Result<Option<Uuid>> {
 }
 
 async fn remove_in(connection: &mut sqlx::PgConnection, ids: &[Uuid]) -> Result<()> {
-    // Recipients first, as whoever reads locks them.
+    // Recipients first, as readers lock them.
     sqlx::query!(
         r#"select count(*) as "locked!" from (
             select from share_recipients where event_id = any($1) order by event_id, user_id for update

@@ -16,7 +16,7 @@ use crate::{
     tools,
 };
 
-/// Set where both servers are built already, so that whoever would build them first need not look.
+/// Set where both servers are built already, so that a test that would build them first need not look.
 pub const BUILT: &str = "PAGENOW_BUILT";
 
 /// What the worker is made of, besides the tools.

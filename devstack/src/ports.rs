@@ -10,7 +10,7 @@ use crate::step::StepFailed;
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    /// The UDP port of the same number, held as long as this: whoever chooses ports this way passes over those
+    /// The UDP port of the same number, held as long as this: others that choose ports this way pass over those
     /// that others have chosen and not begun to listen on. A port that a person names is held by nobody.
     _held: Option<UdpSocket>,
 }

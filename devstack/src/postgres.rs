@@ -122,7 +122,7 @@ pub async fn create_database(url: &str, name: &str) -> Result<String> {
     Ok(own.to_string())
 }
 
-/// Drops that database, with whoever is connected to it.
+/// Drops that database and every connection to it.
 pub async fn drop_database(url: &str, name: &str) -> Result<()> {
     run_sql(url, format!("drop database if exists {name} with (force)")).await
 }

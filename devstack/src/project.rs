@@ -81,7 +81,7 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))
 }
 
-/// Writes a file that only its owner may read. Whoever reads it meanwhile sees the old text or the new, whole.
+/// Writes a file that only its owner may read. A reader meanwhile sees the old text or the new, whole.
 pub fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     if let Some(dir) = path.parent() {

@@ -17,7 +17,7 @@ pub struct Release {
     pub schema: Schema,
 }
 
-/// What a schema asks of whoever writes its rows.
+/// What a schema asks of a program that writes its rows.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// Of every table, by `table.column`.
@@ -43,7 +43,7 @@ pub struct Types {
     pub results: Vec<String>,
 }
 
-/// What whoever writes a row has to know of a column.
+/// What a program that writes a row has to know of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     pub nullable: bool,

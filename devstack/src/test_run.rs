@@ -37,7 +37,7 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Starts the cluster where `DATABASE_URL` names none. Waits for whoever uses it now.
+    /// Starts the cluster where `DATABASE_URL` names none. Waits until no other run uses it.
     pub async fn start() -> Result<Self> {
         if let Ok(url) = std::env::var("DATABASE_URL") {
             return Ok(Self { url, own: None });

@@ -43,7 +43,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The answer. It does not say what is wrong with a token: that helps only whoever made it up.
+    /// The answer. It does not say what is wrong with a token: that would help only somebody who made it up.
     pub fn response(self) -> worker::Result<Response> {
         match self {
             Self::Unauthorized => {

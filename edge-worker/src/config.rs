@@ -26,7 +26,7 @@ pub struct Config {
     /// Origins of web pages that may call.
     cors_origins: Vec<String>,
     pub times: Times,
-    /// Whether objects count what they do, and tell whoever asks. Not in production.
+    /// Whether objects count what they do, and tell anybody who asks. Not in production.
     pub counts: bool,
     /// Any of them may have signed a batch of events: two during a rotation.
     pub event_signers: Vec<Webhook>,

@@ -129,9 +129,10 @@ impl Shell {
     fn carry_out(self: &Rc<Self>, effects: Vec<Effect>, outcome: &mut Outcome) {
         for effect in effects {
             match effect {
-                Effect::Send { sockets, message } => {
-                    self.send(&sockets, &serde_json::to_string(&message).unwrap_or_default());
-                }
+                Effect::Send { sockets, message } => match serde_json::to_string(&message) {
+                    Ok(text) => self.send(&sockets, &text),
+                    Err(error) => log_error("message", &error.into()),
+                },
                 Effect::Show { sockets, presence } => self.send(&sockets, presence.as_str()),
                 Effect::Close { socket, code } => {
                     if let Some(ws) = self.forget_socket(socket) {
@@ -146,7 +147,7 @@ impl Shell {
                 Effect::LoadSocial { known_version } => self.load_social(known_version),
                 Effect::Reply { read, reply } => {
                     if let Some(waiting) = self.reads.borrow_mut().remove(&read) {
-                        // Whoever asked may have hung up.
+                        // The caller may have hung up.
                         let _ = waiting.send(reply);
                     }
                 }
@@ -263,8 +264,9 @@ impl Shell {
     fn attach(&self, socket: SocketId, attachment: &Attachment) {
         if let Some(ws) = self.sockets.borrow().get(&socket) {
             // As bytes: of a text with a character beyond Latin-1 the runtime would keep two for each.
-            let json = ByteBuf::from(serde_json::to_vec(attachment).unwrap_or_default());
-            if let Err(error) = ws.serialize_attachment(json) {
+            let json = serde_json::to_vec(attachment).map(ByteBuf::from);
+            // What cannot be written or kept leaves the older one in its place.
+            if let Err(error) = json.map_err(Into::into).and_then(|json| ws.serialize_attachment(json)) {
                 log_error("attachment", &error);
             }
         }

@@ -34,6 +34,7 @@ pub fn call(
     message: &PeerMessage,
     mut hear: impl FnMut(Vec<Outcome>) + 'static,
 ) -> Promise {
+    // No object takes what is no JSON, so one that could not be written fails at each of them and is said again.
     let message = serde_json::to_string(message).unwrap_or_default();
     let ids = peers.iter().map(UserId::as_str).collect::<Vec<_>>().join("\n");
     let mut waiting: Vec<Option<UserId>> = peers.into_iter().map(Some).collect();

@@ -19,7 +19,7 @@ pub const REQUESTS_PER_ADDRESS: &str = "REQUESTS_PER_ADDRESS";
 /// The longest window of a limiter, after which a caller may try again, in milliseconds.
 const WINDOW_MS: i64 = 60_000;
 
-/// The answer for whoever called too often by this limiter: the key is a user's id or a network address.
+/// The answer to a caller who called too often by this limiter: the key is a user's id or a network address.
 ///
 /// # Errors
 ///

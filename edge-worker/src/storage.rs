@@ -38,7 +38,7 @@ pub fn save(state: &State, save: &Save) -> worker::Result<()> {
     let documents = RawState::of(state).documents();
     let (name, text) = match save {
         Save::State(state) => (STATE, serde_json::to_string(state)?),
-        Save::Social(social) => (SOCIAL, social.to_text()),
+        Save::Social(social) => (SOCIAL, social.to_text()?),
         Save::EventIds(ids) => (EVENT_IDS, serde_json::to_string(ids)?),
     };
     documents.put(name, &Uint8Array::from(text.as_bytes())).map_err(worker::Error::from)

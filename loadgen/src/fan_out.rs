@@ -44,7 +44,7 @@ pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<
     let mut change = 0;
     let mut rounds_begun: Vec<Instant> = Vec::new();
     for round in 0..plan.warm_up + plan.changes {
-        // Whoever turned a page in a round rests until their turn comes again.
+        // A user who turned a page in a round rests until their turn comes again.
         let changers = town.groups.iter().map(|group| group.changers.len()).min().context("there are no groups")?;
         if let Some(last) = round.checked_sub(changers).and_then(|before| rounds_begun.get(before)) {
             sleep_until(*last + PACE).await;

@@ -1,6 +1,6 @@
 //! What is told to the loadgen and what it tells: the town it lives in, and what it has seen.
 //!
-//! Deliberately absent: sockets. They are the program's, which is built with optimisations; whoever conducts it needs
+//! Deliberately absent: sockets. They are the program's, which is built with optimisations; the benchmark that conducts it needs
 //! only the words.
 
 use serde::{Deserialize, Serialize};

@@ -43,7 +43,7 @@ impl CachedSocial {
         let mut friends: Vec<UserId> = people.iter().map(|friend| friend.user_id.clone()).collect();
         friends.sort();
         let head = Head { version, user, share, suspended };
-        // Nothing in it could fail to be written.
+        // Names that could not be written cannot be read either: then they are asked for anew.
         Self { head, friends, people: serde_json::to_string(&people).unwrap_or_default() }
     }
 
@@ -74,10 +74,14 @@ impl CachedSocial {
     }
 
     /// Three lines: JSON, the friends' ids with commas between them, JSON.
-    pub fn to_text(&self) -> String {
-        let head = serde_json::to_string(&self.head).unwrap_or_default();
+    ///
+    /// # Errors
+    ///
+    /// When the first line cannot be written. Then what is stored must stay.
+    pub fn to_text(&self) -> serde_json::Result<String> {
+        let head = serde_json::to_string(&self.head)?;
         let friends = self.friends.iter().map(UserId::as_str).collect::<Vec<_>>().join(",");
-        format!("{head}\n{friends}\n{}", self.people)
+        Ok(format!("{head}\n{friends}\n{}", self.people))
     }
 
     /// Reads such text.

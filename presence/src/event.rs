@@ -20,7 +20,7 @@ pub enum Event {
     SocketOpened { socket: SocketId, expires_at: Timestamp },
     /// A client said something other than the heartbeat bytes that the runtime answers by itself.
     FrameReceived { socket: SocketId, frame: Frame },
-    /// A socket is gone, whoever closed it.
+    /// A socket is gone: either side closed it, or it broke.
     SocketClosed { socket: SocketId },
     /// A friend's object speaks. Exactly one [`Effect::AnswerPeer`] comes back.
     PeerSpoke { message: PeerMessage },

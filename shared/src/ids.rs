@@ -51,7 +51,7 @@ impl FromStr for UserId {
     fn from_str(text: &str) -> Result<Self, BadUserId> {
         // A comma separates ids in paths, so an id that held one could not be looked up.
         let allowed = |c: char| !c.is_control() && !c.is_whitespace() && c != ',';
-        // Nearly all are of these, and whoever wakes reads those of all friends.
+        // Nearly all ids are of these characters, and an object that wakes reads the ids of all friends.
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
         let short = (1..=USER_ID_CHARS_MAX).contains(&text.len());
         let fits = || (1..=USER_ID_CHARS_MAX).contains(&text.chars().count()) && text.chars().all(allowed);

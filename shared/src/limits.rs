@@ -63,7 +63,7 @@ pub const UPGRADES_PER_MINUTE_MAX: u32 = 30;
 /// change it. A client that shows everything there is makes about ten at its start.
 pub const CALLS_PER_MINUTE_MAX: u32 = 600;
 
-/// Most users whom one user has blocked: whoever lists or searches users reads all of these, to leave them out.
+/// Most users whom one user has blocked: a call that lists or searches users reads all of these, to leave them out.
 pub const BLOCKS_MAX: i64 = 1_000;
 
 /// Default for the most requests of one user that wait for an answer; configuration of the core may change it.
@@ -110,7 +110,7 @@ pub const ERASED_ROWS_PER_BATCH: i64 = 1_000;
 /// Most shares that are removed at once, each with its recipients, of whom there are as many as a user has friends.
 pub const ERASED_SHARES_PER_BATCH: i64 = 10;
 
-/// Longest time for which whoever deletes their account waits for the last of it to be gone, in milliseconds. What is
+/// Longest time for which a call that deletes an account waits for the last of it to be gone, in milliseconds. What is
 /// left then goes later.
 pub const ERASURE_MS_AT_ONCE: u64 = 3_000;
 

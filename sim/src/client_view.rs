@@ -7,7 +7,7 @@ use shared::{
     wire::{PageView, PresenceSnapshot, PresenceUpdate, UserPresence},
 };
 
-use crate::plan::Who;
+use crate::steps::Who;
 
 /// How somebody appears in a client's view.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! What people and their browsers do all day.
 
 use crate::{
-    plan::{Bad, Device, Leave, Ms, Planned, Setting, Step, Tab, Who},
     rng::{Draws, SeededRng},
+    steps::{Bad, Device, Leave, Ms, Planned, Setting, Step, Tab, Who},
 };
 
 /// Public sites that pages are of.

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::{
     clients::SITES,
-    plan::{Ms, Planned, Setting, Step, Who},
     rng::{Draws, SeededRng},
+    steps::{Ms, Planned, Setting, Step, Who},
 };
 
 const DAY_MS: f64 = 86_400_000.0;

@@ -1,8 +1,8 @@
 //! What goes wrong, and when. Hibernation is no fault: it comes to every object that rests.
 
 use crate::{
-    plan::{Device, Ms, NetworkConditions, Planned, Setting, Step},
     rng::{Draws, SeededRng},
+    steps::{Device, Ms, NetworkConditions, Planned, Setting, Step},
 };
 
 const DAY_MS: f64 = 86_400_000.0;

@@ -24,6 +24,8 @@ pub mod faults;
 pub mod moments;
 pub mod plan;
 pub mod rng;
+pub mod rules;
 pub mod run;
 pub mod shrink;
+pub mod steps;
 pub mod world;

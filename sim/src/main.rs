@@ -8,10 +8,11 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use sim::{
-    checks::Rule,
-    plan::{Clock, Setting},
+    plan,
+    rules::Rule,
     run::{self, Report},
     shrink,
+    steps::{Clock, Setting},
     world::{self, Trace},
 };
 
@@ -150,7 +151,7 @@ fn print_table(report: &Report, took: Duration) {
 /// Runs one seed, and tells how it broke a rule, in as few steps as can be found.
 fn tell(args: &Args, seed: u64) -> ExitCode {
     let setting = args.setting(seed);
-    let steps = setting.draw();
+    let steps = plan::draw(&setting);
     let outcome = world::run(&setting, &steps, None, None);
     let Some(violation) = outcome.violation else {
         println!("seed {seed}: {} steps, {} events, no rule broken", steps.len(), outcome.counts.events);

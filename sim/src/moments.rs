@@ -2,8 +2,8 @@
 //! over a day, people hardly ever leave, come back and hide within the time that one answer takes.
 
 use crate::{
-    plan::{Device, Leave, Ms, NetworkConditions, Planned, Setting, Step, Tab},
     rng::{Draws, SeededRng},
+    steps::{Device, Leave, Ms, NetworkConditions, Planned, Setting, Step, Tab},
 };
 
 /// A moment lasts so long at most.

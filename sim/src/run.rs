@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::{checks::Violation, counts::Counts, plan::Setting, world};
+use crate::{checks::Violation, counts::Counts, plan, steps::Setting, world};
 
 /// What came of many runs.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub fn seeds(
                 return;
             }
             let setting = setting_of(first + number);
-            let outcome = world::run(&setting, &setting.draw(), None, None);
+            let outcome = world::run(&setting, &plan::draw(&setting), None, None);
             let Ok(mut report) = report.lock() else { return };
             report.seeds += 1;
             report.counts += outcome.counts;

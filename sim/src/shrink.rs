@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    checks::{Rule, Violation},
-    plan::{Planned, Setting},
+    checks::Violation,
+    rules::Rule,
+    steps::{Planned, Setting},
     world::{self, EffectMutator},
 };
 

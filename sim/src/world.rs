@@ -1,7 +1,8 @@
 //! A run under way: its clock, what is to happen when, and what came of it.
 //!
 //! What happens is elsewhere: what clients do in `devices`, calls and answers in `network`, what objects do in
-//! `objects`, and what is done to them in `runtime`. Everything an object does is judged as it is done (`invariants`),
+//! `objects`, and what is done to them in `runtime`; `state` is what
+//! there is. Everything an object does is judged as it is done (`invariants`),
 //! whoever is gone is looked for (`liveness`), and in quiet times what everybody sees is compared with the truth
 //! (`convergence`). `trace` tells the story.
 //!
@@ -14,6 +15,7 @@ mod liveness;
 mod network;
 mod objects;
 mod runtime;
+mod state;
 mod trace;
 
 use std::{
@@ -30,24 +32,21 @@ use shared::{
 };
 
 use crate::{
-    checks::{Link, Rule, Verdict, Violation},
+    checks::{Link, Verdict, Violation},
     client_view::ClientView,
     clients::SITES,
     core::{Core, id_of, who_is},
     counts::Counts,
-    plan::{Device, Ms, NetworkConditions, Place, Planned, QUIET_MS, Setting, Step, Tab, Who},
     rng::{Draws, SeededRng},
+    rules::Rule,
+    steps::{Device, Ms, NetworkConditions, Place, Planned, QUIET_MS, Setting, Step, Tab, Who},
 };
 
-pub use devices::Said;
-pub use objects::Cause;
+pub use state::{Cause, Said};
 pub use trace::Trace;
 
 use convergence::{CALM_MS, LOOK_MS};
-use devices::Client;
-use network::{Call, Found, Question, Then};
-use objects::Object;
-use runtime::skew;
+use state::{Call, Client, Found, Object, Question, Then, skew};
 
 /// Changes what objects do, to show that the checks find it.
 pub struct EffectMutator {

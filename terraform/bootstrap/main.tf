@@ -207,7 +207,7 @@ resource "aws_iam_role_policy" "deploy_roles" {
     Version = "2012-10-17"
     Statement = [
       {
-        # Whoever could give a role any policy could give themselves everything.
+        # A deployment that could give a role any policy could give itself everything.
         Sid       = "OwnRolesWithinTheBoundary"
         Effect    = "Allow"
         Action    = ["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"]

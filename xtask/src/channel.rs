@@ -1,6 +1,6 @@
 //! A client's end of the live channel: connects, beats, and comes back when the connection is lost.
 //!
-//! Deliberately absent: what the messages mean. Whoever holds the channel decides.
+//! Deliberately absent: what the messages mean. The holder of the channel decides.
 
 use std::time::Duration;
 

@@ -136,7 +136,7 @@ pub async fn run(dev: Dev) -> Result<()> {
     if let Some(pid) = holder(&mut lock)? {
         return Err(already_running(pid));
     }
-    // Whoever only asks who holds it does so for a moment.
+    // A process that only asks who holds it does so for a moment.
     project::take(&lock, "Waiting for the lock").await?;
     lock.set_len(0)?;
     write!(lock, "{}", std::process::id())?;
@@ -169,7 +169,7 @@ pub async fn run(dev: Dev) -> Result<()> {
                     say(&format!("{error:#}"));
                 },
                 Ok(false) => {}
-                // Whoever moves files about has a moment in which something is missing.
+                // While files are moved, something is missing for a moment.
                 Err(error) => say(&format!("The client's sources cannot be read: {error:#}")),
             },
             // Beside what runs, for at the first start it takes minutes.

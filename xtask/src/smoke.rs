@@ -148,7 +148,7 @@ impl Smoke {
         Site::of(info)
     }
 
-    /// Whoever the token is of: who they are is known once they have asked for themselves.
+    /// The token's user. Their id is known once they have asked for their own account.
     async fn person(&self, site: &Site, first_name: &str, given: Option<&String>) -> Result<Person> {
         let id = format!("smoke-{}-{:08x}", first_name.to_lowercase(), rand::random::<u32>());
         let token = match given {
@@ -376,7 +376,7 @@ async fn is_closed(site: &Site) -> Result<()> {
     for (path, expected) in [
         ("/users/me", StatusCode::UNAUTHORIZED),
         ("/presence", StatusCode::UNAUTHORIZED),
-        // Whoever asks for no upgrade is told so first.
+        // A request without an upgrade is answered that first.
         ("/ws", StatusCode::UPGRADE_REQUIRED),
         ("/internal/users/anybody/social", StatusCode::NOT_FOUND),
     ] {

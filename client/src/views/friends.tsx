@@ -222,7 +222,7 @@ function Nobody() {
   );
 }
 
-/** The link that shows a person's profile to whoever opens it. */
+/** The link that shows a person's profile. */
 export async function copyInvite(): Promise<void> {
   if (account.value === undefined) return;
   await navigator.clipboard.writeText(`${SITE.origin}/app/${to("user", account.value.user_id)}`).then(

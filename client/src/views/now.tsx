@@ -130,7 +130,7 @@ function Site({ front }: { front: Front }) {
   );
 }
 
-/** The way to share, for whoever only sees friends. */
+/** The way to share, for somebody who only sees friends. */
 function Choice() {
   const { consent, permitted } = scene.value.sharing;
   if (agreed(consent) === "share" && permitted) return null;

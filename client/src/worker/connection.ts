@@ -91,7 +91,7 @@ export class Connection {
     try {
       token = await this.hooks.token();
     } catch {
-      // Who has no token at all is signed out, and whoever signed them out has stopped this.
+      // Without any token the person is signed out, and signing out has stopped this.
       if (current()) this.#wait();
       return;
     }

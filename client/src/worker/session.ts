@@ -119,7 +119,7 @@ export class Session {
     }
   }
 
-  /** Replaces the token. Whoever asks meanwhile gets the same new one. */
+  /** Replaces the token. Callers meanwhile get the same new one. */
   renew(old?: Tokens): Promise<Tokens> {
     this.#renewing ??= navigator.locks
       .request(LOCK, () => this.#refresh(old))

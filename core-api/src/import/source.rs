@@ -119,7 +119,7 @@ impl Source {
         self.fetch(rows).await
     }
 
-    /// Both rows of a pair come one after the other, whoever asked.
+    /// Both rows of a pair come one after the other, in either order.
     pub async fn begin_friendships(&mut self) -> anyhow::Result<()> {
         self.begin(format!(
             "select user_id1, user_id2, {requested} as requested_ms, {accepted} as accepted_ms,

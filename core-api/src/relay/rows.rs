@@ -1,7 +1,7 @@
 //! The outbox as the relay reads and writes it. Each of these is one statement and a transaction of its own, so no
 //! connection is held while a batch is under way.
 //!
-//! Whoever claims a row moves its next attempt ahead, and so has it for that long: what is not due, no instance takes.
+//! An instance that claims a row moves its next attempt ahead, and so has it for that long: no instance takes what is not due.
 //! A row only ever loses recipients, and events never move to another row, whose id is a part of theirs.
 
 use std::time::Duration;

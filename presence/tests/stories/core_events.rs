@@ -743,7 +743,7 @@ fn who_was_no_friend_for_a_while_without_anybody_noticing_is_asked_how_they_are(
 }
 
 fn make_names_unreadable(saved: &mut Saved) {
-    let text = saved.social.as_ref().unwrap().to_text();
+    let text = saved.social.as_ref().unwrap().to_text().unwrap();
     let (read, _) = text.rsplit_once('\n').unwrap();
     saved.social = Some(CachedSocial::from_text(&format!("{read}\n?")).unwrap());
 }

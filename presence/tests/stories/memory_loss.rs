@@ -520,7 +520,7 @@ fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
 #[test]
 fn friends_and_settings_that_cannot_be_read_are_an_error() {
     let kept = CachedSocial::of(Population::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
-    let text = kept.to_text();
+    let text = kept.to_text().unwrap();
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(CachedSocial::from_text(&text), Ok(kept));
     for place in 0..lines.len() {

@@ -526,7 +526,7 @@ impl Population {
                     match save {
                         Save::State(state) => saved.state = written(&state),
                         Save::Social(social) => {
-                            saved.social = Some(CachedSocial::from_text(&social.to_text()).unwrap())
+                            saved.social = Some(CachedSocial::from_text(&social.to_text().unwrap()).unwrap())
                         }
                         Save::EventIds(ids) => saved.event_ids = ids,
                     }

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checks::{Rules, Violation},
+    checks::Violation,
     clients::{NEVER, SITES},
     core::Core,
     counts::Counts,
-    plan::{Device, Leave, Ms, Place, Planned, Setting, Step, Tab, Who},
     rng::{Draws, SeededRng},
+    rules::Rules,
+    steps::{Device, Leave, Ms, Place, Planned, Setting, Step, Tab, Who},
     world,
 };
 

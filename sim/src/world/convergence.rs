@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use presence::Saved;
 use shared::wire::PageView;
 
-use super::{World, network::Then, objects::BEGIN_MS};
+use super::{
+    World,
+    state::{BEGIN_MS, Then},
+};
 use crate::{
-    checks::Rule,
     client_view::Appearance,
     core::who_is,
-    plan::{Clock, Ms, Who},
+    rules::Rule,
+    steps::{Clock, Ms, Who},
 };
 
 /// The last look at all screens is so long before a quiet time's end.

@@ -2,50 +2,23 @@
 //!
 //! Deliberately absent: what a client is shown, which is judged in `invariants`.
 
-use std::collections::BTreeMap;
-
-use presence::{Frame, ReadId};
-use shared::{
-    ids::SocketId,
-    limits::{FRAME_BYTES_MAX, SOCKETS_MAX},
-    wire::ClientMessage,
-};
+use presence::ReadId;
+use shared::{ids::SocketId, limits::SOCKETS_MAX, wire::ClientMessage};
 use uuid::Uuid;
 
 use super::{
     SimEvent, World,
-    network::Then,
-    objects::{Cause, Read, Socket},
+    state::{Cause, Client, Read, Said, Socket, Then},
 };
 use crate::{
-    checks::Rule,
     client_view::ClientView,
     clients::{SITES, url_of},
-    plan::{Bad, Device, Leave, Ms, QUIET_MS, Tab, Who},
+    rules::Rule,
+    steps::{Device, Leave, Ms, QUIET_MS, Tab, Who},
 };
 
 /// Within this time every question and every new socket has its answer.
 pub(super) const ANSWER_MS: Ms = 5_000;
-
-/// What a client says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    Message(ClientMessage),
-    OddHeartbeat,
-    Bad(Bad),
-}
-
-#[derive(Default)]
-pub(super) struct Client {
-    pub(super) on: bool,
-    pub(super) socket: Option<SocketId>,
-    pub(super) attempts: u64,
-    pub(super) tab: Option<(Tab, u64)>,
-    pub(super) idle: bool,
-    pub(super) watching: bool,
-    /// The newest `seq` seen of each user, on any socket.
-    pub(super) seqs: BTreeMap<Who, u64>,
-}
 
 impl World<'_> {
     pub(super) fn client(&mut self, device: Device) -> &mut Client {
@@ -244,25 +217,5 @@ impl World<'_> {
         self.after(ANSWER_MS, SimEvent::ReadDue { who, generation, read });
         let of = of.map(|of| self.ids[of].clone());
         self.happen(who, Cause::Read { read: ReadId(read), of });
-    }
-}
-
-pub(super) fn is_page_change(frame: &Said) -> bool {
-    matches!(
-        frame,
-        Said::Message(
-            ClientMessage::UpdatePresence { .. } | ClientMessage::SetIdle { .. } | ClientMessage::Watch { .. }
-        ) | Said::Bad(Bad::NoJson | Bad::Binary | Bad::TooBig)
-    )
-}
-
-pub(super) fn frame_of(said: &Said) -> Frame {
-    match said {
-        Said::Message(message) => Frame::Text(serde_json::to_string(message).expect("messages are JSON")),
-        Said::OddHeartbeat => Frame::Text(r#"{ "action": "heartbeat" }"#.to_owned()),
-        Said::Bad(Bad::NoJson) => Frame::Text("hello?".to_owned()),
-        Said::Bad(Bad::UnknownAction) => Frame::Text(r#"{"action":"dance"}"#.to_owned()),
-        Said::Bad(Bad::Binary) => Frame::Unread { bytes: 10 },
-        Said::Bad(Bad::TooBig) => Frame::Text("x".repeat(FRAME_BYTES_MAX + 1)),
     }
 }

@@ -13,14 +13,15 @@ use shared::{
 
 use super::{
     SimEvent, World,
-    devices::{ANSWER_MS, Said, is_page_change},
-    objects::{Cause, Read},
+    devices::ANSWER_MS,
+    state::{Cause, Read, Said, is_page_change},
 };
 use crate::{
-    checks::{self, Rule, Says},
+    checks::{self, Says},
     client_view::{ClientView, Look, Seen},
     core::who_is,
-    plan::{Bad, Who},
+    rules::Rule,
+    steps::{Bad, Who},
 };
 
 impl World<'_> {

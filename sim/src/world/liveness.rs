@@ -1,13 +1,13 @@
 //! Ends of watching, and of life: who is still there, and until when friends may be shown whoever is not.
 
-use super::{SimEvent, World, objects::Socket};
-use crate::{
-    checks::Rule,
-    plan::{Ms, Who},
+use super::{
+    SimEvent, World,
+    state::{HEARTBEAT_MS, Socket},
 };
-
-/// Clients send a heartbeat this often.
-pub(super) const HEARTBEAT_MS: Ms = 60_000;
+use crate::{
+    rules::Rule,
+    steps::{Ms, Who},
+};
 
 /// How long somebody may be shown online after their last sign of life.
 const GHOST_MS: Ms = 190_000;

@@ -5,50 +5,19 @@ use std::rc::Rc;
 
 use presence::{Admission, AdmissionStep};
 use shared::{
-    internal::{Interest, PeerAnswer, PeerMessage, PeerSay, Social},
+    internal::{Interest, PeerAnswer, PeerMessage, PeerSay},
     limits::{PEER_CALL_MS_MAX, SOCIAL_REFRESH_MS_MAX},
 };
 
-use super::{SimEvent, World, objects::Cause};
-use crate::{
-    checks::{Link, Rule},
-    plan::{Device, Ms, NetworkConditions, Step, Who},
+use super::{
+    SimEvent, World,
+    state::{Call, Cause, Found, Question, Then},
 };
-
-pub(super) struct Call {
-    pub(super) from: Who,
-    pub(super) to: Who,
-    pub(super) generation: u64,
-    pub(super) message: Rc<PeerMessage>,
-    pub(super) of_alarm: bool,
-    /// How long the answer takes; `None`: it does not arrive in time.
-    pub(super) answer_ms: Option<Ms>,
-}
-
-/// What the core said of a user.
-#[derive(Debug, Clone)]
-pub(super) enum Found {
-    Changed(Rc<Social>),
-    Same,
-    Away,
-    Deleted,
-}
-
-/// A question to the core that is under way.
-#[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) generation: u64,
-    /// How often the account had been deleted.
-    deletions: u64,
-    found: Found,
-}
-
-/// Why the shell looked at the core.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Then {
-    Open(Device),
-    Read { of: Option<Who>, quiet: bool },
-}
+use crate::{
+    checks::Link,
+    rules::Rule,
+    steps::{Ms, NetworkConditions, Step, Who},
+};
 
 impl World<'_> {
     pub(super) fn link(&mut self, from: Who, to: Who) -> &mut Link {

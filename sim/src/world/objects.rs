@@ -1,147 +1,25 @@
 //! Objects: events on their way into an engine, and what it wants done on its way out, all of it or until a crash.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
-use presence::{Attachment, Effect, Event, ReadId, Save, Saved, TokenOutcome};
+use presence::{Effect, Event, Save, Saved, TokenOutcome};
 use shared::{
-    ids::{SocketId, UserId},
-    internal::{CoreEvent, EventsTaken, PeerAnswer, PeerMessage, Social},
+    ids::SocketId,
     limits::CORE_CALL_MS_MAX,
-    page::Page,
     time::Timestamp,
-    wire::{CloseCode, PresenceSnapshot, ServerMessage},
+    wire::{CloseCode, ServerMessage},
 };
 
 use super::{
     SimEvent, World,
-    devices::{Said, frame_of, is_page_change},
-    liveness::HEARTBEAT_MS,
-    runtime::Memory,
+    state::{BEGIN_MS, Cause, Done, HEARTBEAT_MS, frame_of, is_page_change},
     trace::brief,
 };
 use crate::{
-    checks::{Asking, Emitted, Rule, Told},
-    client_view::ClientView,
     core::who_is,
-    plan::{Device, Ms, Who},
+    rules::Rule,
+    steps::{Ms, Who},
 };
-
-/// When a run begins.
-pub(super) const BEGIN_MS: i64 = 1_772_366_400_000;
-
-/// Why an engine is asked.
-#[derive(Debug, Clone)]
-pub enum Cause {
-    Open { socket: SocketId, expires_at: Timestamp },
-    Frame { socket: SocketId, frame: Said },
-    Close { socket: SocketId },
-    Peer { message: Rc<PeerMessage> },
-    Answer { peer: UserId, answer: PeerAnswer },
-    Failure { peer: UserId },
-    Social { social: Rc<Social> },
-    NoSocial,
-    Core { events: Vec<CoreEvent> },
-    Read { read: ReadId, of: Option<UserId> },
-    Token { socket: SocketId, outcome: TokenOutcome },
-    Alarm,
-    Tick,
-}
-
-pub(super) struct Object {
-    pub(super) memory: Option<Memory>,
-    /// Grows whenever memory is lost.
-    pub(super) generation: u64,
-    pub(super) skew_ms: Ms,
-    pub(super) saved: Saved,
-    pub(super) sockets: BTreeMap<SocketId, Socket>,
-    /// For when an alarm is set, by the clock the object had then, and which one it is.
-    pub(super) alarm: Option<Timestamp>,
-    pub(super) alarms: u64,
-    /// For so long alarms came late lately, because memory was lost within them.
-    pub(super) alarm_late_ms: Ms,
-    pub(super) alarm_late_at: Ms,
-    pub(super) crash: Option<(usize, bool)>,
-    /// Memory was lost in the midst of something, and nothing has been handled since.
-    pub(super) mends: bool,
-    pub(super) reads: BTreeMap<u64, Read>,
-    /// How often the core was asked of this user.
-    pub(super) asked: u64,
-    /// How often their account was deleted.
-    pub(super) deletions: u64,
-
-    pub(super) told: Told,
-    pub(super) emitted: Emitted,
-    pub(super) asking: Asking,
-    /// The page reports taken in.
-    pub(super) reports: u64,
-    /// The client's last sign of life, while no socket lives.
-    pub(super) last_sign: Ms,
-    /// Until when the user counts as watching though no socket does.
-    pub(super) watched_until: Ms,
-    /// Alarms and ticks in a quiet time.
-    pub(super) woken: u32,
-    pub(super) quiet_reply: Option<PresenceSnapshot>,
-}
-
-pub(super) struct Socket {
-    pub(super) device: Device,
-    pub(super) attachment: Option<Attachment>,
-    pub(super) opened_at: Ms,
-    pub(super) last_frame: Ms,
-    /// Since when nobody is at its other end.
-    pub(super) gone_at: Option<Ms>,
-    pub(super) client_view: ClientView,
-    /// How often its client has wished for another snapshot.
-    pub(super) wishes: u32,
-    pub(super) report: Option<(u64, Option<Page>)>,
-    pub(super) idle: bool,
-    pub(super) watching: bool,
-    /// A crash left it open what of its client's words was taken in.
-    pub(super) unsure: bool,
-}
-
-pub(super) struct Read {
-    pub(super) of: Option<Who>,
-    pub(super) quiet: bool,
-}
-
-/// What came of an event for whoever caused it.
-#[derive(Default)]
-pub(super) struct Done {
-    pub(super) answer: Option<PeerAnswer>,
-    pub(super) taken: Option<EventsTaken>,
-    pub(super) crashed: bool,
-}
-
-impl Object {
-    /// One that was never heard of.
-    pub(super) fn new(skew_ms: Ms) -> Self {
-        Self {
-            memory: None,
-            generation: 0,
-            skew_ms,
-            saved: Saved::default(),
-            sockets: BTreeMap::new(),
-            alarm: None,
-            alarms: 0,
-            alarm_late_ms: 0,
-            alarm_late_at: -1,
-            crash: None,
-            mends: false,
-            reads: BTreeMap::new(),
-            asked: 0,
-            deletions: 0,
-            told: Told::default(),
-            emitted: Emitted::default(),
-            asking: Asking::default(),
-            reports: 0,
-            last_sign: 0,
-            watched_until: 0,
-            woken: 0,
-            quiet_reply: None,
-        }
-    }
-}
 
 impl World<'_> {
     /// Lets an engine take something in and does what it says, or the beginning of it.

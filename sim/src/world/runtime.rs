@@ -5,30 +5,15 @@ use shared::time::Timestamp;
 
 use super::{
     SimEvent, World,
-    objects::{BEGIN_MS, Cause, Socket},
+    state::{BEGIN_MS, Cause, Memory, Socket, skew},
 };
 use crate::{
-    checks::Rule,
-    plan::{Device, Ms, Setting, Who},
-    rng::SeededRng,
+    rules::Rule,
+    steps::{Device, Ms, Who},
 };
 
 /// An object that rests for so long is put to sleep.
 const SLEEP_MS: Ms = 10_000;
-
-pub(super) struct Memory {
-    pub(super) engine: UserPresence,
-    pub(super) active_at: Ms,
-    /// What keeps the object from sleeping: calls, timers.
-    pending: u32,
-    pending_since: Ms,
-    /// Calls that the alarm's handler waits for.
-    pub(super) alarm_calls: u32,
-    pub(super) alarm: AlarmKeeper,
-    pub(super) tick: TickTimer,
-    /// When the core last said what is true of friends and settings.
-    pub(super) told_at: Option<Timestamp>,
-}
 
 impl World<'_> {
     pub(super) fn engine(&self, who: Who) -> &UserPresence {
@@ -257,9 +242,4 @@ impl World<'_> {
         self.lost(who, &socket);
         self.signs_may_have_ended(who);
     }
-}
-
-/// How wrong an object's clock is, wherever it runs.
-pub(super) fn skew(rng: SeededRng, setting: &Setting, who: Who, generation: u64) -> Ms {
-    if setting.faults { rng.of(&[12, who as u64, generation]).ms(-500, 500) } else { 0 }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{World, objects::BEGIN_MS};
-use crate::plan::{Clock, Who};
+use super::{World, state::BEGIN_MS};
+use crate::steps::{Clock, Who};
 
 /// The last things that happened to some users, or to all.
 #[derive(Debug, Default)]

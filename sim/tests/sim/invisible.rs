@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use sim::{
-    checks::Rules,
-    plan::{Device, Leave, Planned, Setting, Step, Tab},
+    plan,
+    rules::Rules,
+    steps::{Device, Leave, Planned, Setting, Step, Tab},
     world::{self, Trace},
 };
 
@@ -42,7 +43,7 @@ fn nobody_can_tell_an_invisible_user_from_an_absent_one() {
         let setting =
             Setting { seed, users: 5, days: 0.1, haste: 24.0, faults: false, steady: true, ignored: Rules::default() };
         // Others make or end no friendship with the shy user: to see a friend's settings is not to see them there.
-        let mut others = setting.draw();
+        let mut others = plan::draw(&setting);
         others.retain(|planned| !planned.step.whose().contains(&Some(SHY)));
         let hides_at = 60_000;
         let beginning = vec![(1_000, Step::On(DEVICE)), (20_000, Step::Turn(DEVICE, Tab::Site(1)))];

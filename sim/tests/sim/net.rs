@@ -9,9 +9,9 @@ use shared::{
     wire::{ClientMessage, PageView, PresenceUpdate, ServerMessage},
 };
 use sim::{
-    checks::{Rule, Rules},
     core::id_of,
-    plan::{Device, Leave, Planned, Setting, Step, Tab, Who},
+    rules::{Rule, Rules},
+    steps::{Device, Leave, Planned, Setting, Step, Tab, Who},
     world::{self, Cause, EffectMutator, Said},
 };
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use sim::{
-    checks::Rules,
-    plan::Setting,
+    plan,
+    rules::Rules,
     run, shrink,
+    steps::Setting,
     world::{self, Trace},
 };
 
@@ -58,7 +59,7 @@ fn a_seed_is_lived_the_same_again() {
         let setting = setting(seed);
         let told = || {
             let trace = Trace { lines_max: 100_000, ..Trace::default() };
-            let outcome = world::run(&setting, &setting.draw(), None, Some(trace));
+            let outcome = world::run(&setting, &plan::draw(&setting), None, Some(trace));
             (outcome.counts, outcome.trace)
         };
         let (first, second) = (told(), told());
@@ -70,7 +71,7 @@ fn a_seed_is_lived_the_same_again() {
 #[test]
 fn a_broken_run_becomes_short() {
     let setting = setting(8);
-    let steps = setting.draw();
+    let steps = plan::draw(&setting);
     let violation = world::run(&setting, &steps, Some(&net::WRITES), None).violation.unwrap();
     let (fewest, still) = shrink::shrink(&setting, &steps, &violation, Some(&net::WRITES), Duration::from_secs(20));
     assert_eq!(still.rule, violation.rule);

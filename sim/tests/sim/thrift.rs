@@ -1,9 +1,9 @@
 //! What one user can make others do, however they go about it.
 
 use sim::{
-    checks::Rules,
     core::Core,
-    plan::{Device, Leave, Planned, Setting, Step},
+    rules::Rules,
+    steps::{Device, Leave, Planned, Setting, Step},
     world,
 };
 
