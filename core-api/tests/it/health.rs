@@ -34,6 +34,7 @@ async fn the_core_is_ready_once_every_migration_is_applied(pool: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATIONS")]
 async fn the_version_before_migrates_and_serves_on_the_schema_of_a_later_one(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
     sqlx::query(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
         values (9999, 'of a later version', true, '\\x00', 0)",
@@ -44,7 +45,7 @@ async fn the_version_before_migrates_and_serves_on_the_schema_of_a_later_one(poo
     let arguments = ["core-api", "migrate", "--database-url", &url_of(OWNER, &pool)];
     let Command::Migrate(config) = Cli::try_parse_from(arguments).unwrap().command else { panic!("not migrate") };
     database::migrate(&config).await.unwrap();
-    assert_eq!(open(&World::new(pool).await, "/readyz").await.status, 200);
+    assert_eq!(open(&world, "/readyz").await.status, 200);
 }
 
 #[tokio::test]
