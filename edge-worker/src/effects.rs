@@ -73,7 +73,7 @@ impl Shell {
     pub fn restore(state: State, env: Env) -> Option<Self> {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
-        // CachedSocial by the host, not by the object: set anew whenever memory begins anew.
+        // The host keeps the pair, and the object does not: it is set again whenever memory begins.
         if config.times.heartbeats == HeartbeatMode::Auto {
             let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
             state.set_websocket_auto_response(&pair);

@@ -30,8 +30,8 @@ pub(crate) struct Contacts {
     /// How often what the user does may query friends.
     queries: RateLimiter,
     /// A message that was sent before this may be older than one that was forgotten.
-    trust_after: Timestamp,
-    /// Memory was lost while something was in progress.
+    trusted_from: Timestamp,
+    /// This memory began after one was lost while something was in progress. It stays so until the next sleep.
     recovering: bool,
     /// What sockets carry about friends has changed.
     changed: bool,
@@ -51,9 +51,9 @@ struct Contact {
 /// What a friend has yet to do, or was not reached for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Owed {
-    /// They have yet to take in the newest change, which concerns those who want to hear at least this much.
+    /// The friend has not yet taken in the newest change. The value is the least interest of a friend whom that change concerns.
     delivery: Option<Interest>,
-    /// They have yet to say how they appear.
+    /// The friend has not yet said how they appear.
     query: bool,
     /// Set after a call that did not reach them.
     retry: Option<Retry>,
@@ -80,11 +80,11 @@ pub(crate) enum FriendState {
 pub(crate) struct Call {
     /// The change that it tells of; `None` for a mere query.
     tells: Option<u64>,
-    /// The least interest that the friend was told of meanwhile. Nothing, too, once the user came online since or the
-    /// friendship ended: then the answer is outdated.
+    /// The lowest interest that the user has told this friend since the call began. `Nothing` means that the answer is outdated: after
+    /// the call began, the user came online or the friendship ended.
     interest: Interest,
-    /// What the friend said meanwhile that they want: the answer may be older.
-    heard: Interest,
+    /// The highest interest that the friend has told since the call began. The answer may be older.
+    stated: Interest,
     /// The newest message that came meanwhile and could not be trusted. If it is newer than the answer, it is true.
     unverified: Option<Box<PeerMessage>>,
 }
@@ -95,9 +95,9 @@ impl Call {
         self.interest == Interest::Nothing
     }
 
-    /// Whether the friend has spoken meanwhile as a friend does.
-    pub fn was_heard(&self) -> bool {
-        self.heard > Interest::Nothing
+    /// Whether the friend has spoken since the call began, and wants to hear something.
+    pub fn friend_spoke(&self) -> bool {
+        self.stated > Interest::Nothing
     }
 }
 
@@ -185,14 +185,14 @@ impl Owed {
 /// Restoring and storing.
 impl Contacts {
     /// Friends of whom nothing is known.
-    pub fn new(friends: &[UserId], queries: RateLimiter, trust_after: Timestamp) -> Self {
+    pub fn new(friends: &[UserId], queries: RateLimiter, trusted_from: Timestamp) -> Self {
         Self {
             by_id: friends.iter().map(|id| (id.clone(), Contact::new())).collect(),
             owed: BTreeMap::new(),
             calls: BTreeMap::new(),
             due: BTreeSet::new(),
             queries,
-            trust_after,
+            trusted_from,
             recovering: false,
             changed: false,
         }
@@ -249,16 +249,16 @@ impl Contacts {
     }
 
     /// Memory was lost while something was in progress: nothing is known, and friends' messages that were sent before
-    /// `trust_after` may be old.
-    pub fn recover(&mut self, trust_after: Timestamp) {
-        self.trust_after = trust_after;
+    /// `trusted_from` may be old.
+    pub fn recover(&mut self, trusted_from: Timestamp) {
+        self.trusted_from = trusted_from;
         self.recovering = true;
         self.forget_known();
     }
 
     /// Messages that were sent before this may be older than one that was forgotten.
-    pub fn trust_after(&mut self, moment: Timestamp) {
-        self.trust_after = moment;
+    pub fn distrust_before(&mut self, moment: Timestamp) {
+        self.trusted_from = moment;
     }
 
     pub fn is_recovering(&self) -> bool {
@@ -432,8 +432,8 @@ impl Contacts {
         new_to
     }
 
-    /// A friend is offline. `None` when something newer is known; otherwise whether clients are to be told. `says_so`: they
-    /// told it themselves, unasked, and clients may display them if nothing is known.
+    /// A friend is offline. Returns `None` if something newer is known, otherwise whether clients are to be told. `says_so`: the friend
+    /// sent this unasked. Then clients are told even if nothing is known of the friend, since they may display them.
     pub fn learn_offline(
         &mut self,
         id: &UserId,
@@ -478,9 +478,9 @@ impl Contacts {
 
 /// What friends say, and what they are told.
 impl Contacts {
-    /// A friend speaks. Says whether the message can be trusted: one that was sent before memory began cannot, if nothing
+    /// A friend speaks. Returns whether the message can be trusted. A message that was sent before memory began cannot be, if nothing
     /// newer is known to compare it with.
-    pub fn heard(&mut self, message: &PeerMessage, own: Own, now: Timestamp) -> bool {
+    pub fn receive(&mut self, message: &PeerMessage, own: Own, now: Timestamp) -> bool {
         let PeerMessage { from, sent_at, wants, .. } = message;
         let Some(contact) = self.by_id.get(from) else { return false };
         if let Some(retry) = self.owed.get_mut(from).and_then(|owed| owed.retry.as_mut()) {
@@ -489,9 +489,9 @@ impl Contacts {
             self.due.insert(from.clone());
         }
         let wants_more = *wants > contact.interest;
-        let trusted = *sent_at >= self.trust_after || contact.known.as_ref().is_some_and(|known| known.seq > 0);
+        let trusted = *sent_at >= self.trusted_from || contact.known.as_ref().is_some_and(|known| known.seq > 0);
         if let Some(call) = self.calls.get_mut(from) {
-            call.heard = call.heard.max(*wants);
+            call.stated = call.stated.max(*wants);
             // They go by the answer of now, which may say less than the call did.
             call.interest = call.interest.min(own.interest);
         }
@@ -502,10 +502,11 @@ impl Contacts {
         trusted
     }
 
-    /// Keeps an untrusted message until the answer to the call in flight, which tells whether it is true.
-    pub fn hold(&mut self, message: PeerMessage) {
+    /// Keeps an untrusted message until the answer to the call in flight, which tells whether it is true. Without such a call it is
+    /// dropped: the friend is queried next, and the answer is newer.
+    pub fn keep_unverified(&mut self, message: PeerMessage) {
         if let Some(call) = self.calls.get_mut(&message.from)
-            && call.unverified.as_ref().is_none_or(|held| held.seq < message.seq)
+            && call.unverified.as_ref().is_none_or(|kept| kept.seq < message.seq)
         {
             call.unverified = Some(Box::new(message));
         }
@@ -613,10 +614,10 @@ impl Contacts {
 
     /// The user comes online. Answers to calls in flight may be older, messages sent until now went unheard, and every friend
     /// is told anew. Whether friends may be queried now; otherwise nobody is.
-    pub fn come_online(&mut self, trust_after: Timestamp, now: Timestamp) -> bool {
+    pub fn come_online(&mut self, trusted_from: Timestamp, now: Timestamp) -> bool {
         self.forget_known();
         self.calls.values_mut().for_each(|call| call.interest = Interest::Nothing);
-        self.trust_after = trust_after;
+        self.trusted_from = trusted_from;
         let may_query = self.queries.next() <= now;
         if !may_query {
             self.owed.values_mut().for_each(|owed| owed.query = false);
@@ -681,7 +682,7 @@ impl Contacts {
 
     /// Calls to these friends are in flight. `tells`: the change that they tell of.
     pub fn called(&mut self, friends: &[UserId], tells: Option<u64>, interest: Interest) {
-        let call = Call { tells, interest, heard: Interest::Nothing, unverified: None };
+        let call = Call { tells, interest, stated: Interest::Nothing, unverified: None };
         self.calls.extend(friends.iter().map(|id| (id.clone(), call.clone())));
     }
 
@@ -704,7 +705,7 @@ impl Contacts {
 
     /// The friend has taken in what the call told, and wants to hear this.
     pub fn delivered(&mut self, id: &UserId, call: &Call, wants: Interest, own: Own) {
-        self.set_interest(id, wants.max(call.heard), own);
+        self.set_interest(id, wants.max(call.stated), own);
         let Some(told) = call.tells else { return };
         // They are owed what came since, even if nobody knew yet that they are online.
         let concerned = if told < own.transition_seq { Interest::Availability } else { Interest::Pages };

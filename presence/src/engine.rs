@@ -254,7 +254,7 @@ impl UserPresence {
         let vanished = self.published.leave(last_seen_at, now);
         let waiters = &self.waiters;
         let own = own(self.status, &self.sessions, &self.published);
-        self.contacts.go_offline(vanished, |friend| waiters.wait_for(friend), own, now);
+        self.contacts.go_offline(vanished, |friend| waiters.is_awaited(friend), own, now);
         self.sessions.set_front(None);
         self.core.stop_loading();
         self.output.save_state();

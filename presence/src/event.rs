@@ -15,8 +15,8 @@ use crate::{
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A client connected. Its user is registered: a [`Event::SocialLoaded`] came before, now or once.
-    /// `expires_at`: when the token is no longer good that it opened with.
+    /// A client connected. Its user is registered: an [`Event::SocialLoaded`] came before. `expires_at`: when the token that it opened
+    /// with expires.
     SocketOpened { socket: SocketId, expires_at: Timestamp },
     /// A client said something other than the heartbeat bytes that the runtime answers by itself.
     FrameReceived { socket: SocketId, frame: Frame },

@@ -54,7 +54,7 @@ impl Shown {
 pub(crate) enum Urgency {
     /// The rate limit applies.
     Throttled,
-    /// It applies at once, and friends who were not reached are tried at once: lists changed, or a page must be hidden.
+    /// The rate limit is ignored, and friends who were not reached are tried at once: lists changed, or a page must be hidden.
     Immediate,
 }
 

@@ -128,10 +128,11 @@ impl Sessions {
         self.by_id.get_mut(&socket).map_or(0, |session| session.bad.count(now, BAD_MESSAGES_WINDOW_MS))
     }
 
-    /// A fresh token extends the socket's life. Says whether the socket is still open.
-    pub fn extend(&mut self, socket: SocketId, expires_at: Timestamp) -> bool {
-        let session = self.by_id.get_mut(&socket);
-        session.map(|session| session.expires_at = expires_at).is_some()
+    /// A fresh token extends the socket's life.
+    pub fn extend(&mut self, socket: SocketId, expires_at: Timestamp) {
+        if let Some(session) = self.by_id.get_mut(&socket) {
+            session.expires_at = expires_at;
+        }
     }
 
     /// The client reports a page, which comes to the front.

@@ -32,7 +32,7 @@ enum Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlarmStep {
     Leave,
-    /// Look for when it is set, and go on with [`AlarmKeeper::found`].
+    /// It is not known. Look for when it is set, and go on with [`AlarmKeeper::found`].
     Look,
     Set(Timestamp),
 }
@@ -50,8 +50,8 @@ impl AlarmKeeper {
     }
 
     /// After every event. `wake`: when the engine wants to be woken. `by_friends`: only friends spoke. Then a presumed alarm is
-    /// enough, since to look would take longer than everything else. Any other event may move what the engine wants on and
-    /// on, so that it would never show that there is no alarm.
+    /// enough, since to look would take longer than everything else. Other events look: they may keep postponing the wake-up, and a
+    /// missing alarm would never be noticed.
     pub fn next(&mut self, wake: Option<Timestamp>, by_friends: bool, now: Timestamp) -> AlarmStep {
         let Some(wake) = wake else { return AlarmStep::Leave };
         let step = match self.0 {

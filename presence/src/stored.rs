@@ -25,7 +25,7 @@ pub struct Saved {
     pub event_ids: Vec<EventId>,
 }
 
-/// What changes when the user comes or goes, or when an event of the core's is missing. No page change is stored here.
+/// What changes when the user comes or goes, or when an event of the core's is missing. While sockets are open, no page is stored here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedState {

@@ -62,7 +62,7 @@ impl SnapshotWaiters {
     }
 
     /// Whether anybody waits for this friend.
-    pub fn wait_for(&self, friend: &UserId) -> bool {
+    pub fn is_awaited(&self, friend: &UserId) -> bool {
         self.0.iter().any(|waiter| waiter.waits_for.contains(friend))
     }
 

@@ -41,16 +41,17 @@ impl UserPresence {
         let (from, own) = (message.from.clone(), self.own());
         let queries = matches!(message.say, PeerSay::Hello { .. } | PeerSay::Peek);
         let leaves = matches!(message.say, PeerSay::Bye { .. });
-        if self.contacts.heard(&message, own, now) {
+        if self.contacts.receive(&message, own, now) {
             self.take_in(message);
         } else {
-            self.contacts.hold(message);
+            self.contacts.keep_unverified(message);
             if self.sessions.is_empty() && self.waiters.is_empty() {
                 // Nobody waits for it. Who connects queries all friends of whom nothing is known.
                 self.contacts.forget_known_of(&from);
             } else {
                 self.contacts.query_again(&from);
-                // A friend who leaves sees to it that all hear of it, should this memory be lost before they answer.
+                // The friend keeps its goodbye in storage until every friend has taken it. `Again` makes it repeat the goodbye, so that it
+                // is heard even if this memory is lost.
                 if leaves {
                     return PeerAnswer::Again;
                 }
@@ -173,7 +174,7 @@ impl UserPresence {
             // As a failure, above.
             PeerAnswer::Again => return,
             // They have learned of the friendship meanwhile, and took nothing in before.
-            PeerAnswer::NotFriends if call.was_heard() => {}
+            PeerAnswer::NotFriends if call.friend_spoke() => {}
             PeerAnswer::NotFriends => {
                 self.contacts.reset(&peer);
                 self.disappear(&peer);
@@ -224,9 +225,9 @@ impl UserPresence {
         minutes.checked_ilog2().unwrap_or_default()
     }
 
-    /// Sees to a later look whether friends have heard that the user left, in case memory is lost while they are called: without
-    /// sockets nothing else need wake the object. An alarm that makes such calls is repeated by the runtime until they have
-    /// ended. Calls that were in flight before are not: then a look is needed too.
+    /// Schedules a wake-up that checks whether friends got the goodbye: without sockets, nothing else need wake an object that loses
+    /// its memory while it calls them. Calls that an alarm makes need none, since the runtime repeats the alarm until they have ended.
+    /// Calls that began before the alarm do. A tick counts as an alarm here; the alarm for the end of the grace is still set then.
     pub(super) fn expect_farewells(
         &mut self,
         was_present: bool,

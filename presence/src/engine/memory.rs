@@ -26,14 +26,15 @@ use crate::{
 };
 
 impl UserPresence {
-    /// The user as they were when memory was lost: from storage and from the sockets that are still open.
+    /// The user as they were when memory was lost: from storage and from the sockets that are still open. What has to be done about
+    /// the loss is gathered, and comes out with the effects of the first event.
     pub fn restore(me: UserId, times: Times, saved: Saved, attachments: Vec<Attachment>, now: Timestamp) -> Self {
         let Saved { state, social, event_ids } = saved;
         let checkpoint =
             attachments.iter().map(|attachment| &attachment.checkpoint).max_by_key(|one| one.order).cloned();
         let full_at = checkpoint.as_ref().map_or(state.asks_full_at, |one| one.asks_full_at.max(state.asks_full_at));
         let friends = social.as_ref().map(CachedSocial::friends).unwrap_or_default();
-        // What came unnoticed has slept longer than any message but a failed one is in flight.
+        // Messages that were missed in sleep need no check: the object slept longer than any successful call takes.
         let contacts = Contacts::new(friends, RateLimiter::of_queries(full_at, now), now.plus_ms(-PEER_LATE_MS));
         let mut user = Self {
             me,
@@ -91,7 +92,8 @@ impl UserPresence {
         } else {
             self.contacts.read_roster(roster, &checkpoint.failures, self.own());
         }
-        // An object does not sleep while something is in progress. What was may never have been done.
+        // The runtime does not put an object to sleep while a call is in flight. So `untold` means that memory was lost, and that the calls
+        // may never have been made.
         let untold = checkpoint.untold || socket_lost;
         if socket_lost {
             self.published.skip_seq(now);
@@ -134,7 +136,7 @@ impl UserPresence {
         let Leaving { at: ends_at, since, front, latest, shown_at, idle_since, held, audience } = leaving;
         self.status = Status::Grace { ends_at, since, sockets_lost: false };
         // What friends said before memory was lost may come after what they have said since.
-        self.contacts.trust_after(now.plus_ms(PEER_LATE_MS));
+        self.contacts.distrust_before(now.plus_ms(PEER_LATE_MS));
         self.sessions.set_front(front);
         let page = self.visible_page();
         let latest = page.clone().or(latest.filter(|page| self.core.shows(page)));
@@ -157,7 +159,7 @@ impl UserPresence {
     /// of this one.
     fn restore_without_sockets(&mut self, now: Timestamp) {
         self.skip_seq(now);
-        self.contacts.trust_after(now.plus_ms(PEER_LATE_MS));
+        self.contacts.distrust_before(now.plus_ms(PEER_LATE_MS));
         let ends_at = now.plus_ms(self.times.grace_ms.min(RESTART_GRACE_MS_MAX));
         self.status = Status::Grace { ends_at, since: now, sockets_lost: true };
         self.published.resume_unknown(now);
@@ -212,8 +214,8 @@ impl UserPresence {
             return None;
         }
         let state = self.state();
-        // While sockets are open, they carry the newest change and how often friends were queried. Only a change far ahead of the
-        // clock could not be told from the time when they are lost.
+        // Open sockets carry `seq` and the rate limit of queries, so a difference in these alone needs no save. A skipped `seq` is the
+        // exception: if all sockets were lost, the next `seq` would come from the clock and be lower.
         let seq = if self.published.has_skipped() { state.seq } else { saved.seq };
         let asks_full_at = if self.sessions.is_empty() { state.asks_full_at } else { saved.asks_full_at };
         if (SavedState { seq, asks_full_at, ..state.clone() }) == *saved {
