@@ -74,12 +74,14 @@ resource "aws_cognito_user_pool_client" "this" {
   allowed_oauth_scopes                 = ["openid", "email", "profile"]
   callback_urls                        = local.redirect_urls
   logout_urls                          = local.redirect_urls
-  supported_identity_providers         = concat(["COGNITO"], var.user_pool.identity_providers)
-  prevent_user_existence_errors        = "ENABLED"
-  enable_token_revocation              = true
-  access_token_validity                = 60
-  id_token_validity                    = 60
-  refresh_token_validity               = 90
+  # Sign-in is by the provider's page. Left out, this would allow refreshing past the rotation, which excludes that.
+  explicit_auth_flows           = ["ALLOW_USER_SRP_AUTH"]
+  supported_identity_providers  = concat(["COGNITO"], var.user_pool.identity_providers)
+  prevent_user_existence_errors = "ENABLED"
+  enable_token_revocation       = true
+  access_token_validity         = 60
+  id_token_validity             = 60
+  refresh_token_validity        = 90
 
   token_validity_units {
     access_token  = "minutes"

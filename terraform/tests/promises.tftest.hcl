@@ -383,6 +383,11 @@ run "a_new_pool_knows_its_clients_by_pkce_and_is_protected" {
   }
 
   assert {
+    condition     = aws_cognito_user_pool_client.this[0].refresh_token_rotation[0].feature == "ENABLED" && !contains(aws_cognito_user_pool_client.this[0].explicit_auth_flows, "ALLOW_REFRESH_TOKEN_AUTH")
+    error_message = "refresh tokens stay the same, or can be used past their rotation"
+  }
+
+  assert {
     condition = aws_cognito_user_pool_client.this[0].callback_urls == toset([
       "https://api.example.org/app/", "https://abcdefghijklmnopabcdefghijklmnop.chromiumapp.org/", "https://0123456789abcdef.extensions.allizom.org/",
     ])
