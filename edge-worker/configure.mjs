@@ -28,8 +28,8 @@ const origin = (value) => url(value) && URL.parse(value).origin === value;
 /** A web page's, or that of an extension for Chromium, whose id is 32 letters from a to p. */
 const caller = (value) => origin(value) || (text(value) && /^chrome-extension:\/\/[a-p]{32}$/.test(value));
 
-const origins = (value) => Array.isArray(value) && value.length > 0 && value.every(caller)
-  && new Set(value).size === value.length;
+/** Empty where only the edge's own page and Firefox's extension call: neither needs an entry. */
+const origins = (value) => Array.isArray(value) && value.every(caller) && new Set(value).size === value.length;
 
 const optional = (isGood) => (value) => value === undefined || isGood(value);
 
@@ -40,7 +40,7 @@ const FIELDS = {
   oidc_issuer: [url, "exactly the `iss` of tokens, an https:// address without credentials, query or fragment"],
   oidc_audience: [text, "the client id that tokens are meant for, without spaces"],
   oidc_jwks_url: [url, "where the issuer's signing keys are, an https:// address without credentials, query or fragment"],
-  cors_origins: [origins, "a list of different origins that may call, such as https://web.example.org, at least one"],
+  cors_origins: [origins, "a list of different origins that may call, such as https://web.example.org"],
   // For the client.
   images_origin: [origin, "where profile images are uploaded to and shown from, an https:// origin"],
   sign_in_origin: [optional(origin), "where the issuer's sign-in page is, if not at the issuer's own, an https:// origin"],

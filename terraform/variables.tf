@@ -374,13 +374,18 @@ variable "edge_host" {
 }
 
 variable "cors_origins" {
-  description = "Origins that may call: web pages, and the extension for Chromium."
+  description = "Origins that may call: web pages elsewhere, and the extension for Chromium. The edge's own page and Firefox's extension need no entry, so the list may be empty, but must be given."
   type        = list(string)
-  default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for one in var.cors_origins : can(regex("^(https://[a-z0-9.-]+(:[0-9]+)?|chrome-extension://[a-p]{32})$", one))])
     error_message = "cors_origins must be origins, such as https://web.example.org."
+  }
+
+  validation {
+    condition     = length(distinct(var.cors_origins)) == length(var.cors_origins)
+    error_message = "cors_origins names an origin twice."
   }
 }
 

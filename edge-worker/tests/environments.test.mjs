@@ -129,7 +129,7 @@ test("what is missing, wrong or unknown in the file is named", () => {
     oidc_audience: [undefined, "", "a client", "client\n"],
     oidc_jwks_url: [7, "keys", "http://id.example.org/keys", "https://user@id.example.org/keys"],
     cors_origins: [
-      undefined, "https://web.example.org", [], [""], ["https://web.example.org/"], ["http://web.example.org"], ["*"], ["null"],
+      undefined, null, "https://web.example.org", [""], ["https://web.example.org/"], ["http://web.example.org"], ["*"], ["null"],
       ["https://web.example.org", "https://web.example.org"], ["https://a.example.org,https://b.example.org"],
       ["chrome-extension://short"], [7],
     ],
@@ -150,7 +150,7 @@ test("what deployments are made of is taken", () => {
   const right = {
     edge_host: ["api.example.org", "a.bc", "xn--bcher-kva.example", "1and1.example.co.uk"],
     oidc_issuer: ["https://id.example.org", "https://id.example.org/", "https://id.example.org:8443/realms/pagenow"],
-    cors_origins: [["https://web.example.org:8443"], [`chrome-extension://${"abcdefghijklmnop".repeat(2)}`, "https://web.example.org"]],
+    cors_origins: [[], ["https://web.example.org:8443"], [`chrome-extension://${"abcdefghijklmnop".repeat(2)}`, "https://web.example.org"]],
   };
   for (const [field, values] of Object.entries(right)) {
     for (const value of values) assert.deepEqual(faults({ ...deployment, [field]: value }), [], String(value));

@@ -218,7 +218,7 @@ resource "aws_iam_role_policy" "deploy_roles" {
         Sid    = "OwnRoles"
         Effect = "Allow"
         Action = [
-          "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:UntagRole",
+          "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateRoleDescription", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:UntagRole",
           "iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole", "iam:GetRolePolicy",
         ]
         Resource = "arn:aws:iam::${local.account}:role/${var.name}-${each.key}-*"

@@ -162,6 +162,48 @@ async fn the_line_of_a_minute_in_which_the_database_does_not_answer_tells_no_old
     assert!(minute["outbox_oldest_s"].is_null() && minute["outbox_events"].is_null(), "{minute}");
 }
 
+/// What stands between backquotes in the runbook and begins with that word.
+fn runbook_queries(first_word: &str) -> Vec<String> {
+    let runbook = std::fs::read_to_string(project::root().join("docs/runbook.md")).unwrap();
+    let spans = runbook.split('`').skip(1).step_by(2);
+    spans.filter(|span| span.split_whitespace().next() == Some(first_word)).map(str::to_owned).collect()
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_queries_of_the_runbook_name_what_the_log_and_the_database_have(pool: PgPool) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider = Provider::start().await;
+    World::new(pool.clone()).await;
+    assert!(program(&url_of(OWNER, &pool), &provider, "migrate").status().await.unwrap().success());
+    let server = Server::start(program(&url_of(SERVING, &pool), &provider, "serve")).await;
+    assert_eq!(server.status(reqwest::Method::GET, "/users/id/somebody", Value::Null).await, 404);
+    let log = server.stop().await;
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let answered = lines.into_iter().find(|line| line["message"] == "answered").unwrap();
+
+    let of_log = runbook_queries("filter");
+    assert!(of_log.len() >= 2, "{of_log:?}");
+    for query in of_log {
+        let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '"')));
+        let fields: Vec<&str> = words.filter(|word| *word == "message" || word.contains(['.', '_'])).collect();
+        assert!(fields.len() >= 3, "{query}");
+        for field in fields {
+            // Logs Insights names a field of an object, and a field whose own name has a dot, alike.
+            let within = field.split_once('.').and_then(|(object, field)| answered.get(object)?.get(field));
+            assert!(answered.get(field).or(within).is_some(), "{field} of {query} is not in {answered}");
+        }
+    }
+
+    let of_database = runbook_queries("select");
+    assert!(!of_database.is_empty());
+    let serving = PgPool::connect(&url_of(SERVING, &pool)).await.unwrap();
+    for query in of_database {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.clone())).fetch_all(&serving).await;
+        assert!(rows.is_ok_and(|rows| !rows.is_empty()), "{query}");
+    }
+    serving.close().await;
+}
+
 #[tokio::test]
 async fn a_configuration_that_makes_no_sense_is_named_and_the_program_ends() {
     let provider = Provider::start().await;
