@@ -8,7 +8,7 @@ import type {
   UserFriendRequest,
   UserId,
   UserInfo,
-  UserPresence,
+  Appearance,
   UserPrivate,
   UserSummary,
   UserUpdate,
@@ -68,7 +68,7 @@ export interface Front {
 
 export interface Friend {
   readonly info: UserInfo;
-  readonly presence: UserPresence;
+  readonly presence: Appearance;
 }
 
 /** Everything that views draw. Only the worker makes one. */
@@ -80,7 +80,7 @@ export interface Scene {
   /** Null before it is known, "new" where somebody signed in who has yet to register. */
   readonly account: UserPrivate | "new" | null;
   /** How the server shows the person to friends. Null before it said so. */
-  readonly own: UserPresence | null;
+  readonly own: Appearance | null;
   readonly friends: Readonly<Record<UserId, Friend>>;
   /** Whether `friends` holds a first snapshot. */
   readonly known: boolean;

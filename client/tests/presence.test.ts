@@ -1,19 +1,19 @@
 import { expect, test } from "vitest";
 
-import type { PresenceSnapshot, PresenceUpdate, ServerMessage, UserPresence } from "../src/generated/types";
+import type { PresenceSnapshot, PresenceUpdate, ServerMessage, Appearance } from "../src/generated/types";
 import { EMPTY_SCENE, type Scene, difference, patched, waiting } from "../src/scene";
 import { NOTHING_LIVE, draw, reduce, reduceLists } from "../src/worker/presence";
 
 const PAGE = { url: "https://example.com/", title: "A page", domain: "example.com" };
 const NOTHING = { url: "", title: "", domain: "" };
 
-const presence = (userId: string, fields: Partial<UserPresence> = {}): UserPresence => ({
+const presence = (userId: string, fields: Partial<Appearance> = {}): Appearance => ({
   userId, page: PAGE, latestPage: PAGE, at: "2026-01-01T00:00:00Z", lastSeenAt: null, idle: false, idleSince: null, ...fields,
 });
 const info = (user_id: string) => ({ user_id, first_name: user_id, last_name: "", profile_image_extension: null });
 const summary = (user_id: string) => ({ ...info(user_id), description: "", profile_image_uploaded_at: null, friendship_state: 2, mutual_friend_count: null }) as const;
 
-const snapshot = (friends: UserPresence[], own = presence("me")): ServerMessage & PresenceSnapshot => ({
+const snapshot = (friends: Appearance[], own = presence("me")): ServerMessage & PresenceSnapshot => ({
   type: "presence-snapshot",
   userPresence: own,
   presenceArr: friends,

@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, rc::Rc};
 
-use presence::{HeartbeatMode, Times};
+use presence::{EngineConfig, HeartbeatMode};
 use shared::token::Issuer;
 use standardwebhooks::Webhook;
 use worker::Env;
@@ -25,7 +25,7 @@ pub struct Config {
     pub jwks_url: String,
     /// Origins of web pages that may call.
     cors_origins: Vec<String>,
-    pub times: Times,
+    pub engine: EngineConfig,
     /// Whether objects count what they do, and tell anybody who asks. Not in production.
     pub counts: bool,
     /// Any of them may have signed a batch of events: two during a rotation.
@@ -71,7 +71,7 @@ impl Config {
             None => Ok(default),
             Some(value) => value.parse().ok().filter(|ms| *ms > 0).ok_or(BadConfig(name)),
         };
-        let standard = Times::default();
+        let standard = EngineConfig::default();
         let secrets = text("EVENT_SIGNING_SECRETS")?;
         let signers = secrets.split_whitespace().map(Webhook::new).collect::<Result<Vec<_>, _>>();
         Ok(Self {
@@ -81,7 +81,7 @@ impl Config {
             cors_origins: text("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
-            times: Times {
+            engine: EngineConfig {
                 timeout_ms: ms("PRESENCE_TIMEOUT_MS", standard.timeout_ms)?,
                 grace_ms: ms("PRESENCE_GRACE_MS", standard.grace_ms)?,
                 heartbeats: match text("HEARTBEAT_MODE").as_deref() {

@@ -58,12 +58,12 @@ pub struct Shell {
     told_at: Cell<Option<Timestamp>>,
 }
 
-/// What an event's cause is to be told at once.
+/// What an event came to, for the callback that caused it.
 #[derive(Default)]
 pub struct Outcome {
     pub peer_answer: Option<PeerAnswer>,
     pub events_taken: Option<EventsTaken>,
-    /// Each ends when all has been heard that comes of one effect's calls to peers.
+    /// One for each effect that calls peers. It ends when the engine has been told how each call went.
     pub calls: Vec<Promise>,
 }
 
@@ -74,7 +74,7 @@ impl Shell {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
         // The host keeps the pair, and the object does not: it is set again whenever memory begins.
-        if config.times.heartbeats == HeartbeatMode::Auto {
+        if config.engine.heartbeats == HeartbeatMode::Auto {
             let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
             state.set_websocket_auto_response(&pair);
         }
@@ -88,7 +88,7 @@ impl Shell {
         let saved = storage::load(&state).inspect_err(|error| log_error("storage", error)).ok()?;
         counts::count(&config, &me, |counts| counts.starts += 1);
         let was_absent = attachments.is_empty() && !saved.state.online;
-        let engine = UserPresence::restore(me.clone(), config.times, saved, attachments, clock::now());
+        let engine = UserPresence::restore(me.clone(), config.engine, saved, attachments, clock::now());
         let alarm = AlarmKeeper::restored(&engine, was_absent);
         Some(Self {
             me,
@@ -106,7 +106,7 @@ impl Shell {
         })
     }
 
-    /// Lets the engine take in an event and does what it says.
+    /// Lets the engine handle an event, and carries out what it decides.
     pub fn handle(self: &Rc<Self>, event: Event) -> Outcome {
         self.handle_all([event])
     }
@@ -121,8 +121,8 @@ impl Shell {
             let effects = self.engine.borrow_mut().handle(event, now);
             self.carry_out(effects, &mut outcome);
         }
-        self.arm(by_friends, now);
-        self.tick();
+        self.keep_alarm_in_time(by_friends, now);
+        self.start_tick_timer();
         outcome
     }
 
@@ -163,7 +163,7 @@ impl Shell {
         }
     }
 
-    /// Lets the engine see to what its time has come for.
+    /// Wakes the engine.
     pub fn wake(self: &Rc<Self>) -> Outcome {
         let heard = self.last_heartbeats();
         self.handle(Event::Woken { heard })
@@ -174,17 +174,17 @@ impl Shell {
         counts::count(&self.config, &self.me, add);
     }
 
-    /// Begins to decide whether a client that connects is let in.
+    /// Whether a client that connects is let in: the first of [`Self::admission_step`].
     pub fn admit_client(&self) -> Admission {
         Admission::of_client(&self.engine.borrow(), self.told_at.get(), clock::now())
     }
 
-    /// The same for a `GET` of everybody, or of one friend.
+    /// Whether a `GET` of everybody, or of one friend, is let in.
     pub fn admit_reader(&self, of_one: bool) -> Admission {
         Admission::of_reader(&self.engine.borrow(), of_one)
     }
 
-    /// The next step of that.
+    /// The next step towards letting somebody in.
     pub fn admission_step(&self, admission: &mut Admission) -> AdmissionStep {
         admission.next(&self.engine.borrow())
     }
@@ -213,7 +213,7 @@ impl Shell {
         receiver.await.ok()
     }
 
-    /// Takes a new socket on, for the runtime to hold while the object sleeps.
+    /// Accepts a new socket. The runtime holds it while the object sleeps.
     pub fn accept(&self, socket: SocketId, ws: &WebSocket) {
         self.state.accept_web_socket(ws);
         self.sockets.borrow_mut().insert(socket, ws.clone());
@@ -222,13 +222,13 @@ impl Shell {
     /// Which socket this is; `None` for one we have closed.
     pub fn socket_of(&self, ws: &web_sys::WebSocket) -> Option<SocketId> {
         let sockets = self.sockets.borrow();
-        // As long as we hold it, the runtime has one object for a socket: quicker than reading its attachment.
+        // While we hold it, the runtime keeps one JavaScript object for a socket. To compare is quicker than to read its attachment.
         let same = |open: &WebSocket| Object::is(open.as_ref(), ws.as_ref());
         sockets.iter().find_map(|(id, open)| same(open).then_some(*id))
     }
 
-    /// Lets go of a socket that is closing. The runtime may list it until its peer has answered, which a
-    /// vanished one never does: without its attachment it is not taken for open when memory begins anew.
+    /// Forgets a socket that is closing. The runtime lists it until its peer has answered, which may be never. Without an attachment
+    /// it does not count as open when memory begins anew.
     pub fn forget_socket(&self, socket: SocketId) -> Option<WebSocket> {
         let ws = self.sockets.borrow_mut().remove(&socket)?;
         if let Err(error) = ws.serialize_attachment(()) {
@@ -237,7 +237,7 @@ impl Shell {
         Some(ws)
     }
 
-    /// The alarm that was set is no more.
+    /// The alarm has fired: none is set now.
     pub fn alarm_fired(&self) {
         self.keep_alarm(AlarmKeeper::gone);
     }
@@ -265,7 +265,7 @@ impl Shell {
         if let Some(ws) = self.sockets.borrow().get(&socket) {
             // As bytes: of a text with a character beyond Latin-1 the runtime would keep two for each.
             let json = serde_json::to_vec(attachment).map(ByteBuf::from);
-            // What cannot be written or kept leaves the older one in its place.
+            // If the new one cannot be written or kept, the older one stays.
             if let Err(error) = json.map_err(Into::into).and_then(|json| ws.serialize_attachment(json)) {
                 log_error("attachment", &error);
             }
@@ -327,8 +327,8 @@ impl Shell {
         });
     }
 
-    /// Runs a timer for the engine's next tick.
-    fn tick(self: &Rc<Self>) {
+    /// Starts a timer for the engine's next tick, unless one runs.
+    fn start_tick_timer(self: &Rc<Self>) {
         let mut timer = self.tick_timer.get();
         let start = timer.start(&self.engine.borrow());
         self.tick_timer.set(timer);
@@ -344,8 +344,8 @@ impl Shell {
         });
     }
 
-    /// Sees to it that the alarm fires no later than the engine wants to be woken.
-    fn arm(self: &Rc<Self>, by_friends: bool, now: Timestamp) {
+    /// Sets the alarm if it would fire later than the engine wants to be woken.
+    fn keep_alarm_in_time(self: &Rc<Self>, by_friends: bool, now: Timestamp) {
         let wake = self.next_wake_at();
         let step = self.keep_alarm(|alarm| alarm.next(wake, by_friends, now));
         if step == AlarmStep::Leave {

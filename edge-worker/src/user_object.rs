@@ -1,7 +1,6 @@
 //! One user's object: turns the runtime's callbacks into events for the engine.
 //!
-//! Deliberately absent: decisions. What an event means is the engine's affair, and what it wants done is
-//! carried out in `effects`.
+//! Deliberately absent: decisions. The engine decides what an event means, and `effects` carries out what it decides.
 
 use std::rc::Rc;
 
@@ -28,7 +27,7 @@ use crate::{
     peers,
 };
 
-/// Until when the token is good that the worker has checked, in milliseconds since 1970: on its way to the object.
+/// The header in which the worker tells the object when the token that it has checked expires, in milliseconds since 1970.
 pub const EXPIRES_AT_HEADER: &str = "x-token-expires-at";
 
 /// The object has no name or no configuration, or cannot read what it kept.
@@ -67,7 +66,7 @@ impl UserObject {
         Ok(peers::write(&answer)?)
     }
 
-    /// A client says something. At once, without a promise: this is what the object does most.
+    /// A client sent a message. There is no promise, which would cost time: this is what the object does most.
     ///
     /// # Errors
     ///
@@ -76,8 +75,8 @@ impl UserObject {
         self.hear(socket, Frame::Text(message))
     }
 
-    /// A client says what is not read: it is binary, or larger than [`Self::frame_bytes_max`]. Text has at least so many
-    /// bytes.
+    /// A client sent a message that is not read, because it is binary or larger than [`Self::frame_bytes_max`]. `bytes`: its size; of
+    /// text, a lower bound.
     ///
     /// # Errors
     ///
@@ -93,7 +92,7 @@ impl UserObject {
         FRAME_BYTES_MAX
     }
 
-    /// A socket is closed by its peer, or broke: then without a code.
+    /// A socket was closed by its peer, or broke. `code`: `None` if it broke.
     ///
     /// # Errors
     ///
@@ -106,8 +105,7 @@ impl UserObject {
             shell.handle(Event::SocketClosed { socket: id });
         }
         if let Some(code) = code {
-            // The runtime leaves answering a close to us. 1005, 1006 and 1015 say that there was no code, and must not
-            // be sent.
+            // The runtime does not answer a close by itself. 1005, 1006 and 1015 stand for no code, and must not be sent.
             let code = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
             // It fails when the peer is gone already, which is what we want.
             let _ = WebSocket::from(socket).close::<&str>(Some(code), None);
@@ -154,10 +152,10 @@ impl DurableObject for UserObject {
         let shell = self.shell()?;
         shell.count(|counts| counts.alarms += 1);
         shell.alarm_fired();
-        // The runtime repeats an alarm that did not end well, unless another was set meanwhile: so it ends with the calls
-        // that came of it, and farewells, after which none is set, are said even if memory is lost under way.
+        // The runtime repeats an alarm whose handler did not end, unless another alarm was set meanwhile. So this one ends after the calls
+        // that it caused: friends are told that the user left even if memory is lost in between.
         for call in shell.wake().calls {
-            // How each went, the engine has heard.
+            // The engine has been told how each call went.
             let _ = JsFuture::from(call).await;
         }
         Response::empty()
@@ -171,7 +169,7 @@ async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> 
     }
     let header = request.headers().get(EXPIRES_AT_HEADER)?;
     let Some(expires_at) = header.and_then(|text| text.parse().ok()).map(Timestamp::from_unix_ms) else {
-        return Err(Error::RustError("nobody vouches for this client".to_owned()));
+        return Err(Error::RustError("the request does not say when its token expires".to_owned()));
     };
     let socket = SocketId(Uuid::new_v4());
     let WebSocketPair { client, server } = WebSocketPair::new()?;
@@ -201,8 +199,7 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     }
 }
 
-/// Asks the core as far as it must be asked before somebody is let in, and only for as long as they can wait. `None`: they are let
-/// in.
+/// Decides whether a client is let in, and asks the core first if need be, within [`SOCIAL_REFRESH_MS_MAX`]. `None`: it is let in.
 async fn refusal(shell: &Rc<Shell>, mut admission: Admission) -> worker::Result<Option<Response>> {
     loop {
         match shell.admission_step(&mut admission) {

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use divan::{Bencher, counter::ItemsCount};
-use presence::{Attachment, Effect, Event, Frame, Save, Saved, Times, UserPresence};
+use presence::{Attachment, Effect, EngineConfig, Event, Frame, Save, Saved, UserPresence};
 use shared::{
     api::UserInfo,
     ids::{SocketId, UserId},
@@ -59,7 +59,7 @@ struct User {
 impl User {
     fn new() -> Self {
         let now = Timestamp::from_unix_ms(1_800_000_000_000);
-        let engine = UserPresence::restore(id(0), Times::default(), Saved::default(), Vec::new(), now);
+        let engine = UserPresence::restore(id(0), EngineConfig::default(), Saved::default(), Vec::new(), now);
         let socket = SocketId(Uuid::from_u128(1));
         let mut user = Self { engine, saved: Saved::default(), attachment: None, socket, now };
         let share = SharePolicy { mode: ShareMode::DefaultAll, allow: Default::default(), deny: Default::default() };
@@ -151,7 +151,7 @@ fn friends_page_after_sleep(bencher: Bencher) {
     bencher
         .with_inputs(|| (user.saved.clone(), vec![user.attachment.clone().unwrap()], event.clone()))
         .bench_local_values(|(saved, attachments, event)| {
-            let mut engine = UserPresence::restore(id(0), Times::default(), saved, attachments, now);
+            let mut engine = UserPresence::restore(id(0), EngineConfig::default(), saved, attachments, now);
             black_box(engine.handle(event, now).len() + usize::from(engine.next_wake().is_some()))
         });
 }

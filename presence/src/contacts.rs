@@ -1,7 +1,10 @@
-//! The user's friends: one record for each, and the calls to their objects.
+//! The user's friends: one record for each, what is outstanding with them, and the calls to their objects.
 //!
-//! Nothing is queued. A call says what is true when it is made. A friend who is being called, or was not reached, keeps
-//! what they are still owed in their record.
+//! Two things can be outstanding. A *delivery*: the friend has yet to take in the user's newest change. A *query*: the friend
+//! has yet to say how they appear. Both are settled by the answer to a call.
+//!
+//! Messages are not queued. A call says what is true when it is made, so one call delivers every change so far. While a friend is
+//! being called, or was not reached, what is outstanding stays in a map, and the next call settles it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,19 +24,19 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Contacts {
     by_id: BTreeMap<UserId, Contact>,
-    /// What is outstanding with friends: of few of them, mostly of none.
-    owed: BTreeMap<UserId, Owed>,
-    /// Calls in flight: at most one for each friend. They outlive the friendship.
+    /// What is outstanding with each friend. Mostly empty.
+    outstanding: BTreeMap<UserId, Outstanding>,
+    /// Calls in flight: at most one to each friend. A call goes on when the friendship ends.
     calls: BTreeMap<UserId, Call>,
-    /// Friends whom it may be time to call.
+    /// Friends to look at when this event's calls are made ([`Contacts::take_due`]).
     due: BTreeSet<UserId>,
-    /// How often what the user does may query friends.
+    /// Limits how often the user's own doings (connecting, reading) query friends.
     queries: RateLimiter,
-    /// A message that was sent before this may be older than one that was forgotten.
+    /// A friend's message that was sent before this is not trusted: it may be older than one that was forgotten.
     trusted_from: Timestamp,
-    /// This memory began after one was lost while something was in progress. It stays so until the next sleep.
+    /// The memory before this one was lost while something was in progress. True until the object sleeps.
     recovering: bool,
-    /// What sockets carry about friends has changed.
+    /// The roster in the sockets' attachments ([`Contacts::roster`]) is out of date.
     changed: bool,
 }
 
@@ -42,30 +45,32 @@ pub(crate) struct Contacts {
 struct Contact {
     /// What they want to hear of the user.
     interest: Interest,
-    /// How they appear, as far as known.
+    /// How they appear. `None`: unknown.
     known: Option<Known>,
     /// Which of the user's clients display them as online.
     displayed: Displayed,
 }
 
-/// What a friend has yet to do, or was not reached for.
+/// What has yet to happen with a friend.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Owed {
-    /// The friend has not yet taken in the newest change. The value is the least interest of a friend whom that change concerns.
+struct Outstanding {
+    /// The friend has yet to take in the newest change. The value is what a friend must want at least to be told of that change:
+    /// `Availability` if the user came or left, `Pages` if only the page changed.
     delivery: Option<Interest>,
-    /// The friend has not yet said how they appear.
+    /// The friend has yet to say how they appear.
     query: bool,
-    /// Set after a call that did not reach them.
+    /// The last call did not reach the friend. The next one waits until then.
     retry: Option<Retry>,
 }
 
 /// How a friend appears.
 #[derive(Debug, Clone, PartialEq)]
 struct Known {
-    /// Of the change that made it so: an older one is dropped. 0: nobody remembers.
-    seq: u64,
+    /// The `seq` of the friend's change that made it so: older changes are dropped. `None`: it was read from a roster, which has
+    /// no `seq`, and everything that the friend says is newer.
+    seq: Option<u64>,
     state: FriendState,
-    /// The friend tells of every change since. One who does not is queried before anybody sees it again.
+    /// The friend keeps the user up to date. If not, the friend is queried before a client sees this again.
     fresh: bool,
 }
 
@@ -78,30 +83,37 @@ pub(crate) enum FriendState {
 /// A call in flight.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
-    /// The change that it tells of; `None` for a mere query.
-    tells: Option<u64>,
-    /// The lowest interest that the user has told this friend since the call began. `Nothing` means that the answer is outdated: after
-    /// the call began, the user came online or the friendship ended.
-    interest: Interest,
-    /// The highest interest that the friend has told since the call began. The answer may be older.
-    stated: Interest,
-    /// The newest message that came meanwhile and could not be trusted. If it is newer than the answer, it is true.
+    /// The `seq` of the change that it delivers. `None`: it only queries.
+    delivers: Option<u64>,
+    /// What the user wants, as the friend was told: the least that the call, or an answer to the friend since, has said.
+    told_interest: Interest,
+    /// What the friend wants, as the user heard: the most that the friend's messages have said since the call began. The answer may
+    /// be older than they are.
+    heard_interest: Interest,
+    /// After the call began, the user came online or the friendship ended. How the friend appeared before does not count any more.
+    outdated: bool,
+    /// The friend's newest message since the call began that could not be trusted. If it is newer than the answer, it is true.
     unverified: Option<Box<PeerMessage>>,
 }
 
 impl Call {
-    /// Whether the answer may be older than what has happened since.
+    /// Whether the friend may have answered before something that makes the answer old.
     pub fn is_outdated(&self) -> bool {
-        self.interest == Interest::Nothing
+        self.outdated
     }
 
-    /// Whether the friend has spoken since the call began, and wants to hear something.
-    pub fn friend_spoke(&self) -> bool {
-        self.stated > Interest::Nothing
+    /// Whether the friend has said since the call began that they want to hear something.
+    pub fn heard_interest(&self) -> bool {
+        self.heard_interest > Interest::Nothing
+    }
+
+    /// The message that came during the call and could not be trusted then.
+    pub fn into_unverified(self) -> Option<PeerMessage> {
+        self.unverified.map(|message| *message)
     }
 }
 
-/// What of the user decides what friends are told.
+/// The user's own state, as far as it decides what friends are told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Own {
     /// The user has sockets, or had a moment ago.
@@ -111,20 +123,21 @@ pub(crate) struct Own {
     pub visible: bool,
     pub seq: u64,
     pub transition_seq: u64,
-    /// Friends see the user, or saw them once. Otherwise there is nothing to tell.
+    /// Friends see the user, or once did. If not, there is nothing to tell.
     pub ever_seen: bool,
 }
 
-/// Queries come more often than they may.
+/// The user's doings query friends too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooOften {
     /// When the next is allowed.
     pub until: Timestamp,
 }
 
-/// Which clients a friend's state is new to.
+/// Which of the user's clients must be told how a friend appears now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NewTo {
+    /// None: they display the friend so already.
     Nobody,
     /// Those that want page changes.
     Watching,
@@ -135,9 +148,9 @@ pub(crate) enum NewTo {
 /// Whom to call now.
 #[derive(Debug, Default)]
 pub(crate) struct DueCalls {
-    /// To be asked how they appear.
+    /// Friends to ask how they appear. Of a visible user, the same call delivers the newest change.
     pub queries: Vec<UserId>,
-    /// To be told of the newest change.
+    /// Friends to tell of the newest change.
     pub deliveries: Vec<UserId>,
 }
 
@@ -150,15 +163,15 @@ impl Contact {
         self.known.as_ref().is_some_and(|known| known.fresh)
     }
 
-    fn entry(&self, owed: Owed) -> RosterEntry {
-        let failed = owed.retry.is_some();
-        // Who has yet to be told or queried may be online: then both are tried again.
-        let assumed = if owed.is_pending() && !failed { Interest::Availability } else { Interest::Nothing };
+    fn entry(&self, outstanding: Outstanding) -> RosterEntry {
+        let failed = outstanding.retry.is_some();
+        // A friend with whom something is outstanding may be online. After a loss of memory they are told and queried again.
+        let assumed = if outstanding.is_pending() && !failed { Interest::Availability } else { Interest::Nothing };
         RosterEntry {
             interest: if self.interest == Interest::Nothing { assumed } else { self.interest },
             displayed: self.displayed,
-            query_again: failed && owed.query,
-            deliver_again: failed && owed.delivery.is_some(),
+            query_again: failed && outstanding.query,
+            deliver_again: failed && outstanding.delivery.is_some(),
         }
     }
 
@@ -172,7 +185,7 @@ impl Contact {
     }
 }
 
-impl Owed {
+impl Outstanding {
     fn is_pending(self) -> bool {
         self.delivery.is_some() || self.query
     }
@@ -184,11 +197,11 @@ impl Owed {
 
 /// Restoring and storing.
 impl Contacts {
-    /// Friends of whom nothing is known.
+    /// These friends, of whom nothing is known.
     pub fn new(friends: &[UserId], queries: RateLimiter, trusted_from: Timestamp) -> Self {
         Self {
             by_id: friends.iter().map(|id| (id.clone(), Contact::new())).collect(),
-            owed: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
             calls: BTreeMap::new(),
             due: BTreeSet::new(),
             queries,
@@ -198,14 +211,14 @@ impl Contacts {
         }
     }
 
-    /// Takes over what a socket carried. `retries`: of those who were not reached, in the order of their ids.
+    /// Takes over what a socket carried. `retries`: for the friends who were not reached, in the order of their ids.
     pub fn read_roster(&mut self, roster: &Roster, retries: &[Retry], own: Own) {
         let mut retries = retries.iter().chain(retries.last().into_iter().cycle());
         let friends = self.by_id.iter_mut();
         for ((id, contact), (entry, last_seen)) in friends.zip(roster.read()) {
             contact.interest = entry.interest;
             contact.displayed = entry.displayed;
-            contact.known = Known::of_absent(last_seen);
+            contact.known = Known::from_roster(last_seen);
             if !(entry.query_again || entry.deliver_again) {
                 continue;
             }
@@ -214,11 +227,12 @@ impl Contacts {
             if delivery.is_some() {
                 self.due.insert(id.clone());
             }
-            self.owed.insert(id.clone(), Owed { delivery, query: entry.query_again, retry: Some(*retry) });
+            self.outstanding
+                .insert(id.clone(), Outstanding { delivery, query: entry.query_again, retry: Some(*retry) });
         }
     }
 
-    /// Takes all friends to be online and displayed: to ask too many costs calls, to ask too few shows what is wrong.
+    /// Assumes that all friends are online and displayed. Where that is wrong, it costs a call to each.
     pub fn assume_all(&mut self) {
         for contact in self.by_id.values_mut() {
             contact.interest = Interest::Pages;
@@ -226,12 +240,12 @@ impl Contacts {
         }
     }
 
-    /// Takes all friends to want everything.
+    /// Assumes that all friends want to hear everything.
     pub fn assume_all_interested(&mut self) {
         self.by_id.values_mut().for_each(|contact| contact.interest = Interest::Pages);
     }
 
-    /// What these friends wanted to hear when the last socket closed.
+    /// Takes over what friends wanted to hear when the last socket closed.
     pub fn set_interests(&mut self, interests: BTreeMap<UserId, Interest>) {
         for (id, interest) in interests {
             if let Some(contact) = self.by_id.get_mut(&id) {
@@ -240,23 +254,22 @@ impl Contacts {
         }
     }
 
-    /// These friends, or all, have yet to hear that the user left.
+    /// These friends, or all, have yet to be told that the user left.
     pub fn owe_farewell(&mut self, friends: Option<&BTreeMap<UserId, Interest>>) {
         for id in self.by_id.keys().filter(|id| friends.is_none_or(|friends| friends.contains_key(*id))) {
-            self.owed.entry(id.clone()).or_default().delivery = Some(Interest::Availability);
+            self.outstanding.entry(id.clone()).or_default().delivery = Some(Interest::Availability);
             self.due.insert(id.clone());
         }
     }
 
-    /// Memory was lost while something was in progress: nothing is known, and friends' messages that were sent before
-    /// `trusted_from` may be old.
+    /// Memory was lost while something was in progress: nothing that was known of friends counts.
     pub fn recover(&mut self, trusted_from: Timestamp) {
         self.trusted_from = trusted_from;
         self.recovering = true;
         self.forget_known();
     }
 
-    /// Messages that were sent before this may be older than one that was forgotten.
+    /// Friends' messages that were sent before this are not trusted.
     pub fn distrust_before(&mut self, moment: Timestamp) {
         self.trusted_from = moment;
     }
@@ -265,51 +278,55 @@ impl Contacts {
         self.recovering
     }
 
-    /// What a socket is to carry, in about so many bytes: long pages leave room for fewer absent friends.
+    /// What a socket is to carry of friends, in about `bytes_max` bytes: where long pages leave less room, it says of fewer absent
+    /// friends when they were last seen.
     pub fn roster(&self, version: u64, bytes_max: usize, absent_len_max: usize) -> Roster {
         let absent_max = bytes_max.saturating_sub(self.by_id.len()) / ABSENT_BYTES;
-        let entries = self.by_id.iter().map(|(id, contact)| (contact, contact.entry(self.owed(id))));
+        let entries = self.by_id.iter().map(|(id, contact)| (contact, contact.entry(self.outstanding_with(id))));
         let absent =
             entries.clone().filter(|(_, entry)| entry.is_plainly_absent()).map(|(contact, _)| contact.last_seen());
         Roster::write(version, entries.map(|(_, entry)| entry), absent.take(absent_max.min(absent_len_max)))
     }
 
-    fn owed(&self, id: &UserId) -> Owed {
-        self.owed.get(id).copied().unwrap_or_default()
+    fn outstanding_with(&self, id: &UserId) -> Outstanding {
+        self.outstanding.get(id).copied().unwrap_or_default()
     }
 
-    /// Of friends who were not reached and are still owed something, in the order of their ids.
+    /// When to call the friends again who were not reached, in the order of their ids.
     pub fn retries(&self) -> impl Iterator<Item = Retry> {
-        self.owed.values().filter(|owed| owed.is_pending()).filter_map(|owed| owed.retry)
+        self.outstanding
+            .values()
+            .filter(|outstanding| outstanding.is_pending())
+            .filter_map(|outstanding| outstanding.retry)
     }
 
-    /// The friends who may see the user, and what they want to hear: for the time without sockets.
+    /// The friends who may see the user, and what they want to hear. Storage keeps this while there are no sockets.
     pub fn interests(&self) -> BTreeMap<UserId, Interest> {
         let interest = |id: &UserId, contact: &Contact| match contact.interest {
             Interest::Nothing => {
-                let owed = self.owed(id);
-                owed.delivery.or(owed.query.then_some(Interest::Availability))
+                let outstanding = self.outstanding_with(id);
+                outstanding.delivery.or(outstanding.query.then_some(Interest::Availability))
             }
             wanted @ (Interest::Availability | Interest::Pages) => Some(wanted),
         };
         self.by_id.iter().filter_map(|(id, contact)| Some((id.clone(), interest(id, contact)?))).collect()
     }
 
-    /// The friends who have yet to take in the newest change.
+    /// The friends who have yet to take in the newest change, and what it is about.
     pub fn undelivered(&self) -> BTreeMap<UserId, Interest> {
-        self.owed.iter().filter_map(|(id, owed)| Some((id.clone(), owed.delivery?))).collect()
+        self.outstanding.iter().filter_map(|(id, outstanding)| Some((id.clone(), outstanding.delivery?))).collect()
     }
 
     pub fn has_undelivered(&self) -> bool {
-        self.owed.values().any(|owed| owed.delivery.is_some())
+        self.outstanding.values().any(|outstanding| outstanding.delivery.is_some())
     }
 
-    /// Whether a friend is to be told or queried. Those who were not reached do not count.
+    /// Whether a delivery or a query is outstanding, friends who were not reached aside.
     pub fn has_unsettled(&self) -> bool {
-        self.owed.values().any(|owed| owed.is_pending() && owed.retry.is_none())
+        self.outstanding.values().any(|outstanding| outstanding.is_pending() && outstanding.retry.is_none())
     }
 
-    /// Whether what sockets carry has changed since the last time.
+    /// Whether the roster has changed since this was last called.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
@@ -326,14 +343,14 @@ impl Contacts {
 }
 
 impl Known {
-    /// As a roster has it. Whatever the friend says is newer.
-    fn of_absent(last_seen: LastSeen) -> Option<Self> {
+    /// What a roster knows of a friend.
+    fn from_roster(last_seen: LastSeen) -> Option<Self> {
         let last_seen_at = match last_seen {
             LastSeen::Unknown => return None,
             LastSeen::Never => None,
             LastSeen::At(at) => Some(at),
         };
-        Some(Self { seq: 0, state: FriendState::Offline { last_seen_at }, fresh: true })
+        Some(Self { seq: None, state: FriendState::Offline { last_seen_at }, fresh: true })
     }
 }
 
@@ -356,18 +373,18 @@ impl Contacts {
         Some(&self.by_id.get(id)?.known.as_ref()?.state)
     }
 
-    /// Whether the friend tells of every change.
+    /// Whether the friend keeps the user up to date.
     pub fn is_fresh(&self, id: &UserId) -> bool {
         self.by_id.get(id).is_some_and(Contact::is_fresh)
     }
 
-    /// The friends who do not.
+    /// The friends who do not keep the user up to date.
     pub fn not_fresh(&self) -> BTreeSet<UserId> {
         self.by_id.iter().filter(|(_, contact)| !contact.is_fresh()).map(|(id, _)| id.clone()).collect()
     }
 
-    /// The list of friends is another one. Returns who is new and who is gone.
-    pub fn replace(&mut self, friends: &[UserId]) -> (BTreeSet<UserId>, Vec<UserId>) {
+    /// Adds who is new on this list. Returns who is new, and who is no longer on it: they are still here, to be removed one by one.
+    pub fn add_new(&mut self, friends: &[UserId]) -> (BTreeSet<UserId>, Vec<UserId>) {
         let listed: BTreeSet<&UserId> = friends.iter().collect();
         let gone: Vec<UserId> = self.by_id.keys().filter(|id| !listed.contains(id)).cloned().collect();
         let new: BTreeSet<UserId> = friends.iter().filter(|id| !self.by_id.contains_key(*id)).cloned().collect();
@@ -375,15 +392,16 @@ impl Contacts {
         (new, gone)
     }
 
-    /// Removes somebody who is no friend any more.
+    /// Removes a friend.
     pub fn remove(&mut self, id: &UserId) {
         self.changed = true;
         self.by_id.remove(id);
-        self.owed.remove(id);
+        self.outstanding.remove(id);
         self.void_call(id);
     }
 
-    /// Somebody on the list says that they are no friend. Until the core says so too, nothing older brings them back.
+    /// A friend says that they are no friend. Until the core says so too, they appear offline, and only a newer change of theirs
+    /// counts.
     pub fn reset(&mut self, id: &UserId) {
         self.changed = true;
         if let Some(contact) = self.by_id.get_mut(id) {
@@ -394,74 +412,74 @@ impl Contacts {
             }
             *contact = Contact { known, ..Contact::new() };
         }
-        self.owed.remove(id);
+        self.outstanding.remove(id);
         self.void_call(id);
     }
 
-    /// Should they be friends again before the answer comes, it may be old.
+    /// Marks the call in flight: should the two be friends again before its answer comes, the answer is old.
     fn void_call(&mut self, id: &UserId) {
         if let Some(call) = self.calls.get_mut(id) {
-            call.interest = Interest::Nothing;
+            call.outdated = true;
             call.unverified = None;
         }
     }
 
-    /// A friend is online and shows this. Returns whom it is new to.
+    /// A friend is online and shows this. An older change than the known one is dropped.
     pub fn learn_online(&mut self, id: &UserId, seq: u64, presence: &Presence, own: Own) -> NewTo {
         let fresh = own.interest == Interest::Pages;
         let Some(contact) = self.by_id.get_mut(id) else { return NewTo::Nobody };
         match &mut contact.known {
-            Some(known) if seq < known.seq => return NewTo::Nobody,
-            Some(known) if seq == known.seq && matches!(known.state, FriendState::Online(_)) => {
+            Some(known) if Some(seq) < known.seq => return NewTo::Nobody,
+            Some(known) if Some(seq) == known.seq && matches!(known.state, FriendState::Online(_)) => {
                 known.fresh |= fresh;
                 return NewTo::Nobody;
             }
             Some(_) | None => {}
         }
-        // What was in progress when memory was lost may have been stored and not displayed.
-        let uncertain = self.recovering && contact.known.is_none();
+        // Memory may have been lost after the roster was written and before clients were told.
+        let maybe_not_displayed = self.recovering && contact.known.is_none();
         let new_to = match contact.displayed {
             _ if !own.present => NewTo::Nobody,
-            Displayed::Everywhere if !uncertain => NewTo::Watching,
+            Displayed::Everywhere if !maybe_not_displayed => NewTo::Watching,
             Displayed::Everywhere | Displayed::Partly | Displayed::Nowhere => NewTo::All,
         };
         if own.present {
             contact.displayed = Displayed::Everywhere;
         }
-        contact.known = Some(Known { seq, state: FriendState::Online(presence.clone()), fresh });
+        contact.known = Some(Known { seq: Some(seq), state: FriendState::Online(presence.clone()), fresh });
         new_to
     }
 
-    /// A friend is offline. Returns `None` if something newer is known, otherwise whether clients are to be told. `says_so`: the friend
-    /// sent this unasked. Then clients are told even if nothing is known of the friend, since they may display them.
+    /// A friend is offline. `None`: something as new is known, and this is dropped. `unasked`: the friend said it by themselves. Then
+    /// clients are told even if nothing is known of the friend, since they may display them.
     pub fn learn_offline(
         &mut self,
         id: &UserId,
         seq: u64,
         last_seen_at: Option<Timestamp>,
-        says_so: bool,
-    ) -> Option<bool> {
+        unasked: bool,
+    ) -> Option<NewTo> {
         let contact = self.by_id.get_mut(id)?;
-        if contact.known.as_ref().is_some_and(|known| seq <= known.seq) {
+        if contact.known.as_ref().is_some_and(|known| Some(seq) <= known.seq) {
             return None;
         }
-        let uncertain = contact.known.is_none() && (self.recovering || says_so);
+        let maybe_displayed = contact.known.is_none() && (self.recovering || unasked);
         let displayed = std::mem::replace(&mut contact.displayed, Displayed::Nowhere) != Displayed::Nowhere;
-        let tell = displayed || uncertain;
+        let new_to = if displayed || maybe_displayed { NewTo::All } else { NewTo::Nobody };
         let state = FriendState::Offline { last_seen_at };
-        // Even if nobody saw them come, sleep must not bring back when they had left before.
+        // The roster holds when they were last seen, even if no client saw them come.
         let differs = contact.known.as_ref().is_none_or(|known| known.state != state);
-        self.changed |= tell || differs;
-        contact.known = Some(Known { seq: seq.max(1), state, fresh: true });
-        Some(tell)
+        self.changed |= new_to == NewTo::All || differs;
+        contact.known = Some(Known { seq: Some(seq), state, fresh: true });
+        Some(new_to)
     }
 
-    /// Clients display another friend as online, which sockets must carry.
+    /// Clients display one friend more as online.
     pub fn display_changed(&mut self) {
         self.changed = true;
     }
 
-    /// A snapshot was sent without the friends of whom nothing is known: its client displays them as offline.
+    /// A socket got its snapshot. Its client displays friends of whom nothing is known as offline.
     pub fn snapshot_sent(&mut self) {
         for contact in self.by_id.values_mut() {
             if contact.displayed == Displayed::Everywhere && contact.known.is_none() {
@@ -470,7 +488,7 @@ impl Contacts {
         }
     }
 
-    /// Friends do not tell a user who is away what changes, so what they told does not stay.
+    /// Forgets how friends appear.
     pub fn forget_known(&mut self) {
         self.by_id.values_mut().for_each(|contact| contact.known = None);
     }
@@ -478,32 +496,32 @@ impl Contacts {
 
 /// What friends say, and what they are told.
 impl Contacts {
-    /// A friend speaks. Returns whether the message can be trusted. A message that was sent before memory began cannot be, if nothing
-    /// newer is known to compare it with.
+    /// Takes in what a friend's message says of their interest. Returns whether the rest can be trusted: not if it was sent before
+    /// `trusted_from` and there is no `seq` to compare it with.
     pub fn receive(&mut self, message: &PeerMessage, own: Own, now: Timestamp) -> bool {
         let PeerMessage { from, sent_at, wants, .. } = message;
         let Some(contact) = self.by_id.get(from) else { return false };
-        if let Some(retry) = self.owed.get_mut(from).and_then(|owed| owed.retry.as_mut()) {
-            // They can be reached again, as it seems.
+        if let Some(retry) = self.outstanding.get_mut(from).and_then(|outstanding| outstanding.retry.as_mut()) {
+            // The friend can probably be reached again.
             retry.at = retry.at.min(now);
             self.due.insert(from.clone());
         }
         let wants_more = *wants > contact.interest;
-        let trusted = *sent_at >= self.trusted_from || contact.known.as_ref().is_some_and(|known| known.seq > 0);
+        let trusted = *sent_at >= self.trusted_from || contact.known.as_ref().is_some_and(|known| known.seq.is_some());
         if let Some(call) = self.calls.get_mut(from) {
-            call.stated = call.stated.max(*wants);
-            // They go by the answer of now, which may say less than the call did.
-            call.interest = call.interest.min(own.interest);
+            call.heard_interest = call.heard_interest.max(*wants);
+            // The answer to this message may tell the friend of less interest than the call did.
+            call.told_interest = call.told_interest.min(own.interest);
         }
-        // Only an answer says what they want less of: a message may be old.
+        // A message may be old, so it can only raise the interest. An answer can lower it too.
         if wants_more {
             self.set_interest(from, *wants, own);
         }
         trusted
     }
 
-    /// Keeps an untrusted message until the answer to the call in flight, which tells whether it is true. Without such a call it is
-    /// dropped: the friend is queried next, and the answer is newer.
+    /// Keeps an untrusted message until the call in flight is answered: the answer tells whether it is true. Without such a call
+    /// the message is dropped: the friend is queried next, and that answer is newer.
     pub fn keep_unverified(&mut self, message: PeerMessage) {
         if let Some(call) = self.calls.get_mut(&message.from)
             && call.unverified.as_ref().is_none_or(|kept| kept.seq < message.seq)
@@ -512,21 +530,22 @@ impl Contacts {
         }
     }
 
-    /// What a friend said cannot be trusted and nobody waits for it.
+    /// Forgets how a friend appears.
     pub fn forget_known_of(&mut self, id: &UserId) {
         if let Some(contact) = self.by_id.get_mut(id) {
             contact.known = None;
         }
     }
 
-    /// Something a friend said makes it necessary to query them, which sockets must carry.
+    /// A friend has to be queried though nobody asked. Unlike [`Self::query`] this must outlive a loss of memory.
     pub fn query_again(&mut self, id: &UserId) {
         self.query([id.clone()]);
         self.changed = true;
     }
 
-    /// The friend was answered, and goes by what the user wants now: they may tell less from now on.
-    pub fn was_answered(&mut self, id: &UserId, own: Own) {
+    /// The friend's message was answered with what the user wants. A friend who is online tells of pages only if the user wants
+    /// them.
+    pub fn interest_told(&mut self, id: &UserId, own: Own) {
         if own.interest < Interest::Pages
             && let Some(known) = self.by_id.get_mut(id).and_then(|contact| contact.known.as_mut())
         {
@@ -534,46 +553,47 @@ impl Contacts {
         }
     }
 
-    /// A friend wants to hear this.
+    /// A friend wants to hear this. Of an absent user nobody hears anything, and nothing is kept.
     pub fn set_interest(&mut self, id: &UserId, interest: Interest, own: Own) {
         let Some(contact) = self.by_id.get_mut(id).filter(|_| own.present) else { return };
-        // When they come, or watch again, they query.
-        if let Some(owed) = self.owed.get_mut(id) {
-            owed.delivery = owed.delivery.filter(|concerned| *concerned <= interest);
+        // A change that no longer interests the friend need not be delivered. They query when their interest rises.
+        if let Some(outstanding) = self.outstanding.get_mut(id) {
+            outstanding.delivery = outstanding.delivery.filter(|concerned| *concerned <= interest);
         }
         self.changed |= contact.interest != interest;
         contact.interest = interest;
     }
 
-    /// A friend left by their own word, and need not be queried.
-    pub fn left(&mut self, id: &UserId, own: Own) {
+    /// A friend said that they left. They need not be queried.
+    pub fn friend_left(&mut self, id: &UserId, own: Own) {
         self.set_interest(id, Interest::Nothing, own);
-        if let Some(owed) = self.owed.get_mut(id) {
-            owed.query = false;
+        if let Some(outstanding) = self.outstanding.get_mut(id) {
+            outstanding.query = false;
         }
         self.due.insert(id.clone());
     }
 
-    /// Friends who want to hear at least this much are to take in the newest change. So are those who are being queried, if
-    /// the user came or left: they may have heard what they were told then.
+    /// The newest change is to be delivered to the friends who want to hear at least this much. If the user came or left, it goes to
+    /// those with an outstanding query too: the query may have told them something else.
     pub fn announce(&mut self, at_least: Interest, own: Own) {
         if !own.ever_seen {
             return;
         }
         for (id, contact) in &self.by_id {
-            let is_queried = || self.owed.get(id).is_some_and(|owed| owed.query);
+            let is_queried = || self.outstanding.get(id).is_some_and(|outstanding| outstanding.query);
             if contact.interest >= at_least || (at_least == Interest::Availability && is_queried()) {
-                self.owed.entry(id.clone()).or_default().deliver(at_least);
+                self.outstanding.entry(id.clone()).or_default().deliver(at_least);
                 self.due.insert(id.clone());
             }
         }
     }
 
-    /// Something is hidden. Friends who were not reached and may still see it are tried at once, then as rarely as before.
+    /// Something was hidden. Friends who were not reached may still see it: they are called at once, and if that fails, after the
+    /// same wait as before.
     pub fn retry_now(&mut self, now: Timestamp) {
-        for (id, owed) in &mut self.owed {
-            if owed.delivery.is_some()
-                && let Some(retry) = &mut owed.retry
+        for (id, outstanding) in &mut self.outstanding {
+            if outstanding.delivery.is_some()
+                && let Some(retry) = &mut outstanding.retry
             {
                 retry.at = retry.at.min(now);
                 self.due.insert(id.clone());
@@ -581,62 +601,65 @@ impl Contacts {
         }
     }
 
-    /// Queries these friends. Somebody waits for it: who was not reached is tried at once.
+    /// Queries these friends, those who were not reached at once too: somebody waits for the answers.
     pub fn query(&mut self, friends: impl IntoIterator<Item = UserId>) {
         for id in friends {
             if self.by_id.contains_key(&id) {
-                let owed = self.owed.entry(id.clone()).or_default();
-                self.changed |= owed.retry.take().is_some();
-                owed.query = true;
+                let outstanding = self.outstanding.entry(id.clone()).or_default();
+                self.changed |= outstanding.retry.take().is_some();
+                outstanding.query = true;
                 self.due.insert(id);
             }
         }
     }
 
-    /// Queries these friends for something that the user did. To wait for answers that are on their way is free.
+    /// Queries these friends because of something that the user did. Returns whose answers to wait for. If all of them are being
+    /// queried already, it counts as no new query.
     ///
     /// # Errors
     ///
-    /// When the user's doings query friends too often. Then nobody is queried.
+    /// When the rate limit of queries is reached. Then nobody is queried.
     pub fn query_for_user(&mut self, friends: BTreeSet<UserId>, now: Timestamp) -> Result<BTreeSet<UserId>, TooOften> {
-        let on_its_way = |id: &UserId| self.owed(id).query && (self.calls.contains_key(id) || self.due.contains(id));
-        if friends.iter().all(on_its_way) {
+        let being_queried =
+            |id: &UserId| self.outstanding_with(id).query && (self.calls.contains_key(id) || self.due.contains(id));
+        if friends.iter().all(being_queried) {
             return Ok(friends);
         }
         if !self.queries.take(now) {
             return Err(TooOften { until: self.queries.next() });
         }
-        // Sockets carry the limit, or a lost memory would reset it.
+        // Sockets carry the state of the rate limit: otherwise a loss of memory would reset it.
         self.changed = true;
         self.query(friends.iter().cloned());
         Ok(friends)
     }
 
-    /// The user comes online. Answers to calls in flight may be older, messages sent until now went unheard, and every friend
-    /// is told anew. Whether friends may be queried now; otherwise nobody is.
+    /// The user comes online: what friends said until now does not count, and answers to calls in flight are old. Returns whether
+    /// the rate limit lets friends be queried now. If not, queries that are outstanding are given up.
     pub fn come_online(&mut self, trusted_from: Timestamp, now: Timestamp) -> bool {
         self.forget_known();
-        self.calls.values_mut().for_each(|call| call.interest = Interest::Nothing);
+        self.calls.values_mut().for_each(|call| call.outdated = true);
         self.trusted_from = trusted_from;
         let may_query = self.queries.next() <= now;
         if !may_query {
-            self.owed.values_mut().for_each(|owed| owed.query = false);
+            self.outstanding.values_mut().for_each(|outstanding| outstanding.query = false);
         }
         may_query
     }
 
-    /// The user is away. `vanished`: friends saw them until now and are told. Only those queries go on that somebody waits for.
+    /// The user goes offline. `vanished`: friends saw them until now, and are told. Queries are given up unless somebody waits for
+    /// their answers.
     pub fn go_offline(&mut self, vanished: bool, is_awaited: impl Fn(&UserId) -> bool, own: Own, now: Timestamp) {
         if vanished {
             self.announce(Interest::Availability, own);
             self.retry_now(now);
         }
-        for (id, owed) in &mut self.owed {
-            if vanished && owed.delivery.is_some() {
+        for (id, outstanding) in &mut self.outstanding {
+            if vanished && outstanding.delivery.is_some() {
                 self.due.insert(id.clone());
             }
-            owed.query &= is_awaited(id);
-            owed.retry = owed.retry.filter(|_| owed.delivery.is_some());
+            outstanding.query &= is_awaited(id);
+            outstanding.retry = outstanding.retry.filter(|_| outstanding.delivery.is_some());
         }
         self.by_id.values_mut().for_each(|contact| *contact = Contact::new());
     }
@@ -644,45 +667,47 @@ impl Contacts {
 
 /// Calls.
 impl Contacts {
-    /// When a friend who was not reached is due again.
+    /// When the next friend who was not reached is to be called again.
     pub fn next_retry_at(&self) -> Option<Timestamp> {
-        let retries = self.owed.iter().filter_map(|(id, owed)| Some((id, owed.retry?)));
+        let retries = self.outstanding.iter().filter_map(|(id, outstanding)| Some((id, outstanding.retry?)));
         retries.filter(|(id, _)| !self.calls.contains_key(*id)).map(|(_, retry)| retry.at).min()
     }
 
-    /// Friends who were not reached and whose time has come are due.
+    /// Friends who were not reached are due if their wait is over.
     pub fn retry_due(&mut self, now: Timestamp) {
-        let due = self.owed.iter().filter(|(_, owed)| owed.retry.is_some_and(|retry| retry.at <= now));
+        let due =
+            self.outstanding.iter().filter(|(_, outstanding)| outstanding.retry.is_some_and(|retry| retry.at <= now));
         self.due.extend(due.map(|(id, _)| id.clone()));
     }
 
-    /// Takes out whom it is time to call.
+    /// Takes out the friends who are due. Returns those to call: not if a call is in flight, a wait goes on, or nothing is
+    /// outstanding any more.
     pub fn take_due(&mut self, own: Own, now: Timestamp) -> DueCalls {
         let mut calls = DueCalls::default();
         for id in std::mem::take(&mut self.due) {
-            let owed = self.owed(&id);
-            let later = owed.retry.is_some_and(|retry| retry.at > now);
+            let outstanding = self.outstanding_with(&id);
+            let later = outstanding.retry.is_some_and(|retry| retry.at > now);
             if later || self.calls.contains_key(&id) {
                 continue;
             }
-            let tells = owed.delivery.is_some();
-            // A query of a visible user tells how they appear. One who is not is told of first.
-            if owed.query && (own.visible || !tells) {
+            let delivers = outstanding.delivery.is_some();
+            // A visible user's query delivers the newest change too. Anybody else's does not: then the delivery goes first.
+            if outstanding.query && (own.visible || !delivers) {
                 calls.queries.push(id);
-            } else if tells {
+            } else if delivers {
                 calls.deliveries.push(id);
             } else {
-                // Nothing is left: perhaps they left meanwhile, or said unasked what they were to be asked.
-                self.changed |= owed.retry.is_some();
-                self.owed.remove(&id);
+                self.changed |= outstanding.retry.is_some();
+                self.outstanding.remove(&id);
             }
         }
         calls
     }
 
-    /// Calls to these friends are in flight. `tells`: the change that they tell of.
-    pub fn called(&mut self, friends: &[UserId], tells: Option<u64>, interest: Interest) {
-        let call = Call { tells, interest, stated: Interest::Nothing, unverified: None };
+    /// Calls to these friends begin. `delivers`: the `seq` of the change that they deliver. `interest`: what the user wants.
+    pub fn calls_begin(&mut self, friends: &[UserId], delivers: Option<u64>, interest: Interest) {
+        let (told_interest, heard_interest) = (interest, Interest::Nothing);
+        let call = Call { delivers, told_interest, heard_interest, outdated: false, unverified: None };
         self.calls.extend(friends.iter().map(|id| (id.clone(), call.clone())));
     }
 
@@ -690,71 +715,70 @@ impl Contacts {
         !self.calls.is_empty()
     }
 
-    /// The friends with a call in flight who have yet to take in the newest change.
+    /// The friends who are being called and have yet to take in the newest change.
     pub fn called_undelivered(&self) -> impl Iterator<Item = &UserId> {
-        self.calls.keys().filter(|id| self.owed(id).delivery.is_some())
+        self.calls.keys().filter(|id| self.outstanding_with(id).delivery.is_some())
     }
 
-    /// A call was answered. `None` when there was none.
+    /// The call to this friend was answered. Returns the call; `None` if there was none.
     pub fn call_answered(&mut self, id: &UserId) -> Option<Call> {
         let call = self.calls.remove(id)?;
-        let retry = self.owed.get_mut(id).and_then(|owed| owed.retry.take());
+        let retry = self.outstanding.get_mut(id).and_then(|outstanding| outstanding.retry.take());
         self.changed |= retry.is_some();
         Some(call)
     }
 
-    /// The friend has taken in what the call told, and wants to hear this.
-    pub fn delivered(&mut self, id: &UserId, call: &Call, wants: Interest, own: Own) {
-        self.set_interest(id, wants.max(call.stated), own);
-        let Some(told) = call.tells else { return };
-        // They are owed what came since, even if nobody knew yet that they are online.
-        let concerned = if told < own.transition_seq { Interest::Availability } else { Interest::Pages };
-        let hears = || !own.present || self.by_id.get(id).is_some_and(|contact| contact.interest >= concerned);
-        let delivery = (told < own.seq && own.ever_seen && hears()).then_some(concerned);
-        if delivery.is_some() || self.owed.contains_key(id) {
-            self.owed.entry(id.clone()).or_default().delivery = delivery;
+    /// The friend has answered a call that did not fail. `wants`: what the answer says that they want to hear.
+    pub fn took_in(&mut self, id: &UserId, call: &Call, wants: Interest, own: Own) {
+        self.set_interest(id, wants.max(call.heard_interest), own);
+        self.settle_delivery(id, call, own);
+    }
+
+    /// The friend has taken in the change that the call delivered. If there is a newer one that interests them, that one is
+    /// outstanding instead. It may not be yet: a friend whose interest only the answer told was not announced anything.
+    fn settle_delivery(&mut self, id: &UserId, call: &Call, own: Own) {
+        let Some(delivered) = call.delivers else { return };
+        let concerned = if delivered < own.transition_seq { Interest::Availability } else { Interest::Pages };
+        let is_interested = || !own.present || self.by_id.get(id).is_some_and(|contact| contact.interest >= concerned);
+        let delivery = (delivered < own.seq && own.ever_seen && is_interested()).then_some(concerned);
+        if delivery.is_some() || self.outstanding.contains_key(id) {
+            self.outstanding.entry(id.clone()).or_default().delivery = delivery;
         }
     }
 
-    /// The friend has said how they appear. Says whether that settles the query: not if they believe that the user wants to
-    /// hear less than they do.
-    pub fn query_answered(&mut self, id: &UserId, call: &Call, own: Own) -> bool {
-        let settled = call.interest >= own.interest;
-        if settled && let Some(owed) = self.owed.get_mut(id) {
-            owed.query = false;
+    /// The friend has said how they appear. Returns whether that settles the query. It does not if the friend was told of less
+    /// interest than the user has: then the friend would not keep the user up to date.
+    pub fn settle_query(&mut self, id: &UserId, call: &Call, own: Own) -> bool {
+        let settled = call.told_interest >= own.interest;
+        if settled && let Some(outstanding) = self.outstanding.get_mut(id) {
+            outstanding.query = false;
         }
         settled
     }
 
-    /// A call has ended: see whether the friend is to be called once more.
-    pub fn reconsider(&mut self, id: UserId) {
-        match self.owed.get(&id) {
+    /// A call has ended. If something is still outstanding, the friend is due again.
+    pub fn call_ended(&mut self, id: UserId) {
+        match self.outstanding.get(&id) {
             None => {}
-            Some(owed) if *owed == Owed::default() => drop(self.owed.remove(&id)),
+            Some(outstanding) if *outstanding == Outstanding::default() => drop(self.outstanding.remove(&id)),
             Some(_) => drop(self.due.insert(id)),
         }
     }
 
-    /// A call did not reach its friend. Says whether there was one. `lost`: how many failures may have been forgotten.
-    pub fn call_failed(&mut self, id: &UserId, lost: u32, own: Own, now: Timestamp) -> bool {
+    /// A call did not reach its friend. Returns whether there was one. `forgotten`: how many failures before this one a loss of
+    /// memory may have made forget.
+    pub fn call_failed(&mut self, id: &UserId, forgotten: u32, own: Own, now: Timestamp) -> bool {
         if self.calls.remove(id).is_none() {
             return false;
         }
-        let Some(owed) = self.owed.get_mut(id) else { return true };
-        owed.query &= own.present;
-        if owed.is_pending() {
-            let times = owed.retry.map_or(lost, |retry| retry.times);
+        let Some(outstanding) = self.outstanding.get_mut(id) else { return true };
+        outstanding.query &= own.present;
+        if outstanding.is_pending() {
+            let times = outstanding.retry.map_or(forgotten, |retry| retry.times);
             let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
-            owed.retry = Some(Retry { times: times.saturating_add(1), at: now.plus_ms(wait_ms) });
+            outstanding.retry = Some(Retry { times: times.saturating_add(1), at: now.plus_ms(wait_ms) });
             self.changed = true;
         }
         true
-    }
-}
-
-/// The message that came during the call and could not be trusted then.
-impl Call {
-    pub fn into_unverified(self) -> Option<PeerMessage> {
-        self.unverified.map(|message| *message)
     }
 }

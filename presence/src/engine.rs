@@ -1,4 +1,7 @@
-//! One user: what every event means. The state is in parts, each of which owns its own; here is how they work together.
+//! One user's presence: what every event means.
+//!
+//! The state is in parts, each private to its own module: [`Sessions`], [`Published`], [`Contacts`], [`CoreReplica`],
+//! [`SnapshotWaiters`], [`Output`]. This module and those below it ask the parts and combine their answers.
 
 mod clients;
 mod core;
@@ -19,7 +22,7 @@ use crate::{
     core_replica::CoreReplica,
     event::{Effect, Event, Wake, WakeReason},
     output::Output,
-    published::{Change, Published, Urgency},
+    published::{PublishResult, Published, Urgency},
     sessions::{Session, Sessions},
     waiters::{Recipient, SnapshotWaiters},
 };
@@ -35,18 +38,18 @@ pub enum HeartbeatMode {
     Wake,
 }
 
-/// What configuration may change.
+/// What a deployment may configure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// Without a sign of life for this long, a socket is dead. In milliseconds, as is the grace.
+pub struct EngineConfig {
+    /// A socket that was silent for this long is dead. In milliseconds.
     pub timeout_ms: i64,
-    /// Between the last socket's closing and going offline: a reconnect within it is seen by nobody.
+    /// How long the user stays online after the last socket closed, in milliseconds. Friends do not notice a reconnect within it.
     pub grace_ms: i64,
     /// Who answers heartbeats.
     pub heartbeats: HeartbeatMode,
 }
 
-impl Default for Times {
+impl Default for EngineConfig {
     fn default() -> Self {
         Self { timeout_ms: PRESENCE_TIMEOUT_MS, grace_ms: PRESENCE_GRACE_MS, heartbeats: HeartbeatMode::default() }
     }
@@ -56,7 +59,7 @@ impl Default for Times {
 #[derive(Debug)]
 pub struct UserPresence {
     me: UserId,
-    times: Times,
+    config: EngineConfig,
     status: Status,
     /// Sockets, what each reported, and the page in front.
     sessions: Sessions,
@@ -68,7 +71,7 @@ pub struct UserPresence {
     core: CoreReplica,
     /// Who waits for friends' answers.
     waiters: SnapshotWaiters,
-    /// When to look whether friends took in that the user left, in case memory is lost while they are told.
+    /// When to look whether friends have been told that the user left, in case memory is lost while they are called.
     farewells_until: Option<Timestamp>,
     /// What to do about the event that is being handled.
     output: Output,
@@ -77,14 +80,16 @@ pub struct UserPresence {
 /// Whether the user has sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// None, and the grace is over.
+    /// The user has none, and the grace is over.
     Absent,
+    /// The user has at least one.
     Connected,
-    /// None since `since`, until `ends_at`. `sockets_lost`: they were lost together with the memory of what they showed, and a
-    /// wake-up ends the grace.
+    /// The last one closed a moment ago, and friends still see the user.
     Grace {
         ends_at: Timestamp,
+        /// When the last one closed.
         since: Timestamp,
+        /// They were lost together with memory, and nobody knows what they showed. The next wake-up ends the grace.
         sockets_lost: bool,
     },
 }
@@ -92,7 +97,8 @@ enum Status {
 impl UserPresence {
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
-        let answered = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
+        // A friend answered a call, or was not reached.
+        let call_ended = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
         let (woken, was_present) = (matches!(event, Event::Woken { .. }), self.is_present());
         match event {
             Event::SocketOpened { socket, expires_at } => self.socket_opened(socket, expires_at, now),
@@ -116,16 +122,16 @@ impl UserPresence {
         let called = self.make_calls(now);
         self.expect_farewells(was_present, woken, &called, now);
         if self.contacts.take_changed() {
-            self.output.checkpoint();
+            self.output.request_checkpoint();
         }
-        if answered {
+        if call_ended {
             self.output.defer_checkpoint(self.contacts.has_calls());
         }
         self.finish(now)
     }
 
-    /// When this user wants [`Event::Woken`] at the latest, whatever becomes of memory, and why. `None` when nothing is
-    /// pending.
+    /// When the shell must send [`Event::Woken`] at the latest, and why. This wake-up must come even if memory is lost. `None` if
+    /// nothing is pending.
     pub fn next_wake(&self) -> Option<Wake> {
         let grace_ends_at = match self.status {
             Status::Grace { ends_at, .. } => Some(ends_at),
@@ -134,7 +140,7 @@ impl UserPresence {
         let next_snapshot_at = self.postponed_sockets().next().map(|_| self.contacts.next_query_at());
         let reasons = [
             (grace_ends_at, WakeReason::GraceEnds),
-            (self.sessions.look_at(), WakeReason::SocketsEnd),
+            (self.sessions.next_check_at(), WakeReason::SocketsEnd),
             (self.contacts.next_retry_at(), WakeReason::RetryDue),
             (next_snapshot_at, WakeReason::QueriesAllowed),
             (self.core.load_at(), WakeReason::CoreDue),
@@ -144,8 +150,8 @@ impl UserPresence {
         wakes.min_by_key(|wake| wake.at)
     }
 
-    /// When this user wants [`Event::Woken`] too, as long as memory lasts: within [`crate::limits::CHANGE_EVERY_MS`]. What it
-    /// is for is made up for after a loss of memory.
+    /// When the shell should send [`Event::Woken`] besides, if memory lasts: a throttled change may be published then. It is within
+    /// [`crate::limits::CHANGE_EVERY_MS`]. After a loss of memory, [`Self::restore`] publishes the change.
     pub fn next_tick(&self) -> Option<Timestamp> {
         self.published.is_throttled().then(|| self.published.next_change_at())
     }
@@ -155,30 +161,29 @@ impl UserPresence {
         self.core.version()
     }
 
-    /// The version that the core need not send again. None where nothing is kept, or names that cannot be read: another
-    /// version of this program wrote them. Looks at every name.
+    /// The version that the core need not send again. `None` if nothing is kept, or if another version of this program wrote names
+    /// that this one cannot read. Reads every name.
     pub fn known_version(&self) -> Option<u64> {
         self.core.known_version()
     }
 
-    /// Whether friends and settings are known to be old while the user is absent. They are not asked for until somebody needs
-    /// them.
+    /// Whether the user is absent, and friends and settings are known to be old. The core is asked when somebody needs them.
     pub fn is_behind(&self) -> bool {
         self.core.behind().is_some() && !self.is_present()
     }
 
-    /// Whether an operator has suspended the user, as far as is known: nobody is to be let in.
+    /// Whether an operator has suspended the user, as far as is known. A suspended user is not let in.
     pub fn is_suspended(&self) -> bool {
         self.core.is_suspended()
     }
 
-    /// Right after [`Self::restore`]: whether sockets brought back a memory that slept while nothing was in progress. Then an
-    /// alarm is presumably set for [`Self::next_wake`] or earlier.
+    /// Right after [`Self::restore`]: whether the object has slept with sockets open and nothing in progress. Then an alarm is
+    /// presumably set for [`Self::next_wake`] or earlier.
     pub fn has_slept(&self) -> bool {
         !self.sessions.is_empty() && !self.contacts.is_recovering()
     }
 
-    /// Whether the user has sockets, or had until a moment ago.
+    /// Whether the user has sockets, or had a moment ago.
     pub fn is_present(&self) -> bool {
         self.status != Status::Absent
     }
@@ -186,16 +191,16 @@ impl UserPresence {
     fn woken(&mut self, heard: &[(SocketId, Timestamp)], now: Timestamp) {
         for (socket, heard_at) in heard {
             if self.sessions.heard(*socket, *heard_at) {
-                // Otherwise sleep would bring back what was heard before, and an alarm for it.
-                self.output.touch([*socket]);
+                // After sleep, the time in the attachment counts. An old one would wake the object too early.
+                self.output.request_attachments([*socket]);
             }
         }
         self.close_ended(now);
         if let Status::Grace { ends_at, since, sockets_lost } = self.status
             && (sockets_lost || ends_at <= now)
         {
-            // It counts as a change, though it is not throttled.
-            self.published.take_turn(now);
+            // Going offline counts for the rate limit of changes, but is never throttled.
+            self.published.count_change(now);
             self.go_offline(since, now);
         }
         if self.core.load_at().is_some_and(|at| at <= now) {
@@ -215,49 +220,49 @@ impl UserPresence {
         self.sessions.front().filter(|page| self.core.shows(page)).cloned()
     }
 
-    /// Since when the user is idle. Without sockets they are as they were.
+    /// Since when the user is idle. Without sockets, what friends see stays.
     fn idle_since(&self) -> Option<Timestamp> {
         self.sessions.idle_since().unwrap_or(self.published.shown().idle_since)
     }
 
-    /// Judges anew what friends may see. If it changed, friends and the user's own sockets are told.
+    /// Decides what friends may see now. If that differs from what they see, friends and the user's own sockets are told.
     fn publish(&mut self, urgency: Urgency, now: Timestamp) {
         let (present, page, idle_since) = (self.is_present(), self.visible_page(), self.idle_since());
-        let change = self.published.update(present, page, idle_since, |page| self.core.shows(page), urgency, now);
-        let concerned = match change {
-            Change::None => return,
-            Change::Throttled => return self.output.checkpoint(),
-            Change::Shown { came } => {
+        let result = self.published.update(present, page, idle_since, |page| self.core.shows(page), urgency, now);
+        let concerned = match result {
+            PublishResult::Unchanged => return,
+            PublishResult::Throttled => return self.output.request_checkpoint(),
+            PublishResult::Shown { came } => {
                 let sockets = if came { self.sessions.ready() } else { self.sessions.watching() };
                 self.output.show(sockets, self.presence());
                 if came { Interest::Availability } else { Interest::Pages }
             }
-            Change::Vanished => {
+            PublishResult::Vanished => {
                 let message = ServerMessage::PresenceTimeout { user_id: self.me.clone(), last_seen_at: Some(now) };
                 self.output.send(self.sessions.ready(), message);
                 Interest::Availability
             }
         };
-        self.output.checkpoint();
+        self.output.request_checkpoint();
         if concerned == Interest::Availability {
-            self.output.save_state();
+            self.output.request_state_save();
         }
         self.contacts.announce(concerned, self.own());
-        if urgency == Urgency::Immediate || change == Change::Vanished {
+        if urgency == Urgency::Immediate || result == PublishResult::Vanished {
             self.contacts.retry_now(now);
         }
     }
 
-    /// The user is absent from now on. Friends who see them are told. Storage calls them leaving until all have heard.
+    /// The user is absent from now on, and friends who see them are told. Storage keeps a [`crate::Departure`] until all were.
     fn go_offline(&mut self, last_seen_at: Timestamp, now: Timestamp) {
         self.status = Status::Absent;
-        let vanished = self.published.leave(last_seen_at, now);
+        let vanished = self.published.go_offline(last_seen_at, now);
         let waiters = &self.waiters;
         let own = own(self.status, &self.sessions, &self.published);
         self.contacts.go_offline(vanished, |friend| waiters.is_awaited(friend), own, now);
         self.sessions.set_front(None);
         self.core.stop_loading();
-        self.output.save_state();
+        self.output.request_state_save();
     }
 
     /// What friends see of this user while visible.
@@ -265,20 +270,20 @@ impl UserPresence {
         self.published.presence(&self.me)
     }
 
-    /// What of the user decides what friends are told.
+    /// The user's own state, as far as it decides what friends are told.
     fn own(&self) -> Own {
         own(self.status, &self.sessions, &self.published)
     }
 
-    /// Gives a socket its snapshot as soon as all is known that it takes. Where friends were queried too often lately, it
-    /// waits until they may be again.
+    /// Queries the friends of whom nothing fresh is known. The socket gets its snapshot when they have answered. If the rate limit
+    /// allows no query now, the snapshot is postponed: a wake-up comes back here.
     fn send_snapshot(&mut self, socket: SocketId, now: Timestamp) {
         if let Ok(waits_for) = self.contacts.query_for_user(self.contacts.not_fresh(), now) {
             self.waiters.add(Recipient::Socket(socket), waits_for, now);
         }
     }
 
-    /// The sockets whose snapshots wait until friends may be queried again.
+    /// The sockets whose snapshots are postponed until the rate limit allows a query.
     fn postponed_sockets(&self) -> impl Iterator<Item = SocketId> {
         self.sessions.not_ready().filter(|socket| !self.waiters.has_socket(*socket))
     }
@@ -292,17 +297,17 @@ impl UserPresence {
 
     fn socket_closed(&mut self, closed: Session, now: Timestamp) {
         if self.sessions.is_empty() {
-            // Friends do not see an invisible user leave.
+            // Friends do not see an invisible user: no grace is needed.
             if !self.published.is_visible() {
                 return self.go_offline(now, now);
             }
-            let ends_at = now.plus_ms(self.times.grace_ms);
+            let ends_at = now.plus_ms(self.config.grace_ms);
             self.status = Status::Grace { ends_at, since: now, sockets_lost: false };
-            return self.output.save_state();
+            return self.output.request_state_save();
         }
         self.sessions.inherit(closed);
-        // What only the closed one carried must outlive it.
-        self.output.checkpoint();
+        // The closed socket may have carried the newest checkpoint.
+        self.output.request_checkpoint();
         self.publish(Urgency::Throttled, now);
     }
 
@@ -311,7 +316,7 @@ impl UserPresence {
         let last_heard_at = self.sessions.last_heard_at();
         let silent = self.sessions.silent(now);
         if let Some(last_heard_at) = last_heard_at.filter(|_| silent.len() == self.sessions.len()) {
-            // Silent for longer than any grace.
+            // All were silent for longer than any grace.
             for socket in self.sessions.remove_all() {
                 self.output.close(socket, CloseCode::Silent);
             }
@@ -324,8 +329,8 @@ impl UserPresence {
             self.close(socket, CloseCode::TokenExpired, now);
         }
         if let (Some(last_heard_at), Status::Grace { ends_at, .. }) = (last_heard_at, &mut self.status) {
-            // A socket that was silent already is not given a grace on top.
-            *ends_at = (*ends_at).min(last_heard_at.plus_ms(self.times.timeout_ms));
+            // The timeout counts from the last sign of life, and the grace does not prolong it.
+            *ends_at = (*ends_at).min(last_heard_at.plus_ms(self.config.timeout_ms));
         }
     }
 

@@ -27,7 +27,7 @@ mod stored;
 mod waiters;
 
 pub use cached_social::{CachedSocial, Unreadable};
-pub use engine::{HeartbeatMode, Times, UserPresence};
+pub use engine::{EngineConfig, HeartbeatMode, UserPresence};
 pub use event::{Effect, Event, Frame, ReadId, Reply, Save, TokenOutcome, Wake, WakeReason};
 pub use shell::{Admission, AdmissionStep, AlarmKeeper, AlarmStep, TickTimer};
-pub use stored::{Attachment, Checkpoint, Leaving, Report, Retry, Roster, Saved, SavedState};
+pub use stored::{Attachment, Checkpoint, Departure, Report, Retry, Roster, Saved, SavedState};

@@ -1,4 +1,6 @@
-//! What to do, gathered while an event is handled: effects, what storage must keep, and what sockets must carry.
+//! What an event causes, gathered while it is handled: effects, and what storage and sockets must be given.
+//!
+//! What sockets carry is written at the end of an event, in [`crate::UserPresence::handle`]. Until then it is only requested.
 
 use std::collections::BTreeSet;
 
@@ -15,23 +17,25 @@ use crate::{event::Effect, limits::ACTIVITY_EVERY_MS, stored::SavedState};
 #[derive(Debug)]
 pub(crate) struct Output {
     effects: Vec<Effect>,
+    /// Friends and settings have changed and are to be saved.
     save_social: bool,
+    /// The state may have changed. It is saved if it differs from `saved`.
     save_state: bool,
     /// The state that storage holds.
     saved: SavedState,
-    /// Sockets that are to carry what is new of themselves.
-    touched: BTreeSet<SocketId>,
+    /// Sockets whose attachments are to be written.
+    sockets_to_write: BTreeSet<SocketId>,
     /// Sockets that got their snapshot in this event.
     newly_ready: BTreeSet<SocketId>,
-    /// What any socket must carry for the user as a whole has changed.
+    /// One socket is to be given a checkpoint: what it says of the user as a whole has changed.
     checkpoint: bool,
-    /// It has, by answers to calls alone, while others are still in flight.
+    /// A checkpoint is wanted, and waits for the last answer to the calls in flight.
     deferred: bool,
-    /// How often sockets were given a checkpoint.
+    /// The number of the newest checkpoint.
     checkpoints: u64,
-    /// Sockets carry that something is still to be told or queried.
-    carries_untold: bool,
-    /// The last moment of activity that a socket carries.
+    /// The newest checkpoint says that something is unsettled.
+    carries_unsettled: bool,
+    /// When the newest checkpoint was written.
     active_at: Timestamp,
 }
 
@@ -43,23 +47,23 @@ impl Output {
             save_social: false,
             save_state: false,
             saved,
-            touched: BTreeSet::new(),
+            sockets_to_write: BTreeSet::new(),
             newly_ready: BTreeSet::new(),
             checkpoint: false,
             deferred: false,
             checkpoints: 0,
-            carries_untold: false,
-            active_at: Timestamp::from_unix_ms(0),
+            carries_unsettled: false,
+            active_at: Timestamp::EPOCH,
         }
     }
 
-    /// Sockets carry so many checkpoints, the last of them from that moment.
+    /// Goes on after the checkpoint of that number, which was written at that time.
     pub fn resume(&mut self, checkpoints: u64, active_at: Timestamp) {
         self.checkpoints = checkpoints;
         self.active_at = active_at;
     }
 
-    /// What was gathered for a user of whom nothing else stays.
+    /// Takes over the effects that were gathered by another.
     pub fn take_over(&mut self, before: Self) {
         self.effects = before.effects;
     }
@@ -89,21 +93,23 @@ impl Output {
         self.newly_ready.insert(socket);
     }
 
-    /// These sockets are to carry what is new of themselves.
-    pub fn touch(&mut self, sockets: impl IntoIterator<Item = SocketId>) {
-        self.touched.extend(sockets);
+    /// These sockets' attachments are to be written.
+    pub fn request_attachments(&mut self, sockets: impl IntoIterator<Item = SocketId>) {
+        self.sockets_to_write.extend(sockets);
     }
 
-    /// A socket is to carry what is new of the user. Without sockets, storage keeps it.
-    pub fn checkpoint(&mut self) {
+    /// A socket is to be given a checkpoint. Without sockets, the state is saved instead.
+    pub fn request_checkpoint(&mut self) {
         self.checkpoint = true;
     }
 
-    pub fn save_state(&mut self) {
+    /// The state is to be saved if it has changed.
+    pub fn request_state_save(&mut self) {
         self.save_state = true;
     }
 
-    pub fn save_social(&mut self) {
+    /// Friends and settings are to be saved.
+    pub fn request_social_save(&mut self) {
         self.save_social = true;
     }
 
@@ -112,19 +118,20 @@ impl Output {
         &self.saved
     }
 
-    pub fn carries_untold(&self) -> bool {
-        self.carries_untold
+    pub fn carries_unsettled(&self) -> bool {
+        self.carries_unsettled
     }
 
-    /// The event was an answer, and others are in flight: what it changed is written with the last of them. Until then sockets
-    /// carry that something is in progress, and that all who were called may be online.
+    /// The event ended a call. While others are in flight (`in_flight`), a checkpoint that it asks for waits for the last of them: sockets
+    /// carry that something is unsettled, and that everybody who was called may be online, so a loss of memory in between queries
+    /// all of them again.
     pub fn defer_checkpoint(&mut self, in_flight: bool) {
-        let defer = self.carries_untold && in_flight;
+        let defer = self.carries_unsettled && in_flight;
         let wanted = self.checkpoint || self.deferred;
         (self.checkpoint, self.deferred) = (wanted && !defer, wanted && defer);
     }
 
-    /// Whether the last moment of activity that sockets carry is so old that the next one must be written.
+    /// Whether the newest checkpoint is so old that another is due, to carry when the object was last active.
     pub fn is_activity_old(&self, now: Timestamp) -> bool {
         self.active_at.plus_ms(ACTIVITY_EVERY_MS) <= now
     }
@@ -148,8 +155,8 @@ impl Output {
         self.saved = state;
     }
 
-    pub fn take_touched(&mut self) -> BTreeSet<SocketId> {
-        std::mem::take(&mut self.touched)
+    pub fn take_sockets_to_write(&mut self) -> BTreeSet<SocketId> {
+        std::mem::take(&mut self.sockets_to_write)
     }
 
     pub fn take_newly_ready(&mut self) -> BTreeSet<SocketId> {
@@ -160,10 +167,10 @@ impl Output {
         std::mem::take(&mut self.effects)
     }
 
-    /// Numbers the next checkpoint. `untold`: something is still to be told or queried.
-    pub fn next_checkpoint(&mut self, untold: bool, now: Timestamp) -> u64 {
+    /// A checkpoint is written now. Returns its number.
+    pub fn next_checkpoint(&mut self, unsettled: bool, now: Timestamp) -> u64 {
         self.checkpoints = self.checkpoints.saturating_add(1);
-        self.carries_untold = untold;
+        self.carries_unsettled = unsettled;
         self.active_at = now;
         self.checkpoints
     }

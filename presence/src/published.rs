@@ -1,33 +1,34 @@
-//! What friends may see of the user: whether they are online, the page, and how often that may change.
+//! What friends see of the user: whether they are online, the page, and how often that may change.
 
 use shared::{
+    ids::UserId,
     internal::Presence,
     page::Page,
     time::Timestamp,
     wire::{PageView, PresenceUpdate},
 };
 
-use shared::ids::UserId;
-
 use crate::{limits::RESTART_SEQ_STEP, rate::RateLimiter};
 
 /// What friends see, and the number of its newest change.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Friends are told that the user is online.
+    /// Friends see the user online.
     visible: bool,
     /// The user wants to appear offline.
     invisible: bool,
-    /// What friends see while the user is visible.
+    /// What friends see of the user while `visible`.
     shown: Shown,
-    /// The newest visible change. At least the time in milliseconds, so that it grows even if memory of it was lost.
+    /// The number of the newest visible change. It is at least the time of the change in milliseconds since 1970, so it grows even if
+    /// memory is lost.
     seq: u64,
-    /// The change by which the user last came or left.
+    /// The `seq` of the change by which the user last came or left.
     transition_seq: u64,
-    /// `seq` is far ahead of the clock, which storage does not know yet.
+    /// [`Self::skip_seq`] put `seq` far ahead of the clock, and storage does not hold it yet.
     skipped: bool,
     /// When friends last saw the user leave.
     last_seen_at: Option<Timestamp>,
+    /// Limits how often friends are told of changes.
     changes: RateLimiter,
     /// A change waits until the rate limit allows it.
     throttled: bool,
@@ -58,12 +59,12 @@ pub(crate) enum Urgency {
     Immediate,
 }
 
-/// What became of a change.
+/// What [`Published::update`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum PublishResult {
     /// Friends see the same as before.
-    None,
-    /// It waits for the rate limit.
+    Unchanged,
+    /// The change waits for the rate limit.
     Throttled,
     /// Friends see something else. `came`: they did not see the user before.
     Shown { came: bool },
@@ -119,8 +120,8 @@ impl Published {
         self.changes.next()
     }
 
-    /// Counts a change, and says whether the rate limit allows it.
-    pub fn take_turn(&mut self, now: Timestamp) -> bool {
+    /// Counts a change if the rate limit allows one now. Returns whether it does.
+    pub fn count_change(&mut self, now: Timestamp) -> bool {
         self.changes.take(now)
     }
 
@@ -128,7 +129,7 @@ impl Published {
         self.invisible = invisible;
     }
 
-    /// Judges what friends may see. `present`: the user has sockets, or had a moment ago. `page`: the one in front, if friends
+    /// Decides what friends see from now on. `present`: the user has sockets, or had a moment ago. `page`: the page in front, if friends
     /// may see it. `may_be_seen`: the owner's rules.
     pub fn update(
         &mut self,
@@ -138,23 +139,23 @@ impl Published {
         may_be_seen: impl Fn(&Page) -> bool,
         urgency: Urgency,
         now: Timestamp,
-    ) -> Change {
+    ) -> PublishResult {
         let visible = present && !self.invisible;
         self.throttled = false;
         let (was_visible, before) = (self.visible, &self.shown);
         if !visible && !was_visible {
-            return Change::None;
+            return PublishResult::Unchanged;
         }
         let kept = before.latest.clone().filter(|page| was_visible && may_be_seen(page));
         let latest = page.clone().or(kept);
         let same = (&page, &latest, idle_since) == (&before.page, &before.latest, before.idle_since);
         if visible == was_visible && same {
-            return Change::None;
+            return PublishResult::Unchanged;
         }
-        // Every change counts, but to vanish is never throttled.
+        // Every change counts for the rate limit, but vanishing is never throttled.
         if !self.changes.take(now) && urgency == Urgency::Throttled && visible {
             self.throttled = true;
-            return Change::Throttled;
+            return PublishResult::Throttled;
         }
         self.advance_seq(now);
         self.visible = visible;
@@ -164,16 +165,16 @@ impl Published {
         if !visible {
             self.shown = Shown::nothing(now);
             self.last_seen_at = Some(now);
-            return Change::Vanished;
+            return PublishResult::Vanished;
         }
         // Idleness alone does not change the page's age.
         let at = if was_visible && page == self.shown.page { self.shown.at } else { now };
         self.shown = Shown { at, page, latest, idle_since };
-        Change::Shown { came: !was_visible }
+        PublishResult::Shown { came: !was_visible }
     }
 
-    /// The user has no sockets any more, and friends saw them last at that time. Says whether friends see a change.
-    pub fn leave(&mut self, last_seen_at: Timestamp, now: Timestamp) -> bool {
+    /// The user is absent from now on. Friends see that they were last seen at that time. Returns whether friends saw them until now.
+    pub fn go_offline(&mut self, last_seen_at: Timestamp, now: Timestamp) -> bool {
         let was_visible = self.visible;
         if was_visible {
             self.advance_seq(now);
@@ -186,38 +187,40 @@ impl Published {
         was_visible
     }
 
-    /// Friends see this again, as before memory was lost.
+    /// Friends see this, as they did before memory was lost.
     pub fn resume(&mut self, shown: Shown) {
         self.visible = true;
         self.shown = shown;
     }
 
-    /// Friends may see a page that nobody remembers.
+    /// Friends see the user, but what they see of them was forgotten.
     pub fn resume_unknown(&mut self, now: Timestamp) {
         self.resume(Shown::nothing(now));
     }
 
-    /// Memory of `seq` may be older than an attachment's.
-    pub fn know_seq(&mut self, seq: u64) {
+    /// An attachment carries this `seq`, which may be newer than the stored one.
+    pub fn raise_seq_to(&mut self, seq: u64) {
         self.seq = self.seq.max(seq);
     }
 
-    /// What is shown is a change as of now.
-    pub fn renew(&mut self, now: Timestamp) {
+    /// Dates what is shown as of now.
+    pub fn date_anew(&mut self, now: Timestamp) {
         self.shown.at = now;
     }
 
-    /// Nothing is shown, as a change as of now.
-    pub fn clear(&mut self, now: Timestamp) {
+    /// Shows no page from now on.
+    pub fn show_nothing(&mut self, now: Timestamp) {
         self.shown = Shown::nothing(now);
     }
 
+    /// Numbers a new change.
     pub fn advance_seq(&mut self, now: Timestamp) {
         let now_ms = u64::try_from(now.unix_ms()).unwrap_or_default();
         self.seq = now_ms.max(self.seq.saturating_add(1));
     }
 
-    /// Moves `seq` beyond any change that may have been told of and forgotten, by a clock ahead of this one.
+    /// Moves `seq` beyond that of any change that friends may have been told of and memory has forgotten. Their `seq` may have come from
+    /// a clock ahead of this one.
     pub fn skip_seq(&mut self, now: Timestamp) {
         self.advance_seq(now);
         self.seq = self.seq.saturating_add(RESTART_SEQ_STEP);

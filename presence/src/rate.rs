@@ -17,7 +17,7 @@ pub(crate) struct RateLimiter {
 impl RateLimiter {
     /// For visible changes: [`CHANGES_BURST`], then one every [`CHANGE_EVERY_MS`].
     pub fn of_changes() -> Self {
-        Self { burst: CHANGES_BURST, every_ms: CHANGE_EVERY_MS, full_at: Timestamp::from_unix_ms(0) }
+        Self { burst: CHANGES_BURST, every_ms: CHANGE_EVERY_MS, full_at: Timestamp::EPOCH }
     }
 
     /// For queries of all friends: [`QUERIES_BURST`], then one every [`QUERY_EVERY_MS`]. `full_at` is when a whole burst is

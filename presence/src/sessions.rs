@@ -1,4 +1,4 @@
-//! The user's sockets: what each reported, whether it is alive, how fast it speaks, and which page is in front.
+//! The user's sockets: what each reported, whether it is alive, how fast it sends, and which page is in front.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Sessions {
     by_id: BTreeMap<SocketId, Session>,
-    /// The order of the newest report.
-    order: u64,
+    /// The number of the newest report.
+    reports: u64,
     /// The page in front, before the owner's rules.
     front: Option<Page>,
     /// Without a sign of life for this long, a socket is dead.
@@ -33,9 +33,9 @@ pub(crate) struct Session {
     watching: bool,
     idle_since: Option<Timestamp>,
     report: Option<Report>,
-    /// Messages besides heartbeats. Lost with memory, which lasts longer than the window while any come.
+    /// Messages besides heartbeats. No attachment carries these: while messages come, memory lasts for longer than the window.
     messages: SlidingWindow,
-    bad: SlidingWindow,
+    bad_messages: SlidingWindow,
 }
 
 impl Session {
@@ -43,8 +43,8 @@ impl Session {
         self.heard_at.plus_ms(timeout_ms)
     }
 
-    fn order(&self) -> Option<u64> {
-        self.report.as_ref().map(|report| report.order)
+    fn report_number(&self) -> Option<u64> {
+        self.report.as_ref().map(|report| report.number)
     }
 }
 
@@ -53,14 +53,32 @@ impl Sessions {
     pub fn restore(attachments: Vec<Attachment>, timeout_ms: i64) -> Self {
         let by_id = attachments.into_iter().map(|attachment| {
             let Attachment {
-                socket, opened_at, expires_at, heard_at, ready, watching, idle_since, bad, report, ..
+                socket,
+                opened_at,
+                expires_at,
+                heard_at,
+                ready,
+                watching,
+                idle_since,
+                bad_messages,
+                report,
+                ..
             } = attachment;
-            let (messages, bad) = (SlidingWindow::default(), SlidingWindow::of(bad));
-            let session =
-                Session { opened_at, expires_at, heard_at, ready, watching, idle_since, report, messages, bad };
+            let (messages, bad_messages) = (SlidingWindow::default(), SlidingWindow::of(bad_messages));
+            let session = Session {
+                opened_at,
+                expires_at,
+                heard_at,
+                ready,
+                watching,
+                idle_since,
+                report,
+                messages,
+                bad_messages,
+            };
             (socket, session)
         });
-        Self { by_id: by_id.collect(), order: 0, front: None, timeout_ms }
+        Self { by_id: by_id.collect(), reports: 0, front: None, timeout_ms }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -75,7 +93,7 @@ impl Sessions {
         self.by_id.keys().copied().collect()
     }
 
-    /// Adds a socket. `report`: what it stands for until its client reports.
+    /// Adds a socket. `report`: what counts as its report until its client sends one.
     pub fn open(&mut self, socket: SocketId, expires_at: Timestamp, report: Option<Report>, now: Timestamp) {
         let session = Session {
             opened_at: now,
@@ -86,7 +104,7 @@ impl Sessions {
             idle_since: None,
             report,
             messages: SlidingWindow::default(),
-            bad: SlidingWindow::default(),
+            bad_messages: SlidingWindow::default(),
         };
         self.by_id.insert(socket, session);
     }
@@ -106,7 +124,7 @@ impl Sessions {
         std::mem::take(&mut self.by_id).into_keys().collect()
     }
 
-    /// A socket was heard at that time. Says whether that is news. A clock that was ahead may have heard it later.
+    /// A socket was heard at that time. Returns whether that is later than known. The known time may come from a clock that was ahead.
     pub fn heard(&mut self, socket: SocketId, at: Timestamp) -> bool {
         let Some(session) = self.by_id.get_mut(&socket) else { return false };
         let news = session.heard_at < at;
@@ -125,7 +143,7 @@ impl Sessions {
 
     /// Counts a bad message, and says how many came within [`BAD_MESSAGES_WINDOW_MS`].
     pub fn count_bad_message(&mut self, socket: SocketId, now: Timestamp) -> usize {
-        self.by_id.get_mut(&socket).map_or(0, |session| session.bad.count(now, BAD_MESSAGES_WINDOW_MS))
+        self.by_id.get_mut(&socket).map_or(0, |session| session.bad_messages.count(now, BAD_MESSAGES_WINDOW_MS))
     }
 
     /// A fresh token extends the socket's life.
@@ -137,35 +155,34 @@ impl Sessions {
 
     /// The client reports a page, which comes to the front.
     pub fn report(&mut self, socket: SocketId, page: Option<Page>) {
-        self.order = self.order.saturating_add(1);
-        let order = self.order;
+        self.reports = self.reports.saturating_add(1);
+        let number = self.reports;
         if let Some(session) = self.by_id.get_mut(&socket) {
-            session.report = Some(Report { order, page });
+            session.report = Some(Report { number, page });
         }
         self.select_front_page();
     }
 
-    /// What a socket stands for that opens before the grace of the last one is over.
-    pub fn report_of_last(&self) -> Report {
-        Report { order: self.order, page: self.front.clone() }
+    /// What friends see during the grace, as a report.
+    pub fn last_report(&self) -> Report {
+        Report { number: self.reports, page: self.front.clone() }
     }
 
-    /// Nobody is at this socket's device, or somebody is again: then its page comes to the front. Says whether the socket is
-    /// still open.
+    /// The person left this socket's device, or came back to it: then its page comes to the front. Returns whether the socket is open.
     pub fn set_idle(&mut self, socket: SocketId, idle: bool, now: Timestamp) -> bool {
         let Some(session) = self.by_id.get_mut(&socket) else { return false };
         let came_back = !idle && session.idle_since.is_some();
         session.idle_since = idle.then(|| session.idle_since.unwrap_or(now));
         if came_back && let Some(report) = &mut session.report {
-            self.order = self.order.saturating_add(1);
-            report.order = self.order;
+            self.reports = self.reports.saturating_add(1);
+            report.number = self.reports;
             self.select_front_page();
         }
         true
     }
 
-    /// The client wants page changes, or not. Says whether it begins to: then what it displays is old, and it gets nothing
-    /// before its next snapshot.
+    /// The client wants page changes, or no longer does. Returns whether it begins to: then what it displays is old, and it needs a
+    /// snapshot first.
     pub fn set_watching(&mut self, socket: SocketId, watching: bool) -> bool {
         let Some(session) = self.by_id.get_mut(&socket) else { return false };
         let was_watching = std::mem::replace(&mut session.watching, watching);
@@ -174,12 +191,12 @@ impl Sessions {
         begins
     }
 
-    /// The socket gets its snapshot. Says whether it is still open.
+    /// The socket gets its snapshot. Returns whether it is open.
     pub fn set_ready(&mut self, socket: SocketId) -> bool {
         self.by_id.get_mut(&socket).map(|session| session.ready = true).is_some()
     }
 
-    /// The sockets that have their snapshot: before it, they get nothing else about presence.
+    /// The sockets that have their snapshot. Others get nothing about presence yet.
     pub fn ready(&self) -> Vec<SocketId> {
         self.by_id.iter().filter(|(_, session)| session.ready).map(|(id, _)| *id).collect()
     }
@@ -202,11 +219,11 @@ impl Sessions {
 
     /// The socket that reported last. Of those that never did, any.
     pub fn newest(&self) -> Option<SocketId> {
-        self.by_id.iter().max_by_key(|(_, session)| session.order()).map(|(id, _)| *id)
+        self.by_id.iter().max_by_key(|(_, session)| session.report_number()).map(|(id, _)| *id)
     }
 
-    /// A socket closed. Another one without a report takes over the closed one's: a client that reconnects has nothing to
-    /// report yet, and nothing changed for its friends.
+    /// A socket closed. If no other has a report, one takes over the closed one's: a client that reconnects has not reported yet, and
+    /// friends see no change.
     pub fn inherit(&mut self, closed: Session) {
         let newest = self.newest().and_then(|newest| self.by_id.get_mut(&newest));
         if let Some(session) = newest {
@@ -215,11 +232,11 @@ impl Sessions {
         self.select_front_page();
     }
 
-    /// Puts the page that was reported last in front.
+    /// The page that was reported last comes to the front.
     pub fn select_front_page(&mut self) {
-        let newest = self.by_id.values().filter_map(|session| session.report.as_ref()).max_by_key(|r| r.order);
+        let newest = self.by_id.values().filter_map(|session| session.report.as_ref()).max_by_key(|r| r.number);
         if let Some(report) = newest {
-            self.order = self.order.max(report.order);
+            self.reports = self.reports.max(report.number);
             self.front = report.page.clone();
         }
     }
@@ -229,12 +246,12 @@ impl Sessions {
         self.front.as_ref()
     }
 
-    /// Sets it where no socket knows it: after the last one closed.
+    /// Sets the page in front of a user without sockets.
     pub fn set_front(&mut self, page: Option<Page>) {
         self.front = page;
     }
 
-    /// The user is idle when all sockets are, since the last of them was. `None` without sockets.
+    /// Since when the user is idle: since the last of all sockets is. The outer `None`: there are no sockets.
     pub fn idle_since(&self) -> Option<Option<Timestamp>> {
         if self.by_id.is_empty() {
             return None;
@@ -259,8 +276,8 @@ impl Sessions {
         self.by_id.iter().filter(|(_, session)| session.expires_at <= now).map(|(id, _)| *id).collect()
     }
 
-    /// When to look for silent and expired sockets next. A little later than the timeout, since heartbeats push it on.
-    pub fn look_at(&self) -> Option<Timestamp> {
+    /// When to look for silent and expired sockets next. It is a little after the timeout: a heartbeat in between postpones it.
+    pub fn next_check_at(&self) -> Option<Timestamp> {
         let slack_ms = self.timeout_ms.checked_div(SILENCE_SLACK_DIVISOR).unwrap_or_default();
         let look = |session: &Session| session.expires_at.min(session.silent_at(self.timeout_ms).plus_ms(slack_ms));
         self.by_id.values().map(look).min()
@@ -271,9 +288,9 @@ impl Sessions {
         self.by_id.get(&socket)?.report.as_ref()?.page.as_ref()
     }
 
-    /// What the socket is to carry. `snapshot_sent`: or else it counts as without one.
+    /// What the socket is to carry. `snapshot_sent`: false if it is to carry that it has no snapshot yet.
     pub fn attachment(&self, socket: SocketId, snapshot_sent: bool, checkpoint: Checkpoint) -> Option<Attachment> {
-        let Session { opened_at, expires_at, heard_at, ready, watching, idle_since, report, messages: _, bad } =
+        let Session { opened_at, expires_at, heard_at, ready, watching, idle_since, report, messages: _, bad_messages } =
             self.by_id.get(&socket)?.clone();
         Some(Attachment {
             socket,
@@ -283,7 +300,7 @@ impl Sessions {
             ready: ready && snapshot_sent,
             watching,
             idle_since,
-            bad: bad.moments(),
+            bad_messages: bad_messages.moments(),
             report,
             checkpoint,
         })

@@ -15,16 +15,16 @@ use crate::{
 ///
 /// An earlier alarm is left alone. It finds nothing to do and is set anew, which costs less than to move it with every sign of life.
 #[derive(Debug, Clone, Copy)]
-pub struct AlarmKeeper(Known);
+pub struct AlarmKeeper(Alarm);
 
 /// What is known of the alarm.
 #[derive(Debug, Clone, Copy)]
-enum Known {
-    /// Nothing since memory began: storage knows.
-    Nothing,
-    /// The object slept, and before that one was set for then or earlier.
+enum Alarm {
+    /// Nothing since memory began. The runtime has to be asked.
+    Unknown,
+    /// The object has slept. Before that, an alarm was set for this moment or an earlier one.
     Presumed(Timestamp),
-    /// It is set for that moment; `None`: not at all.
+    /// It is set for this moment; `None`: no alarm is set.
     Set(Option<Timestamp>),
 }
 
@@ -32,7 +32,7 @@ enum Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlarmStep {
     Leave,
-    /// It is not known. Look for when it is set, and go on with [`AlarmKeeper::found`].
+    /// It is not known. Ask the runtime when it is set, and go on with [`AlarmKeeper::found`].
     Look,
     Set(Timestamp),
 }
@@ -43,9 +43,9 @@ impl AlarmKeeper {
     /// which the alarm is set together with what is stored of somebody who comes.
     pub fn restored(engine: &UserPresence, was_absent: bool) -> Self {
         Self(match engine.next_wake() {
-            _ if was_absent => Known::Set(None),
-            Some(wake) if engine.has_slept() => Known::Presumed(wake.at),
-            _ => Known::Nothing,
+            _ if was_absent => Alarm::Set(None),
+            Some(wake) if engine.has_slept() => Alarm::Presumed(wake.at),
+            _ => Alarm::Unknown,
         })
     }
 
@@ -55,43 +55,43 @@ impl AlarmKeeper {
     pub fn next(&mut self, wake: Option<Timestamp>, by_friends: bool, now: Timestamp) -> AlarmStep {
         let Some(wake) = wake else { return AlarmStep::Leave };
         let step = match self.0 {
-            Known::Set(Some(at)) if fires(at, wake, now) => return AlarmStep::Leave,
-            Known::Presumed(at) if by_friends && fires(at, wake, now) => return AlarmStep::Leave,
-            Known::Set(_) => AlarmStep::Set(wake),
-            Known::Presumed(_) | Known::Nothing => AlarmStep::Look,
+            Alarm::Set(Some(at)) if fires(at, wake, now) => return AlarmStep::Leave,
+            Alarm::Presumed(at) if by_friends && fires(at, wake, now) => return AlarmStep::Leave,
+            Alarm::Set(_) => AlarmStep::Set(wake),
+            Alarm::Presumed(_) | Alarm::Unknown => AlarmStep::Look,
         };
         // Until it is done, no other event does it too.
-        self.0 = Known::Set(Some(wake));
+        self.0 = Alarm::Set(Some(wake));
         step
     }
 
     /// The alarm was looked for, or is about to be set. `wake`: when the engine wants to be woken by now.
     pub fn found(&mut self, set: Option<Timestamp>, wake: Option<Timestamp>, now: Timestamp) -> AlarmStep {
         let Some(wake) = wake else {
-            self.0 = Known::Nothing;
+            self.0 = Alarm::Unknown;
             return AlarmStep::Leave;
         };
         if set.is_some_and(|at| fires(at, wake, now)) {
-            self.0 = Known::Set(set);
+            self.0 = Alarm::Set(set);
             return AlarmStep::Leave;
         }
-        self.0 = Known::Set(Some(wake));
+        self.0 = Alarm::Set(Some(wake));
         AlarmStep::Set(wake)
     }
 
     /// The alarm fired, or storage was emptied: none is set.
     pub fn gone(&mut self) {
-        self.0 = Known::Set(None);
+        self.0 = Alarm::Set(None);
     }
 
     /// It could not be set.
     pub fn failed(&mut self) {
-        self.0 = Known::Nothing;
+        self.0 = Alarm::Unknown;
     }
 
     /// Whether the next step would set the alarm without looking.
     pub fn is_known(&self) -> bool {
-        matches!(self.0, Known::Set(_))
+        matches!(self.0, Alarm::Set(_))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What survives the loss of memory: the documents in storage and the sockets' attachments.
 //!
-//! Versions of this program read each other's during a roll-out, so fields are only added, each with a default. Nothing
-//! here knows the engine.
+//! During a roll-out, two versions of this program read what the other wrote. So fields are only added, each with a default, and a
+//! field that was renamed keeps its stored name. Nothing here imports the engine.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,8 @@ pub struct Saved {
     pub event_ids: Vec<EventId>,
 }
 
-/// What changes when the user comes or goes, or when an event of the core's is missing. While sockets are open, no page is stored here.
+/// The user's state as storage holds it. It changes when the user comes or goes, or when an event of the core's is missing. While
+/// sockets are open, no page is stored here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedState {
@@ -43,17 +44,20 @@ pub struct SavedState {
     /// The version of settings that were applied while an earlier version was missing. 0: none were.
     pub settings_version: u64,
     /// When a whole burst of queries is allowed again. See [`crate::limits::QUERIES_BURST`].
-    pub asks_full_at: Timestamp,
-    /// Set from the last socket's closing until a socket opens or until every friend concerned has heard that the user
-    /// left.
-    pub leaving: Option<Leaving>,
+    #[serde(rename = "asks_full_at")]
+    pub queries_full_at: Timestamp,
+    /// Set from the last socket's closing until a socket opens, or until every friend concerned has been told that the user left.
+    #[serde(rename = "leaving")]
+    pub departure: Option<Departure>,
 }
 
-/// A user without sockets whom friends still see, or some of whom have yet to hear that the user left.
+/// A user without sockets: during the grace friends see them as before, and after it some friends may have yet to be told that they
+/// left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leaving {
+pub struct Departure {
     /// When the grace ends. 0: it is over, and the newest change is that the user left.
-    pub at: Timestamp,
+    #[serde(rename = "at")]
+    pub ends_at: Timestamp,
     /// When the last socket closed.
     pub since: Timestamp,
     /// The page in front, before the owner's rules.
@@ -61,21 +65,32 @@ pub struct Leaving {
     pub latest: Option<Page>,
     pub shown_at: Timestamp,
     pub idle_since: Option<Timestamp>,
-    /// Some friends have yet to hear of the newest change, or it is throttled.
-    #[serde(default)]
-    pub held: bool,
-    /// The friends who see the user, and what they want to hear.
-    pub audience: BTreeMap<UserId, Interest>,
+    /// Some friends have yet to be told of the newest change, or it is throttled.
+    #[serde(default, rename = "held")]
+    pub unsettled: bool,
+    /// During the grace, the friends who see the user, and what they want to hear. After it, those who have yet to be told.
+    #[serde(rename = "audience")]
+    pub subscribers: BTreeMap<UserId, Interest>,
 }
 
-impl Leaving {
-    /// Whether the grace is over, and friends are being told.
+impl Departure {
+    /// The grace is over, and these friends have yet to be told.
+    pub(crate) fn over(since: Timestamp, subscribers: BTreeMap<UserId, Interest>) -> Self {
+        let (front, latest, idle_since) = (None, None, None);
+        Self { ends_at: GRACE_OVER, since, front, latest, shown_at: since, idle_since, unsettled: false, subscribers }
+    }
+
+    /// Whether the grace is over, and friends are being told that the user left.
     pub fn is_over(&self) -> bool {
-        self.at == Timestamp::from_unix_ms(0)
+        self.ends_at == GRACE_OVER
     }
 }
 
-/// What each socket carries through hibernation. When a socket is lost, what it alone knew is asked and told anew.
+/// In place of when the grace ends.
+const GRACE_OVER: Timestamp = Timestamp::EPOCH;
+
+/// What each socket carries while the object sleeps. If the socket with the newest checkpoint is lost, friends are queried and told
+/// anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub socket: SocketId,
@@ -87,8 +102,8 @@ pub struct Attachment {
     pub watching: bool,
     pub idle_since: Option<Timestamp>,
     /// When it sent bad messages lately, oldest first.
-    #[serde(default)]
-    pub bad: Vec<Timestamp>,
+    #[serde(default, rename = "bad")]
+    pub bad_messages: Vec<Timestamp>,
     /// What its client reported last; `None` if nothing yet.
     pub report: Option<Report>,
     #[serde(rename = "note")]
@@ -99,37 +114,42 @@ pub struct Attachment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Grows with every report of any of the user's clients.
-    pub order: u64,
+    #[serde(rename = "order")]
+    pub number: u64,
     /// `None`: a page that no friend may see, whatever the lists say.
     pub page: Option<Page>,
 }
 
-/// What a socket carries for the user as a whole. Of several sockets', the one with the greatest `order` counts.
+/// What a socket carries of the user as a whole. Of several sockets' checkpoints, the newest counts: the one with the highest number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    pub order: u64,
-    /// A moment of activity, at most [`crate::limits::ACTIVITY_EVERY_MS`] before the last.
+    #[serde(rename = "order")]
+    pub number: u64,
+    /// When this was written: at most [`crate::limits::ACTIVITY_EVERY_MS`] before the object's last event.
     pub active_at: Timestamp,
-    /// The user's newest visible change, when it was, and the last page that was shown.
+    /// The number of the user's newest visible change.
     pub seq: u64,
+    /// Since when the page that friends see, or that it is hidden, is as it is.
     pub at: Timestamp,
+    /// The last page that friends saw.
     pub latest: Option<Page>,
     /// How many sockets there were. Every opening is written to all sockets, so if fewer are left, one closed while the
     /// object had no memory.
     #[serde(default)]
     pub sockets: usize,
     /// When a whole burst of queries is allowed again.
-    #[serde(default)]
-    pub asks_full_at: Timestamp,
+    #[serde(default, rename = "asks_full_at")]
+    pub queries_full_at: Timestamp,
     /// Whether friends see the user.
     pub visible: bool,
-    /// Some friends have yet to hear of the newest change or to answer, or a change is throttled. Friends who were not
-    /// reached do not count: `failures` has them.
-    pub untold: bool,
+    /// Some friends have yet to be told of the newest change or to answer a query, or a change is throttled. Friends who were not
+    /// reached do not count: they are in `retries`.
+    #[serde(rename = "untold")]
+    pub unsettled: bool,
     /// When friends who were not reached are called again, in the order of their ids. Beyond
     /// [`crate::limits::RETRIES_LEN_MAX`], the last one stands for all others.
-    #[serde(default)]
-    pub failures: Vec<Retry>,
+    #[serde(default, rename = "failures")]
+    pub retries: Vec<Retry>,
     #[serde(rename = "roll")]
     pub roster: Roster,
 }
@@ -151,18 +171,19 @@ pub struct Roster {
     pub version: u64,
     /// A byte for each friend (`RosterEntry`). Empty for more friends than [`crate::limits::ROSTER_LEN_MAX`]: then any of them may
     /// be online.
-    pub digits: String,
+    #[serde(rename = "digits")]
+    pub entries: String,
     /// When the friends who are plainly absent (`RosterEntry`) were last seen, at most
     /// [`crate::limits::ABSENT_LEN_MAX`] of them: base64 of six bytes each. 0: unknown, to be queried; 1: never; otherwise
     /// milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub absent: String,
+    #[serde(default, rename = "absent", skip_serializing_if = "String::is_empty")]
+    pub last_seen: String,
 }
 
 /// How much base64 one absent friend takes, in bytes.
 pub(crate) const ABSENT_BYTES: usize = 8;
 
-/// In place of a time in [`Roster::absent`].
+/// In place of a time in [`Roster::last_seen`].
 const UNKNOWN: u64 = 0;
 const NEVER_SEEN: u64 = 1;
 
@@ -173,20 +194,20 @@ impl Roster {
         entries: impl Iterator<Item = RosterEntry>,
         absent: impl Iterator<Item = LastSeen>,
     ) -> Self {
-        let digits = entries.map(|entry| char::from(entry.to_byte())).collect();
+        let entries = entries.map(|entry| char::from(entry.to_byte())).collect();
         let bytes: Vec<u8> = absent.flat_map(|seen| seen.to_u64().to_be_bytes().into_iter().skip(2)).collect();
-        Self { version, digits, absent: STANDARD_NO_PAD.encode(bytes) }
+        Self { version, entries, last_seen: STANDARD_NO_PAD.encode(bytes) }
     }
 
     /// The entries, in the order of the friends' ids. An absent friend's entry comes with when they were last seen.
     pub fn read(&self) -> impl Iterator<Item = (RosterEntry, LastSeen)> {
-        let absent = STANDARD_NO_PAD.decode(&self.absent).unwrap_or_default();
+        let times = STANDARD_NO_PAD.decode(&self.last_seen).unwrap_or_default();
         let mut next = 0;
-        self.digits.bytes().map(move |byte| {
+        self.entries.bytes().map(move |byte| {
             let entry = RosterEntry::of_byte(byte);
             let mut seen = LastSeen::Unknown;
             if entry.is_plainly_absent() {
-                seen = absent.get(next..).and_then(|rest| rest.first_chunk()).map_or(seen, LastSeen::of_bytes);
+                seen = times.get(next..).and_then(|rest| rest.first_chunk()).map_or(seen, LastSeen::of_bytes);
                 next += 6;
             }
             (entry, seen)

@@ -1,5 +1,5 @@
-//! Who waits to see all friends at once: a socket that opened, or a `GET`. They wait until every friend of whom nothing was
-//! known has answered or was not reached, but not while one is called again and again.
+//! Who waits for friends' answers: a socket for its snapshot, or a `GET`. Each waits until every friend who was queried for it has
+//! answered or was not reached, for two calls at most.
 
 use std::collections::BTreeSet;
 
@@ -23,8 +23,8 @@ struct SnapshotWaiter {
 }
 
 impl SnapshotWaiter {
-    /// Whether they have waited for as long as a call may take.
-    fn is_tired(&self, now: Timestamp) -> bool {
+    /// Whether it has waited for as long as a call may take.
+    fn has_waited_long(&self, now: Timestamp) -> bool {
         self.since.plus_ms(i64::from(PEER_CALL_MS_MAX)) <= now
     }
 }
@@ -41,12 +41,12 @@ impl SnapshotWaiters {
         self.0.is_empty()
     }
 
-    /// Whether so many wait that one more is served with what is known: memory must not grow with what a client asks for.
+    /// Whether [`SNAPSHOT_WAITERS_MAX`] wait. Further requests are served with what is known, so that a client cannot fill memory.
     pub fn is_full(&self) -> bool {
         self.0.len() >= SNAPSHOT_WAITERS_MAX
     }
 
-    /// Adds one. A socket waits once, however often its client asks, and since the first time.
+    /// Adds one. A socket waits once, since its first request.
     pub fn add(&mut self, recipient: Recipient, waits_for: BTreeSet<UserId>, now: Timestamp) {
         let before = matches!(recipient, Recipient::Socket(_))
             .then(|| self.0.iter().position(|waiter| waiter.recipient == recipient))
@@ -74,26 +74,26 @@ impl SnapshotWaiters {
     }
 
     /// Nobody waits for any friend any more.
-    pub fn stop_waiting(&mut self) {
+    pub fn stop_all_waiting(&mut self) {
         self.0.iter_mut().for_each(|waiter| waiter.waits_for.clear());
     }
 
-    /// A call to this friend ended, perhaps without an answer to the query. Who has waited for as long as a call may take
-    /// does without, so that nobody waits for more than two calls.
-    pub fn tire_of(&mut self, friend: &UserId, now: Timestamp) {
-        for waiter in self.0.iter_mut().filter(|waiter| waiter.is_tired(now)) {
+    /// A call to this friend ended, perhaps without settling the query. Those who have waited for as long as a call may take stop
+    /// waiting for this friend: so nobody waits for more than two calls.
+    pub fn call_ended(&mut self, friend: &UserId, now: Timestamp) {
+        for waiter in self.0.iter_mut().filter(|waiter| waiter.has_waited_long(now)) {
             waiter.waits_for.remove(friend);
         }
     }
 
-    /// All friends are queried anew. Who waits to read all waits for them, or, after as long as a call may take, reads what
-    /// is known until now.
-    pub fn renew(&mut self, friends: &BTreeSet<UserId>, now: Timestamp) {
+    /// All friends are queried anew. A `GET` of everybody waits for their answers, or for none if it has waited for as long as a call
+    /// may take.
+    pub fn wait_anew_for(&mut self, friends: &BTreeSet<UserId>, now: Timestamp) {
         for waiter in &mut self.0 {
             if !matches!(waiter.recipient, Recipient::Get { friend: None, .. }) {
                 continue;
             }
-            if waiter.is_tired(now) {
+            if waiter.has_waited_long(now) {
                 waiter.waits_for.clear();
             } else {
                 waiter.waits_for.clone_from(friends);
@@ -101,7 +101,7 @@ impl SnapshotWaiters {
         }
     }
 
-    /// Takes out those who wait for nobody any more.
+    /// Takes out those who wait for no friend any more.
     pub fn take_served(&mut self) -> Vec<Recipient> {
         let (waiting, served) =
             std::mem::take(&mut self.0).into_iter().partition(|waiter| !waiter.waits_for.is_empty());

@@ -17,6 +17,9 @@ pub struct Timestamp {
 const UNIX_MS_MAX: i64 = 253_402_300_799_999;
 
 impl Timestamp {
+    /// The earliest moment there is.
+    pub const EPOCH: Self = Self { unix_ms: 0 };
+
     /// The moment that many milliseconds after the epoch, held within the years 1970 to 9999.
     pub fn from_unix_ms(unix_ms: i64) -> Self {
         Self { unix_ms: unix_ms.clamp(0, UNIX_MS_MAX) }

@@ -142,8 +142,8 @@ pub struct PresenceUpdate {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PresenceSnapshot {
-    pub user_presence: UserPresence,
-    pub presence_arr: Vec<UserPresence>,
+    pub user_presence: Appearance,
+    pub presence_arr: Vec<Appearance>,
     pub user_info_map: BTreeMap<UserId, UserInfo>,
     /// The social version: a client that knows an older one fetches its lists again.
     pub version: u64,
@@ -153,7 +153,7 @@ pub struct PresenceSnapshot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct UserPresence {
+pub struct Appearance {
     pub user_id: UserId,
     /// Null while offline; all empty while online on a hidden page.
     pub page: Option<PageView>,

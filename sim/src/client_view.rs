@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use shared::{
     time::Timestamp,
-    wire::{PageView, PresenceSnapshot, PresenceUpdate, UserPresence},
+    wire::{Appearance, PageView, PresenceSnapshot, PresenceUpdate},
 };
 
 use crate::steps::Who;
@@ -20,7 +20,7 @@ pub enum Look {
 
 /// Somebody's appearance, however it came to the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appearance {
+pub struct OnScreen {
     pub online: bool,
     pub page: PageView,
     pub latest: PageView,
@@ -39,25 +39,25 @@ impl Look {
     }
 
     /// All that can be seen.
-    pub fn appearance(&self) -> Appearance {
+    pub fn appearance(&self) -> OnScreen {
         match self {
-            Self::Update(update) => Appearance::of_update(update),
+            Self::Update(update) => OnScreen::of_update(update),
             Self::Entry(snapshot, index) => {
-                entry(snapshot, *index).map_or_else(|| Appearance::offline(None), Appearance::of_entry)
+                entry(snapshot, *index).map_or_else(|| OnScreen::offline(None), OnScreen::of_entry)
             }
-            Self::Gone(last_seen_at) => Appearance::offline(*last_seen_at),
+            Self::Gone(last_seen_at) => OnScreen::offline(*last_seen_at),
         }
     }
 }
 
-fn entry(snapshot: &PresenceSnapshot, index: Option<usize>) -> Option<&UserPresence> {
+fn entry(snapshot: &PresenceSnapshot, index: Option<usize>) -> Option<&Appearance> {
     match index {
         None => Some(&snapshot.user_presence),
         Some(index) => snapshot.presence_arr.get(index),
     }
 }
 
-impl Appearance {
+impl OnScreen {
     fn offline(last_seen_at: Option<Timestamp>) -> Self {
         let nothing = PageView::default();
         Self { online: false, page: nothing.clone(), latest: nothing, idle_since: None, last_seen_at }
@@ -77,7 +77,7 @@ impl Appearance {
     }
 
     /// What a snapshot, or `GET /presence`, shows.
-    pub fn of_entry(shown: &UserPresence) -> Self {
+    pub fn of_entry(shown: &Appearance) -> Self {
         match &shown.page {
             None => Self::offline(shown.last_seen_at),
             Some(page) => Self {

@@ -15,7 +15,7 @@ use shared::{
     api::UserInfo,
     ids::UserId,
     time::Timestamp,
-    wire::{PageView, PresenceUpdate, ServerMessage, UserPresence},
+    wire::{Appearance, PageView, PresenceUpdate, ServerMessage},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ fn now() -> Timestamp {
 struct View {
     own: Option<UserId>,
     names: BTreeMap<UserId, String>,
-    presences: BTreeMap<UserId, UserPresence>,
+    presences: BTreeMap<UserId, Appearance>,
     /// Why there is no connection; none while there is one.
     trouble: Option<String>,
 }
@@ -172,7 +172,7 @@ impl View {
     }
 
     /// How somebody appears, in a line.
-    fn line(&self, presence: &UserPresence, now: Timestamp) -> String {
+    fn line(&self, presence: &Appearance, now: Timestamp) -> String {
         let name = self.name(&presence.user_id);
         let Some(page) = &presence.page else {
             let seen = presence.last_seen_at.map(|at| format!(", active {}", ago(at, now)));
@@ -209,12 +209,12 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-fn offline(user_id: UserId, last_seen_at: Option<Timestamp>) -> UserPresence {
-    UserPresence { user_id, page: None, latest_page: None, at: None, last_seen_at, idle: false, idle_since: None }
+fn offline(user_id: UserId, last_seen_at: Option<Timestamp>) -> Appearance {
+    Appearance { user_id, page: None, latest_page: None, at: None, last_seen_at, idle: false, idle_since: None }
 }
 
-fn presence(update: PresenceUpdate) -> UserPresence {
-    UserPresence {
+fn presence(update: PresenceUpdate) -> Appearance {
+    Appearance {
         user_id: update.user_id,
         page: Some(PageView { url: update.url, title: update.title, domain: update.domain }),
         latest_page: Some(PageView {

@@ -11,6 +11,35 @@ export type Accept = { user_id1: UserId, };
 export type AllSeen = Array<Seen>;
 
 /**
+ * How somebody appears: `P` of the REST contract.
+ */
+export type Appearance = { userId: UserId,
+/**
+ * Null while offline; all empty while online on a hidden page.
+ */
+page: PageView | null,
+/**
+ * The last page that was shown, all empty when there was none; null while offline.
+ */
+latestPage: PageView | null,
+/**
+ * Since when URL, title or hiding is as it is; null while offline.
+ */
+at: Timestamp | null,
+/**
+ * Null while online, and for somebody who never was.
+ */
+lastSeenAt: Timestamp | null,
+/**
+ * Nobody is at any of the user's devices. False while offline.
+ */
+idle: boolean,
+/**
+ * Since when; null while not idle.
+ */
+idleSince: Timestamp | null, };
+
+/**
  * The body that names whom to ask.
  */
 export type Ask = { user_id2: UserId, };
@@ -149,7 +178,7 @@ sent_to: UserId, };
 /**
  * All a client needs to draw its friends, once after connecting.
  */
-export type PresenceSnapshot = { userPresence: UserPresence, presenceArr: Array<UserPresence>, userInfoMap: { [key in UserId]: UserInfo },
+export type PresenceSnapshot = { userPresence: Appearance, presenceArr: Array<Appearance>, userInfoMap: { [key in UserId]: UserInfo },
 /**
  * The social version: a client that knows an older one fetches its lists again.
  */
@@ -333,35 +362,6 @@ export type UserInfo = { user_id: UserId, first_name: string, last_name: string,
  * png, jpg, jpeg, webp or gif; null without an image.
  */
 profile_image_extension: string | null, };
-
-/**
- * How somebody appears: `P` of the REST contract.
- */
-export type UserPresence = { userId: UserId,
-/**
- * Null while offline; all empty while online on a hidden page.
- */
-page: PageView | null,
-/**
- * The last page that was shown, all empty when there was none; null while offline.
- */
-latestPage: PageView | null,
-/**
- * Since when URL, title or hiding is as it is; null while offline.
- */
-at: Timestamp | null,
-/**
- * Null while online, and for somebody who never was.
- */
-lastSeenAt: Timestamp | null,
-/**
- * Nobody is at any of the user's devices. False while offline.
- */
-idle: boolean,
-/**
- * Since when; null while not idle.
- */
-idleSince: Timestamp | null, };
 
 /**
  * A user's own account: everything, unmasked.

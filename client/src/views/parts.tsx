@@ -6,7 +6,7 @@ import { useSignal } from "@preact/signals";
 
 import { age } from "../i18n/times";
 import { initials } from "../i18n/names";
-import type { PageView, UserPresence } from "../generated/types";
+import type { PageView, Appearance } from "../generated/types";
 import { clamp, clean, webAddress } from "../text";
 import { ask, t } from "./port";
 import { back, now } from "./state";
@@ -33,7 +33,7 @@ function hue(text: string): string {
 
 export type State = "sharing" | "hidden" | "idle" | "offline";
 
-export function stateOf({ page, idle }: UserPresence): State {
+export function stateOf({ page, idle }: Appearance): State {
   if (page === null) return "offline";
   if (idle) return "idle";
   return page.url === "" ? "hidden" : "sharing";

@@ -1,6 +1,6 @@
 /** The reducer of the live channel: what the server says becomes the scene. Pure. */
 
-import type { PresenceSnapshot, PresenceUpdate, ServerMessage, UserId, UserInfo, UserPresence } from "../generated/types";
+import type { PresenceSnapshot, PresenceUpdate, ServerMessage, UserId, UserInfo, Appearance } from "../generated/types";
 import type { Friend, Moment, Scene } from "../scene";
 
 /** What the live channel has told so far. Presences and people are apart, for either may come first. */
@@ -13,7 +13,7 @@ export interface Live {
 }
 
 interface Known {
-  readonly presence: UserPresence;
+  readonly presence: Appearance;
   /** Of the change that was taken last; 0 after a snapshot, which has none. */
   readonly seq: number;
 }
@@ -23,7 +23,7 @@ export const NOTHING_LIVE: Live = { me: null, people: {}, presences: {}, version
 /** The part of the scene that follows from what is live. */
 export type LiveScene = Pick<Scene, "own" | "friends" | "known" | "asOf">;
 
-const offline = (userId: UserId, lastSeenAt: string | null): UserPresence => ({
+const offline = (userId: UserId, lastSeenAt: string | null): Appearance => ({
   userId,
   page: null,
   latestPage: null,
@@ -33,7 +33,7 @@ const offline = (userId: UserId, lastSeenAt: string | null): UserPresence => ({
   idleSince: null,
 });
 
-function online({ userId, url, title, domain, latestUrl, latestTitle, latestDomain, at, idle, idleSince }: PresenceUpdate): UserPresence {
+function online({ userId, url, title, domain, latestUrl, latestTitle, latestDomain, at, idle, idleSince }: PresenceUpdate): Appearance {
   const latestPage = { url: latestUrl, title: latestTitle, domain: latestDomain };
   return { userId, page: { url, title, domain }, latestPage, at, lastSeenAt: null, idle, idleSince };
 }

@@ -5,7 +5,7 @@
 use arbitrary::{Arbitrary as _, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use presence::{
-    Attachment, Effect, Event, Frame, ReadId, Save, Saved, Times, TokenOutcome, UserPresence,
+    Attachment, Effect, Event, Frame, ReadId, Save, Saved, EngineConfig, TokenOutcome, UserPresence,
     limits::EVENT_IDS_REMEMBERED,
 };
 use shared::{
@@ -220,7 +220,7 @@ fn run(u: &mut Unstructured) -> Result<()> {
     let mut attachments: BTreeMap<SocketId, Attachment> = BTreeMap::new();
     let restore = |saved: &Saved, attachments: &BTreeMap<SocketId, Attachment>, now| {
         let attachments = attachments.values().cloned().collect();
-        UserPresence::restore(me.clone(), Times::default(), saved.clone(), attachments, now)
+        UserPresence::restore(me.clone(), EngineConfig::default(), saved.clone(), attachments, now)
     };
     let mut engine = restore(&saved, &attachments, now);
     let mut handled = 0;

@@ -9,8 +9,8 @@ use shared::{
     page::Page,
     time::Timestamp,
     wire::{
-        ClientMessage, CloseCode, ErrorCode, HEARTBEAT_REQUEST, PageView, PresenceSnapshot, PresenceUpdate,
-        ServerMessage, UserPresence as Appearance,
+        Appearance, ClientMessage, CloseCode, ErrorCode, HEARTBEAT_REQUEST, PageView, PresenceSnapshot, PresenceUpdate,
+        ServerMessage,
     },
 };
 
@@ -34,12 +34,12 @@ impl UserPresence {
         let mut report = None;
         match self.status {
             Status::Connected => {}
-            // Until its client reports, the socket stands for those that friends believe to be there.
-            Status::Grace { sockets_lost: false, .. } => report = Some(self.sessions.report_of_last()),
-            // Friends may see a page that nobody remembers: what is true now is newer.
+            // Friends see what the last socket reported. The new one takes that over until its client reports.
+            Status::Grace { sockets_lost: false, .. } => report = Some(self.sessions.last_report()),
+            // Friends may see a page that was forgotten. That the page is hidden is a newer change.
             Status::Grace { sockets_lost: true, .. } => {
                 self.published.advance_seq(now);
-                self.published.clear(now);
+                self.published.show_nothing(now);
                 self.contacts.announce(Interest::Availability, self.own());
             }
             Status::Absent => self.come_online(now),
@@ -49,8 +49,8 @@ impl UserPresence {
         if self.core.behind().is_some() {
             self.core.load_later(now.plus_ms(SOCIAL_AGAIN_MS));
         }
-        self.output.save_state();
-        self.output.touch(self.sessions.ids());
+        self.output.request_state_save();
+        self.output.request_attachments(self.sessions.ids());
         if let Some(oldest) = self.sessions.surplus(socket) {
             self.close(oldest, CloseCode::TooManySockets, now);
         }
@@ -59,12 +59,14 @@ impl UserPresence {
     }
 
     fn come_online(&mut self, now: Timestamp) {
-        self.waiters.renew(&self.contacts.ids(), now);
+        self.status = Status::Connected;
+        // All friends are queried now. Requests that wait for friends wait for these answers.
+        self.waiters.wait_anew_for(&self.contacts.ids(), now);
         self.serve_waiters();
-        // What friends said until now was not kept, and may still come, dated by any clock.
+        // Friends' messages may be on their way that were sent to the absent user. Their clocks may be ahead.
         if !self.contacts.come_online(now.plus_ms(PEER_LATE_MS), now) {
-            // Friends are not queried once more now. Who waits for them reads what is known.
-            self.waiters.stop_waiting();
+            // The rate limit allows no query now. Requests that wait are served with what is known.
+            self.waiters.stop_all_waiting();
         }
     }
 
@@ -73,7 +75,7 @@ impl UserPresence {
             return;
         }
         self.sessions.heard(socket, now);
-        self.output.touch([socket]);
+        self.output.request_attachments([socket]);
         let bytes = match &frame {
             Frame::Text(text) => text.len(),
             Frame::Unread { bytes } => *bytes,
@@ -86,7 +88,7 @@ impl UserPresence {
         let said = Said::read(frame);
         if said == Said::Message(ClientMessage::Heartbeat) {
             self.output.send(vec![socket], ServerMessage::Heartbeat);
-            if exact || self.times.heartbeats == HeartbeatMode::Wake {
+            if exact || self.config.heartbeats == HeartbeatMode::Wake {
                 return;
             }
         }
@@ -121,7 +123,7 @@ impl UserPresence {
             }
             ClientMessage::SetVisibility { invisible } => {
                 self.published.set_invisible(invisible);
-                self.output.save_state();
+                self.output.request_state_save();
                 self.publish(Urgency::Throttled, now);
             }
             ClientMessage::Watch { watching } => {
@@ -141,12 +143,12 @@ impl UserPresence {
         self.publish(urgency, now);
     }
 
-    /// Nobody knows what page the socket's client is on now. The one before is no longer true, and is hidden at once.
+    /// The socket's client has left its page for one that is not known. The page is hidden at once.
     fn hide_page(&mut self, socket: SocketId, now: Timestamp) {
         self.page_reported(socket, None, Urgency::Immediate, now);
     }
 
-    /// The client sent what cannot be taken and may have told of another page.
+    /// The client sent something invalid that may have been about another page.
     fn refuse_page(&mut self, socket: SocketId, why: &str, now: Timestamp) {
         self.hide_page(socket, now);
         self.refuse(socket, why, now);
@@ -155,11 +157,11 @@ impl UserPresence {
     fn goodbye(&mut self, socket: SocketId, now: Timestamp) {
         let Some(closed) = self.sessions.remove(socket) else { return };
         self.output.close(socket, CloseCode::Done);
-        if self.sessions.is_empty() && self.published.take_turn(now) {
+        if self.sessions.is_empty() && self.published.count_change(now) {
             return self.go_offline(now, now);
         }
         self.socket_closed(closed, now);
-        // A user who changed too often until now leaves when the rate limit allows.
+        // The rate limit of changes is reached: the user leaves when it allows the next one.
         if let Status::Grace { ends_at, .. } = &mut self.status {
             *ends_at = self.published.next_change_at();
         }
@@ -172,7 +174,7 @@ impl UserPresence {
         match outcome {
             TokenOutcome::Good { expires_at } => {
                 self.sessions.extend(socket, expires_at);
-                self.output.touch([socket]);
+                self.output.request_attachments([socket]);
             }
             TokenOutcome::Refused => self.refuse(socket, "token: not a good one of this user's", now),
             TokenOutcome::Unknown => self.complain(socket, ErrorCode::Unavailable, "token: cannot be checked now"),
@@ -181,7 +183,7 @@ impl UserPresence {
 
     fn refuse(&mut self, socket: SocketId, why: &str, now: Timestamp) {
         self.complain(socket, ErrorCode::BadMessage, why);
-        self.output.touch([socket]);
+        self.output.request_attachments([socket]);
         if self.sessions.count_bad_message(socket, now) >= BAD_MESSAGES_MAX {
             self.close(socket, CloseCode::BadMessages, now);
         }
@@ -191,7 +193,7 @@ impl UserPresence {
         self.output.send(vec![socket], ServerMessage::Error { code, detail: detail.to_owned() });
     }
 
-    /// A `GET`. A stranger is refused at once. The user's own page needs no friend's answer.
+    /// A `GET` of everybody, or of one user. A stranger's is refused at once.
     pub(super) fn read(&mut self, read: ReadId, friend: Option<UserId>, now: Timestamp) {
         let waits_for = match &friend {
             Some(id) if *id != self.me && !self.contacts.contains(id) => {
@@ -211,7 +213,7 @@ impl UserPresence {
         }
     }
 
-    /// Serves those who wait for nobody any more.
+    /// Serves those whose friends have all answered.
     pub(super) fn serve_waiters(&mut self) {
         for recipient in self.waiters.take_served() {
             match recipient {
@@ -261,7 +263,7 @@ impl UserPresence {
         let user_id = id.clone();
         match state {
             FriendState::Online(presence) => {
-                // Another version may have written what this one cannot read: then they are online and no more is known.
+                // Another version of this program may have sent what this one cannot read. Then the page appears hidden.
                 let update = presence.read();
                 let idle_since = update.as_ref().and_then(|update| update.idle_since);
                 let at = update.as_ref().map(|update| update.at);

@@ -23,7 +23,7 @@ impl UserPresence {
         self.output.push(Effect::LoadSocial { known_version: self.core.known_version() });
     }
 
-    /// The core was away. While the user is present and the list is known to be old, it is asked again.
+    /// The core did not answer. It is asked again if the user is present and what is kept is known to be old.
     pub(super) fn social_failed(&mut self, now: Timestamp) {
         if self.is_present() && self.core.behind().is_some() {
             self.core.load_later(now.plus_ms(SOCIAL_RETRY_MS));
@@ -39,7 +39,7 @@ impl UserPresence {
         }
     }
 
-    /// Takes over friends and settings, and lets everybody concerned see the difference.
+    /// Takes over friends and settings. Friends and clients are told what changes by that.
     fn adopt(&mut self, social: Social, now: Timestamp) {
         let social = CachedSocial::of(social);
         if !self.sessions.is_empty() {
@@ -47,11 +47,11 @@ impl UserPresence {
                 self.output.send(self.sessions.ids(), ServerMessage::FriendUpdated { user });
             }
         }
-        let (new, gone) = self.contacts.replace(social.friends());
+        let (new, gone) = self.contacts.add_new(social.friends());
         if self.core.replace(social) {
-            // What sockets carry about friends follows the list of one version.
-            self.output.checkpoint();
-            self.output.save_social();
+            // The roster in the sockets' attachments follows the old list.
+            self.output.request_checkpoint();
+            self.output.request_social_save();
         }
         for friend in gone {
             self.end_friendship(&friend);
@@ -73,7 +73,7 @@ impl UserPresence {
         for event in new {
             self.change_reported(event.version, event.change, now);
         }
-        // After all that comes of them: an event that was stored and not shown must come again.
+        // Stored after everything that the events change: if memory is lost before, they come again.
         if is_news && self.core.is_known() {
             self.output.push(Effect::Save(Save::EventIds(self.core.event_ids())));
         }
@@ -82,22 +82,22 @@ impl UserPresence {
 
     fn change_reported(&mut self, version: u64, change: Change, now: Timestamp) {
         if change == (Change::UserDeleted {}) {
-            // A repeat is not for the account that was registered anew, whose versions are newer.
+            // A repeat that comes late is about an earlier account: one that was registered anew has newer versions.
             if self.core.version() <= Some(version) {
                 self.account_deleted(now);
             }
             return;
         }
         let Some(known_version) = self.core.version() else {
-            // Nothing is kept of this user yet. The first connection asks the core for all of it, perhaps at this moment.
+            // Nothing is kept of this user yet. The first connection asks the core, and its answer must be at least this new.
             return self.core.fall_behind(version);
         };
         if let Change::FriendRemoved { user_id } = &change {
             if !self.contacts.contains(user_id) {
-                // An object may be lost after it stored a change and before it showed it.
+                // Memory may have been lost after the change was stored and before clients were told.
                 self.end_friendship(user_id);
             } else if version <= known_version && self.is_present() {
-                // They are friends again by now. In between, the user was told of nothing.
+                // The two are friends again by now. In between, this friend told the user nothing.
                 self.contacts.query_again(user_id);
             }
         }
@@ -106,7 +106,7 @@ impl UserPresence {
             Applied::Unreadable => return self.load_social(),
             Applied::Social { social, complete } => {
                 if !complete {
-                    self.output.save_state();
+                    self.output.request_state_save();
                 }
                 self.adopt(social, now);
                 if self.core.behind().is_some() {
@@ -114,29 +114,28 @@ impl UserPresence {
                 }
             }
         }
-        // Clients were told of a new name when it was taken in, unless memory was lost before that.
+        // Clients were told of a new name by `adopt`, unless memory was lost before that.
         let told = matches!(change, Change::UserUpdated { .. }) && version > known_version;
         if let Some(message) = self.message_of(version, change).filter(|_| !told) {
             self.output.send(self.sessions.ids(), message);
         }
     }
 
-    /// The user is no more: friends see them leave, and nothing of them stays. Who registers under the same id is somebody
-    /// new.
+    /// The account was deleted: friends see the user leave, and nothing is kept. An account that is registered under the same id is
+    /// another one.
     fn account_deleted(&mut self, now: Timestamp) {
         self.expel(now);
         self.make_calls(now);
-        let nobody = Self::restore(self.me.clone(), self.times, Saved::default(), Vec::new(), now);
+        let nobody = Self::restore(self.me.clone(), self.config, Saved::default(), Vec::new(), now);
         let Self { output, mut waiters, .. } = std::mem::replace(self, nobody);
-        // Whom they wait for is nobody to them now.
-        waiters.stop_waiting();
+        // Requests that wait are answered. Nobody is a friend any more.
+        waiters.stop_all_waiting();
         self.waiters = waiters;
         self.output.take_over(output);
         self.output.push(Effect::Forget);
     }
 
-    /// What the sockets are told of a change. Nothing when they are closed with it, or when it is known to have been undone
-    /// since.
+    /// What clients are told of a change. `None` if the change closes their sockets, or is known to have been undone since.
     fn message_of(&self, version: u64, change: Change) -> Option<ServerMessage> {
         let known = Some(version) <= self.core.version();
         let message = match change {
@@ -147,7 +146,7 @@ impl UserPresence {
             Change::FriendRemoved { user_id } if known && self.contacts.contains(&user_id) => return None,
             Change::FriendRemoved { user_id } => ServerMessage::FriendRemoved { user_id },
             Change::SettingsUpdated { share } => {
-                // However late it comes, the settings of now.
+                // The newest settings, even if the event comes late.
                 let share = self.core.share().cloned().unwrap_or(share);
                 ServerMessage::SettingsUpdated {
                     share_mode: share.mode,
@@ -155,7 +154,7 @@ impl UserPresence {
                     domain_deny_array: share.deny.into_iter().collect(),
                 }
             }
-            // However late it comes, the name of now.
+            // The newest name, even if the event comes late.
             Change::UserUpdated { user } => ServerMessage::FriendUpdated { user: self.core.person(&user.user_id)? },
             Change::ShareReceived { notification } => ServerMessage::ShareNotification { notification },
             Change::ShareRead { event_ids } => ServerMessage::ShareNotificationRead { event_ids },

@@ -11,27 +11,27 @@ use shared::{
 
 use super::{Status, UserPresence};
 use crate::{
-    contacts::{Call, DueCalls, NewTo},
+    contacts::{Call, DueCalls, FriendState, NewTo},
     event::Effect,
 };
 
 impl UserPresence {
-    /// A friend's object speaks. Nothing is taken from, or told to, anyone who is not on the list.
+    /// A friend's object speaks, and is answered. A stranger's message is not taken in, and the answer says nothing of the user.
     pub(super) fn peer_spoke(&mut self, message: PeerMessage, now: Timestamp) {
         let answer = if !self.core.is_known() {
-            // The user has never been here: there is nothing to tell, not even who the friends are.
+            // The user has never connected, and the core was never asked who the friends are.
             let (seq, last_seen_at, wants) = (self.published.seq(), None, Interest::Nothing);
             PeerAnswer::Offline { seq, last_seen_at, wants }
         } else if !self.contacts.contains(&message.from) {
             if self.is_behind() {
-                // Who takes this user for a friend may be one by now.
+                // The friendship may be newer than the list.
                 self.load_social();
             }
             PeerAnswer::NotFriends
         } else if self.is_present() {
             self.friend_spoke(message, now)
         } else {
-            // An absent user keeps nothing of friends. They query when they want to know.
+            // An absent user remembers nothing of friends, and queries all of them on coming online.
             self.own_answer()
         };
         self.output.push(Effect::AnswerPeer(answer));
@@ -40,25 +40,25 @@ impl UserPresence {
     fn friend_spoke(&mut self, message: PeerMessage, now: Timestamp) -> PeerAnswer {
         let (from, own) = (message.from.clone(), self.own());
         let queries = matches!(message.say, PeerSay::Hello { .. } | PeerSay::Peek);
-        let leaves = matches!(message.say, PeerSay::Bye { .. });
+        let is_bye = matches!(message.say, PeerSay::Bye { .. });
         if self.contacts.receive(&message, own, now) {
             self.take_in(message);
         } else {
             self.contacts.keep_unverified(message);
             if self.sessions.is_empty() && self.waiters.is_empty() {
-                // Nobody waits for it. Who connects queries all friends of whom nothing is known.
+                // No client wants to know now. The next one that connects queries friends of whom nothing is known.
                 self.contacts.forget_known_of(&from);
             } else {
                 self.contacts.query_again(&from);
-                // The friend keeps its goodbye in storage until every friend has taken it. `Again` makes it repeat the goodbye, so that it
-                // is heard even if this memory is lost.
-                if leaves {
+                // The friend stores its goodbye until every friend has taken it in. `Again` makes it say goodbye once more, in case
+                // this memory is lost before the query is answered.
+                if is_bye {
                     return PeerAnswer::Again;
                 }
             }
         }
         let answer = if queries { self.own_answer() } else { PeerAnswer::Taken { wants: own.interest } };
-        self.contacts.was_answered(&from, own);
+        self.contacts.interest_told(&from, own);
         answer
     }
 
@@ -71,14 +71,15 @@ impl UserPresence {
         }
     }
 
-    /// What a friend says is true, unless something newer is known.
+    /// Takes in what a friend says of themselves, unless something newer is known.
     fn take_in(&mut self, message: PeerMessage) {
         let PeerMessage { from, seq, wants, say, .. } = message;
         match say {
             PeerSay::Hello { presence } | PeerSay::Presence { presence } => self.learn_online(&from, seq, presence),
             PeerSay::Bye { last_seen_at } => {
-                if self.learn_offline(&from, seq, Some(last_seen_at), true) && wants == Interest::Nothing {
-                    self.contacts.left(&from, self.own());
+                let is_news = self.learn_offline(&from, seq, Some(last_seen_at), true);
+                if is_news && wants == Interest::Nothing {
+                    self.contacts.friend_left(&from, self.own());
                     self.waiters.stop_waiting_for(&from);
                 }
             }
@@ -86,14 +87,14 @@ impl UserPresence {
         }
     }
 
-    /// A friend is online and shows this. Clients that watch are told of a change, all others that the friend came.
+    /// A friend is online and shows this.
     fn learn_online(&mut self, friend: &UserId, seq: u64, presence: Presence) {
         let sockets = match self.contacts.learn_online(friend, seq, &presence, self.own()) {
             NewTo::Nobody => return,
             NewTo::Watching => self.sessions.watching(),
             NewTo::All => {
                 let sockets = self.sessions.ready();
-                // Whom no client displays yet need not be remembered: for the first snapshot all are queried who may be online.
+                // Without a snapshot no client displays anybody, and before the first one all friends are queried anyway.
                 if !sockets.is_empty() {
                     self.contacts.display_changed();
                 }
@@ -103,106 +104,121 @@ impl UserPresence {
         self.output.show(sockets, presence);
     }
 
-    /// A friend is offline. Says whether that is news. `says_so`: they told it themselves, unasked.
-    fn learn_offline(&mut self, friend: &UserId, seq: u64, last_seen_at: Option<Timestamp>, says_so: bool) -> bool {
-        let learned = self.contacts.learn_offline(friend, seq, last_seen_at, says_so);
-        if learned == Some(true) {
+    /// A friend is offline. Returns whether nothing newer was known. `unasked`: the friend said it by themselves.
+    fn learn_offline(&mut self, friend: &UserId, seq: u64, last_seen_at: Option<Timestamp>, unasked: bool) -> bool {
+        let new_to = self.contacts.learn_offline(friend, seq, last_seen_at, unasked);
+        if new_to == Some(NewTo::All) {
             let message = ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at };
             self.output.send(self.sessions.ready(), message);
         }
-        learned.is_some()
+        new_to.is_some()
     }
 
-    /// Somebody is a friend no longer, and disappears from every client.
+    /// The user and this friend are friends no longer.
     pub(super) fn end_friendship(&mut self, friend: &UserId) {
         self.contacts.remove(friend);
-        self.disappear(friend);
+        self.remove_from_view(friend);
     }
 
-    /// Nobody waits for them, and clients show them offline.
-    fn disappear(&mut self, friend: &UserId) {
+    /// Clients display this user offline, and nobody waits for their answer.
+    fn remove_from_view(&mut self, friend: &UserId) {
         self.waiters.stop_waiting_for(friend);
         let message = ServerMessage::PresenceTimeout { user_id: friend.clone(), last_seen_at: None };
         self.output.send(self.sessions.ready(), message);
     }
 
-    /// Calls the friends whose turn it is: all who are to hear the same in one effect. Returns who was called.
+    /// Calls the friends who are due, with one effect for all who hear the same. Returns who is called.
     pub(super) fn make_calls(&mut self, now: Timestamp) -> BTreeSet<UserId> {
         let DueCalls { queries, deliveries } = self.contacts.take_due(self.own(), now);
         let called = queries.iter().chain(&deliveries).cloned().collect();
-        // Of a user whose sockets were lost, nobody knows whether they are still there.
-        let is_sure = !matches!(self.status, Status::Grace { sockets_lost: true, .. });
-        let query = |user: &Self| match user.published.is_visible() && is_sure {
-            true => Some(PeerSay::Hello { presence: user.presence() }),
-            false => Some(PeerSay::Peek),
-        };
-        self.call(queries, query, now);
-        self.call(deliveries, Self::news, now);
+        if !queries.is_empty() {
+            let say = self.query();
+            self.call(queries, say, now);
+        }
+        if !deliveries.is_empty()
+            && let Some(say) = self.delivery()
+        {
+            self.call(deliveries, say, now);
+        }
         called
     }
 
-    /// How friends are told of what they see. Nothing if they never saw anything.
-    fn news(&self) -> Option<PeerSay> {
+    /// What asks a friend how they appear. It says how the user appears too, if friends may see that and it is certain.
+    fn query(&self) -> PeerSay {
+        let sockets_lost = matches!(self.status, Status::Grace { sockets_lost: true, .. });
+        match self.published.is_visible() && !sockets_lost {
+            true => PeerSay::Hello { presence: self.presence() },
+            false => PeerSay::Peek,
+        }
+    }
+
+    /// What tells a friend of the newest change. `None` if friends never saw the user.
+    fn delivery(&self) -> Option<PeerSay> {
         if self.published.is_visible() {
             return Some(PeerSay::Presence { presence: self.presence() });
         }
         self.published.last_seen_at().map(|last_seen_at| PeerSay::Bye { last_seen_at })
     }
 
-    fn call(&mut self, peers: Vec<UserId>, say: impl FnOnce(&Self) -> Option<PeerSay>, now: Timestamp) {
-        if peers.is_empty() {
-            return;
-        }
-        let Some(say) = say(self) else { return };
+    fn call(&mut self, peers: Vec<UserId>, say: PeerSay, now: Timestamp) {
         let (seq, wants) = (self.published.seq(), self.own().interest);
-        self.contacts.called(&peers, (say != PeerSay::Peek).then_some(seq), wants);
+        self.contacts.calls_begin(&peers, (say != PeerSay::Peek).then_some(seq), wants);
         let message = PeerMessage { from: self.me.clone(), seq, sent_at: now, wants, say };
         self.output.push(Effect::CallPeers { peers, message });
     }
 
-    /// What came of a call. A later message of the same friend's may have overtaken the answer.
+    /// A friend answered a call. A message of theirs may have overtaken the answer.
     pub(super) fn peer_answered(&mut self, peer: UserId, answer: PeerAnswer, now: Timestamp) {
-        if answer == PeerAnswer::Again {
-            return self.peer_failed(&peer, now);
-        }
-        let Some(call) = self.contacts.call_answered(&peer) else { return };
-        if !self.contacts.contains(&peer) {
-            return;
-        }
-        let own = self.own();
-        match answer {
-            // As a failure, above.
-            PeerAnswer::Again => return,
-            // They have learned of the friendship meanwhile, and took nothing in before.
-            PeerAnswer::NotFriends if call.friend_spoke() => {}
-            PeerAnswer::NotFriends => {
-                self.contacts.reset(&peer);
-                self.disappear(&peer);
-                return self.load_social();
-            }
-            PeerAnswer::Online { wants, .. } | PeerAnswer::Offline { wants, .. }
-                if own.present && call.is_outdated() =>
-            {
-                self.contacts.delivered(&peer, &call, wants, own);
-            }
-            PeerAnswer::Taken { wants } => self.contacts.delivered(&peer, &call, wants, own),
-            PeerAnswer::Online { seq, presence, wants } => {
-                self.contacts.delivered(&peer, &call, wants, own);
-                self.learn_online(&peer, seq, presence);
-                self.query_answered(&peer, call);
-            }
+        let (wants, appearance) = match answer {
+            PeerAnswer::Again => return self.peer_failed(&peer, now),
+            PeerAnswer::NotFriends => return self.peer_denied(peer, now),
+            PeerAnswer::Taken { wants } => (wants, None),
+            PeerAnswer::Online { seq, presence, wants } => (wants, Some((seq, FriendState::Online(presence)))),
             PeerAnswer::Offline { seq, last_seen_at, wants } => {
-                self.contacts.delivered(&peer, &call, wants, own);
-                self.learn_offline(&peer, seq, last_seen_at, false);
-                self.query_answered(&peer, call);
+                (wants, Some((seq, FriendState::Offline { last_seen_at })))
             }
+        };
+        let Some(call) = self.end_call(&peer) else { return };
+        let own = self.own();
+        self.contacts.took_in(&peer, &call, wants, own);
+        let is_old = own.present && call.is_outdated();
+        if let Some((seq, state)) = appearance.filter(|_| !is_old) {
+            self.query_answered(&peer, seq, state, call);
         }
-        self.waiters.tire_of(&peer, now);
-        self.contacts.reconsider(peer);
+        self.after_call(peer, now);
     }
 
-    fn query_answered(&mut self, peer: &UserId, call: Call) {
-        if self.contacts.query_answered(peer, &call, self.own()) {
+    /// A friend says that they are none.
+    fn peer_denied(&mut self, peer: UserId, now: Timestamp) {
+        let Some(call) = self.end_call(&peer) else { return };
+        // If they have spoken since, they have learned of the friendship after they answered. What the call said is still outstanding.
+        if call.heard_interest() {
+            return self.after_call(peer, now);
+        }
+        self.contacts.reset(&peer);
+        self.remove_from_view(&peer);
+        self.load_social();
+    }
+
+    /// The call that was answered. `None` if there was none, or if the two are no friends any more.
+    fn end_call(&mut self, peer: &UserId) -> Option<Call> {
+        let call = self.contacts.call_answered(peer)?;
+        self.contacts.contains(peer).then_some(call)
+    }
+
+    fn after_call(&mut self, peer: UserId, now: Timestamp) {
+        self.waiters.call_ended(&peer, now);
+        self.contacts.call_ended(peer);
+    }
+
+    fn query_answered(&mut self, peer: &UserId, seq: u64, state: FriendState, call: Call) {
+        match state {
+            FriendState::Online(presence) => self.learn_online(peer, seq, presence),
+            FriendState::Offline { last_seen_at } => {
+                self.learn_offline(peer, seq, last_seen_at, false);
+            }
+        }
+        if self.contacts.settle_query(peer, &call, self.own()) {
             self.waiters.stop_waiting_for(peer);
         }
         if let Some(message) = call.into_unverified() {
@@ -210,24 +226,27 @@ impl UserPresence {
         }
     }
 
-    /// A friend was not reached: those who wait for their answer do without.
+    /// A friend was not reached, and is called again later. Nobody waits for that.
     pub(super) fn peer_failed(&mut self, peer: &UserId, now: Timestamp) {
         if self.contacts.call_failed(peer, self.failures_forgotten(now), self.own(), now) {
             self.waiters.stop_waiting_for(peer);
         }
     }
 
-    /// How many failures may have been forgotten since the user left: an object that sleeps between one and the next must not
-    /// begin anew for ever.
+    /// How many failures a loss of memory may have made forget, guessed from how long ago the user left. Otherwise an object that sleeps
+    /// between two failures would call friends at the shortest interval for ever.
     fn failures_forgotten(&self, now: Timestamp) -> u32 {
         let left_at = self.published.last_seen_at().filter(|_| !self.is_present()).unwrap_or(now);
         let minutes = now.unix_ms().saturating_sub(left_at.unix_ms()) / 60_000;
         minutes.checked_ilog2().unwrap_or_default()
     }
 
-    /// Schedules a wake-up that checks whether friends got the goodbye: without sockets, nothing else need wake an object that loses
-    /// its memory while it calls them. Calls that an alarm makes need none, since the runtime repeats the alarm until they have ended.
-    /// Calls that began before the alarm do. A tick counts as an alarm here; the alarm for the end of the grace is still set then.
+    /// Sees to it that every friend is told that the user left, even if memory is lost while they are called: a wake-up will look
+    /// whether they were. Nothing else need wake an object without sockets.
+    ///
+    /// Calls that an alarm makes need no such wake-up: the runtime repeats an alarm until what it began has ended. Calls that were
+    /// in flight before it do. A tick is taken for an alarm here, since the two are one event; then the alarm for the end of the
+    /// grace is still set.
     pub(super) fn expect_farewells(
         &mut self,
         was_present: bool,
@@ -246,7 +265,7 @@ impl UserPresence {
             was_present || in_flight.any(|friend| called.contains(friend))
         };
         if self.farewells_until.map_or(begins, |until| until <= now) {
-            self.farewells_until = Some(now.plus_ms(self.times.timeout_ms));
+            self.farewells_until = Some(now.plus_ms(self.config.timeout_ms));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the core reports: at least once, in any order, and perhaps late.
 
-use presence::{CachedSocial, Effect, Event, Reply, Saved, Times, UserPresence};
+use presence::{CachedSocial, Effect, EngineConfig, Event, Reply, Saved, UserPresence};
 use serde_json::json;
 use shared::{
     api::{ShareNotification, UserFriendRequest},
@@ -550,7 +550,7 @@ fn sockets_that_a_lost_memory_left_open_are_closed_when_a_suspended_user_is_reme
     let social = population.social("alice");
     saved.social = Some(CachedSocial::of(shared::internal::Social { suspended: true, ..social }));
     let mut alices =
-        UserPresence::restore(id("alice"), Times::default(), saved, population.carried("alice"), population.now);
+        UserPresence::restore(id("alice"), EngineConfig::default(), saved, population.carried("alice"), population.now);
     let effects = alices.handle(Event::Woken { heard: Vec::new() }, population.now);
     assert!(effects.contains(&Effect::Close { socket: alice, code: CloseCode::AccountGone }));
     assert!(effects.iter().any(|effect| {
@@ -612,7 +612,8 @@ fn an_account_that_is_deleted_before_anything_is_known_of_it_is_forgotten_too() 
     // The core may be asked about it at this moment, and have answered before.
     let mut population = Population::new(&["alice"], &[]);
     let gone = population.delete("alice");
-    let mut alice = UserPresence::restore(id("alice"), Times::default(), Saved::default(), Vec::new(), population.now);
+    let mut alice =
+        UserPresence::restore(id("alice"), EngineConfig::default(), Saved::default(), Vec::new(), population.now);
     let effects = alice.handle(Event::CoreReported { events: vec![gone] }, population.now);
     assert!(effects.contains(&Effect::Forget));
 }

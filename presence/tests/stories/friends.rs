@@ -1,7 +1,7 @@
 //! Rule 5 and the order of what friends say: only friends, both ways, and never an older state after a
 //! newer one.
 
-use presence::{Effect, Event, ReadId, Reply, Times, UserPresence, limits::PEER_LATE_MS};
+use presence::{Effect, EngineConfig, Event, ReadId, Reply, UserPresence, limits::PEER_LATE_MS};
 use shared::{
     ids::SocketId,
     internal::{Interest, PeerAnswer, PeerMessage, PeerSay},
@@ -175,7 +175,7 @@ fn one_who_is_offline_sees_friends_by_asking_and_keeps_nothing_of_it() {
 fn a_friend_whose_version_writes_what_this_one_cannot_read_is_there_and_no_more() {
     let (population, _, _) = two();
     let now = population.now;
-    let mut bob = UserPresence::restore(id("bob"), Times::default(), population.saved("bob"), Vec::new(), now);
+    let mut bob = UserPresence::restore(id("bob"), EngineConfig::default(), population.saved("bob"), Vec::new(), now);
     bob.handle(Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) }, now);
     let presence = serde_json::from_str(r#"{"type":"update-presence","userId":"alice"}"#).unwrap();
     let answer = PeerAnswer::Online { seq: u64::MAX / 2, presence, wants: Interest::Pages };

@@ -1,7 +1,7 @@
 //! Rule 8: hibernation, and the loss of memory between any two events.
 
 use presence::{
-    CachedSocial, Effect, Event, Reply, Save, Saved, SavedState, Times, UserPresence,
+    CachedSocial, Effect, EngineConfig, Event, Reply, Save, Saved, SavedState, UserPresence,
     limits::{ATTACHMENT_BYTES_MAX, LOST_MEMORY_MS, RETRIES_LEN_MAX, ROSTER_LEN_MAX},
 };
 use proptest::prelude::*;
@@ -295,7 +295,7 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
         population.visit(alice, "https://example.com/1");
         population.visit(bob, "https://example.com/2");
         let (saved, now) = (population.saved("alice"), population.now.plus_ms(500));
-        let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+        let mut alice = UserPresence::restore(id("alice"), EngineConfig::default(), saved, Vec::new(), now);
         let opened = Event::SocketOpened { socket: SocketId(Uuid::from_u128(99)), expires_at: now.plus_ms(TOKEN_MS) };
         let calls = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::CallPeers { .. })).count();
         assert_eq!(calls(&alice.handle(opened, now)), 1);
@@ -422,7 +422,7 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
         let state = SavedState { behind: Some(2), ..SavedState::default() };
         let saved = Saved { state, social, event_ids: Vec::new() };
         let now = Timestamp::from_unix_ms(1_772_366_400_000);
-        let alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+        let alice = UserPresence::restore(id("alice"), EngineConfig::default(), saved, Vec::new(), now);
         assert_eq!(alice.is_behind(), old, "version {version}");
     }
 }
@@ -431,7 +431,7 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
 fn a_snapshot_is_carried_as_sent_only_once_it_was() {
     let social = Some(CachedSocial::of(Population::new(&["alice"], &[]).social("alice")));
     let (saved, now) = (Saved { social, ..Saved::default() }, Timestamp::from_unix_ms(1_772_366_400_000));
-    let mut alice = UserPresence::restore(id("alice"), Times::default(), saved, Vec::new(), now);
+    let mut alice = UserPresence::restore(id("alice"), EngineConfig::default(), saved, Vec::new(), now);
     let socket = SocketId(Uuid::from_u128(1));
     let effects = alice.handle(Event::SocketOpened { socket, expires_at: now.plus_ms(TOKEN_MS) }, now);
     let order = effects.iter().filter_map(|effect| {
@@ -537,7 +537,7 @@ fn an_event_counts_as_taken_only_once_all_was_done_that_comes_of_it() {
     let [event, _] = population.unfriend("alice", "bob");
     let saved = population.saved("alice");
     let mut alice =
-        UserPresence::restore(id("alice"), Times::default(), saved, population.carried("alice"), population.now);
+        UserPresence::restore(id("alice"), EngineConfig::default(), saved, population.carried("alice"), population.now);
     let effects = alice.handle(Event::CoreReported { events: vec![event] }, population.now);
     let places = |wanted: fn(&Effect) -> bool| -> Vec<usize> {
         effects.iter().enumerate().filter(|(_, effect)| wanted(effect)).map(|(place, _)| place).collect()

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use presence::{
-    Admission, AdmissionStep, Attachment, CachedSocial, Effect, Event, Frame, HeartbeatMode, ReadId, Reply, Save,
-    Saved, Times, TokenOutcome, UserPresence,
+    Admission, AdmissionStep, Attachment, CachedSocial, Effect, EngineConfig, Event, Frame, HeartbeatMode, ReadId,
+    Reply, Save, Saved, TokenOutcome, UserPresence,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
@@ -484,7 +484,7 @@ impl Population {
     fn user(&mut self, who: &UserId) -> &mut UserPresence {
         let (saved, attachments, now) = (&self.saved, &self.attachments, self.now);
         self.users.entry(who.clone()).or_insert_with(|| {
-            let times = Times { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS, heartbeats: self.heartbeat_mode };
+            let times = EngineConfig { timeout_ms: TIMEOUT_MS, grace_ms: GRACE_MS, heartbeats: self.heartbeat_mode };
             let saved = saved.get(who).cloned().unwrap_or_default();
             let carried = attachments.values().filter(|(of, _)| of == who).map(|(_, carried)| carried.clone());
             UserPresence::restore(who.clone(), times, saved, carried.collect(), now)

@@ -1,7 +1,7 @@
 //! What another version of this program stored, and what it must be able to read of ours: during a roll-out both run, and one
 //! may go back. `stored/form-1.json` was written by the engine before its state was divided into parts.
 
-use presence::{Attachment, Effect, Event, Frame, ReadId, Reply, Save, Saved, SavedState, Times, UserPresence};
+use presence::{Attachment, Effect, EngineConfig, Event, Frame, ReadId, Reply, Save, Saved, SavedState, UserPresence};
 use serde_json::Value;
 use shared::{
     api::UserInfo,
@@ -63,7 +63,7 @@ fn offline(seq: u64, last_seen_at: Option<Timestamp>) -> PeerAnswer {
 /// turns to a page, and then her socket closes.
 fn stored_now() -> (Attachment, SavedState, Saved) {
     let now = began();
-    let mut engine = UserPresence::restore(id("alice"), Times::default(), Saved::default(), Vec::new(), now);
+    let mut engine = UserPresence::restore(id("alice"), EngineConfig::default(), Saved::default(), Vec::new(), now);
     let mut effects = engine.handle(Event::SocialLoaded { social: social() }, now);
     let expires_at = now.plus_ms(3_600_000);
     effects.extend(engine.handle(Event::SocketOpened { socket: SOCKET, expires_at }, now));
@@ -124,11 +124,11 @@ fn what_the_version_before_stored_is_read_and_goes_on() {
     let (.., saved) = stored_now();
     let attachment: Attachment = serde_json::from_value(attachment).unwrap();
     // Asleep for a minute, with the socket that carries it.
-    let connected = Saved { state: SavedState { leaving: None, ..saved.state.clone() }, ..saved.clone() };
+    let connected = Saved { state: SavedState { departure: None, ..saved.state.clone() }, ..saved.clone() };
     let mut settled = attachment.clone();
-    settled.checkpoint.untold = false;
+    settled.checkpoint.unsettled = false;
     let now = began().plus_ms(68_000);
-    let mut engine = UserPresence::restore(id("alice"), Times::default(), connected, vec![settled], now);
+    let mut engine = UserPresence::restore(id("alice"), EngineConfig::default(), connected, vec![settled], now);
     assert!(engine.has_slept());
     // Only those are queried of whom nothing is known; when the absent were last seen is known.
     let effects = engine.handle(Event::Read { read: ReadId(1), friend: None }, now);
@@ -144,7 +144,7 @@ fn what_the_version_before_stored_is_read_and_goes_on() {
     // In the grace, as storage has it.
     let in_grace = Saved { state: serde_json::from_value(state).unwrap(), ..saved };
     let now = began().plus_ms(12_000);
-    let mut engine = UserPresence::restore(id("alice"), Times::default(), in_grace, Vec::new(), now);
+    let mut engine = UserPresence::restore(id("alice"), EngineConfig::default(), in_grace, Vec::new(), now);
     let effects = engine.handle(Event::Read { read: ReadId(2), friend: Some(id("alice")) }, now);
     let page = effects.into_iter().find_map(|effect| {
         let Effect::Reply { reply: Reply::One(page), .. } = effect else { return None };

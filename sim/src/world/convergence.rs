@@ -10,7 +10,7 @@ use super::{
     state::{BEGIN_MS, Then},
 };
 use crate::{
-    client_view::Appearance,
+    client_view::OnScreen,
     core::who_is,
     rules::Rule,
     steps::{Clock, Ms, Who},
@@ -63,7 +63,7 @@ impl World<'_> {
         let rule = Rule::QuietShowsTheTruth;
         let mut wrong: Vec<(Vec<Who>, String)> = Vec::new();
         let own =
-            |who: Who| self.objects[who].quiet_reply.as_ref().map(|reply| Appearance::of_entry(&reply.user_presence));
+            |who: Who| self.objects[who].quiet_reply.as_ref().map(|reply| OnScreen::of_entry(&reply.user_presence));
         let mut truths = 0;
         for who in 0..self.setting.users {
             let (object, person) = (&self.objects[who], &self.core.people[who]);
@@ -79,7 +79,7 @@ impl World<'_> {
                 }
                 continue;
             };
-            if let Some(detail) = self.own_truth(who, &Appearance::of_entry(&reply.user_presence)) {
+            if let Some(detail) = self.own_truth(who, &OnScreen::of_entry(&reply.user_presence)) {
                 wrong.push((vec![who], detail));
             }
             let listed: BTreeSet<Who> = reply.presence_arr.iter().map(|shown| who_is(&shown.user_id)).collect();
@@ -89,7 +89,7 @@ impl World<'_> {
             for shown in &reply.presence_arr {
                 let of = who_is(&shown.user_id);
                 truths += 1;
-                let seen = Appearance::of_entry(shown);
+                let seen = OnScreen::of_entry(shown);
                 match own(of) {
                     Some(truth) if truth != seen => {
                         wrong.push((vec![who, of], format!("u{who} reads {seen:?} of u{of}, who is {truth:?}")));
@@ -132,7 +132,7 @@ impl World<'_> {
     }
 
     /// Whether what a user's object says of its own user is so.
-    fn own_truth(&self, who: Who, own: &Appearance) -> Option<String> {
+    fn own_truth(&self, who: Who, own: &OnScreen) -> Option<String> {
         let object = &self.objects[who];
         let online = !object.sockets.is_empty() && !object.told.invisible;
         if own.online != online {

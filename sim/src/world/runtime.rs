@@ -1,6 +1,6 @@
 //! What an object's runtime does: memory and its loss, sleep, alarms, ticks and redeployments.
 
-use presence::{AlarmKeeper, AlarmStep, TickTimer, Times, UserPresence};
+use presence::{AlarmKeeper, AlarmStep, EngineConfig, TickTimer, UserPresence};
 use shared::time::Timestamp;
 
 use super::{
@@ -113,8 +113,13 @@ impl World<'_> {
         let object = &self.objects[who];
         let attachments: Vec<_> = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
         let was_absent = attachments.is_empty() && !object.saved.state.online;
-        let engine =
-            UserPresence::restore(self.ids[who].clone(), Times::default(), object.saved.clone(), attachments, local);
+        let engine = UserPresence::restore(
+            self.ids[who].clone(),
+            EngineConfig::default(),
+            object.saved.clone(),
+            attachments,
+            local,
+        );
         let alarm = AlarmKeeper::restored(&engine, was_absent);
         self.counts.wakes += 1;
         self.objects[who].memory = Some(Memory {
