@@ -1,4 +1,4 @@
-// The manifests of the extension. All that differs between browsers is here and in src/worker/browser.ts.
+// The manifests of the extension. All that differs between browsers is here and in src/browser.ts.
 
 /** The public half of a key that only fixes the id, in Chromium, of an extension for a system on this machine. */
 export const DEVELOPMENT_KEY =
@@ -62,7 +62,7 @@ export function manifest(browser, site) {
   return {
     ...common,
     ...(site.key ? { key: site.key } : {}),
-    minimum_chrome_version: "120",
+    minimum_chrome_version: "123",
     permissions: [...common.permissions, "sidePanel"].sort(),
     background: { service_worker: "background.js", type: "module" },
     side_panel: { default_path: "panel.html" },

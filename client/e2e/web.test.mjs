@@ -117,6 +117,94 @@ test("a picture is uploaded, seen by friends at once, and taken away; the data a
   }
 });
 
+test("what fails is said, can be tried again, and leaves on the screen what is", async () => {
+  const [uma, vic] = await Promise.all([Person.register("uma", "Uma", "Unt"), Person.register("vic", "Vic", "Vale")]);
+  await uma.befriend(vic);
+  const browser = await Browser.open();
+  try {
+    // The worker's calls can be made to fail where it runs in the page.
+    await browser.context.addInitScript(() => delete globalThis.SharedWorker);
+    const page = await signedIn(browser, "uma");
+    await friend(page, "Vic Vale").waitFor();
+    const at = (place) => page.goto(`${ORIGIN}/app/${place}`);
+    const failing = /\/(users\/me|notifications\/share\/sent|friendship\/blocks|users\/id\/)/;
+    const fail = () => browser.context.route(failing, (route) => route.abort());
+    const mend = () => browser.context.unroute(failing);
+
+    await at("#/me");
+    const [only, allBut] = [page.getByRole("radio", { name: "Only these sites" }), page.getByRole("radio", { name: "All but these" })];
+    await fail();
+    await page.getByText("All but these").click();
+    await page.getByText("The server could not be reached").first().waitFor();
+    assert.deepEqual([await only.isChecked(), await allBut.isChecked()], [true, false]);
+    await mend();
+    await page.getByText("All but these").click();
+    await page.locator("label.chosen", { hasText: "All but these" }).waitFor();
+
+    for (const [place, then] of [["#/inbox", "You have sent no page yet."], ["#/me/blocked", "You have blocked nobody."], ["#/user/vic", "Vic Vale"]]) {
+      await fail();
+      await at(place);
+      const again = page.getByRole("button", { name: "Try again" });
+      await again.waitFor();
+      await mend();
+      await again.click();
+      await page.getByText(then).first().waitFor();
+    }
+
+    // A date that is emptied stays empty, and is not saved as it was.
+    await at("#/me/profile");
+    const born = page.getByLabel("Date of birth");
+    const save = page.getByRole("button", { name: "Save" });
+    await born.fill("1990-05-17");
+    await save.click();
+    await page.getByText("Saved").first().waitFor();
+    await born.fill("");
+    assert.equal(await born.inputValue(), "");
+    await save.click();
+    await until(async () => (await uma.call("GET", "/users/me")).dob === null);
+
+    // A list takes sites and nothing else, and says why.
+    await at("#/me");
+    const entry = page.getByLabel("Add a site").first();
+    await entry.fill("not a site");
+    await entry.press("Enter");
+    await page.getByText("That is no public site").waitFor();
+    await entry.fill("example.org");
+    await entry.press("Enter");
+    await page.getByRole("button", { name: "Remove example.org" }).click();
+    await page.getByRole("button", { name: "Remove example.org" }).waitFor({ state: "detached" });
+    await page.getByLabel("Would this be shown?").fill("example.org:8443/x");
+    await page.getByText("Shown: example.org is shared.").waitFor();
+
+    // A sheet gives the focus back, however it was closed.
+    const preferring = page.getByRole("button", { name: /Language and theme/ });
+    await preferring.click();
+    await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.ok(await preferring.evaluate((button) => button === document.activeElement), await page.evaluate(() => document.activeElement?.outerHTML));
+  } finally {
+    await browser.close();
+  }
+});
+
+test("a page that was frozen for a while is live again when it wakes", async () => {
+  const [wes, xia] = await Promise.all([Person.register("wes", "Wes", "Wood"), Person.register("xia", "Xia", "Xu")]);
+  await wes.befriend(xia);
+  const browser = await Browser.open();
+  try {
+    const page = await signedIn(browser, "wes");
+    await friend(page, "Xia Xu").and(page.locator(".offline")).waitFor();
+    // As the worker sees a page whose timers stand still: it has said goodbye, and then it is here again.
+    await page.evaluate(() => dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
+    await xia.online("https://github.com/xia", "Xia's page");
+    assert.equal(await friend(page, "Xia Xu").and(page.locator(".offline")).count(), 1);
+    await shows(friend(page, "Xia Xu"), "Xia's page");
+  } finally {
+    xia.leave();
+    await browser.close();
+  }
+});
+
 test("keys alone lead everywhere", async () => {
   const [hal, ida] = await Promise.all([Person.register("hal", "Hal", "Hill"), Person.register("ida", "Ida", "Ives")]);
   await hal.befriend(ida);
@@ -126,7 +214,8 @@ test("keys alone lead everywhere", async () => {
     const page = await signedIn(browser, "hal");
     await shows(friend(page, "Ida Ives"), "Ida's page");
     await page.keyboard.press("/");
-    await page.getByRole("searchbox").waitFor();
+    const search = page.getByRole("searchbox");
+    await until(() => search.evaluate((input) => input === document.activeElement));
     await page.keyboard.press("Escape");
     await friend(page, "Ida Ives").waitFor();
     await friend(page, "Ida Ives").getByRole("link").focus();
@@ -226,7 +315,7 @@ test("a server that lies opens nothing but the web, runs nothing, and is not bel
     for (const frame of ["", "{", "[]", "null", '{"type":"presence-snapshot"}', '{"type":"friend-updated","user":7}', '{"type":"update-presence"}', '{"type":"share-notification","notification":null}']) {
       lie(frame);
     }
-    const stranger = { type: "update-presence", userId: "stranger", seq: seq + 100, at: null, idle: false, idleSince: null };
+    const stranger = { type: "update-presence", userId: "stranger", seq: seq + 100, at: new Date().toISOString(), idle: false, idleSince: null };
     lie({ ...stranger, url: "https://github.com/", title: "A stranger's", domain: "github.com", latestUrl: "", latestTitle: "", latestDomain: "" });
     // What is true comes after all that, and is shown as before.
     sue.socket.send(JSON.stringify({ action: "goodbye" }));

@@ -1,4 +1,4 @@
-/** What views are shown, and what they may ask the worker to do. Both sides of the port import these types alone. */
+/** What views are shown, and what they may ask the worker to do. Both sides of the port import this, and neither imports the other. */
 
 import type {
   FieldError,
@@ -21,6 +21,7 @@ export type Moment = number;
 export type Link =
   | { readonly is: "off" }
   | { readonly is: "connecting" }
+  /** The snapshot has come: what is drawn is what the server says. */
   | { readonly is: "open" }
   | { readonly is: "waiting"; readonly until: Moment }
   /** The server closed it for good: ten newer sockets are open, or the account is suspended or gone. */
@@ -42,6 +43,8 @@ export interface Consent {
   readonly version: number;
   readonly at: Moment;
   readonly choice: "share" | "watch";
+  /** Who agreed. Absent until they have signed in. */
+  readonly by?: UserId;
 }
 
 /** Grows when what is shared, or with whom, changes. Then everybody is asked again. */
@@ -90,6 +93,8 @@ export interface Scene {
   readonly received: readonly ShareNotification[];
   readonly sharing: Sharing;
   readonly preferences: Preferences;
+  /** Whether the browser lets the extension announce things. */
+  readonly mayNotify: boolean;
 }
 
 export type Language = "en" | "ko";
@@ -120,7 +125,11 @@ export const EMPTY_SCENE: Scene = {
   received: [],
   sharing: { consent: null, permitted: false, pause: null, front: null },
   preferences: { notifications: false, language: null, theme: null },
+  mayNotify: false,
 };
+
+/** What a view calls its port when the worker had gone away beneath it. */
+export const OPEN_AGAIN = "again";
 
 /** What a view can ask for: arguments and result of each. */
 export interface Actions {
@@ -138,7 +147,8 @@ export interface Actions {
   "connect-now": [args: Record<string, never>, result: null];
   "share-site": [args: { readonly site: string; readonly shared: boolean }, result: null];
   "set-mode": [args: { readonly mode: ShareMode }, result: null];
-  "set-sites": [args: { readonly list: "allow" | "deny"; readonly sites: readonly string[] }, result: null];
+  /** Puts a site on a list, or takes it off. */
+  "list-site": [args: { readonly list: "allow" | "deny"; readonly site: string; readonly listed: boolean }, result: null];
   "would-show": [args: { readonly text: string }, result: WouldShow];
   warnings: [args: Record<string, never>, result: Readonly<Record<string, string>>];
   "update-account": [args: { readonly changes: Partial<UserUpdate> }, result: null];
@@ -160,7 +170,8 @@ export interface Actions {
   sent: [args: { readonly offset: number }, result: readonly ShareNotificationSent[]];
   read: [args: { readonly events: readonly string[] }, result: null];
   export: [args: Record<string, never>, result: string];
-  "delete-account": [args: Record<string, never>, result: null];
+  /** The result is that of `sign-out`. */
+  "delete-account": [args: Record<string, never>, result: string | null];
 }
 
 export type ActionName = keyof Actions;
@@ -186,7 +197,7 @@ export type PublicUser = UserSummary & Partial<Record<"dob" | "gender" | "school
 
 /** Why an action failed. */
 export interface Failure {
-  readonly why: "offline" | "refused" | "signed-out" | "sign-in-away" | "sign-in-closed" | "closed";
+  readonly why: "offline" | "refused" | "signed-out" | "sign-in-away" | "sign-in-closed" | "closed" | "no-site" | "list-full";
   /** The HTTP status, where there was an answer. */
   readonly status?: number;
   /** The server's sentence. */
@@ -203,7 +214,9 @@ export type Told =
   /** Only what changed: whole fields, but of `friends` single ones; null where somebody is no longer one. */
   | { readonly is: "patch"; readonly changes: Partial<Omit<Scene, "friends">>; readonly friends: Readonly<Record<UserId, Friend | null>> }
   | { readonly is: "done"; readonly id: number; readonly result: unknown }
-  | { readonly is: "failed"; readonly id: number; readonly failure: Failure };
+  | { readonly is: "failed"; readonly id: number; readonly failure: Failure }
+  /** The worker cannot begin: the browser does not let it read what it keeps. */
+  | { readonly is: "broken" };
 
 /** What turns `before` into `after`; undefined where they are the same. */
 export function difference(before: Scene, after: Scene): (Told & { is: "patch" }) | undefined {

@@ -4,6 +4,7 @@ import type { UserPrivate } from "../src/generated/types";
 import { CONSENT_VERSION, type Scene, type Told, patched } from "../src/scene";
 import { Engine, WATCH_ON_MS } from "../src/worker/engine";
 import { SETTLE_MS, type Tab } from "../src/worker/front";
+import { Onlooker } from "../src/worker/onlooker";
 import type { Notice, Platform } from "../src/worker/platform";
 import { RENEW_BEFORE_MS } from "../src/worker/session";
 import type { Kept } from "../src/worker/storage";
@@ -39,13 +40,17 @@ let sockets: Socket[];
 let kept: Partial<Kept>;
 let front: Tab | null;
 let permitted: boolean;
+let mayNotify: boolean;
+let idle: boolean;
+/** Where the provider's session is ended. */
+let ended: string[];
 let badge: [number, unknown];
 let notices: Notice[];
-let account: Partial<UserPrivate>;
+let account: UserPrivate;
 /** What the server and the provider were asked. */
 let asked: string[];
 /** Whether the provider takes the refresh token, and whether it answers at all. */
-let provider: "good" | "refuses" | "away";
+let provider: "good" | "refuses" | "busy" | "away";
 let engine: Engine;
 
 const platform: Platform = {
@@ -57,10 +62,15 @@ const platform: Platform = {
   redirect: "https://back.example.org/",
   sharesPages: true,
   authorize: () => Promise.reject(new Error("no window here")),
-  endSession: async () => null,
+  endSession: async (address) => {
+    ended.push(address);
+    return null;
+  },
   keepAwake: () => undefined,
   keepWaking: () => undefined,
   permitted: async () => permitted,
+  mayNotify: async () => mayNotify,
+  idle: async () => idle,
   front: async () => front,
   badge: (...now) => void (badge = now),
   notify: (notice) => void notices.push(notice),
@@ -87,7 +97,12 @@ async function answer(input: string | URL | Request): Promise<Response> {
   asked.push(pathname);
   if (origin === ISSUER) {
     if (provider === "away") throw new TypeError("no network");
-    if (pathname.startsWith("/.well-known")) return json({ issuer: ISSUER, token_endpoint: `${ISSUER}/token` });
+    if (pathname.startsWith("/.well-known")) {
+      const endpoints = ["authorization", "token", "revocation", "end_session"].map((name) => [`${name}_endpoint`, `${ISSUER}/${name}`]);
+      return json({ issuer: ISSUER, ...Object.fromEntries(endpoints), token_endpoint: `${ISSUER}/token` });
+    }
+    if (pathname === "/revocation") return provider === "good" ? new Response(null, { status: 200 }) : json({ error: "unsupported_token_type" }, 400);
+    if (provider === "busy") return json({ error: "slow_down" }, 429);
     if (provider === "refuses") return json({ error: "invalid_grant" }, 400);
     return json({ access_token: "a", token_type: "bearer", id_token: idToken() });
   }
@@ -141,8 +156,13 @@ beforeEach(() => {
   sockets = [];
   kept = { tokens: tokens(1), consent: { version: CONSENT_VERSION, at: 0, choice: "share" } };
   front = { url: "https://github.com/one", title: "One" };
-  [permitted, asked, notices, provider] = [true, [], [], "good"];
-  account = { user_id: "me", first_name: "Me", last_name: "", share_mode: "default_none", domain_allow_array: ["github.com"], domain_deny_array: [] };
+  [permitted, mayNotify, idle, asked, notices, ended, provider] = [true, false, false, [], [], [], "good"];
+  account = {
+    user_id: "me", first_name: "Me", last_name: "", description: "", email: "me@example.org", profile_image_uploaded_at: null, profile_image_extension: null,
+    friendship_state: null, mutual_friend_count: null, email_public: false, dob_public: false, gender_public: false, school_public: false, work_public: false,
+    location_public: false, dob: null, gender: null, school: null, work: null, location: null,
+    share_mode: "default_none", domain_allow_array: ["github.com"], domain_deny_array: [],
+  };
 });
 
 afterEach(() => {
@@ -158,7 +178,7 @@ test("no page is sent before the rules are those of the server", async () => {
     return answer(input);
   });
   // What was drawn last allowed the page. Meanwhile another device took the site off the list.
-  kept.scene = { ...engineScene(), account: { ...account, domain_allow_array: ["github.com"] } as UserPrivate };
+  kept.scene = { ...engineScene(), account: { ...account, domain_allow_array: ["github.com"] } };
   account.domain_allow_array = [];
   await start();
   last().hear(snapshot());
@@ -188,7 +208,7 @@ test("what could not be fetched while the core was away is fetched later, and th
 function engineScene(): Scene {
   return {
     signIn: { is: "in" }, link: { is: "off" }, asOf: 1, account: null, own: null, friends: {}, known: false, requests: [], sentRequests: [], received: [],
-    sharing: { consent: null, permitted: false, pause: null, front: null }, preferences: { notifications: false, language: null, theme: null },
+    sharing: { consent: null, permitted: false, pause: null, front: null }, preferences: { notifications: false, language: null, theme: null }, mayNotify: false,
   };
 }
 
@@ -415,11 +435,321 @@ test("what an action failed by is told: the server's words and fields, or that i
   await start();
   const view = await look();
   const outcome = async () => {
-    await engine.ask({ tell: (told) => view.told.push(told) }, { id: 7, name: "set-sites", args: { list: "allow", sites: ["x"] } });
+    await engine.ask({ tell: (told) => view.told.push(told) }, { id: 7, name: "list-site", args: { list: "allow", site: "example.com", listed: true } });
     return view.told.at(-1);
   };
   vi.stubGlobal("fetch", async () => json({ status: 422, detail: "Not valid.", errors: [{ field: "[0]", message: "is no site" }] }, 422));
   expect(await outcome()).toEqual({ is: "failed", id: 7, failure: { why: "refused", status: 422, detail: "Not valid.", fields: [{ field: "[0]", message: "is no site" }] } });
   vi.stubGlobal("fetch", async () => Promise.reject(new TypeError("no network")));
   expect(await outcome()).toEqual({ is: "failed", id: 7, failure: { why: "offline" } });
+});
+
+/** Answers that path so, and the rest as ever. */
+function answerAt(path: string, how: (request: Request) => Response | Promise<Response>) {
+  vi.stubGlobal("fetch", (input: URL, init: RequestInit) => (input.pathname === path ? Promise.resolve(how(new Request(input, init))) : answer(input)));
+}
+
+async function reconnect(version = 1) {
+  last().onclose?.({ code: 1012 });
+  await pass(10_000);
+  last().onopen?.();
+  await pass(0);
+  last().hear(snapshot(version));
+  await pass(0);
+}
+
+const request = (user_id: string) => ({
+  user_id, first_name: user_id, last_name: "", description: "", profile_image_uploaded_at: null, profile_image_extension: null, requested_at: "2026-01-01T00:00:00Z",
+});
+const shareOf = (event_id: string) => ({
+  event_id, user_id: "bob", sent_at: "2026-01-01T00:00:00Z", url: "https://example.com/", title: "", seen_at: null, first_name: "Bob", last_name: "", profile_image_extension: null,
+});
+
+test("requests that came while the channel was closed are there after it, though no version tells of them", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  answerAt("/friendship/requests", () => json([request("dana")]));
+  await reconnect();
+  expect(engine.scene.requests.map(({ user_id }) => user_id)).toEqual(["dana"]);
+  expect(badge[0]).toBe(1);
+});
+
+test("what comes live while its list is fetched is in the list after it", async () => {
+  await start();
+  let fetches = 0;
+  answerAt("/notifications/share", async () => {
+    fetches += 1;
+    if (fetches > 1) return json([shareOf("2"), shareOf("1")]);
+    last().hear({ type: "share-notification", notification: shareOf("2") });
+    return json([shareOf("1")]);
+  });
+  last().hear(snapshot());
+  await pass(0);
+  expect([fetches, engine.scene.received.map(({ event_id }) => event_id)]).toEqual([2, ["2", "1"]]);
+});
+
+test("after a reconnect no page is judged by rules that another device has changed meanwhile", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  last().onclose?.({ code: 1012 });
+  account.domain_allow_array = [];
+  await pass(10_000);
+  last().onopen?.();
+  await turnTo("https://github.com/two");
+  expect(pages()).toEqual([]);
+  last().hear(snapshot(2));
+  await pass(60_000);
+  expect(pages()).toEqual([""]);
+});
+
+test("before its snapshot a connection is not said to be there, since what is drawn is old", async () => {
+  await start();
+  expect(engine.scene.link.is).toBe("connecting");
+  last().hear(snapshot());
+  expect(engine.scene.link.is).toBe("open");
+  last().onclose?.({ code: 1012 });
+  await pass(10_000);
+  last().onopen?.();
+  expect(engine.scene.link.is).toBe("connecting");
+});
+
+test("sites are taken off a list one by one, whatever another device did to it", async () => {
+  account.domain_allow_array = ["github.com", "reddit.com", "example.com"];
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  account.domain_allow_array = ["github.com", "reddit.com", "example.net"];
+  answerAt("/users/me/domain_array/allow", async (put) => {
+    account = { ...account, domain_allow_array: (await put.json()) as string[] };
+    return json(account);
+  });
+  const off = (site: string) => engine.do("list-site", { list: "allow", site, listed: false });
+  await Promise.all([off("github.com"), off("reddit.com"), engine.do("share-site", { site: "example.org", shared: true })]);
+  expect(account.domain_allow_array).toEqual(["example.net", "example.org"]);
+  await expect(engine.do("list-site", { list: "allow", site: "not a site", listed: true })).rejects.toMatchObject({ failure: { why: "no-site" } });
+  account.domain_allow_array = Array.from({ length: 1_000 }, (_, n) => `site-${n}.com`);
+  await expect(engine.do("list-site", { list: "allow", site: "example.com", listed: true })).rejects.toMatchObject({ failure: { why: "list-full" } });
+});
+
+/** One lock at a time, as browsers give them. */
+function withLocks() {
+  let turn: Promise<unknown> = Promise.resolve();
+  vi.stubGlobal("navigator", { locks: { request: (_: string, run: () => Promise<unknown>) => (turn = turn.catch(() => undefined).then(run)) } });
+}
+
+test("who signs out while the token is replaced stays signed out", async () => {
+  withLocks();
+  await start();
+  last().hear(snapshot());
+  await pass(HOUR_MS - RENEW_BEFORE_MS);
+  let give: (() => void) | undefined;
+  const before = fetch;
+  vi.stubGlobal("fetch", async (input: URL) => {
+    const { pathname } = new URL(input);
+    if (pathname === "/token") await new Promise<void>((resolve) => (give = resolve));
+    return before(input);
+  });
+  const woken = engine.wake();
+  await pass(0);
+  const out = engine.do("sign-out", {});
+  await pass(0);
+  give?.();
+  await Promise.all([woken, out]);
+  await pass(60_000);
+  expect([kept.tokens, engine.scene.signIn, sockets.length]).toEqual([undefined, { is: "out" }, 1]);
+  expect(asked).toContain("/revocation");
+});
+
+test("the provider's session is ended even where the token cannot be revoked", async () => {
+  await start();
+  provider = "busy";
+  await engine.do("sign-out", {});
+  expect(ended.map((address) => new URL(address).pathname)).toEqual(["/end_session"]);
+});
+
+test("an answer to what was asked before signing out is nothing to the next person", async () => {
+  await start();
+  let give: (() => void) | undefined;
+  answerAt("/notifications/share", async () => {
+    await new Promise<void>((resolve) => (give = resolve));
+    return json([shareOf("1")]);
+  });
+  last().hear(snapshot());
+  await pass(0);
+  await engine.do("sign-out", {});
+  give?.();
+  await pass(5_000);
+  expect([engine.scene.received, badge[0], kept.scene]).toEqual([[], 0, undefined]);
+});
+
+test("a provider that is asked too often ends no session", async () => {
+  provider = "busy";
+  await start();
+  await pass(HOUR_MS);
+  await expect(engine.token()).rejects.toThrow("unreachable");
+  expect([kept.tokens !== undefined, engine.scene.signIn]).toEqual([true, { is: "in" }]);
+});
+
+test("of two who begin to sign in, neither takes the other's answer away", async () => {
+  delete kept.tokens;
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await pass(0);
+  const states = [];
+  for (let tab = 0; tab < 2; tab += 1) states.push(new URL(await engine.do("sign-in-address", {})).searchParams.get("state"));
+  const back = (state: string | null) => engine.do("sign-in-returned", { url: `https://back.example.org/?code=c&state=${state}` });
+  await expect(back("of somebody else")).rejects.toThrow("refused");
+  await back(states[0] ?? null);
+  expect(engine.scene.signIn).toEqual({ is: "in" });
+  await back(states[1] ?? null);
+  expect(kept.pending).toEqual([]);
+});
+
+test("who asks for a second window to sign in gets the first", async () => {
+  delete kept.tokens;
+  let windows = 0;
+  vi.spyOn(platform, "authorize").mockImplementation(async (address) => {
+    windows += 1;
+    return `https://back.example.org/?code=c&state=${new URL(address).searchParams.get("state")}`;
+  });
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await Promise.all([engine.do("sign-in", {}), engine.do("sign-in", {})]);
+  expect([windows, engine.scene.signIn]).toEqual([1, { is: "in" }]);
+});
+
+test("somebody who has yet to register is not knocked for, until they look again", async () => {
+  answerAt("/users/me", () => json({ status: 404 }, 404));
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await pass(0);
+  last().onclose?.({ code: 1006 });
+  await pass(0);
+  const before = asked.length;
+  for (let time = 0; time < 20; time += 1) await engine.wake();
+  expect([sockets.length, asked.length]).toEqual([1, before]);
+  // They registered on another device.
+  vi.stubGlobal("fetch", answer);
+  await look();
+  await pass(0);
+  expect(sockets).toHaveLength(2);
+});
+
+test("a worker that is started again waits as long as the one before would have", async () => {
+  await start();
+  for (let time = 0; time < 8; time += 1) {
+    last().onclose?.({ code: 1006 });
+    await pass(0);
+    const { link } = engine.scene;
+    if (time < 7 && link.is === "waiting") await pass(link.until - Date.now());
+  }
+  const { link } = engine.scene;
+  const opened = sockets.length;
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await pass(1_000);
+  expect([sockets.length, engine.scene.link]).toEqual([opened, link]);
+  // A view that was open before the worker ended changes nothing. A person who opens one does.
+  await engine.look({ tell: () => undefined }, true);
+  expect(sockets).toHaveLength(opened);
+  await look();
+  await pass(0);
+  expect(sockets).toHaveLength(opened + 1);
+});
+
+test("a browser that others displaced does not displace them when its worker starts again", async () => {
+  await start();
+  last().onclose?.({ code: 4409 });
+  await pass(0);
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  await pass(HOUR_MS);
+  await engine.wake();
+  expect([sockets.length, engine.scene.link]).toEqual([1, { is: "stopped", why: "elsewhere" }]);
+});
+
+test("a view that went away is told nothing, and everything when it is back", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  const told: Told[] = [];
+  let closed = false;
+  const onlooker = new Onlooker(engine, (message) => {
+    if (closed) throw new Error("the port is closed");
+    told.push(message);
+  });
+  onlooker.look();
+  onlooker.leave();
+  closed = true;
+  await pass(0);
+  await engine.do("pause", { until: "resumed" });
+  expect(told).toEqual([]);
+  await pass(WATCH_ON_MS);
+  const watched = () => last().sent.filter(({ action }) => action === "watch").map(({ watching }) => watching);
+  expect(watched().at(-1)).toBe(false);
+  closed = false;
+  onlooker.look();
+  onlooker.look();
+  await pass(0);
+  expect(told.map(({ is }) => is)).toEqual(["scene"]);
+  expect(watched().at(-1)).toBe(true);
+});
+
+test("a browser that cannot read what it keeps says so, and is asked again", async () => {
+  const get = vi.spyOn(platform.storage, "get").mockRejectedValue(new Error("no space"));
+  engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
+  const told: Told[] = [];
+  const onlooker = new Onlooker(engine, (message) => told.push(message));
+  onlooker.look();
+  await pass(0);
+  expect(told).toEqual([{ is: "broken" }]);
+  get.mockRestore();
+  onlooker.leave();
+  onlooker.look();
+  await pass(0);
+  expect(told.at(-1)).toMatchObject({ is: "scene" });
+});
+
+test("who was away when the worker ended is away when it starts again", async () => {
+  idle = true;
+  await start();
+  expect(last().sent).toContainEqual({ action: "set-idle", idle: true });
+});
+
+test("a page that was shared under an older agreement is hidden, also while the core is away", async () => {
+  vi.stubGlobal("fetch", async () => json({ status: 503 }, 503));
+  kept.consent = { version: CONSENT_VERSION - 1, at: 0, choice: "share" };
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  await engine.sharingChanged();
+  expect(pages()).toEqual([""]);
+});
+
+test("another person who signs in here is asked, and nothing of them is shared before", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(0);
+  expect(kept.consent).toMatchObject({ choice: "share", by: "me" });
+  await engine.do("sign-out", {});
+  kept.tokens = tokens(2);
+  account = { ...account, user_id: "somebody" };
+  await start();
+  last().hear(snapshot());
+  await turnTo("https://github.com/two");
+  expect([engine.scene.sharing.consent, kept.consent]).toEqual([null, undefined]);
+  expect(pages().filter((url) => url !== "")).toEqual([]);
+});
+
+test("an account in a form that is not the contract's gives no rules, and nothing is shared", async () => {
+  account = { ...account, share_mode: "default_some" as never };
+  await start();
+  last().hear(snapshot());
+  await turnTo("https://github.com/two");
+  expect(pages()).toEqual([]);
+});
+
+test("whether the browser announces anything is known as soon as it is allowed", async () => {
+  await start();
+  expect(engine.scene.mayNotify).toBe(false);
+  mayNotify = true;
+  await engine.permissionsChanged();
+  expect(engine.scene.mayNotify).toBe(true);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { SETTLE_MS, Settling } from "../src/worker/front";
+import { SETTLE_MS, Settling, ownTitle } from "../src/worker/front";
 
 const tab = (url: string, title = "") => ({ url, title });
 
@@ -48,4 +48,19 @@ test("nothing in front is told at once", () => {
   settling.see(tab("a"), 0);
   expect(settling.see(null, 1)).toBeUndefined();
   expect(settling.settled).toBeNull();
+});
+
+test.each([
+  ["https://github.com/rust-lang/rust#key=SECRET", "github.com/rust-lang/rust#key=SECRET"],
+  ["https://www.github.com/a?token=SECRET", "github.com/a?token=SECRET"],
+  ["https://github.com/", "https://github.com"],
+  ["https://xn--bcher-kva.example/#SECRET", "bücher.example/#SECRET"],
+  ["http://github.com:8080/x#SECRET", "github.com:8080/x#SECRET"],
+  ["https://GitHub.com/x", "www.github.com/x"],
+])("of %s, the title %s is the browser's own and is not told", (url, title) => {
+  expect(ownTitle({ url, title })).toBe("");
+});
+
+test.each(["GitHub", "github.com – where the world builds", "reddit.com", "", "Re: github.com/x", "안녕"])("the title %s is the page's own", (title) => {
+  expect(ownTitle({ url: "https://github.com/x#SECRET", title })).toBe(title);
 });

@@ -5,7 +5,7 @@ import { useSignal } from "@preact/signals";
 import type { UserPrivate, UserUpdate } from "../generated/types";
 import { Avatar, Button, Field, Screen, Sheet, Switch } from "./parts";
 import { ask, t } from "./port";
-import { account, attempt, ownName, say, to } from "./state";
+import { account, attempt, leave, ownName, say, to } from "./state";
 
 const PICTURES: Readonly<Record<string, string>> = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif" };
 const PICTURE_BYTES_MAX = 5_000_000;
@@ -26,7 +26,9 @@ export function EditProfile() {
 function ProfileForm({ person }: { person: UserPrivate }) {
   const changes = useSignal<Partial<UserUpdate>>({});
   const saving = useSignal(false);
-  const value = <Name extends keyof UserUpdate & keyof UserPrivate>(name: Name) => changes.value[name] ?? person[name];
+  // What was emptied is null there, and stays empty.
+  const value = <Name extends keyof UserUpdate & keyof UserPrivate>(name: Name): UserPrivate[Name] =>
+    name in changes.value ? (changes.value[name] as UserPrivate[Name]) : person[name];
   const change = (some: Partial<UserUpdate>) => {
     changes.value = { ...changes.value, ...some };
   };
@@ -83,9 +85,12 @@ function Picture({ person }: { person: UserPrivate }) {
     const extension = PICTURES[file.type];
     if (extension === undefined || file.size > PICTURE_BYTES_MAX) return say(t.value.pictureBad, true);
     busy.value = true;
-    // Ports of extensions carry JSON alone.
-    const picture = SITE.surface === "page" ? file : await dataUrl(file);
-    await attempt(ask("set-picture", { picture, extension }), t.value.saved);
+    const upload = async () => {
+      // Ports of extensions carry JSON alone.
+      const picture = SITE.surface === "page" ? file : await dataUrl(file);
+      await ask("set-picture", { picture, extension });
+    };
+    await attempt(upload(), t.value.saved);
     busy.value = false;
   };
   return (
@@ -125,7 +130,9 @@ function dataUrl(file: Blob): Promise<string> {
 export function Account() {
   const deleting = useSignal(false);
   const typed = useSignal("");
-  const name = ownName.value;
+  // As it is drawn, where several spaces are one.
+  const plain = (text: string) => text.trim().replaceAll(/\s+/g, " ");
+  const name = plain(ownName.value);
   const download = async () => {
     const text = await ask("export", {});
     const link = document.createElement("a");
@@ -146,7 +153,7 @@ export function Account() {
           </button>
         </li>
         <li>
-          <button type="button" onClick={() => void signOut()}>
+          <button type="button" onClick={() => void leave(ask("sign-out", {}))}>
             {t.value.signOut}
           </button>
         </li>
@@ -162,7 +169,7 @@ export function Account() {
           <form
             onSubmit={(event) => {
               event.preventDefault();
-              if (typed.value.trim() === name) void attempt(ask("delete-account", {}));
+              if (plain(typed.value) === name) void leave(ask("delete-account", {}));
             }}
           >
             <Field label={t.value.deleteConfirm(name)}>
@@ -170,7 +177,7 @@ export function Account() {
             </Field>
             <div class="buttons">
               <Button onClick={() => (deleting.value = false)}>{t.value.cancel}</Button>
-              <Button type="submit" kind="danger" disabled={typed.value.trim() !== name}>
+              <Button type="submit" kind="danger" disabled={plain(typed.value) !== name}>
                 {t.value.deleteForever}
               </Button>
             </div>
@@ -178,14 +185,6 @@ export function Account() {
         </Sheet>
       )}
     </Screen>
-  );
-}
-
-async function signOut(): Promise<void> {
-  await attempt(
-    ask("sign-out", {}).then((address) => {
-      if (address !== null) location.assign(address);
-    }),
   );
 }
 

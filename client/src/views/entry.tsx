@@ -5,8 +5,8 @@ import { useEffect } from "preact/hooks";
 
 import { agreed } from "../scene";
 import { Avatar, Button, Field, PageLine } from "./parts";
-import { ActionError, alive, ask, scene, t } from "./port";
-import { attempt, go, inWords } from "./state";
+import { alive, ask, scene, t } from "./port";
+import { attempt, go, leave, whyFailed } from "./state";
 
 /** Says what is shared with whom, and asks. Nothing is read before. */
 export function Welcome() {
@@ -103,7 +103,7 @@ export function SignIn() {
         await ask("sign-in", {});
       }
     } catch (error) {
-      wrong.value = error instanceof ActionError ? inWords(error.failure) : t.value.signInAway;
+      wrong.value = whyFailed(error);
     }
     busy.value = false;
   };
@@ -113,7 +113,7 @@ export function SignIn() {
       <Mark />
       <h1>{t.value.signInTitle}</h1>
       <p>{signIn.is === "out" && signIn.why === "ended" ? t.value.signInEnded : t.value.signInText}</p>
-      <Button kind="primary" disabled={!alive.value} onClick={() => void begin()} aria-busy={waiting}>
+      <Button kind="primary" disabled={!alive.value} onClick={() => waiting || void begin()} aria-busy={waiting}>
         {t.value.signIn}
       </Button>
       <p class={wrong.value ? "wrong" : "note"} role="status">
@@ -169,7 +169,7 @@ export function Register() {
           </Button>
         </div>
       </form>
-      <Button kind="quiet" onClick={() => void attempt(ask("sign-out", {}))}>
+      <Button kind="quiet" onClick={() => void leave(ask("sign-out", {}))}>
         {t.value.signOut}
       </Button>
     </main>

@@ -1,13 +1,12 @@
 /** Requests, and pages that friends send each other. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 
 import { ago } from "../i18n/times";
 import type { ShareNotification, ShareNotificationSent, UserFriendRequest } from "../generated/types";
 import { unread } from "../scene";
 import { webAddress } from "../text";
-import { Avatar, Button, PageLine, moveByArrows } from "./parts";
+import { Avatar, Button, Fetching, PageLine, moveByArrows, useFetched } from "./parts";
 import { ask, scene, t } from "./port";
 import { attempt, now, to } from "./state";
 
@@ -138,29 +137,30 @@ function Share({ share }: { share: ShareNotification }) {
 }
 
 function Sent() {
-  const sent = useSignal<readonly ShareNotificationSent[] | null>(null);
-  const more = useSignal(false);
-  const load = async (offset: number) => {
-    const next = await ask("sent", { offset });
-    sent.value = [...(offset === 0 ? [] : (sent.value ?? [])), ...next];
+  const first = useFetched(() => ask("sent", { offset: 0 }), []);
+  const later = useSignal<readonly ShareNotificationSent[]>([]);
+  const more = useSignal<boolean | null>(null);
+  if (first.value === undefined) return <Fetching fetched={first} />;
+  const sent = [...first.value, ...later.value];
+  const load = async () => {
+    const next = await ask("sent", { offset: sent.length });
+    later.value = [...later.value, ...next];
     more.value = next.length === SENT_AT_ONCE;
   };
-  useEffect(() => void attempt(load(0)), []);
-  if (sent.value === null) return <p class="empty-note">{t.value.loading}</p>;
   return (
     <section>
       <h2>{t.value.sent}</h2>
-      {sent.value.length === 0 ? (
+      {sent.length === 0 ? (
         <p class="empty-note">{t.value.nothingSent}</p>
       ) : (
         <ul>
-          {sent.value.map((share) => (
+          {sent.map((share) => (
             <SentShare key={share.event_id} share={share} />
           ))}
         </ul>
       )}
-      {more.value && (
-        <Button kind="quiet" onClick={() => void attempt(load(sent.value?.length ?? 0))}>
+      {(more.value ?? first.value.length === SENT_AT_ONCE) && (
+        <Button kind="quiet" onClick={() => void attempt(load())}>
           {t.value.showMore}
         </Button>
       )}

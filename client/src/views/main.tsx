@@ -13,7 +13,7 @@ import { Inbox } from "./inbox";
 import { Me } from "./me";
 import { Button, Icon } from "./parts";
 import { Blocked, Person, Search } from "./people";
-import { alive, ask, scene, start, t } from "./port";
+import { alive, ask, broken, scene, start, t } from "./port";
 import { SharePage } from "./share";
 import { attempt, back, go, place, said } from "./state";
 import "./style.css";
@@ -34,6 +34,7 @@ function App() {
 }
 
 function Body() {
+  if (broken.value) return <Broken />;
   if (!alive.value && scene.value.signIn.is === "unknown") return <main class="entry" aria-busy="true" />;
   const [first, second] = place.value;
   const surface = document.documentElement.dataset.surface;
@@ -54,6 +55,19 @@ function Body() {
   if (first === "me" && second === "account") return <Account />;
   if (first === "me" && second === "blocked") return <Blocked />;
   return <Tabs at={first === "inbox" || first === "me" ? first : "friends"} />;
+}
+
+/** The worker cannot begin, and nothing can be drawn. */
+function Broken() {
+  return (
+    <main class="entry">
+      <h1>{t.value.brokenTitle}</h1>
+      <p role="alert">{t.value.brokenText}</p>
+      <Button kind="primary" onClick={() => location.reload()}>
+        {t.value.tryAgain}
+      </Button>
+    </main>
+  );
 }
 
 const SCREENS = { friends: Friends, inbox: Inbox, me: Me };
@@ -123,16 +137,22 @@ function Countdown({ until }: { until: Moment }) {
   return <>{seconds.value > 0 ? t.value.reconnectingIn(seconds.value) : t.value.connecting}</>;
 }
 
-/** Without what changes every second. */
+/** Whether the connection was lost and is not back. */
+let lost = false;
+
+/** Without what changes every second or at every attempt. */
 function connectionInWords(): string {
   const { link, signIn, account } = scene.value;
   if (signIn.is !== "in" || account === "new") return "";
   if (link.is === "stopped") return link.why === "gone" ? t.value.accountGone : t.value.elsewhere;
-  return link.is === "waiting" ? t.value.notConnected : "";
+  lost = link.is === "waiting" || (lost && link.is === "connecting");
+  return lost ? t.value.notConnected : "";
 }
 
 addEventListener("keydown", (event) => {
   const typing = event.target instanceof HTMLElement && event.target.matches("input, textarea, select");
+  // A key that ends the composition of a letter is the input's.
+  if (event.isComposing) return;
   if (event.key === "/" && !typing && entryFor() === null) {
     event.preventDefault();
     go("search");

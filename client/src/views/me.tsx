@@ -1,15 +1,15 @@
 /** What is shared, and this browser. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
+import { openPanel } from "../browser";
 import type { UserPrivate } from "../generated/types";
 import { type Preferences, type WouldShow, agreed } from "../scene";
-import { openPanel } from "../worker/browser";
 import { copyInvite } from "./friends";
 import { Avatar, Button, Field, Sheet, Switch, Tile } from "./parts";
-import { ActionError, ask, scene, t } from "./port";
-import { account, attempt, inWords, say, to } from "./state";
+import { ask, scene, t } from "./port";
+import { account, attempt, say, to, whyFailed } from "./state";
 
 /** More sites than this are folded. */
 const SITES_SHOWN = 12;
@@ -73,24 +73,29 @@ function Sites({ person }: { person: UserPrivate }) {
     const entry = adding.value.trim();
     if (entry === "") return;
     try {
-      await ask("set-sites", { list, sites: [...sites, entry] });
+      await ask("list-site", { list, site: entry, listed: true });
       adding.value = "";
       wrong.value = "";
     } catch (error) {
-      const failure = error instanceof ActionError ? error.failure : undefined;
-      wrong.value = failure?.status === 422 || failure?.status === 400 ? t.value.notASite : failure ? inWords(failure) : "";
+      wrong.value = whyFailed(error);
     }
+  };
+  const modes = useRef<HTMLDivElement>(null);
+  const choose = async (value: UserPrivate["share_mode"]) => {
+    if (await attempt(ask("set-mode", { mode: value }))) return;
+    // They show what is, not what was wished for.
+    for (const radio of modes.current?.querySelectorAll("input") ?? []) radio.checked = radio.value === account.value?.share_mode;
   };
   const choice = (value: UserPrivate["share_mode"], label: string) => (
     <label class={mode === value ? "chosen" : ""}>
-      <input type="radio" name="mode" checked={mode === value} onChange={() => void attempt(ask("set-mode", { mode: value }))} />
+      <input type="radio" name="mode" value={value} checked={mode === value} onChange={() => void choose(value)} />
       {label}
     </label>
   );
   return (
     <section aria-labelledby="sites">
       <h2 id="sites">{t.value.whatFriendsSee}</h2>
-      <div class="segments" role="radiogroup" aria-labelledby="sites">
+      <div ref={modes} class="segments" role="radiogroup" aria-labelledby="sites">
         {choice("default_none", t.value.onlyThese)}
         {choice("default_all", t.value.allButThese)}
       </div>
@@ -102,7 +107,7 @@ function Sites({ person }: { person: UserPrivate }) {
             <button
               type="button"
               aria-label={t.value.removeSite(site)}
-              onClick={() => void attempt(ask("set-sites", { list, sites: sites.filter((other) => other !== site) }))}
+              onClick={() => void attempt(ask("list-site", { list, site, listed: false }))}
             >
               ×
             </button>
@@ -138,7 +143,7 @@ function Sites({ person }: { person: UserPrivate }) {
         />
         <Button type="submit">{t.value.addSite}</Button>
       </form>
-      <p id="wrong-site" class="wrong">
+      <p id="wrong-site" class="wrong" role="status">
         {wrong.value}
       </p>
       <Would person={person} />
@@ -191,22 +196,23 @@ function Would({ person }: { person: UserPrivate }) {
 
 /** What holds for this browser alone. */
 function ThisBrowser() {
-  const { preferences, sharing } = scene.value;
+  const { preferences, sharing, mayNotify } = scene.value;
   const choosing = useSignal(false);
   const language = { en: "English", ko: "한국어" };
   const theme = { light: t.value.light, dark: t.value.dark };
   const notify = async (on: boolean) => {
-    if (on && !(await chrome.permissions.request({ permissions: ["notifications"] }).catch(() => false))) {
-      say(t.value.notificationsRefused, true);
-      return;
-    }
+    // Asked at once, because browsers want it to follow the click, and written down at once, because the question may close the popup.
+    const permitted = on ? chrome.permissions.request({ permissions: ["notifications"] }).catch(() => false) : true;
     await attempt(ask("prefer", { changes: { notifications: on } }));
+    if (await permitted) return;
+    say(t.value.notificationsRefused, true);
+    await attempt(ask("prefer", { changes: { notifications: false } }));
   };
   return (
     <section>
       {SITE.surface !== "page" && (
         <>
-          <Switch label={t.value.notifications} note={t.value.notificationsText} on={preferences.notifications} onChange={(on) => void notify(on)} />
+          <Switch label={t.value.notifications} note={t.value.notificationsText} on={preferences.notifications && mayNotify} onChange={(on) => void notify(on)} />
           <div class="field">
             <span>{t.value.sharingChoice}</span>
             {agreed(sharing.consent) === "share" && sharing.permitted ? (
@@ -220,7 +226,7 @@ function ThisBrowser() {
           {document.documentElement.dataset.surface === "popup" && (
             <div class="field">
               <span>{t.value.friends}</span>
-              <Button onClick={() => void keepOpen()}>{t.value.keepOpen}</Button>
+              <Button onClick={() => void attempt(openPanel().then(() => window.close()))}>{t.value.keepOpen}</Button>
             </div>
           )}
         </>
@@ -238,12 +244,6 @@ function ThisBrowser() {
       {choosing.value && <Preferring onClose={() => (choosing.value = false)} />}
     </section>
   );
-}
-
-async function keepOpen(): Promise<void> {
-  const { id } = await chrome.windows.getCurrent();
-  if (id !== undefined) await openPanel(id);
-  window.close();
 }
 
 function Preferring({ onClose }: { onClose: () => void }) {

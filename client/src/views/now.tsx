@@ -20,7 +20,7 @@ export function Now() {
       <div class="eyebrow">
         <h2 id="now">{t.value.friendsSeeNow}</h2>
         {!connected && asOf !== null && <span>{t.value.asOf(clock(asOf, t.value.tag))}</span>}
-        {connected && canPause && !paused && (
+        {canPause && !paused && (
           <Button kind="quiet" small onClick={() => (pausing.value = true)}>
             {t.value.pause}
           </Button>

@@ -1,7 +1,7 @@
 /** The pieces that screens are made of. */
 
 import type { ComponentChildren, JSX, TargetedKeyboardEvent } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 
 import { age } from "../i18n/times";
@@ -60,6 +60,8 @@ interface Person {
   readonly first_name: string;
   readonly last_name: string;
   readonly profile_image_extension: string | null;
+  /** Where it is known, a new picture of the same kind is noticed. */
+  readonly profile_image_uploaded_at?: string | null;
 }
 
 /** A picture, or letters where there is none, with the state as a shape. */
@@ -92,7 +94,7 @@ function fetchPictures(): void {
 }
 
 /** A person's picture, and what to call when it cannot be loaded. */
-function usePicture({ user_id, profile_image_extension }: Person): [string | undefined, () => void] {
+function usePicture({ user_id, profile_image_extension, profile_image_uploaded_at }: Person): [string | undefined, () => void] {
   const url = useSignal<string | undefined>(undefined);
   useEffect(() => {
     url.value = undefined;
@@ -104,7 +106,7 @@ function usePicture({ user_id, profile_image_extension }: Person): [string | und
       url.value = known && webAddress(known);
     });
     wanted.set(key, asked);
-  }, [user_id, profile_image_extension]);
+  }, [user_id, profile_image_extension, profile_image_uploaded_at]);
   return [url.value, () => (url.value = undefined)];
 }
 
@@ -177,13 +179,12 @@ export function Switch({ label, note, on, disabled, onChange }: {
 export function Sheet({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
-    const before = document.activeElement;
-    dialog.current?.showModal();
-    return () => {
-      // A dialog that is closed gives the focus back; one that is taken away while it is open loses it.
-      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
-    };
+  // Before the element is taken away, which an effect after painting would be too late for.
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    // A dialog that is closed gives the focus back; one that is taken away while it is open loses it.
+    return () => element?.close();
   }, []);
   return (
     <dialog
@@ -251,9 +252,7 @@ const ICONS = {
   friends: <path d="M10 7a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM1.500 16c.6-3 2.800-4.500 5.500-4.500s4.900 1.500 5.500 4.500M13 4.300a3 3 0 0 1 0 5.400M15 11.800c1.700.7 2.700 2.100 3 4.200" />,
   inbox: <path d="M3 11.500 5 4h10l2 7.500V16H3zM3 11.500h4c.3 1.600 1.400 2.300 3 2.300s2.700-.7 3-2.300h4" />,
   me: <path d="M13.200 7a3.200 3.200 0 1 1-6.400 0 3.200 3.200 0 0 1 6.400 0zM3.500 17c.8-3.400 3.200-5 6.500-5s5.700 1.600 6.500 5" />,
-  pause: <path d="M7.500 5v10M12.500 5v10" />,
   send: <path d="M3 10 17 4l-4 13-3-5.500zM10 11.500 17 4" />,
-  close: <path d="m5 5 10 10M15 5 5 15" />,
 };
 
 export const Icon = ({ name }: { name: keyof typeof ICONS }) => (
@@ -261,6 +260,51 @@ export const Icon = ({ name }: { name: keyof typeof ICONS }) => (
     {ICONS[name]}
   </svg>
 );
+
+/** What a screen fetches for itself. */
+export interface Fetched<T> {
+  /** What came last. */
+  readonly value: T | undefined;
+  readonly failed: boolean;
+  again(): void;
+}
+
+/** Fetches when the inputs change, and when it is asked to again. */
+export function useFetched<T>(fetch: () => Promise<T>, inputs: readonly unknown[]): Fetched<T> {
+  const value = useSignal<T | undefined>(undefined);
+  const failed = useSignal(false);
+  const turn = useRef(0);
+  const again = () => {
+    turn.current += 1;
+    const mine = turn.current;
+    failed.value = false;
+    fetch().then(
+      (fetched) => {
+        if (mine === turn.current) value.value = fetched;
+      },
+      () => {
+        if (mine === turn.current) failed.value = true;
+      },
+    );
+  };
+  useEffect(() => {
+    again();
+    return () => {
+      turn.current += 1;
+    };
+  }, inputs);
+  return { value: value.value, failed: failed.value, again };
+}
+
+/** In place of what has yet to be fetched. */
+export function Fetching({ fetched: { failed, again } }: { fetched: Fetched<unknown> }) {
+  return (
+    <div class="empty-note" role="status">
+      <p>{failed ? t.value.failedOffline : t.value.loading}</p>
+      {failed && <Button onClick={again}>{t.value.tryAgain}</Button>}
+    </div>
+  );
+}
 
 /** A field of a form. */
 export function Field({ label, children }: { label: string; children: (id: string) => ComponentChildren }) {

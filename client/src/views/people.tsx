@@ -5,8 +5,8 @@ import { useEffect, useRef } from "preact/hooks";
 
 import type { UserSummary } from "../generated/types";
 import type { Profile } from "../scene";
-import { Avatar, Button, Question, Screen, TheirLines, Theirs, moveByArrows } from "./parts";
-import { ask, scene, t } from "./port";
+import { Avatar, Button, Fetching, Question, Screen, TheirLines, Theirs, moveByArrows, useFetched } from "./parts";
+import { ActionError, ask, scene, t } from "./port";
 import { account, attempt, go, to } from "./state";
 
 /** How many people the server answers with at once. */
@@ -20,6 +20,9 @@ export function Search() {
   const found = useSignal<readonly UserSummary[] | null>(null);
   const more = useSignal(false);
   const turn = useRef(0);
+  const input = useRef<HTMLInputElement>(null);
+  // After the screen has put the focus on its title.
+  useEffect(() => input.current?.focus(), []);
   const search = async (offset: number) => {
     const query = text.value.trim();
     turn.current += 1;
@@ -50,8 +53,8 @@ export function Search() {
       <search>
         <input
           class="input"
+          ref={input}
           type="search"
-          autofocus
           aria-label={t.value.searchFor}
           placeholder={t.value.searchHint}
           value={text.value}
@@ -67,7 +70,9 @@ export function Search() {
           {chosen("email", t.value.byEmail)}
         </div>
       </search>
-      {found.value?.length === 0 && <p class="empty-note">{t.value.nothingFound}</p>}
+      <p class={found.value?.length === 0 ? "empty-note" : "visually-hidden"} role="status">
+        {found.value && (found.value.length === 0 ? t.value.nothingFound : t.value.nFound(found.value.length))}
+      </p>
       <ul class="list flat" onKeyDown={moveByArrows}>
         {found.value?.map((person) => <PersonRow key={person.user_id} person={person} />)}
       </ul>
@@ -121,28 +126,32 @@ function Standing({ id, name, state }: { id: string; name: string; state: UserSu
 }
 
 export function Person({ id }: { id: string }) {
-  const profile = useSignal<Profile | "none" | null>(null);
   const { friends, requests, sentRequests } = scene.value;
   // What the live channel says of the two may change the numbers.
   const standing = `${Object.hasOwn(friends, id)} ${requests.length} ${sentRequests.length}`;
-  useEffect(() => {
-    ask("profile", { id }).then(
-      (known) => (profile.value = known),
-      (error) => {
-        if (error.failure?.status === 404) profile.value = "none";
-        else void attempt(Promise.reject(error));
-      },
+  const fetched = useFetched<Profile | "none">(
+    () => ask("profile", { id }).catch((error) => {
+      if (error instanceof ActionError && error.failure.status === 404) return "none";
+      throw error;
+    }),
+    [id, standing],
+  );
+  const profile = fetched.value;
+  if (profile === undefined) {
+    return (
+      <Screen title={t.value.profile}>
+        <Fetching fetched={fetched} />
+      </Screen>
     );
-  }, [id, standing]);
-  if (profile.value === null) return <Screen title={t.value.profile}>{t.value.loading}</Screen>;
-  if (profile.value === "none") {
+  }
+  if (profile === "none") {
     return (
       <Screen title={t.value.profile}>
         <p class="empty-note">{t.value.nobodyThere}</p>
       </Screen>
     );
   }
-  return <Known profile={profile.value} />;
+  return <Known profile={profile} />;
 }
 
 function Known({ profile: { user, friendCount, mutualCount } }: { profile: Profile }) {
@@ -250,16 +259,11 @@ function PeopleOf({ id, which }: { id: string; which: "friends" | "mutual-friend
 }
 
 export function Blocked() {
-  const people = useSignal<readonly UserSummary[] | null>(null);
-  const load = async () => {
-    people.value = await ask("blocked", {});
-  };
-  useEffect(() => void attempt(load()), []);
+  const people = useFetched(() => ask("blocked", {}), []);
   return (
     <Screen title={t.value.blockedPeople}>
-      {(people.value === null || people.value.length === 0) && (
-        <p class="empty-note">{people.value === null ? t.value.loading : t.value.nobodyBlocked}</p>
-      )}
+      {people.value === undefined && <Fetching fetched={people} />}
+      {people.value?.length === 0 && <p class="empty-note">{t.value.nobodyBlocked}</p>}
       <ul class="list flat">
         {people.value?.map((person) => (
           <li class="row" key={person.user_id}>
@@ -271,7 +275,7 @@ export function Blocked() {
                 </b>
               </span>
             </span>
-            <Button onClick={async () => void ((await attempt(ask("block", { id: person.user_id, blocked: false }))) && load())}>{t.value.unblock}</Button>
+            <Button onClick={async () => void ((await attempt(ask("block", { id: person.user_id, blocked: false }))) && people.again())}>{t.value.unblock}</Button>
           </li>
         ))}
       </ul>

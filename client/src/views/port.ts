@@ -9,6 +9,7 @@ import {
   type Asked,
   EMPTY_SCENE,
   type Failure,
+  OPEN_AGAIN,
   type Result,
   STILL_HERE_MS,
   type Scene,
@@ -26,6 +27,9 @@ const answered = signal(false);
 export const scene = computed(() => drawn.value);
 /** Whether the worker is there. What is drawn while it is not was true before. */
 export const alive = computed(() => answered.value);
+const stuck = signal(false);
+/** Whether the worker cannot begin. */
+export const broken = computed(() => stuck.value);
 export const t = computed(() => texts(drawn.value.preferences.language ?? navigator.language));
 
 interface Channel {
@@ -65,6 +69,10 @@ function hear(told: Told): void {
     case "scene":
       drawn.value = told.scene;
       answered.value = true;
+      stuck.value = false;
+      return;
+    case "broken":
+      stuck.value = true;
       return;
     case "patch":
       drawn.value = patched(drawn.value, told);
@@ -83,13 +91,13 @@ function gone(): void {
 }
 
 /** Calls the extension's worker, which wakes it, and calls it again whenever it went away. */
-function callExtension(): void {
-  const port = chrome.runtime.connect();
+function callExtension(name = ""): void {
+  const port = chrome.runtime.connect({ name });
   channel = { post: (message) => port.postMessage(message) };
   port.onMessage.addListener(hear);
   port.onDisconnect.addListener(() => {
     gone();
-    setTimeout(callExtension, CALL_AGAIN_MS);
+    setTimeout(callExtension, CALL_AGAIN_MS, OPEN_AGAIN);
   });
 }
 
@@ -97,7 +105,9 @@ function callExtension(): void {
 async function callShared(): Promise<void> {
   let port: MessagePort;
   if (typeof SharedWorker === "function") {
-    ({ port } = new SharedWorker("worker.js", { name: "pagenow", type: "module" }));
+    const worker = new SharedWorker("worker.js", { name: "pagenow", type: "module" });
+    worker.onerror = () => (stuck.value = true);
+    port = worker.port;
   } else {
     const { port1, port2 } = new MessageChannel();
     await import(new URL("worker.js", location.href).href);

@@ -16,14 +16,16 @@ export function SharePage({ whom }: { whom: string | undefined }) {
   const title = typed.value.title ?? sharing.front?.title ?? "";
   const receiver = useSignal(whom ?? "");
   const sending = useSignal(false);
-  // The same for each try, so that one that came through without an answer is not sent twice.
-  const key = useRef(crypto.randomUUID());
+  /** The key of what was tried last, so that one that came through without an answer is not sent twice. */
+  const tried = useRef({ what: "", key: "" });
   const hidden = sharing.front !== null && !sharing.front.shown && url === sharing.front.url;
   const people = Object.values(friends).sort((a, b) => a.info.first_name.localeCompare(b.info.first_name, t.value.tag));
   const send = async () => {
     sending.value = true;
     const page = { url: url.trim(), title: title.trim(), to: receiver.value === "" ? null : receiver.value };
-    const sent = await attempt(ask("share", { ...page, key: key.current }), t.value.sentOff);
+    const what = JSON.stringify(page);
+    if (what !== tried.current.what) tried.current = { what, key: crypto.randomUUID() };
+    const sent = await attempt(ask("share", { ...page, key: tried.current.key }), t.value.sentOff);
     sending.value = false;
     if (sent) go("inbox");
   };
@@ -48,7 +50,6 @@ export function SharePage({ whom }: { whom: string | undefined }) {
               value={url}
               onInput={(event) => {
                 typed.value = { title, url: event.currentTarget.value };
-                key.current = crypto.randomUUID();
               }}
             />
           )}
@@ -62,7 +63,6 @@ export function SharePage({ whom }: { whom: string | undefined }) {
               value={title}
               onInput={(event) => {
                 typed.value = { url, title: event.currentTarget.value };
-                key.current = crypto.randomUUID();
               }}
             />
           )}
@@ -75,7 +75,6 @@ export function SharePage({ whom }: { whom: string | undefined }) {
               value={receiver.value}
               onChange={(event) => {
                 receiver.value = event.currentTarget.value;
-                key.current = crypto.randomUUID();
               }}
             >
               <option value="">{t.value.allFriends}</option>

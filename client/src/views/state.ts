@@ -3,7 +3,7 @@
 import { computed, effect, signal } from "@preact/signals";
 
 import { plainName } from "../i18n/names";
-import { type Failure } from "../scene";
+import type { Failure } from "../scene";
 import { ActionError, scene, t } from "./port";
 
 /** Ages are drawn anew that often. */
@@ -60,11 +60,20 @@ export function say(text: string, bad = false): void {
   }, SAID_FOR_MS);
 }
 
-export function inWords(failure: Failure): string {
+/** Why an action failed, in words. */
+export function whyFailed(error: unknown): string {
+  return error instanceof ActionError ? inWords(error.failure) : t.value.failedRefused;
+}
+
+function inWords(failure: Failure): string {
   switch (failure.why) {
     case "offline":
     case "closed":
       return t.value.failedOffline;
+    case "no-site":
+      return t.value.notASite;
+    case "list-full":
+      return t.value.listFull;
     case "signed-out":
       return t.value.failedSignedOut;
     case "sign-in-away":
@@ -72,8 +81,27 @@ export function inWords(failure: Failure): string {
     case "sign-in-closed":
       return t.value.signInClosed;
     case "refused":
-      return failure.fields?.[0]?.message ?? failure.detail ?? t.value.failedRefused;
+      return refusedInWords(failure);
   }
+}
+
+/** The server speaks English, and names fields as the contract does. */
+function refusedInWords({ fields, detail }: Failure): string {
+  const names: Record<string, string> = {
+    first_name: t.value.firstName,
+    last_name: t.value.lastName,
+    description: t.value.description,
+    dob: t.value.birthday,
+    gender: t.value.gender,
+    school: t.value.school,
+    work: t.value.work,
+    location: t.value.location,
+    url: t.value.address,
+    title: t.value.title,
+  };
+  const name = names[fields?.[0]?.field ?? ""];
+  if (name !== undefined) return t.value.fieldRefused(name);
+  return t.value.tag === "en" && detail !== undefined ? detail : t.value.failedRefused;
 }
 
 /** Does what a person asked for; what fails is said. Whether it was done. */
@@ -81,11 +109,18 @@ export async function attempt(doing: Promise<unknown>, done?: string): Promise<b
   try {
     await doing;
   } catch (error) {
-    say(error instanceof ActionError ? inWords(error.failure) : t.value.failedRefused, true);
+    say(whyFailed(error), true);
     return false;
   }
   if (done !== undefined) say(done);
   return true;
+}
+
+/** Signs out. Where the provider's own session ends at an address, the page goes there. */
+export function leave(leaving: Promise<string | null>): Promise<boolean> {
+  return attempt(leaving.then((address) => {
+    if (address !== null) location.assign(address);
+  }));
 }
 
 /** The person's own account, once it is known. */

@@ -1,10 +1,12 @@
 /** What views can ask for, each as calls of the REST API or of the engine. */
 
-import type { ShareNotificationSent, UserId, UserPrivate, UserSummary, UserUpdate } from "../generated/types";
-import { type ActionName, type Args, CONSENT_VERSION, type Consent, type PublicUser, type Result, isPaused } from "../scene";
+import { DOMAIN_LIST_LEN_MAX } from "../generated/constants";
+import type { UserPrivate, UserUpdate } from "../generated/types";
+import { type ActionName, type Args, CONSENT_VERSION, type Consent, type Result, isPaused } from "../scene";
 import type { Engine } from "./engine";
 import { readEntry, readPage, shownPage } from "./pages";
 import { FailureError } from "./rest";
+import { ACCOUNT, COUNT, PEOPLE, PUBLIC_USER, SENT, TEXT, TEXTS } from "./wire";
 
 type Doing = { readonly [Name in ActionName]: (engine: Engine, args: Args<Name>) => Promise<Result<Name>> };
 
@@ -29,12 +31,14 @@ export const ACTIONS: Doing = {
   "sign-out": (engine) => engine.signOut(),
 
   register: async (engine, { firstName, lastName }) => {
-    await engine.rest.call("POST /users/me", { body: { first_name: firstName, last_name: lastName } });
+    await engine.rest.fetch("POST /users/me", { body: { first_name: firstName, last_name: lastName } });
     await engine.signedIn();
     return null;
   },
   agree: async (engine, { choice }) => {
-    const consent: Consent = { version: CONSENT_VERSION, at: Date.now(), choice };
+    const { account } = engine.scene;
+    const by = account === null || account === "new" ? {} : { by: account.user_id };
+    const consent: Consent = { version: CONSENT_VERSION, at: Date.now(), choice, ...by };
     await engine.platform.storage.set("consent", consent);
     engine.change({ sharing: { ...engine.scene.sharing, consent, permitted: await engine.platform.permitted() } });
     await engine.sharingChanged();
@@ -64,27 +68,28 @@ export const ACTIONS: Doing = {
   },
 
   "share-site": async (engine, { site, shared }) => {
-    const { mode, allow, deny } = rules(engine);
     // Each mode has one list that decides: what it holds is shown, or hidden.
-    const [list, sites] = mode === "default_none" ? (["allow", allow] as const) : (["deny", deny] as const);
-    const others = sites.filter((other) => other !== site);
-    await setSites(engine, list, shared === (mode === "default_none") ? [...others, site] : others);
+    await changeSites(engine, ({ share_mode }) =>
+      share_mode === "default_none" ? { list: "allow", site, listed: shared } : { list: "deny", site, listed: !shared });
     return null;
   },
   "set-mode": async (engine, { mode }) => {
     await update(engine, { share_mode: mode });
     return null;
   },
-  "set-sites": async (engine, { list, sites }) => {
-    await setSites(engine, list, sites);
+  "list-site": async (engine, { list, site: entry, listed }) => {
+    const site = readEntry(entry);
+    if (site === undefined && listed) throw new FailureError({ why: "no-site" });
+    await changeSites(engine, () => ({ list, site: site ?? entry, listed }));
     return null;
   },
   "would-show": async (engine, { text }) => {
-    const address = /^[a-z][a-z0-9+.-]*:/i.test(text.trim()) ? text.trim() : `https://${text.trim()}`;
+    // What follows the colon is a port, or else what stands before it is a scheme.
+    const address = /^[a-z][a-z0-9+.-]*:(?!\d)/i.test(text.trim()) ? text.trim() : `https://${text.trim()}`;
     const page = readPage(address, "");
     return { shown: page !== undefined && shownPage(rules(engine), address, "") !== undefined, site: page?.domain ?? readEntry(text) ?? null };
   },
-  warnings: (engine) => engine.rest.call("GET /domains/share/warnings"),
+  warnings: (engine) => engine.rest.call(TEXTS, "GET /domains/share/warnings"),
 
   "update-account": async (engine, { changes }) => {
     await update(engine, changes);
@@ -92,7 +97,7 @@ export const ACTIONS: Doing = {
   },
   "set-picture": async (engine, { picture, extension }) => {
     const body = typeof picture === "string" ? blobOf(picture) : picture;
-    const url = await engine.rest.call<string>("GET /users/me/profile-image-upload-url", { query: { image_ext: extension } });
+    const url = await engine.rest.call(TEXT, "GET /users/me/profile-image-upload-url", { query: { image_ext: extension } });
     let uploaded: Response;
     try {
       uploaded = await fetch(url, { method: "PUT", body, headers: { "Content-Type": body.type }, credentials: "omit", referrerPolicy: "no-referrer" });
@@ -101,20 +106,20 @@ export const ACTIONS: Doing = {
     }
     if (!uploaded.ok) throw new FailureError({ why: "refused", status: uploaded.status });
     pictures.clear();
-    engine.accountChanged(await engine.rest.call<UserPrivate>("GET /users/me"));
+    await engine.changeAccount(async (now) => now);
     return null;
   },
   "remove-picture": async (engine) => {
-    await engine.rest.call("DELETE /users/me/profile-image");
+    await engine.rest.fetch("DELETE /users/me/profile-image");
     pictures.clear();
-    engine.accountChanged(await engine.rest.call<UserPrivate>("GET /users/me"));
+    await engine.changeAccount(async (now) => now);
     return null;
   },
   pictures: async (engine, { people }) => {
     const now = Date.now();
     const missing = people.filter(({ id, extension }) => (pictures.get(`${id}.${extension}`)?.until ?? 0) <= now);
     if (missing.length > 0) {
-      const urls = await engine.rest.call<Record<UserId, string>>("GET /users/ids/{ids}/profile-image-url", {
+      const urls = await engine.rest.call(TEXTS, "GET /users/ids/{ids}/profile-image-url", {
         path: { ids: missing.map(({ id }) => id).join(",") },
         query: { image_ext_arr: missing.map(({ extension }) => extension).join(",") },
       });
@@ -130,64 +135,64 @@ export const ACTIONS: Doing = {
   },
 
   search: (engine, { by, text, offset }) =>
-    engine.rest.call<UserSummary[]>(by === "email" ? "GET /users/search/email/{text}" : "GET /users/search/name/{text}", {
+    engine.rest.call(PEOPLE, by === "email" ? "GET /users/search/email/{text}" : "GET /users/search/name/{text}", {
       path: { text },
       query: { limit: PAGE_ITEMS, offset },
     }),
   profile: async (engine, { id }) => {
     const path = { id };
     const [user, friends, mutual] = await Promise.all([
-      engine.rest.call<PublicUser>("GET /users/id/{id}", { path }),
-      engine.rest.call<{ count: number }>("GET /users/id/{id}/friends/count", { path }),
-      engine.rest.call<{ count: number }>("GET /users/id/{id}/mutual-friends/count", { path }),
+      engine.rest.call(PUBLIC_USER, "GET /users/id/{id}", { path }),
+      engine.rest.call(COUNT, "GET /users/id/{id}/friends/count", { path }),
+      engine.rest.call(COUNT, "GET /users/id/{id}/mutual-friends/count", { path }),
     ]);
     return { user, friendCount: friends.count, mutualCount: mutual.count };
   },
   people: (engine, { id, which, offset }) =>
-    engine.rest.call<UserSummary[]>(which === "friends" ? "GET /users/id/{id}/friends" : "GET /users/id/{id}/mutual-friends", {
+    engine.rest.call(PEOPLE, which === "friends" ? "GET /users/id/{id}/friends" : "GET /users/id/{id}/mutual-friends", {
       path: { id },
       query: { limit: PAGE_ITEMS, offset },
     }),
 
   ask: async (engine, { id }) => {
-    await engine.rest.call("POST /friendship/requests", { body: { user_id2: id } });
+    await engine.rest.fetch("POST /friendship/requests", { body: { user_id2: id } });
     await engine.fetchRequests();
     return null;
   },
   accept: async (engine, { id }) => {
-    await engine.rest.call("POST /friendship/accept", { body: { user_id1: id } });
+    await engine.rest.fetch("POST /friendship/accept", { body: { user_id1: id } });
     await engine.fetchRequests();
     return null;
   },
   decline: async (engine, { id }) => {
-    await engine.rest.call("DELETE /friendship/requests/{id}", { path: { id } });
+    await engine.rest.fetch("DELETE /friendship/requests/{id}", { path: { id } });
     await engine.fetchRequests();
     return null;
   },
   end: async (engine, { id }) => {
     const { account } = engine.scene;
     if (account === null || account === "new") throw new FailureError({ why: "signed-out" });
-    await engine.rest.call("POST /friendship/delete", { body: { user_id1: account.user_id, user_id2: id } });
+    await engine.rest.fetch("POST /friendship/delete", { body: { user_id1: account.user_id, user_id2: id } });
     await engine.fetchRequests();
     return null;
   },
   block: async (engine, { id, blocked }) => {
-    await engine.rest.call(blocked ? "PUT /friendship/blocks/{id}" : "DELETE /friendship/blocks/{id}", { path: { id } });
+    await engine.rest.fetch(blocked ? "PUT /friendship/blocks/{id}" : "DELETE /friendship/blocks/{id}", { path: { id } });
     await Promise.all([engine.fetchRequests(), engine.fetchReceived()]);
     return null;
   },
-  blocked: (engine) => engine.rest.call<UserSummary[]>("GET /friendship/blocks", { query: { limit: 100 } }),
+  blocked: (engine) => engine.rest.call(PEOPLE, "GET /friendship/blocks", { query: { limit: 100 } }),
 
   share: async (engine, { url, title, to, key }) => {
     const page = { url, title };
     const headers = { "Idempotency-Key": key };
-    if (to === null) await engine.rest.call("POST /notifications/share", { body: page, headers });
-    else await engine.rest.call("POST /notifications/share/personal", { body: { ...page, sent_to: to }, headers });
+    if (to === null) await engine.rest.fetch("POST /notifications/share", { body: page, headers });
+    else await engine.rest.fetch("POST /notifications/share/personal", { body: { ...page, sent_to: to }, headers });
     return null;
   },
-  sent: (engine, { offset }) => engine.rest.call<ShareNotificationSent[]>("GET /notifications/share/sent", { query: { limit: PAGE_ITEMS, offset } }),
+  sent: (engine, { offset }) => engine.rest.call(SENT, "GET /notifications/share/sent", { query: { limit: PAGE_ITEMS, offset } }),
   read: async (engine, { events }) => {
-    await engine.rest.call("POST /notifications/share/read", { body: events.map((event_id) => ({ event_id })) });
+    await engine.rest.fetch("POST /notifications/share/read", { body: events.map((event_id) => ({ event_id })) });
     const read = new Set(events);
     const seen_at = new Date().toISOString();
     engine.change({
@@ -198,9 +203,8 @@ export const ACTIONS: Doing = {
 
   export: async (engine) => (await engine.rest.fetch("GET /users/me/export")).text(),
   "delete-account": async (engine) => {
-    await engine.rest.call("DELETE /users/me");
-    await engine.signOut();
-    return null;
+    await engine.rest.fetch("DELETE /users/me");
+    return engine.signOut();
   },
 };
 
@@ -217,15 +221,26 @@ function blobOf(address: string): Blob {
   return new Blob([bytes], { type: /^data:([^;]*)/.exec(head)?.[1] ?? "" });
 }
 
-async function setSites(engine: Engine, list: "allow" | "deny", sites: readonly string[]): Promise<void> {
-  const account = await engine.rest.call<UserPrivate>("PUT /users/me/domain_array/{list}", { path: { list }, body: sites });
-  engine.accountChanged(account);
+/** Puts a site on a list, or takes it off. The call replaces the list, so it begins with the list as it is now: another device may have changed it. */
+async function changeSites(
+  engine: Engine,
+  change: (now: UserPrivate) => { readonly list: "allow" | "deny"; readonly site: string; readonly listed: boolean },
+): Promise<void> {
+  await engine.changeAccount(async (now) => {
+    const { list, site, listed } = change(now);
+    const others = (list === "allow" ? now.domain_allow_array : now.domain_deny_array).filter((other) => other !== site);
+    if (listed && others.length >= DOMAIN_LIST_LEN_MAX) throw new FailureError({ why: "list-full" });
+    return engine.rest.call(ACCOUNT, "PUT /users/me/domain_array/{list}", { path: { list }, body: listed ? [...others, site] : others });
+  });
 }
 
 /** The call replaces everything, so what does not change is said as it is now. */
 async function update(engine: Engine, changes: Partial<UserUpdate>): Promise<void> {
-  const now = await engine.rest.call<UserPrivate>("GET /users/me");
-  const all: UserUpdate = {
+  await engine.changeAccount((now) => engine.rest.call(ACCOUNT, "PUT /users/me", { body: updated(now, changes) }));
+}
+
+function updated(now: UserPrivate, changes: Partial<UserUpdate>): UserUpdate {
+  return {
     first_name: now.first_name,
     last_name: now.last_name,
     description: now.description,
@@ -245,5 +260,4 @@ async function update(engine: Engine, changes: Partial<UserUpdate>): Promise<voi
     dob_public: now.dob_public,
     ...changes,
   };
-  engine.accountChanged(await engine.rest.call<UserPrivate>("PUT /users/me", { body: all }));
 }

@@ -16,6 +16,13 @@ export const RETRY_MAX_MS = 300_000;
 /** The least wait after the server said that this client is too fast. */
 const TOO_FAST_MS = 60_000;
 
+/** How a worker that is started again goes on connecting: as the one before would have. */
+export interface BackOff {
+  /** Attempts that failed, one after the other. */
+  readonly failures: number;
+  readonly link: Link & { readonly is: "waiting" | "stopped" };
+}
+
 /** Why a socket was not let in, which the WebSocket API does not say. */
 export type Refusal = "away" | "token" | "gone" | "stop";
 
@@ -50,6 +57,20 @@ export class Connection {
 
   get link(): Link {
     return this.#link;
+  }
+
+  /** What to {@link resume} with after the worker has ended; undefined where that would just connect. */
+  get backOff(): BackOff | undefined {
+    const [link, failures] = [this.#link, this.#failures];
+    return link.is === "waiting" || link.is === "stopped" ? { link, failures } : undefined;
+  }
+
+  /** Begins, or goes on where a worker before this one ended. */
+  resume(backOff: BackOff | undefined, now: Moment = Date.now()): void {
+    if (backOff === undefined) return this.start();
+    this.#failures = backOff.failures;
+    this.#become(backOff.link);
+    if (backOff.link.is === "waiting") this.#later(Math.max(0, backOff.link.until - now), () => void this.#connect());
   }
 
   /** Connects, unless it is connected, on the way, or waiting for its turn. */

@@ -1,22 +1,17 @@
 /** The worker's one owner of everything: what is known, who is signed in, the live channel, and the views that look on. */
 
-import type {
-  ServerMessage,
-  ShareNotification,
-  UserFriendRequest,
-  UserPrivate,
-} from "../generated/types";
+import type { ServerMessage, UserId, UserPrivate } from "../generated/types";
 import {
   type ActionName,
   type Args,
   type Asked,
   EMPTY_SCENE,
   type Failure,
+  type Link,
   type Moment,
   type Result,
   type Scene,
   type Told,
-  agreed,
   difference,
   isPaused,
   shares,
@@ -25,18 +20,22 @@ import {
 import { clean } from "../text";
 import { ACTIONS } from "./actions";
 import { Connection, type Refusal } from "./connection";
-import { Settling } from "./front";
+import { Settling, type Tab } from "./front";
 import { type Rules, shownPage, readPage } from "./pages";
 import type { Platform } from "./platform";
 import { type Live, NOTHING_LIVE, RECEIVED_MAX, draw, reduce, reduceLists } from "./presence";
 import { FailureError, Rest } from "./rest";
 import { Session, SessionError } from "./session";
+import { ACCOUNT, REQUESTS, SHARES } from "./wire";
 
 /** How long after the last view closed the server still tells of page changes. */
 export const WATCH_ON_MS = 10_000;
+/** How often a list is fetched again because the live channel changed it meanwhile. */
+const FETCHES_MAX = 3;
 
 /** A port to a view, as `chrome.runtime` and `MessagePort` both can give. */
 export interface View {
+  /** Must not throw. */
   tell(told: Told): void;
 }
 
@@ -48,38 +47,47 @@ export class Engine {
   readonly #settling = new Settling();
   #scene: Scene = EMPTY_SCENE;
   #live: Live = NOTHING_LIVE;
-  /** The version of the social lists that the account and the requests were fetched at. */
+  /** The version of the social lists that the account was fetched at. */
   #fetchedVersion = -1;
-  /** Whether the rules are those of the server. Until they are, no page is sent. */
+  /** Whether the rules are the server's of now: another device may change them while no socket is open. Until they are, no page is sent. */
   #rulesKnown = false;
-  /** Whether the shares are fetched that came while the channel was closed. */
-  #receivedKnown = false;
+  /** Whether requests and shares are fetched that came while the channel was closed. No version tells of them. */
+  #listsKnown = false;
+  /** How many messages of the live channel changed a list. */
+  #listChanges = 0;
+  /** How often somebody signed out. An answer to what was asked before is nothing to the next person. */
+  #signOuts = 0;
   /** The page that the open socket was told last, so that it is told nothing twice. Null: nothing yet. */
   #told: string | null = null;
   /** Whether a socket of this browser may have left a page with the server, which shows it through a reconnect. */
   #leftPage = false;
   /** How often the browser was asked what is in front. */
   #asked = 0;
+  /** Whether it has answered once. */
+  #frontKnown = false;
+  #signingIn: Promise<void> | undefined;
+  /** The newest change of the account. Each reads the account before it writes, so the next must wait for it. */
+  #changing: Promise<unknown> = Promise.resolve();
   #idle = false;
   #watching = true;
   #unwatch: ReturnType<typeof setTimeout> | undefined;
   #settle: ReturnType<typeof setTimeout> | undefined;
   #resume: ReturnType<typeof setTimeout> | undefined;
   #keeping = false;
-  readonly #ready: Promise<void>;
+  #ready: Promise<void>;
 
   constructor(
     readonly platform: Platform,
     site: { readonly origin: string; readonly issuer: string; readonly clientId: string },
   ) {
     this.session = new Session(platform.storage, site.issuer, site.clientId, (token) => this.#connection.send({ action: "authenticate", token }));
-    this.rest = new Rest(site.origin, () => this.token(), () => this.#renew());
+    this.rest = new Rest(site.origin, () => this.token(), () => this.#renew(), () => this.#signOuts);
     this.#connection = new Connection(`${site.origin.replace(/^http/, "ws")}/ws`, {
       token: () => this.token(),
       renew: () => this.#renew(),
       refusal: () => this.#refusal(),
       open: (url, protocols) => new WebSocket(url, protocols),
-      changed: (link) => this.#show({ link }),
+      changed: (link) => this.#linkChanged(link),
       opened: () => this.#opened(),
       received: (message) => void this.#received(message),
       beat: () => platform.keepAwake(),
@@ -91,14 +99,21 @@ export class Engine {
     return this.#scene;
   }
 
-  /** A view opened. It is told everything, and then what changes. Call the result when it closes. */
-  async look(view: View): Promise<() => void> {
-    await this.#ready;
+  /**
+   * A view opened. It is told everything, and then what changes. Call the result when it closes. `again`: it was open before, and the
+   * worker was started anew beneath it.
+   */
+  async look(view: View, again = false): Promise<() => void> {
+    // A browser that could not read what is kept may be able to now.
+    await this.#ready.catch(() => (this.#ready = this.#restore()));
     this.#views.add(view);
     view.tell({ is: "scene", scene: this.#scene });
     clearTimeout(this.#unwatch);
     this.#watch(true);
-    if (this.#scene.link.is === "waiting") this.#connection.tryNow();
+    // A person who looks does not wait.
+    if (!again && this.#scene.link.is === "waiting") this.#connection.tryNow();
+    // Perhaps they registered elsewhere.
+    if (!again && this.#scene.account === "new") void this.#fetchAll().catch(() => undefined);
     return () => {
       this.#views.delete(view);
       if (this.#views.size > 0) return;
@@ -126,18 +141,25 @@ export class Engine {
   async wake(): Promise<void> {
     await this.#ready;
     this.#endPause();
-    if (this.#scene.signIn.is !== "in") return;
+    if (!this.#mayConnect()) return;
     // Replaced in time, so that the open socket is not closed for it.
     await this.token().catch(() => undefined);
+    // Meanwhile the person may have signed out.
+    if (!this.#mayConnect()) return;
     this.#connection.start();
     // With the core away, it was in vain before.
-    if (this.#scene.link.is === "open") await this.#catchUp().catch(() => undefined);
+    if (this.#connection.link.is === "open") await this.#catchUp().catch(() => undefined);
+  }
+
+  /** Somebody without an account has no live channel. */
+  #mayConnect(): boolean {
+    return this.#scene.signIn.is === "in" && this.#scene.account !== "new";
   }
 
   /** The network is back, or the machine. */
   async online(): Promise<void> {
     await this.wake();
-    if (this.#scene.signIn.is === "in" && this.#scene.link.is !== "stopped") this.#connection.tryNow();
+    if (this.#mayConnect() && this.#scene.link.is !== "stopped") this.#connection.tryNow();
   }
 
   connectNow(): void {
@@ -154,6 +176,7 @@ export class Engine {
     const tab = await this.platform.front().catch(() => null);
     // Answers may overtake each other: only that of the last question counts.
     if (turn !== this.#asked || !shares(this.#scene.sharing, Date.now())) return;
+    this.#frontKnown = true;
     this.#await(this.#settling.see(tab, Date.now()));
     this.#pageMayDiffer();
   }
@@ -168,7 +191,8 @@ export class Engine {
   /** A permission was given or taken. */
   async permissionsChanged(): Promise<void> {
     await this.#ready;
-    this.#show({ sharing: { ...this.#scene.sharing, permitted: await this.platform.permitted() } });
+    const [permitted, mayNotify] = await Promise.all([this.platform.permitted(), this.platform.mayNotify()]);
+    this.#show({ mayNotify, sharing: { ...this.#scene.sharing, permitted } });
     await this.sharingChanged();
   }
 
@@ -202,19 +226,50 @@ export class Engine {
   accountChanged(account: UserPrivate): void {
     this.#rulesKnown = true;
     this.#show({ account });
+    this.#claimConsent(account.user_id);
     this.#pageMayDiffer();
+  }
+
+  /** Changes the account, when those changes are done that were asked for before. */
+  changeAccount(change: (now: UserPrivate) => Promise<UserPrivate>): Promise<void> {
+    const changed = this.#changing.catch(() => undefined).then(async () => {
+      this.accountChanged(await change(await this.rest.call(ACCOUNT, "GET /users/me")));
+    });
+    this.#changing = changed;
+    return changed;
+  }
+
+  /** What was agreed to in this browser was agreed to by one person. Another one who signs in here is asked. */
+  #claimConsent(person: UserId): void {
+    const { sharing } = this.#scene;
+    if (sharing.consent === null || sharing.consent.by === person) return;
+    const consent = sharing.consent.by === undefined ? { ...sharing.consent, by: person } : null;
+    this.#show({ sharing: { ...sharing, consent } });
+    if (consent) void this.platform.storage.set("consent", consent);
+    else void this.platform.storage.remove("consent");
   }
 
   /** Somebody signed in, or registered: everything is fetched, and the live channel opens. */
   async signedIn(): Promise<void> {
     this.#show({ signIn: { is: "in" } });
     this.platform.keepWaking(true);
-    await this.#fetchAccount();
-    if (this.#scene.account !== "new") this.#connection.tryNow();
+    await this.#fetchAll();
   }
 
-  /** Signs in by a window of the browser's, which the person may close. */
-  async signInByWindow(): Promise<void> {
+  async #fetchAll(): Promise<void> {
+    await this.#fetchAccount();
+    if (this.#mayConnect()) this.#connection.tryNow();
+  }
+
+  /** Signs in by a window of the browser's, which the person may close. While one is open, it is the one that is meant. */
+  signInByWindow(): Promise<void> {
+    this.#signingIn ??= this.#signIn().finally(() => {
+      this.#signingIn = undefined;
+    });
+    return this.#signingIn;
+  }
+
+  async #signIn(): Promise<void> {
     const address = await this.session.begin(this.platform.redirect);
     this.#show({ signIn: { is: "busy" } });
     try {
@@ -237,29 +292,39 @@ export class Engine {
 
   /** Nobody is signed in any more. What was known of the person goes. */
   async signedOut(why?: "ended"): Promise<void> {
+    this.#signOuts += 1;
     this.#connection.stop({ goodbye: why === undefined });
     this.#live = NOTHING_LIVE;
     this.#fetchedVersion = -1;
     this.#rulesKnown = false;
     this.#told = null;
-    const { sharing, preferences } = this.#scene;
-    this.#show({ ...EMPTY_SCENE, signIn: why ? { is: "out", why } : { is: "out" }, sharing, preferences });
-    await this.platform.storage.remove("scene");
+    const { sharing, preferences, mayNotify } = this.#scene;
+    this.#show({ ...EMPTY_SCENE, signIn: why ? { is: "out", why } : { is: "out" }, sharing, preferences, mayNotify });
+    await this.platform.storage.remove("scene", "backOff");
     this.platform.keepWaking(false);
   }
 
   /** Fetches the requests again: their changes are only told to the other side. */
   async fetchRequests(): Promise<void> {
-    const [requests, sentRequests] = await Promise.all([
-      this.rest.call<UserFriendRequest[]>("GET /friendship/requests", { query: { limit: 100 } }),
-      this.rest.call<UserFriendRequest[]>("GET /friendship/sent-requests", { query: { limit: 100 } }),
-    ]);
+    const [requests, sentRequests] = await this.#unchanged(() => Promise.all([
+      this.rest.call(REQUESTS, "GET /friendship/requests", { query: { limit: 100 } }),
+      this.rest.call(REQUESTS, "GET /friendship/sent-requests", { query: { limit: 100 } }),
+    ]));
     this.#show({ requests, sentRequests });
   }
 
   async fetchReceived(): Promise<void> {
-    this.#show({ received: await this.rest.call<ShareNotification[]>("GET /notifications/share", { query: { limit: RECEIVED_MAX } }) });
-    this.#receivedKnown = true;
+    const received = await this.#unchanged(() => this.rest.call(SHARES, "GET /notifications/share", { query: { limit: RECEIVED_MAX } }));
+    this.#show({ received });
+  }
+
+  /** Fetches lists, and again if the live channel changed one meanwhile: the answer may be older than that change. */
+  async #unchanged<T>(fetch: () => Promise<T>): Promise<T> {
+    for (let fetches = 1; ; fetches += 1) {
+      const before = this.#listChanges;
+      const lists = await fetch();
+      if (before === this.#listChanges || fetches === FETCHES_MAX) return lists;
+    }
   }
 
   async token(): Promise<string> {
@@ -279,31 +344,47 @@ export class Engine {
 
   async #restore(): Promise<void> {
     const { storage } = this.platform;
-    const [scene, consent, pause, kept, permitted, open] = await Promise.all([
+    const [scene, consent, pause, kept, backOff, permitted, mayNotify, idle, open] = await Promise.all([
       storage.get("scene"),
       storage.get("consent"),
       storage.get("pause"),
       storage.get("preferences"),
+      storage.get("backOff"),
       this.platform.permitted(),
+      this.platform.mayNotify(),
+      this.platform.idle(),
       this.session.isOpen(),
     ]);
     const sharing = { consent: consent ?? null, permitted, pause: pause ?? null, front: null };
     const painted = open && scene ? scene : EMPTY_SCENE;
-    this.#scene = { ...painted, signIn: { is: open ? "in" : "out" }, link: { is: "off" }, sharing, preferences: { ...EMPTY_SCENE.preferences, ...kept } };
-    this.#leftPage = agreed(sharing.consent) === "share";
+    const preferences = { ...EMPTY_SCENE.preferences, ...kept };
+    this.#scene = { ...painted, signIn: { is: open ? "in" : "out" }, link: { is: "off" }, mayNotify, sharing, preferences };
+    this.#idle = idle;
+    // However old the agreement is.
+    this.#leftPage = sharing.consent?.choice === "share";
     this.#endPause();
     this.#badge();
     if (open) {
-      this.#connection.start();
+      if (this.#mayConnect()) this.#connection.resume(backOff);
       this.platform.keepWaking(true);
     }
     // Not waited for: it waits for this.
     queueMicrotask(() => void this.frontChanged());
   }
 
+  /** Views are told that the channel is open when its snapshot has come: before that, what they draw is old. */
+  #linkChanged(link: Link): void {
+    this.#show({ link: link.is === "open" ? { is: "connecting" } : link });
+    const { storage } = this.platform;
+    const backOff = this.#connection.backOff;
+    if (backOff) void storage.set("backOff", backOff);
+    else if (link.is === "open") void storage.remove("backOff");
+  }
+
   #opened(): void {
     this.#told = null;
-    this.#receivedKnown = false;
+    this.#rulesKnown = false;
+    this.#listsKnown = false;
     // The server takes every new socket for one that watches.
     this.#watching = true;
     if (this.#views.size === 0 && this.#unwatch === undefined) this.#watch(false);
@@ -314,9 +395,11 @@ export class Engine {
     const now = Date.now();
     const live = reduce(this.#live, message);
     const lists = reduceLists(this.#scene, message, new Date(now).toISOString());
+    if (Object.keys(lists).length > 0) this.#listChanges += 1;
+    const link: Partial<Scene> = message.type === "presence-snapshot" ? { link: { is: "open" } } : {};
     if (live !== this.#live) {
       this.#live = live;
-      this.#show({ ...draw(live, this.#scene, now), ...lists });
+      this.#show({ ...draw(live, this.#scene, now), ...lists, ...link });
     } else if (Object.keys(lists).length > 0) {
       this.#show(lists);
     }
@@ -350,13 +433,17 @@ export class Engine {
   async #catchUp(): Promise<void> {
     const { version } = this.#live;
     if (version < 0) return;
-    if (version > this.#fetchedVersion || !this.#rulesKnown) {
-      await Promise.all([this.#fetchAccount(), this.fetchRequests()]);
+    if (version > this.#fetchedVersion) {
+      await this.#fetchAccount();
       this.#fetchedVersion = version;
     }
+    // What was fetched at this version still holds.
+    this.#rulesKnown = this.rules() !== undefined;
     await this.frontChanged();
     this.#pageMayDiffer();
-    if (!this.#receivedKnown) await this.fetchReceived();
+    if (this.#listsKnown) return;
+    await Promise.all([this.fetchRequests(), this.fetchReceived()]);
+    this.#listsKnown = true;
   }
 
   /** Announces what is new. Only what the live channel brings is: lists that are fetched hold old things too. */
@@ -377,7 +464,7 @@ export class Engine {
 
   async #fetchAccount(): Promise<void> {
     try {
-      this.accountChanged(await this.rest.call<UserPrivate>("GET /users/me"));
+      this.accountChanged(await this.rest.call(ACCOUNT, "GET /users/me"));
     } catch (error) {
       if (!(error instanceof FailureError && error.failure.status === 404)) throw error;
       this.#show({ account: "new" });
@@ -427,12 +514,15 @@ export class Engine {
   #pageMayDiffer(): void {
     const rules = this.#rulesKnown ? this.rules() : undefined;
     this.#showFront(rules);
-    if (rules === undefined || !this.platform.sharesPages) return;
+    if (!this.platform.sharesPages) return;
     const { front, settled } = this.#settling;
-    const shown = settled && shares(this.#scene.sharing, Date.now()) ? shownPage(rules, settled.url, settled.title) : undefined;
+    const sharing = shares(this.#scene.sharing, Date.now());
+    // Without the rules nobody knows whether the page may be shown. That nothing is to be shown needs no rules.
+    if (sharing && (!this.#frontKnown || (rules === undefined && settled !== null))) return;
+    const mayShow = (tab: Tab | null) => (tab && rules ? shownPage(rules, tab.url, tab.title) : undefined);
     // Away from what is shown to what is not, nobody waits for the new page to settle.
-    const leaves = front?.url !== settled?.url && !(front && shownPage(rules, front.url, front.title));
-    const page = leaves ? undefined : shown;
+    const leaves = front?.url !== settled?.url && mayShow(front) === undefined;
+    const page = sharing && !leaves ? mayShow(settled) : undefined;
     const text = page ? JSON.stringify([page.url, page.title]) : "";
     // A browser that shows nothing must not hide what another browser of the same person shows.
     if (text === this.#told || (text === "" && this.#told === null && !this.#leftPage)) return;

@@ -1,10 +1,11 @@
 /** The extension's background: the engine on the browser's API. Listeners are added at once, so that events wake it. */
 
+import { keepAwake } from "../browser";
 import { texts } from "../i18n/texts";
-import type { Asked, Language, Pause, Told } from "../scene";
-import { keepAwake } from "./browser";
+import { type Asked, type Language, OPEN_AGAIN, type Pause } from "../scene";
 import { Engine } from "./engine";
-import type { Tab } from "./front";
+import { type Tab, ownTitle } from "./front";
+import { Onlooker } from "./onlooker";
 import type { Notice, Platform } from "./platform";
 import { SessionError } from "./session";
 import type { Kept, Storage } from "./storage";
@@ -17,8 +18,7 @@ const IDLE_AFTER_S = 300;
 /** How long the provider's page may stay open. Without an end, a window that was lost would block every later sign-in. */
 const SIGN_IN_WITHIN_MS = 600_000;
 
-/** What is drawn does not outlive the browser; everything else does. */
-const area = (name: keyof Kept) => (name === "scene" ? chrome.storage.session : chrome.storage.local);
+const area = (name: keyof Kept) => (name === "scene" || name === "backOff" ? chrome.storage.session : chrome.storage.local);
 
 const storage: Storage = {
   get: async (name) => (await area(name).get(name))[name] as never,
@@ -59,6 +59,8 @@ const platform: Platform = {
     else void chrome.alarms.clear(ALARM);
   },
   permitted: () => chrome.permissions.contains({ permissions: ["tabs"] }),
+  mayNotify: () => chrome.permissions.contains({ permissions: ["notifications"] }),
+  idle: async () => (await chrome.idle.queryState(IDLE_AFTER_S)) !== "active",
   front,
   badge,
   notify: (notice, language) => void notify(notice, language),
@@ -72,11 +74,13 @@ async function front(): Promise<Tab | null> {
   if ((tab?.url || tab?.pendingUrl)?.startsWith(chrome.runtime.getURL(""))) {
     // Who looks at the list of friends is still on the page before, unless it is closed or shows another.
     const still = before && (await chrome.tabs.get(before.id).catch(() => undefined));
-    return still?.url === before?.url && still?.url !== undefined ? { url: still.url, title: still.title ?? "" } : null;
+    return still?.url === before?.url && still?.url !== undefined ? titled(still.url, still.title) : null;
   }
   before = !tab?.url || tab.id === undefined ? null : { id: tab.id, url: tab.url };
-  return before && tab ? { url: before.url, title: tab.title ?? "" } : null;
+  return before && tab ? titled(before.url, tab.title) : null;
 }
+
+const titled = (url: string, title = ""): Tab => ({ url, title: ownTitle({ url, title }) });
 
 function badge(waiting: number, pause: Pause | null): void {
   const text = pause !== null ? "Ⅱ" : waiting === 0 ? "" : waiting > 99 ? "99+" : String(waiting);
@@ -85,7 +89,7 @@ function badge(waiting: number, pause: Pause | null): void {
 }
 
 async function notify({ id, kind, firstName, lastName, text }: Notice, language: Language | null): Promise<void> {
-  if (!(await chrome.permissions.contains({ permissions: ["notifications"] }))) return;
+  if (!(await platform.mayNotify())) return;
   const t = texts(language ?? chrome.i18n.getUILanguage());
   const name = t.fullName(firstName, lastName);
   await chrome.notifications.create(id, {
@@ -99,18 +103,10 @@ async function notify({ id, kind, firstName, lastName, text }: Notice, language:
 const engine = new Engine(platform, { origin: SITE.origin, issuer: SITE.issuer, clientId: SITE.clientId });
 
 chrome.runtime.onConnect.addListener((port) => {
-  const view = { tell: (told: Told) => port.postMessage(told) };
-  let leave: (() => void) | undefined;
-  let left = false;
-  port.onMessage.addListener((asked: Asked) => void engine.ask(view, asked));
-  port.onDisconnect.addListener(() => {
-    left = true;
-    leave?.();
-  });
-  void engine.look(view).then((how) => {
-    leave = how;
-    if (left) how();
-  });
+  const onlooker = new Onlooker(engine, (told) => port.postMessage(told));
+  port.onMessage.addListener((asked: Asked) => onlooker.ask(asked));
+  port.onDisconnect.addListener(() => onlooker.leave());
+  onlooker.look(port.name === OPEN_AGAIN);
 });
 
 const frontChanged = () => void engine.frontChanged();
@@ -134,7 +130,10 @@ chrome.alarms.onAlarm.addListener(() => void engine.wake());
 chrome.runtime.onStartup.addListener(() => void engine.wake());
 globalThis.addEventListener("online", () => void engine.online());
 
-const permissionsChanged = () => void engine.permissionsChanged();
+const permissionsChanged = () => {
+  hearClicks();
+  void engine.permissionsChanged();
+};
 chrome.permissions.onAdded.addListener(permissionsChanged);
 chrome.permissions.onRemoved.addListener(permissionsChanged);
 
@@ -146,8 +145,13 @@ chrome.runtime.onInstalled.addListener(({ reason }) => {
   if (reason === "install") void chrome.tabs.create({ url: chrome.runtime.getURL("tab.html#/welcome") });
 });
 
-// Optional: the API is there once the permission is.
-chrome.notifications?.onClicked.addListener((id) => {
+function clicked(id: string): void {
   void chrome.notifications.clear(id);
   void chrome.tabs.create({ url: chrome.runtime.getURL("tab.html#/inbox") });
-});
+}
+
+/** The API is there once the permission is. A listener that is added twice is called once. */
+function hearClicks(): void {
+  chrome.notifications?.onClicked.addListener(clicked);
+}
+hearClicks();

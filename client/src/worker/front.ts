@@ -8,6 +8,18 @@ export interface Tab {
   readonly title: string;
 }
 
+/**
+ * The title that the page gave itself. Browsers call a page that gives none, or has yet to, by its address, fragment and all, which is never shared.
+ */
+export function ownTitle({ url, title }: Tab): string {
+  const text = title.trim();
+  if (/\s/.test(text)) return title;
+  const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`;
+  if (!URL.canParse(address) || !URL.canParse(url)) return title;
+  const host = (of: string) => new URL(of).hostname.replace(/^www\./, "");
+  return host(address) === host(url) ? "" : title;
+}
+
 /** How long a page must stay in front before friends are told, so that switching through tabs tells nobody. */
 export const SETTLE_MS = 1_000;
 

@@ -1,7 +1,8 @@
 /** The web page's worker: the engine in a SharedWorker, so that all tabs of the page have one socket. */
 
-import { type Asked, STILL_HERE_MS, type Told } from "../scene";
+import { type Asked, STILL_HERE_MS } from "../scene";
 import { Engine } from "./engine";
+import { Onlooker } from "./onlooker";
 import type { Platform } from "./platform";
 import { SessionError } from "./session";
 import type { Kept, Storage } from "./storage";
@@ -11,7 +12,10 @@ const STORE = "kept";
 
 /** One request to the page's own database. */
 async function request<T>(mode: IDBTransactionMode, run: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
-  const database = await (opened ??= open());
+  opened ??= open();
+  // What failed may work at the next try.
+  opened.catch(() => (opened = undefined));
+  const database = await opened;
   return settled(run(database.transaction(STORE, mode).objectStore(STORE)));
 }
 
@@ -30,20 +34,16 @@ function settled<T>(pending: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** What is drawn is kept by the worker alone, and goes with it. */
-let scene: Kept["scene"] | undefined;
+/** What must not outlive the browser goes with the worker: nothing reads it again. */
+const passing = (name: keyof Kept) => name === "scene" || name === "backOff";
 
 const storage: Storage = {
-  get: (name) => (name === "scene" ? Promise.resolve(scene as never) : request("readonly", (store) => store.get(name))),
+  get: async (name) => (passing(name) ? undefined : request("readonly", (store) => store.get(name))),
   set: async (name, value) => {
-    if (name === "scene") scene = value as Kept["scene"];
-    else await request("readwrite", (store) => store.put(value, name));
+    if (!passing(name)) await request("readwrite", (store) => store.put(value, name));
   },
   remove: async (...names) => {
-    for (const name of names) {
-      if (name === "scene") scene = undefined;
-      else await request("readwrite", (store) => store.delete(name));
-    }
+    for (const name of names) if (!passing(name)) await request("readwrite", (store) => store.delete(name));
   },
 };
 
@@ -64,6 +64,8 @@ const platform: Platform = {
     waking = on ? setInterval(() => void engine.wake(), WAKE_EVERY_MS) : undefined;
   },
   permitted: () => Promise.resolve(false),
+  mayNotify: () => Promise.resolve(false),
+  idle: () => Promise.resolve(false),
   front: () => Promise.resolve(null),
   badge: () => undefined,
   notify: () => undefined,
@@ -72,23 +74,17 @@ const platform: Platform = {
 const engine = new Engine(platform, { origin: SITE.origin, issuer: SITE.issuer, clientId: SITE.clientId });
 
 function connect(port: MessagePort): void {
-  const view = { tell: (told: Told) => port.postMessage(told) };
-  let leave: (() => void) | undefined;
+  const onlooker = new Onlooker(engine, (told) => port.postMessage(told));
   let gone: ReturnType<typeof setTimeout> | undefined;
-  const stay = () => {
-    clearTimeout(gone);
-    // Browsers slow the timers of pages in the background down to one a minute.
-    gone = setTimeout(() => leave?.(), 6 * STILL_HERE_MS);
-  };
   port.onmessage = ({ data }: MessageEvent<Asked | "here" | "bye">) => {
-    if (data === "bye") return leave?.();
-    stay();
-    if (data !== "here") void engine.ask(view, data);
+    clearTimeout(gone);
+    if (data === "bye") return onlooker.leave();
+    // Browsers slow the timers of pages in the background down to one a minute, and stop those of a page that they freeze. It looks
+    // on again when it says that it is here.
+    gone = setTimeout(() => onlooker.leave(), 6 * STILL_HERE_MS);
+    onlooker.look();
+    if (data !== "here") onlooker.ask(data);
   };
-  stay();
-  void engine.look(view).then((how) => {
-    leave = how;
-  });
 }
 
 globalThis.addEventListener("online", () => void engine.online());

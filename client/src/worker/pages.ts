@@ -43,7 +43,8 @@ export function shownPage(rules: Rules, address: string, title: string): PageVie
 }
 
 function allows(rules: Rules, page: PageView): boolean {
-  if (rules.mode === "default_none") {
+  // A mode that is not known shows least.
+  if (rules.mode !== "default_all") {
     const suffix = privateSuffix(page.domain);
     return rules.allow.includes(page.domain) || (suffix !== undefined && rules.allow.includes(suffix));
   }

@@ -20,6 +20,10 @@ export interface Platform {
   keepWaking(on: boolean): void;
   /** Whether the person let the extension know the page in front. */
   permitted(): Promise<boolean>;
+  /** Whether the browser lets the extension announce things. */
+  mayNotify(): Promise<boolean>;
+  /** Whether nobody is at this device. */
+  idle(): Promise<boolean>;
   /** The page in front; null where there is none. */
   front(): Promise<Tab | null>;
   badge(waiting: number, pause: Pause | null): void;

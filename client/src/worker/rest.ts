@@ -1,5 +1,7 @@
 /** Calls of the REST API. */
 
+import { type GenericSchema, safeParse } from "valibot";
+
 import type { Problem } from "../generated/types";
 import type { Failure } from "../scene";
 
@@ -31,15 +33,28 @@ export class Rest {
     private readonly token: () => Promise<string>,
     /** Has the token replaced, because the server does not take it. */
     private readonly renew: () => Promise<unknown>,
+    /** How often somebody signed out. */
+    private readonly signOuts: () => number,
   ) {}
 
-  /** The answer's JSON; null where it has none. */
-  async call<T>(operation: Operation, call: Call = {}): Promise<T> {
+  /** The answer's JSON, in the contract's form. An answer in another form counts as none. */
+  async call<T>(form: GenericSchema<unknown, T>, operation: Operation, call: Call = {}): Promise<T> {
     const response = await this.fetch(operation, call);
-    return response.status === 204 ? (null as T) : ((await response.json()) as T);
+    const { success, output } = safeParse(form, await response.json().catch(() => undefined));
+    if (!success) throw new FailureError({ why: "offline" });
+    return output;
   }
 
+  /** The same where the answer holds nothing, or nothing that is wanted. */
   async fetch(operation: Operation, call: Call = {}): Promise<Response> {
+    const person = this.signOuts();
+    const response = await this.#answer(operation, call);
+    // Whoever asked has signed out since.
+    if (person !== this.signOuts()) throw new FailureError({ why: "signed-out" });
+    return response;
+  }
+
+  async #answer(operation: Operation, call: Call): Promise<Response> {
     let response = await this.#send(operation, call);
     if (response.status === 401) {
       // The clocks differ, or its key was replaced.

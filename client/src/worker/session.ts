@@ -16,7 +16,7 @@ export interface Tokens {
   readonly expiresAt: Moment;
 }
 
-/** A sign-in that was begun and has not come back. */
+/** A sign-in that was begun and has not come back. Several tabs may begin one each. */
 export interface Pending {
   readonly verifier: string;
   readonly state: string;
@@ -40,6 +40,8 @@ const PROVIDER_WITHIN_MS = 10_000;
 export const RENEW_BEFORE_MS = 300_000;
 /** How far the provider's clock may be from this one, in seconds. */
 const CLOCKS_APART_S = 300;
+/** How many sign-ins are remembered that were begun. */
+const PENDING_MAX = 5;
 const LOCK = "pagenow-tokens";
 
 export class Session {
@@ -74,7 +76,8 @@ export class Session {
       state: oauth.generateRandomState(),
       redirect,
     };
-    await this.storage.set("pending", pending);
+    const others = (await this.storage.get("pending")) ?? [];
+    await this.storage.set("pending", [...others, pending].slice(-PENDING_MAX));
     const url = new URL(server.authorization_endpoint);
     const parameters = {
       response_type: "code",
@@ -91,11 +94,12 @@ export class Session {
 
   /** Ends a sign-in that was begun here, with the address that the provider sent the browser back to. */
   async finish(returned: string): Promise<void> {
-    const pending = await this.storage.get("pending");
-    if (pending === undefined) throw new SessionError("refused");
-    await this.storage.remove("pending");
-    const server = await this.#discover();
     const url = new URL(returned);
+    const begun = (await this.storage.get("pending")) ?? [];
+    const pending = begun.find(({ state }) => state === url.searchParams.get("state"));
+    if (pending === undefined) throw new SessionError("refused");
+    await this.storage.set("pending", begun.filter((other) => other !== pending));
+    const server = await this.#discover();
     await this.#exchange(async () => {
       const parameters = oauth.validateAuthResponse(server, this.#client, url, pending.state);
       const response = await oauth.authorizationCodeGrantRequest(
@@ -123,7 +127,6 @@ export class Session {
   renew(old?: Tokens): Promise<Tokens> {
     this.#renewing ??= navigator.locks
       .request(LOCK, () => this.#refresh(old))
-      .then((tokens) => tokens)
       .finally(() => {
         this.#renewing = undefined;
       });
@@ -160,15 +163,19 @@ export class Session {
 
   /** Signs out: revokes the refresh token. Where the provider's own session is ended; null where it names no such place. */
   async end(returnTo: string): Promise<string | null> {
-    const tokens = await this.storage.get("tokens");
+    const before = await this.storage.get("tokens");
+    // At once, in case the worker ends while the provider is waited for.
     await this.storage.remove("tokens", "pending");
+    // A refresh that was under way has ended when the lock is had, and may have brought newer tokens.
+    const tokens = await navigator.locks.request(LOCK, async () => {
+      const newer = await this.storage.get("tokens");
+      await this.storage.remove("tokens");
+      return newer ?? before;
+    });
     if (tokens === undefined) return null;
     try {
       const server = await this.#discover();
-      if (tokens.refreshToken !== null && server.revocation_endpoint !== undefined) {
-        const response = await oauth.revocationRequest(server, this.#client, oauth.None(), tokens.refreshToken, this.#options());
-        await oauth.processRevocationResponse(response);
-      }
+      if (tokens.refreshToken !== null && server.revocation_endpoint !== undefined) await this.#revoke(server, tokens.refreshToken);
       if (server.end_session_endpoint === undefined) return null;
       const url = new URL(server.end_session_endpoint);
       const parameters = {
@@ -183,6 +190,15 @@ export class Session {
     } catch {
       // The tokens are gone from here, and the person is signed out as far as this client can do it.
       return null;
+    }
+  }
+
+  async #revoke(server: oauth.AuthorizationServer, refreshToken: string): Promise<void> {
+    try {
+      const response = await oauth.revocationRequest(server, this.#client, oauth.None(), refreshToken, this.#options());
+      await oauth.processRevocationResponse(response);
+    } catch {
+      // The provider's own session can be ended all the same.
     }
   }
 
@@ -202,9 +218,9 @@ export class Session {
     try {
       answer = await request();
     } catch (error) {
-      const refused = error instanceof oauth.ResponseBodyError || error instanceof oauth.AuthorizationResponseError;
-      const failed = error instanceof oauth.ResponseBodyError && error.status >= 500;
-      throw new SessionError(refused && !failed ? "refused" : "unreachable");
+      // Anything else, such as a provider that was asked too often, may pass (RFC 6749, section 5.2).
+      const noGrant = error instanceof oauth.ResponseBodyError && error.error === "invalid_grant";
+      throw new SessionError(noGrant || error instanceof oauth.AuthorizationResponseError ? "refused" : "unreachable");
     }
     const claims = oauth.getValidatedIdTokenClaims(answer);
     if (answer.id_token === undefined || claims === undefined) throw new SessionError("unreachable");
