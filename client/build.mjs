@@ -1,14 +1,15 @@
 // Builds the client for one system: the page (`app`) and the extension for each browser (`chromium`, `firefox`).
 //
-// PAGENOW_ORIGIN=… PAGENOW_ISSUER=… PAGENOW_CLIENT_ID=… PAGENOW_IMAGES=… [PAGENOW_SIGN_IN=…] [PAGENOW_EXTENSION_KEY=…] node build.mjs [FOLDER, else dist]
+// PAGENOW_ORIGIN=… PAGENOW_ISSUER=… PAGENOW_CLIENT_ID=… PAGENOW_IMAGES=… [PAGENOW_SIGN_IN=…] [PAGENOW_EXTENSION_KEY=…] [PAGENOW_FIREFOX_ID=…] \
+//   node build.mjs [FOLDER, else dist]
 
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { argv, env, exit, stderr } from "node:process";
+import { argv, env, exit, stderr, stdout } from "node:process";
 
 import { build } from "esbuild";
 
-import { DEVELOPMENT_KEY, manifest } from "./manifest.mjs";
+import { DEVELOPMENT_KEY, FIREFOX_ID, manifest, redirects } from "./manifest.mjs";
 
 const here = import.meta.dirname;
 const to = argv[2] ?? join(here, "dist");
@@ -24,6 +25,11 @@ function site() {
     if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) throw new Error(`${name} must be an http or https address`);
     return value;
   };
+  const firefoxId = env.PAGENOW_FIREFOX_ID || FIREFOX_ID;
+  // Mozilla's rule for ids.
+  if (!/^([\w.+-]{0,64}@[\w.-]{1,64}|\{[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}\})$/i.test(firefoxId)) {
+    throw new Error("PAGENOW_FIREFOX_ID must look like an e-mail address, such as pagenow@example.org, or be a UUID in braces");
+  }
   const origin = new URL(address("PAGENOW_ORIGIN", needed("PAGENOW_ORIGIN"))).origin;
   return {
     origin,
@@ -33,6 +39,7 @@ function site() {
     signIn: env.PAGENOW_SIGN_IN ? address("PAGENOW_SIGN_IN", env.PAGENOW_SIGN_IN) : undefined,
     // Stores give their own, and take no archive that has one.
     key: env.PAGENOW_EXTENSION_KEY || (origin.startsWith("http:") ? DEVELOPMENT_KEY : undefined),
+    firefoxId,
     version: JSON.parse(readFileSync(join(here, "package.json"), "utf8")).version,
   };
 }
@@ -60,7 +67,7 @@ async function bundle(folder, entries, constants) {
     outdir: folder,
     bundle: true,
     format: "esm",
-    target: ["chrome120", "firefox140", "safari17"],
+    target: ["chrome123", "firefox140", "safari17.5"],
     jsx: "automatic",
     jsxImportSource: "preact",
     minify: true,
@@ -97,6 +104,9 @@ try {
       writeFileSync(join(folder, "manifest.json"), `${JSON.stringify(manifest(browser, all), undefined, 2)}\n`);
     });
   }
+  const returns = redirects(all).join("\n");
+  writeFileSync(join(to, "redirects.txt"), `${returns}\n`);
+  stdout.write(`Sign-in returns to\n${returns}\n`);
 } catch (error) {
   stderr.write(`${error.message}\n`);
   exit(1);

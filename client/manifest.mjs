@@ -1,15 +1,34 @@
 // The manifests of the extension. All that differs between browsers is here and in src/browser.ts.
 
+import { createHash } from "node:crypto";
+
 /** The public half of a key that only fixes the id, in Chromium, of an extension for a system on this machine. */
 export const DEVELOPMENT_KEY =
   "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwbHsvtNXWo0RwyqqWOKKaT1tF2dlcFu7CXtxO8lWyixZHqAxwLf15AcqHvy/yT/KqguAhqkiJ9XEv3sl5rPebPyzQhZeyU+myCSSaaz+GT8OCDakIdI3U3ozcSOCqS+9/NYG0PQ8yt2chFwB8eDJ16YQ5DShjQaQXBcUecMS/ajIcZDHS+om3thDmt2ZOsvr8gIVBnvUf1NRn5hChKY2qPL3qjHe3KlCHCRryj67z2xNezbMLvRbiORLgIjzk97A4+qt8tM2we2es7L3eXGoWhlDRi1IuijHjbYhI0YX+OnlqtKgnJJ9V702KPG3cbLDSHUzTM4yxIfNyC+07picjQIDAQAB";
 
-/** Firefox's id of the extension, which also decides the address that sign-in returns to. */
+/** Firefox's id of the extension. Mozilla's store gives each id to one publisher, so another one takes another. */
 export const FIREFOX_ID = "pagenow@pagenow.app";
 
 /**
+ * Where sign-in returns to: to the page, and to the extension in each browser, which makes the address of its id. Chromium's id is
+ * known where a key fixes it; else the store gives one.
+ *
+ * @param {{ origin: string, key?: string | undefined, firefoxId: string }} site
+ */
+export function redirects({ origin, key, firefoxId }) {
+  const digest = (kind, data) => createHash(kind).update(data).digest("hex");
+  // Each digit of the first half of the hash, as a letter from a to p.
+  const letters = (hex) => Array.from(hex.slice(0, 32), (digit) => String.fromCharCode(97 + Number.parseInt(digit, 16))).join("");
+  return [
+    `${origin}/app/`,
+    ...(key ? [`https://${letters(digest("sha256", Buffer.from(key, "base64")))}.chromiumapp.org/`] : []),
+    `https://${digest("sha1", firefoxId)}.extensions.allizom.org/`,
+  ];
+}
+
+/**
  * @param {"chromium" | "firefox"} browser
- * @param {{ origin: string, issuer: string, signIn?: string, images: string, key?: string, version: string }} site
+ * @param {{ origin: string, issuer: string, signIn?: string, images: string, key?: string, firefoxId?: string, version: string }} site
  */
 export function manifest(browser, site) {
   const origin = (address) => new URL(address).origin;
@@ -50,7 +69,7 @@ export function manifest(browser, site) {
       sidebar_action: { default_panel: "panel.html", default_title: "__MSG_name__", default_icon: icons, open_at_install: false },
       browser_specific_settings: {
         gecko: {
-          id: FIREFOX_ID,
+          id: site.firefoxId || FIREFOX_ID,
           strict_min_version: "140.0",
           data_collection_permissions: {
             required: ["authenticationInfo", "browsingActivity", "personallyIdentifyingInfo", "websiteContent"],

@@ -185,8 +185,10 @@ locals {
 
 resource "aws_ecs_task_definition" "this" {
   # Without an image there is nothing to run: the first apply makes the repository that it is pushed to.
-  for_each                 = { for name, container in local.containers : name => container if container.image != null }
-  family                   = "${local.prefix}-${each.key}"
+  for_each = { for name, container in local.containers : name => container if container.image != null }
+  family   = "${local.prefix}-${each.key}"
+  # ECS goes back to the one before, which must still be registered then.
+  skip_destroy             = true
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = each.value.cpu
@@ -377,6 +379,11 @@ resource "aws_ecs_service" "found" {
 }
 
 resource "aws_ecs_service" "cloudflared" {
+  # What its first tasks need on their way out. Three that fail end a first deployment, and nothing begins another.
+  depends_on = [
+    aws_iam_role_policy.execution, aws_route.private, aws_secretsmanager_secret_version.tunnel, aws_vpc_security_group_egress_rule.internet,
+  ]
+
   name                               = "cloudflared"
   cluster                            = aws_ecs_cluster.this.id
   task_definition                    = aws_ecs_task_definition.this["cloudflared"].arn

@@ -42,6 +42,11 @@ resource "aws_cognito_user_pool" "this" {
     attributes_require_verification_before_update = ["email"]
   }
 
+  email_configuration {
+    email_sending_account = var.user_pool.email_identity == null ? "COGNITO_DEFAULT" : "DEVELOPER"
+    source_arn            = var.user_pool.email_identity
+  }
+
   account_recovery_setting {
     recovery_mechanism {
       name     = "verified_email"

@@ -24,6 +24,11 @@ output "secrets" {
   value       = { for name in ["event-signing", "service-token"] : name => aws_secretsmanager_secret.this[name].arn }
 }
 
+output "database_host" {
+  description = "The writer's host, for a port that Session Manager forwards."
+  value       = aws_rds_cluster.this.endpoint
+}
+
 output "run_task" {
   description = "What `aws ecs run-task` takes for migrate, operator and roles."
   value = {

@@ -277,11 +277,13 @@ variable "user_pool" {
   description = <<-TEXT
     A new Cognito pool, where there is no provider to keep; null with oidc_issuer, oidc_audience and oidc_jwks_url.
     domain_prefix: the sign-in page is at https://PREFIX.auth.REGION.amazoncognito.com, a name that nobody else in the region has.
+    email_identity: ARN of the SES identity that mails come from. Without it Cognito sends them itself, a few dozen a day at most.
     redirect_urls: where sign-in may return to, besides the page and the Chromium extensions of cors_origins: Firefox's.
     identity_providers: names of providers, such as Google, that were added to the pool as docs/deploy.md says.
   TEXT
   type = object({
     domain_prefix      = string
+    email_identity     = optional(string)
     redirect_urls      = optional(list(string), [])
     identity_providers = optional(list(string), [])
   })
@@ -295,6 +297,11 @@ variable "user_pool" {
   validation {
     condition     = try(length(regexall("aws|amazon|cognito", var.user_pool.domain_prefix)), 0) == 0
     error_message = "user_pool.domain_prefix must not contain aws, amazon or cognito: Cognito refuses them."
+  }
+
+  validation {
+    condition     = try(var.user_pool.email_identity, null) == null || can(regex("^arn:aws:ses:[a-z0-9-]+:[0-9]{12}:identity/[^ ]+$", var.user_pool.email_identity))
+    error_message = "user_pool.email_identity must be the ARN of an identity of SES."
   }
 
   validation {

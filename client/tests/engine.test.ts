@@ -77,17 +77,19 @@ const platform: Platform = {
 };
 
 function tokens(number: number, validForMs = HOUR_MS): Kept["tokens"] {
-  return { idToken: `token-${number}`, refreshToken: "refresh", expiresAt: Date.now() + validForMs };
+  return { idToken: `token-${number}`, refreshToken: "refresh", renewAt: Date.now() + validForMs - RENEW_BEFORE_MS, expiresAt: Date.now() + validForMs };
 }
 
 const encoded = (value: object) => btoa(JSON.stringify(value)).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_");
 let issued = 1;
+/** How long tokens are good for, in seconds. */
+let lifeS: number;
 
 /** An ID token as a provider gives it. Nobody here looks at its signature. */
 function idToken(): string {
   issued += 1;
   const now = Math.floor(Date.now() / 1_000);
-  return `${encoded({ alg: "RS256" })}.${encoded({ iss: ISSUER, aud: "client", sub: "me", iat: now, exp: now + 3_600, number: issued })}.c2ln`;
+  return `${encoded({ alg: "RS256" })}.${encoded({ iss: ISSUER, aud: "client", sub: "me", iat: now, exp: now + lifeS, number: issued })}.c2ln`;
 }
 
 const json = (body: unknown, status = 200) => new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
@@ -157,6 +159,7 @@ beforeEach(() => {
   kept = { tokens: tokens(1), consent: { version: CONSENT_VERSION, at: 0, choice: "share" } };
   front = { url: "https://github.com/one", title: "One" };
   [permitted, mayNotify, idle, asked, notices, ended, provider] = [true, false, false, [], [], [], "good"];
+  lifeS = 3_600;
   account = {
     user_id: "me", first_name: "Me", last_name: "", description: "", email: "me@example.org", profile_image_uploaded_at: null, profile_image_extension: null,
     friendship_state: null, mutual_friend_count: null, email_public: false, dob_public: false, gender_public: false, school_public: false, work_public: false,
@@ -341,6 +344,22 @@ test("a token is replaced once before it expires, however many ask, and the open
   expect(last().sent.filter(({ action }) => action === "authenticate")).toEqual([{ action: "authenticate", token: kept.tokens?.idToken }]);
   expect(kept.tokens?.idToken).not.toBe("token-1");
   expect(kept.tokens?.refreshToken).toBe("refresh");
+});
+
+test("tokens that live for five minutes are replaced at half of that, and not at every call", async () => {
+  lifeS = 300;
+  provider = "good";
+  await start();
+  await pass(HOUR_MS);
+  await engine.token();
+  const refreshed = () => asked.filter((path) => path === "/token").length;
+  expect(refreshed()).toBe(1);
+  await pass(140_000);
+  for (let call = 0; call < 10; call += 1) await engine.token();
+  expect(refreshed()).toBe(1);
+  await pass(20_000);
+  await engine.token();
+  expect(refreshed()).toBe(2);
 });
 
 test("a token that the server does not take is replaced, and the call made once more", async () => {

@@ -95,7 +95,7 @@ pub enum UserCommand {
 /// A user, and who does what to them.
 #[derive(Args, Clone)]
 pub struct OfUser {
-    /// The user's id: the `cognito:username` of their tokens, or else `sub`
+    /// The user's id: the `cognito:username` of their tokens
     #[arg(value_name = "USER_ID")]
     pub user_id: UserId,
 

@@ -25,8 +25,8 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The folder of all of them.
-const FOLDER: &str = "profile-images";
+/// The name of each user's image in their folder: the predecessor's, whose bucket can be taken over.
+const NAME: &str = "profile_image";
 
 /// Longest time for one call of the store.
 const CALL_TIME_MAX: Duration = Duration::from_secs(3);
@@ -195,7 +195,7 @@ impl ImageStore {
 
 /// The library encodes what would be more than one part of a path.
 fn path(user_id: &UserId, extension: ImageExtension) -> Path {
-    Path::from_iter([FOLDER, &format!("{user_id}.{}", extension.as_str())])
+    Path::from_iter([user_id.as_str(), &format!("{NAME}.{}", extension.as_str())])
 }
 
 /// The library's own words are not for the log: they repeat URLs.

@@ -43,6 +43,10 @@ pub const HEADERS_BYTES_MAX: usize = 32 * 1_024;
 /// Most items of a list that are left out at its start, each of which is read; beyond so many there is nothing.
 pub const PAGE_OFFSET_MAX: i64 = 10_000;
 
+/// Largest profile image that clients send and that the store of a self-hosted machine takes, in bytes. The URL of an upload cannot
+/// bound it.
+pub const PROFILE_IMAGE_BYTES_MAX: usize = 2_000_000;
+
 /// Default for how long the URL of a profile image works, in seconds; configuration of the core may change it.
 pub const PROFILE_IMAGE_URL_S: u64 = 3_600;
 

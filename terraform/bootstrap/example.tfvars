@@ -1,2 +1,4 @@
-region            = "eu-central-1"
-github_repository = "example/pagenow"
+region = "eu-central-1"
+# Where workflows of GitHub deploy. Protect its environments "staging" and "production" first: GitHub makes them, unprotected, for any
+# workflow that names them.
+# github_repository = "OWNER/NAME"

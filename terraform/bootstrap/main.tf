@@ -5,6 +5,8 @@ data "aws_caller_identity" "this" {}
 
 locals {
   account = data.aws_caller_identity.this.account_id
+  # Which workflows deploy to.
+  by_workflow = var.github_repository == null ? toset([]) : var.environments
 }
 
 resource "aws_kms_key" "state" {
@@ -106,12 +108,13 @@ resource "aws_s3_bucket_policy" "state" {
 
 # GitHub's workflows show who they are by tokens of this provider. AWS knows the provider's certificates itself.
 resource "aws_iam_openid_connect_provider" "github" {
+  count          = var.github_repository == null ? 0 : 1
   url            = "https://token.actions.githubusercontent.com"
   client_id_list = ["sts.amazonaws.com"]
 }
 
 resource "aws_iam_role" "deploy" {
-  for_each             = var.environments
+  for_each             = local.by_workflow
   name                 = "${var.name}-deploy-${each.key}"
   description          = "Deploys the environment ${each.key} from GitHub"
   max_session_duration = 3600
@@ -120,7 +123,7 @@ resource "aws_iam_role" "deploy" {
     Version = "2012-10-17"
     Statement = [{
       Effect    = "Allow"
-      Principal = { Federated = aws_iam_openid_connect_provider.github.arn }
+      Principal = { Federated = aws_iam_openid_connect_provider.github[0].arn }
       Action    = "sts:AssumeRoleWithWebIdentity"
       Condition = {
         StringEquals = {
@@ -134,7 +137,7 @@ resource "aws_iam_role" "deploy" {
 
 # Everything but people and permissions.
 resource "aws_iam_role_policy_attachment" "deploy" {
-  for_each   = var.environments
+  for_each   = local.by_workflow
   role       = aws_iam_role.deploy[each.key].name
   policy_arn = "arn:aws:iam::aws:policy/PowerUserAccess"
 }
@@ -199,7 +202,7 @@ resource "aws_iam_policy" "tasks" {
 
 # Roles of this environment's own tasks, and no others; nothing of another environment.
 resource "aws_iam_role_policy" "deploy_roles" {
-  for_each = var.environments
+  for_each = local.by_workflow
   name     = "roles-of-the-environment"
   role     = aws_iam_role.deploy[each.key].name
 

@@ -20,17 +20,23 @@ variable "region" {
 }
 
 variable "github_repository" {
-  description = "The repository whose workflows may deploy, as owner/name."
+  description = "The repository whose workflows may deploy, as owner/name. Null: none may, and only an administrator deploys."
   type        = string
+  default     = null
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
     error_message = "github_repository must be owner/name."
+  }
+
+  validation {
+    condition     = !startswith(coalesce(var.github_repository, "none"), "example/")
+    error_message = "github_repository must be your own repository: workflows of the one it names can change everything here."
   }
 }
 
 variable "environments" {
-  description = "Environments that workflows deploy to. Each has a role, which only jobs of GitHub's environment of that name can take."
+  description = "Environments that are deployed. Each has a boundary for the roles of its tasks and, with github_repository, a role that only jobs of GitHub's environment of that name can take."
   type        = set(string)
   default     = ["staging", "production"]
 

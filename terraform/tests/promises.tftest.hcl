@@ -44,6 +44,7 @@ variables {
   oidc_audience         = "client"
   oidc_jwks_url         = "https://id.example.org/pool/keys"
   edge_host             = "api.example.org"
+  cors_origins          = []
   cloudflare_account_id = "0123456789abcdef0123456789abcdef"
   cloudflare_zone_id    = "0123456789abcdef0123456789abcdef"
 }
@@ -358,6 +359,25 @@ run "behind_a_proxy_the_core_alone_and_nothing_that_binds_a_connection" {
   }
 }
 
+run "a_roll_back_finds_the_task_definition_before" {
+  command = apply
+
+  assert {
+    condition     = alltrue([for definition in aws_ecs_task_definition.this : definition.skip_destroy])
+    error_message = "a deployment takes away what ECS would go back to"
+  }
+}
+
+run "an_origin_twice_is_refused" {
+  command = plan
+
+  variables {
+    cors_origins = ["https://web.example.org", "https://web.example.org"]
+  }
+
+  expect_failures = [var.cors_origins]
+}
+
 run "a_new_pool_knows_its_clients_by_pkce_and_is_protected" {
   command = apply
 
@@ -367,9 +387,15 @@ run "a_new_pool_knows_its_clients_by_pkce_and_is_protected" {
     oidc_jwks_url = null
     cors_origins  = ["https://web.example.org", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"]
     user_pool = {
-      domain_prefix = "pages-of-friends"
-      redirect_urls = ["https://0123456789abcdef.extensions.allizom.org/"]
+      domain_prefix  = "pages-of-friends"
+      email_identity = "arn:aws:ses:eu-central-1:123456789012:identity/example.org"
+      redirect_urls  = ["https://0123456789abcdef.extensions.allizom.org/"]
     }
+  }
+
+  assert {
+    condition     = one(aws_cognito_user_pool.this[0].email_configuration).source_arn == "arn:aws:ses:eu-central-1:123456789012:identity/example.org"
+    error_message = "mails go out by the sender that AWS limits to a few a day"
   }
 
   assert {

@@ -73,6 +73,9 @@ pub async fn run(package: Package) -> Result<()> {
         say(&format!("Written: {}", archive.display()));
     }
     say(&format!("Written: {}", assets.display()));
+    let redirects =
+        fs::read_to_string(built.join("redirects.txt")).context("the build did not say where sign-in returns to")?;
+    say(&format!("Let the provider return to these after signing in and out:\n{}", redirects.trim_end()));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ export const DOMAIN_LIST_LEN_MAX = 1000;
 export const FRAME_BYTES_MAX = 8192;
 export const NAME_CHARS_MAX = 100;
 export const PAGE_ITEMS_MAX = 100;
+export const PROFILE_IMAGE_BYTES_MAX = 2000000;
 export const PROFILE_TEXT_CHARS_MAX = 1000;
 export const SHARES_READ_LEN_MAX = 1000;
 export const SOCKETS_MAX = 10;

@@ -192,7 +192,7 @@ export const en = {
   birthday: "Date of birth",
   choosePicture: "Choose a picture",
   removePicture: "Remove",
-  pictureBad: "Choose a PNG, JPEG, WebP or GIF of at most 5 MB.",
+  pictureBad: "Choose a PNG, JPEG, WebP or GIF of at most 2 MB.",
   visibleToAll: "Visible to everyone",
   emailVisible: "Others may find me by a part of my email address",
 

@@ -190,7 +190,7 @@ export const ko = {
   birthday: "생년월일",
   choosePicture: "사진 선택",
   removePicture: "빼기",
-  pictureBad: "5MB 이하의 PNG, JPEG, WebP, GIF 파일을 선택하세요.",
+  pictureBad: "2MB 이하의 PNG, JPEG, WebP, GIF 파일을 선택하세요.",
   visibleToAll: "모두에게 공개",
   emailVisible: "이메일 주소 일부로 나를 찾을 수 있게 하기",
 

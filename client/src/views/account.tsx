@@ -2,13 +2,13 @@
 
 import { useSignal } from "@preact/signals";
 
+import { PROFILE_IMAGE_BYTES_MAX } from "../generated/constants";
 import type { UserPrivate, UserUpdate } from "../generated/types";
 import { Avatar, Button, Field, Screen, Sheet, Switch } from "./parts";
 import { ask, t } from "./port";
 import { account, attempt, leave, ownName, say, to } from "./state";
 
 const PICTURES: Readonly<Record<string, string>> = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif" };
-const PICTURE_BYTES_MAX = 5_000_000;
 
 /** The fields of a profile that can be shown to everyone or kept. */
 const FACTS = [
@@ -83,7 +83,7 @@ function Picture({ person }: { person: UserPrivate }) {
   const choose = async (file: File | undefined) => {
     if (file === undefined) return;
     const extension = PICTURES[file.type];
-    if (extension === undefined || file.size > PICTURE_BYTES_MAX) return say(t.value.pictureBad, true);
+    if (extension === undefined || file.size > PROFILE_IMAGE_BYTES_MAX) return say(t.value.pictureBad, true);
     busy.value = true;
     const upload = async () => {
       // Ports of extensions carry JSON alone.

@@ -13,6 +13,8 @@ export interface Tokens {
   /** What calls carry: the ID token. */
   readonly idToken: string;
   readonly refreshToken: string | null;
+  /** From when on it is replaced, and until when it does if that fails. */
+  readonly renewAt: Moment;
   readonly expiresAt: Moment;
 }
 
@@ -36,7 +38,7 @@ export class SessionError extends Error {
 
 /** A provider that has not answered by then is away. Without a limit, one that hangs would hang sign-in. */
 const PROVIDER_WITHIN_MS = 10_000;
-/** Tokens are replaced that long before they expire. */
+/** Tokens are replaced that long before they expire, or at half of a shorter life. */
 export const RENEW_BEFORE_MS = 300_000;
 /** How far the provider's clock may be from this one, in seconds. */
 const CLOCKS_APART_S = 300;
@@ -113,7 +115,7 @@ export class Session {
   async token(): Promise<string> {
     const tokens = await this.storage.get("tokens");
     if (tokens === undefined) throw new SessionError("ended");
-    if (Date.now() < tokens.expiresAt - RENEW_BEFORE_MS) return tokens.idToken;
+    if (Date.now() < tokens.renewAt) return tokens.idToken;
     try {
       return (await this.renew(tokens)).idToken;
     } catch (error) {
@@ -224,12 +226,14 @@ export class Session {
     }
     const claims = oauth.getValidatedIdTokenClaims(answer);
     if (answer.id_token === undefined || claims === undefined) throw new SessionError("unreachable");
+    // By this clock, however wrong it is.
+    const [now, life] = [Date.now(), (claims.exp - claims.iat) * 1_000];
     const tokens: Tokens = {
       idToken: answer.id_token,
       // Some providers replace the refresh token at each use.
       refreshToken: answer.refresh_token ?? refreshToken,
-      // By this clock, however wrong it is.
-      expiresAt: Date.now() + (claims.exp - claims.iat) * 1_000,
+      renewAt: now + life - Math.min(RENEW_BEFORE_MS, life / 2),
+      expiresAt: now + life,
     };
     await this.storage.set("tokens", tokens);
     return tokens;

@@ -58,10 +58,18 @@ impl Bucket {
         flags(&self.url, "another secret").to_vec()
     }
 
-    /// The names of the objects there are.
+    /// The images there are, as `user.extension`.
     pub fn objects(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.folder.join("images/profile-images")) else { return Vec::new() };
-        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let inside = |folder: &std::path::Path| -> Vec<String> {
+            let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let bucket = self.folder.join("images");
+        let image = |user: &str, name: String| format!("{user}.{}", name.strip_prefix("profile_image.").unwrap());
+        let of_user = |user: String| -> Vec<String> {
+            inside(&bucket.join(&user)).into_iter().map(|name| image(&user, name)).collect()
+        };
+        let mut names: Vec<String> = inside(&bucket).into_iter().flat_map(of_user).collect();
         names.sort();
         names
     }

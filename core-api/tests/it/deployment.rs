@@ -119,6 +119,65 @@ fn production_has_two_of_everything_that_may_fail() {
     assert!(set("backup_retention_days").parse::<u32>().is_ok_and(|days| days >= 7));
 }
 
+/// What `terraform/shell.sh` lets a shell say, sourced for a file of `env`. AWS's command line is one that answers with the exit code of
+/// the task that it is asked of.
+fn in_shell(sizes: &str, exit_code: &str, command: &str) -> std::process::Output {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let terraform = project::root().join("terraform");
+    std::fs::copy(terraform.join("example.tfvars"), dir.path().join("own.tfvars")).unwrap();
+    std::os::unix::fs::symlink(terraform.join("env"), dir.path().join("env")).unwrap();
+    let programs = [
+        ("terraform", r#"echo '{"network":{"migrate":"the-network"}}'"#.to_owned()),
+        (
+            "aws",
+            format!(
+                r#"echo "aws $*" >&2; case $2 in run-task) echo the-task ;; describe-tasks) echo "{exit_code}" ;; esac"#
+            ),
+        ),
+    ];
+    for (name, text) in programs {
+        let program = dir.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let script = format!(". '{}' {sizes}; {command}", terraform.join("shell.sh").display());
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-euc", &script]).current_dir(dir.path()).env("PATH", path).output().unwrap()
+}
+
+#[test]
+fn the_shell_of_a_deployment_names_both_files_of_variables_and_a_task_that_fails_fails() {
+    let told = in_shell("small", "0", "env; echo \"prefix=$prefix environment=$environment\"");
+    let told = String::from_utf8(told.stdout).unwrap();
+    for command in ["plan", "apply", "destroy", "import"] {
+        let expected = format!("TF_CLI_ARGS_{command}=-var-file=env/small.tfvars -var-file=own.tfvars\n");
+        assert!(told.contains(&expected), "{told}");
+    }
+    assert!(told.contains("AWS_REGION=eu-central-1\n"), "{told}");
+    assert!(told.contains("prefix=pagenow-staging environment=staging"), "{told}");
+
+    for (exit_code, succeeds) in
+        [("0\tEssential container in task exited", true), ("1\tfailed", false), ("None\tno image", false)]
+    {
+        let ran = in_shell("production", exit_code, "run migrate --count 1");
+        assert_eq!(ran.status.success(), succeeds, "{exit_code}: {ran:?}");
+        let asked = String::from_utf8(ran.stderr).unwrap();
+        assert!(asked.contains("--task-definition pagenow-production-migrate --count 1"), "{asked}");
+        assert!(asked.contains("awsvpc") || asked.contains("the-network"), "{asked}");
+        assert!(asked.contains("aws logs tail /pagenow-production/migrate"), "{asked}");
+    }
+    assert!(!in_shell("nothing", "0", "true").status.success(), "a file that is not there is taken");
+}
+
+#[test]
+fn the_image_store_of_one_machine_takes_what_clients_send() {
+    let caddyfile = std::fs::read_to_string(project::root().join("self-host/Caddyfile")).unwrap();
+    let bound = format!("max_size {}MB\n", shared::limits::PROFILE_IMAGE_BYTES_MAX / 1_000_000);
+    assert!(caddyfile.contains(&bound), "{bound} is not in {caddyfile}");
+}
+
 #[test]
 fn whoever_is_told_of_an_alarm_finds_what_to_do() {
     let read = |path: &str| std::fs::read_to_string(project::root().join(path)).unwrap();

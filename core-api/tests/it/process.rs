@@ -176,7 +176,7 @@ async fn the_queries_of_the_runbook_name_what_the_log_and_the_database_have(pool
     World::new(pool.clone()).await;
     assert!(program(&url_of(OWNER, &pool), &provider, "migrate").status().await.unwrap().success());
     let server = Server::start(program(&url_of(SERVING, &pool), &provider, "serve")).await;
-    assert_eq!(server.status(reqwest::Method::GET, "/users/id/somebody", Value::Null).await, 404);
+    assert_eq!(server.status(reqwest::Method::GET, "/users/id/somebody", Value::Null).await, 403);
     let log = server.stop().await;
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let answered = lines.into_iter().find(|line| line["message"] == "answered").unwrap();

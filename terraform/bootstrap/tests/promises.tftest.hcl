@@ -90,3 +90,26 @@ run "no_environment_is_named_as_the_deploy_roles_are" {
 
   expect_failures = [var.environments]
 }
+
+run "without_a_repository_nobody_can_take_a_role" {
+  command = plan
+
+  variables {
+    github_repository = null
+  }
+
+  assert {
+    condition     = length(aws_iam_role.deploy) == 0 && length(aws_iam_openid_connect_provider.github) == 0 && length(aws_iam_policy.tasks) == 2
+    error_message = "a role waits for somebody, or an environment's tasks have no boundary"
+  }
+}
+
+run "the_repository_of_the_example_is_refused" {
+  command = plan
+
+  variables {
+    github_repository = "example/pagenow"
+  }
+
+  expect_failures = [var.github_repository]
+}

@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+
+import { DEVELOPMENT_KEY, FIREFOX_ID, manifest, redirects } from "../manifest.mjs";
+
+const site = { origin: "https://api.example.org", issuer: "https://id.example.org/us", images: "https://images.example.org", version: "1.2.3", firefoxId: FIREFOX_ID };
+
+test("sign-in returns to the page and to what each browser makes of the extension's id", () => {
+  expect(redirects(site)).toEqual(["https://api.example.org/app/", "https://fed9ac370de0071ce353db9e1015109d2e4a8c53.extensions.allizom.org/"]);
+  expect(redirects({ ...site, key: DEVELOPMENT_KEY })[1]).toMatch(/^https:\/\/[a-p]{32}\.chromiumapp\.org\/$/);
+});
+
+test("a publisher's own id is Firefox's, and only the servers of the deployment can be reached", () => {
+  const made = manifest("firefox", { ...site, firefoxId: "us@example.org" });
+  const { content_security_policy, permissions } = made;
+  expect("browser_specific_settings" in made && made.browser_specific_settings.gecko.id).toBe("us@example.org");
+  expect(content_security_policy.extension_pages).toContain(
+    "connect-src 'self' https://api.example.org wss://api.example.org https://id.example.org https://images.example.org;",
+  );
+  expect(permissions).toEqual(["alarms", "identity", "idle", "storage"]);
+});
