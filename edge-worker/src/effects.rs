@@ -87,7 +87,7 @@ impl Shell {
         }
         let saved = storage::load(&state).inspect_err(|error| log_error("storage", error)).ok()?;
         counts::count(&config, &me, |counts| counts.starts += 1);
-        let was_absent = attachments.is_empty() && !saved.state.online;
+        let was_absent = attachments.is_empty() && !saved.state.may_be_seen_online;
         let engine = UserPresence::restore(me.clone(), config.engine, saved, attachments, clock::now());
         let alarm = AlarmKeeper::restored(&engine, was_absent);
         Some(Self {
@@ -174,13 +174,13 @@ impl Shell {
         counts::count(&self.config, &self.me, add);
     }
 
-    /// Whether a client that connects is let in: the first of [`Self::admission_step`].
-    pub fn admit_client(&self) -> Admission {
+    /// Begins to decide whether a client that connects is let in. [`Self::admission_step`] goes on until that is decided.
+    pub fn admission_of_client(&self) -> Admission {
         Admission::of_client(&self.engine.borrow(), self.told_at.get(), clock::now())
     }
 
-    /// Whether a `GET` of everybody, or of one friend, is let in.
-    pub fn admit_reader(&self, of_one: bool) -> Admission {
+    /// The same for a `GET` of everybody, or of one friend.
+    pub fn admission_of_reader(&self, of_one: bool) -> Admission {
         Admission::of_reader(&self.engine.borrow(), of_one)
     }
 

@@ -164,7 +164,7 @@ impl DurableObject for UserObject {
 
 /// A client connects.
 async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
-    if let Some(refusal) = refusal(shell, shell.admit_client()).await? {
+    if let Some(refusal) = refusal(shell, shell.admission_of_client()).await? {
         return Ok(refusal);
     }
     let header = request.headers().get(EXPIRES_AT_HEADER)?;
@@ -186,7 +186,7 @@ async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> 
 async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
     let url = request.url()?;
     let friend = url.query_pairs().find(|(name, _)| name == "friend").and_then(|(_, id)| id.parse::<UserId>().ok());
-    if let Some(refusal) = refusal(shell, shell.admit_reader(friend.is_some())).await? {
+    if let Some(refusal) = refusal(shell, shell.admission_of_reader(friend.is_some())).await? {
         return Ok(refusal);
     }
     let reply = shell.read(friend).await;

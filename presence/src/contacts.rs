@@ -5,6 +5,19 @@
 //!
 //! Messages are not queued. A call says what is true when it is made, so one call delivers every change so far. While a friend is
 //! being called, or was not reached, what is outstanding stays in a map, and the next call settles it.
+//!
+//! What can be true of a friend:
+//!
+//! | | `known` | `displayed` | `interest` | outstanding |
+//! |---|---|---|---|---|
+//! | nothing heard yet, or the user is absent | none | nowhere | nothing | a query, once somebody wants to know |
+//! | offline | offline, fresh | nowhere | nothing | nothing |
+//! | online, while a client watches | online, fresh | everywhere | what they said | deliveries, one after the other |
+//! | online, while no client watches | online, not fresh | everywhere | what they said | a query, when a client begins to watch |
+//! | read from a roster as online | none | everywhere or partly | as the roster says | a query, when a client needs a snapshot |
+//! | read from a roster as offline | offline, fresh, without `seq` | nowhere | nothing | nothing |
+//! | not reached | as before | as before | as before | what the call was for, with a retry |
+//! | says that they are no friend | offline, not fresh | nowhere | nothing | nothing: the core is asked |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +49,9 @@ pub(crate) struct Contacts {
     trusted_from: Timestamp,
     /// The memory before this one was lost while something was in progress. True until the object sleeps.
     recovering: bool,
-    /// The roster in the sockets' attachments ([`Contacts::roster`]) is out of date.
-    changed: bool,
+    /// The roster in the sockets' attachments ([`Contacts::roster`]) is out of date, or the rate limit beside it is. What is only
+    /// outstanding does not count: sockets carry that something is unsettled, and then all friends are queried anew.
+    roster_is_old: bool,
 }
 
 /// One friend.
@@ -103,7 +117,7 @@ impl Call {
     }
 
     /// Whether the friend has said since the call began that they want to hear something.
-    pub fn heard_interest(&self) -> bool {
+    pub fn showed_interest(&self) -> bool {
         self.heard_interest > Interest::Nothing
     }
 
@@ -148,7 +162,7 @@ pub(crate) enum NewTo {
 /// Whom to call now.
 #[derive(Debug, Default)]
 pub(crate) struct DueCalls {
-    /// Friends to ask how they appear. Of a visible user, the same call delivers the newest change.
+    /// Friends to ask how they appear. Where the call says how the user appears too, it delivers the newest change.
     pub queries: Vec<UserId>,
     /// Friends to tell of the newest change.
     pub deliveries: Vec<UserId>,
@@ -207,7 +221,7 @@ impl Contacts {
             queries,
             trusted_from,
             recovering: false,
-            changed: false,
+            roster_is_old: false,
         }
     }
 
@@ -327,8 +341,8 @@ impl Contacts {
     }
 
     /// Whether the roster has changed since this was last called.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    pub fn take_roster_is_old(&mut self) -> bool {
+        std::mem::take(&mut self.roster_is_old)
     }
 
     /// When a whole burst of queries is allowed again.
@@ -394,7 +408,7 @@ impl Contacts {
 
     /// Removes a friend.
     pub fn remove(&mut self, id: &UserId) {
-        self.changed = true;
+        self.roster_is_old = true;
         self.by_id.remove(id);
         self.outstanding.remove(id);
         self.void_call(id);
@@ -403,7 +417,7 @@ impl Contacts {
     /// A friend says that they are no friend. Until the core says so too, they appear offline, and only a newer change of theirs
     /// counts.
     pub fn reset(&mut self, id: &UserId) {
-        self.changed = true;
+        self.roster_is_old = true;
         if let Some(contact) = self.by_id.get_mut(id) {
             let mut known = contact.known.take();
             if let Some(known) = &mut known {
@@ -413,7 +427,6 @@ impl Contacts {
             *contact = Contact { known, ..Contact::new() };
         }
         self.outstanding.remove(id);
-        self.void_call(id);
     }
 
     /// Marks the call in flight: should the two be friends again before its answer comes, the answer is old.
@@ -469,14 +482,14 @@ impl Contacts {
         let state = FriendState::Offline { last_seen_at };
         // The roster holds when they were last seen, even if no client saw them come.
         let differs = contact.known.as_ref().is_none_or(|known| known.state != state);
-        self.changed |= new_to == NewTo::All || differs;
+        self.roster_is_old |= new_to == NewTo::All || differs;
         contact.known = Some(Known { seq: Some(seq), state, fresh: true });
         Some(new_to)
     }
 
     /// Clients display one friend more as online.
     pub fn display_changed(&mut self) {
-        self.changed = true;
+        self.roster_is_old = true;
     }
 
     /// A socket got its snapshot. Its client displays friends of whom nothing is known as offline.
@@ -540,7 +553,7 @@ impl Contacts {
     /// A friend has to be queried though nobody asked. Unlike [`Self::query`] this must outlive a loss of memory.
     pub fn query_again(&mut self, id: &UserId) {
         self.query([id.clone()]);
-        self.changed = true;
+        self.roster_is_old = true;
     }
 
     /// The friend's message was answered with what the user wants. A friend who is online tells of pages only if the user wants
@@ -560,7 +573,7 @@ impl Contacts {
         if let Some(outstanding) = self.outstanding.get_mut(id) {
             outstanding.delivery = outstanding.delivery.filter(|concerned| *concerned <= interest);
         }
-        self.changed |= contact.interest != interest;
+        self.roster_is_old |= contact.interest != interest;
         contact.interest = interest;
     }
 
@@ -588,8 +601,8 @@ impl Contacts {
         }
     }
 
-    /// Something was hidden. Friends who were not reached may still see it: they are called at once, and if that fails, after the
-    /// same wait as before.
+    /// Something was hidden. Friends who were not reached may still see it, and are called at once. The back-off goes on: if this call
+    /// fails too, the next wait is twice the last.
     pub fn retry_now(&mut self, now: Timestamp) {
         for (id, outstanding) in &mut self.outstanding {
             if outstanding.delivery.is_some()
@@ -606,7 +619,7 @@ impl Contacts {
         for id in friends {
             if self.by_id.contains_key(&id) {
                 let outstanding = self.outstanding.entry(id.clone()).or_default();
-                self.changed |= outstanding.retry.take().is_some();
+                self.roster_is_old |= outstanding.retry.take().is_some();
                 outstanding.query = true;
                 self.due.insert(id);
             }
@@ -629,7 +642,7 @@ impl Contacts {
             return Err(TooOften { until: self.queries.next() });
         }
         // Sockets carry the state of the rate limit: otherwise a loss of memory would reset it.
-        self.changed = true;
+        self.roster_is_old = true;
         self.query(friends.iter().cloned());
         Ok(friends)
     }
@@ -691,13 +704,13 @@ impl Contacts {
                 continue;
             }
             let delivers = outstanding.delivery.is_some();
-            // A visible user's query delivers the newest change too. Anybody else's does not: then the delivery goes first.
+            // A visible user's query delivers the newest change too, as a rule. Anybody else's does not: then the delivery goes first.
             if outstanding.query && (own.visible || !delivers) {
                 calls.queries.push(id);
             } else if delivers {
                 calls.deliveries.push(id);
             } else {
-                self.changed |= outstanding.retry.is_some();
+                self.roster_is_old |= outstanding.retry.is_some();
                 self.outstanding.remove(&id);
             }
         }
@@ -721,21 +734,21 @@ impl Contacts {
     }
 
     /// The call to this friend was answered. Returns the call; `None` if there was none.
-    pub fn call_answered(&mut self, id: &UserId) -> Option<Call> {
+    pub fn remove_call(&mut self, id: &UserId) -> Option<Call> {
         let call = self.calls.remove(id)?;
         let retry = self.outstanding.get_mut(id).and_then(|outstanding| outstanding.retry.take());
-        self.changed |= retry.is_some();
+        self.roster_is_old |= retry.is_some();
         Some(call)
     }
 
     /// The friend has answered a call that did not fail. `wants`: what the answer says that they want to hear.
-    pub fn took_in(&mut self, id: &UserId, call: &Call, wants: Interest, own: Own) {
+    pub fn delivered(&mut self, id: &UserId, call: &Call, wants: Interest, own: Own) {
         self.set_interest(id, wants.max(call.heard_interest), own);
         self.settle_delivery(id, call, own);
     }
 
     /// The friend has taken in the change that the call delivered. If there is a newer one that interests them, that one is
-    /// outstanding instead. It may not be yet: a friend whose interest only the answer told was not announced anything.
+    /// outstanding now. [`Self::announce`] passed over friends whose interest only this answer tells.
     fn settle_delivery(&mut self, id: &UserId, call: &Call, own: Own) {
         let Some(delivered) = call.delivers else { return };
         let concerned = if delivered < own.transition_seq { Interest::Availability } else { Interest::Pages };
@@ -756,8 +769,8 @@ impl Contacts {
         settled
     }
 
-    /// A call has ended. If something is still outstanding, the friend is due again.
-    pub fn call_ended(&mut self, id: UserId) {
+    /// After a call: if something is still outstanding, the friend is due again.
+    pub fn make_due_again(&mut self, id: UserId) {
         match self.outstanding.get(&id) {
             None => {}
             Some(outstanding) if *outstanding == Outstanding::default() => drop(self.outstanding.remove(&id)),
@@ -777,7 +790,7 @@ impl Contacts {
             let times = outstanding.retry.map_or(forgotten, |retry| retry.times);
             let wait_ms = PEER_RETRY_MS_MIN.saturating_mul(1 << times.min(30)).min(PEER_RETRY_MS_MAX);
             outstanding.retry = Some(Retry { times: times.saturating_add(1), at: now.plus_ms(wait_ms) });
-            self.changed = true;
+            self.roster_is_old = true;
         }
         true
     }

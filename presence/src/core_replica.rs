@@ -21,8 +21,8 @@ use crate::{cached_social::CachedSocial, limits::EVENT_IDS_REMEMBERED};
 pub(crate) struct CoreReplica {
     /// Friends and settings as the core last told them. `None`: it was never asked.
     social: Option<CachedSocial>,
-    /// The highest version heard of that could not be applied because an earlier one is missing.
-    behind: Option<u64>,
+    /// The highest version heard of while an earlier one is missing. The core has to be asked.
+    missing_up_to: Option<u64>,
     /// The version of the newest settings that were applied while an earlier version was missing. 0: none were.
     settings_version: u64,
     /// When to ask the core again: after it was away or knew less than its events, and soon after a socket opened.
@@ -44,12 +44,13 @@ pub(crate) enum Applied {
 impl CoreReplica {
     pub fn restore(
         social: Option<CachedSocial>,
-        behind: Option<u64>,
+        missing_up_to: Option<u64>,
         settings_version: u64,
         event_ids: Vec<EventId>,
     ) -> Self {
-        let behind = behind.filter(|behind| social.as_ref().is_some_and(|social| social.head().version < *behind));
-        Self { social, behind, settings_version, load_at: None, event_ids: event_ids.into() }
+        let missing_up_to = missing_up_to
+            .filter(|missing_up_to| social.as_ref().is_some_and(|social| social.head().version < *missing_up_to));
+        Self { social, missing_up_to, settings_version, load_at: None, event_ids: event_ids.into() }
     }
 
     /// Whether anything is kept.
@@ -69,8 +70,8 @@ impl CoreReplica {
     }
 
     /// The highest version heard of while an earlier one is missing.
-    pub fn behind(&self) -> Option<u64> {
-        self.behind
+    pub fn missing_up_to(&self) -> Option<u64> {
+        self.missing_up_to
     }
 
     pub fn settings_version(&self) -> u64 {
@@ -119,23 +120,23 @@ impl CoreReplica {
     }
 
     /// The core is being asked, or need not be.
-    pub fn stop_loading(&mut self) {
+    pub fn clear_load_at(&mut self) {
         self.load_at = None;
     }
 
     /// A version was heard of that cannot be applied.
     pub fn fall_behind(&mut self, version: u64) {
-        self.behind = self.behind.max(Some(version));
+        self.missing_up_to = self.missing_up_to.max(Some(version));
     }
 
     /// Whether the core's answer is as new as what is known. An event may have overtaken it: such an answer could bring back
     /// a friend, or show a domain, that the event took away.
     pub fn accepts(&mut self, version: u64) -> bool {
-        if Some(version) < self.version().max(self.behind) {
+        if Some(version) < self.version().max(self.missing_up_to) {
             return false;
         }
-        if self.behind.is_some_and(|behind| behind <= version) {
-            self.behind = None;
+        if self.missing_up_to.is_some_and(|missing_up_to| missing_up_to <= version) {
+            self.missing_up_to = None;
         }
         true
     }
@@ -183,8 +184,8 @@ impl CoreReplica {
             self.fall_behind(version);
             return Applied::Unreadable;
         };
-        let complete =
-            version == social.version.saturating_add(1) && self.behind.is_none_or(|behind| behind <= version);
+        let complete = version == social.version.saturating_add(1)
+            && self.missing_up_to.is_none_or(|missing_up_to| missing_up_to <= version);
         match change {
             Change::FriendAccepted { user } if complete => {
                 social.friends.retain(|friend| friend.user_id != user.user_id);
@@ -220,7 +221,7 @@ impl CoreReplica {
         }
         if complete {
             social.version = version;
-            self.behind = None;
+            self.missing_up_to = None;
         } else {
             self.fall_behind(version);
         }

@@ -72,7 +72,7 @@ pub struct UserPresence {
     /// Who waits for friends' answers.
     waiters: SnapshotWaiters,
     /// When to look whether friends have been told that the user left, in case memory is lost while they are called.
-    farewells_until: Option<Timestamp>,
+    check_farewells_at: Option<Timestamp>,
     /// What to do about the event that is being handled.
     output: Output,
 }
@@ -89,16 +89,16 @@ enum Status {
         ends_at: Timestamp,
         /// When the last one closed.
         since: Timestamp,
-        /// They were lost together with memory, and nobody knows what they showed. The next wake-up ends the grace.
-        sockets_lost: bool,
+        /// The sockets were lost together with memory, and with them what friends see. The next wake-up ends the grace: it comes after a
+        /// few seconds, in which a client may connect.
+        page_unknown: bool,
     },
 }
 
 impl UserPresence {
     /// Takes in what happened and says what to do about it, in order.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
-        // A friend answered a call, or was not reached.
-        let call_ended = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
+        let is_call_result = matches!(event, Event::PeerAnswered { .. } | Event::PeerFailed { .. });
         let (woken, was_present) = (matches!(event, Event::Woken { .. }), self.is_present());
         match event {
             Event::SocketOpened { socket, expires_at } => self.socket_opened(socket, expires_at, now),
@@ -118,13 +118,15 @@ impl UserPresence {
             Event::Read { read, friend } => self.read(read, friend, now),
             Event::Woken { heard } => self.woken(&heard, now),
         }
+        // In this order: snapshots hold what the event has changed, calls say what is true after it, farewells are those of the calls, and
+        // what is written at the end knows all of it.
         self.serve_waiters();
         let called = self.make_calls(now);
         self.expect_farewells(was_present, woken, &called, now);
-        if self.contacts.take_changed() {
+        if self.contacts.take_roster_is_old() {
             self.output.request_checkpoint();
         }
-        if call_ended {
+        if is_call_result {
             self.output.defer_checkpoint(self.contacts.has_calls());
         }
         self.finish(now)
@@ -144,7 +146,7 @@ impl UserPresence {
             (self.contacts.next_retry_at(), WakeReason::RetryDue),
             (next_snapshot_at, WakeReason::QueriesAllowed),
             (self.core.load_at(), WakeReason::CoreDue),
-            (self.farewells_until, WakeReason::FarewellsDue),
+            (self.check_farewells_at, WakeReason::FarewellsDue),
         ];
         let wakes = reasons.into_iter().filter_map(|(at, reason)| Some(Wake { at: at?, reason }));
         wakes.min_by_key(|wake| wake.at)
@@ -168,8 +170,8 @@ impl UserPresence {
     }
 
     /// Whether the user is absent, and friends and settings are known to be old. The core is asked when somebody needs them.
-    pub fn is_behind(&self) -> bool {
-        self.core.behind().is_some() && !self.is_present()
+    pub fn is_absent_and_behind(&self) -> bool {
+        self.core.missing_up_to().is_some() && !self.is_present()
     }
 
     /// Whether an operator has suspended the user, as far as is known. A suspended user is not let in.
@@ -196,8 +198,8 @@ impl UserPresence {
             }
         }
         self.close_ended(now);
-        if let Status::Grace { ends_at, since, sockets_lost } = self.status
-            && (sockets_lost || ends_at <= now)
+        if let Status::Grace { ends_at, since, page_unknown } = self.status
+            && (page_unknown || ends_at <= now)
         {
             // Going offline counts for the rate limit of changes, but is never throttled.
             self.published.count_change(now);
@@ -261,7 +263,7 @@ impl UserPresence {
         let own = own(self.status, &self.sessions, &self.published);
         self.contacts.go_offline(vanished, |friend| waiters.is_awaited(friend), own, now);
         self.sessions.set_front(None);
-        self.core.stop_loading();
+        self.core.clear_load_at();
         self.output.request_state_save();
     }
 
@@ -302,7 +304,7 @@ impl UserPresence {
                 return self.go_offline(now, now);
             }
             let ends_at = now.plus_ms(self.config.grace_ms);
-            self.status = Status::Grace { ends_at, since: now, sockets_lost: false };
+            self.status = Status::Grace { ends_at, since: now, page_unknown: false };
             return self.output.request_state_save();
         }
         self.sessions.inherit(closed);

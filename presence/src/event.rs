@@ -15,8 +15,8 @@ use crate::{
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A client connected. Its user is registered: an [`Event::SocialLoaded`] came before. `expires_at`: when the token that it opened
-    /// with expires.
+    /// A client connected. Its user is registered: the core's answer is kept, from an [`Event::SocialLoaded`] or from storage.
+    /// `expires_at`: when the token that it opened with expires.
     SocketOpened { socket: SocketId, expires_at: Timestamp },
     /// A client said something other than the heartbeat bytes that the runtime answers by itself.
     FrameReceived { socket: SocketId, frame: Frame },
@@ -44,7 +44,7 @@ pub enum Event {
     Woken { heard: Vec<(SocketId, Timestamp)> },
 }
 
-/// When an object is to be woken, and why.
+/// When an object is to be woken, and why. The shell needs the moment alone; the reason is for traces and failing stories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wake {
     pub at: Timestamp,

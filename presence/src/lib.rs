@@ -1,8 +1,9 @@
 //! The presence engine: everything one user's object decides, as a pure function of what happened and when.
 //!
-//! [`UserPresence::handle`] takes an [`Event`] and the time and returns [`Effect`]s for the shell to carry
-//! out, in order; [`UserPresence::next_wake`] says when it wants to be woken, and [`UserPresence::next_tick`] when, too,
-//! if memory lasts. The same code runs in the worker and in tests.
+//! [`UserPresence::handle`] takes an [`Event`] and the time and returns [`Effect`]s for the shell to carry out, in order.
+//! [`UserPresence::next_wake`] says when the object must be woken; an alarm does that, which outlives memory.
+//! [`UserPresence::next_tick`] says when it should be woken earlier; a timer does that, which does not. The same code runs in the
+//! worker and in tests.
 //!
 //! Deliberately absent: IO, async, clocks, randomness, panics, and any knowledge of Durable Objects beyond a few facts:
 //! memory may vanish between two effects, sleep takes it after 10 s of quiet, a socket carries a small attachment, an

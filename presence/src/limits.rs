@@ -33,9 +33,9 @@ pub const PEER_RETRY_MS_MIN: i64 = 1_000;
 /// Longest wait before a failed call is repeated, in milliseconds.
 pub const PEER_RETRY_MS_MAX: i64 = 3_600_000;
 
-/// How wrong a message's date may be, in milliseconds: more than two hosts' clocks differ by, less than
-/// [`PEER_CALL_MS_MAX`](shared::limits::PEER_CALL_MS_MAX). A message is not trusted if it is dated so long before its receiver
-/// woke, or less than so long after the receiver's user came online or memory was lost while something was in progress.
+/// How far the clocks of two hosts may differ, in milliseconds; less than [`PEER_CALL_MS_MAX`](shared::limits::PEER_CALL_MS_MAX). A
+/// message is trusted if its date is at least: after sleep, the wake-up minus this; after the user came online or memory was lost
+/// while something was in progress, that moment plus this.
 pub const PEER_LATE_MS: i64 = 1_000;
 
 /// Most that a socket carries, in bytes of JSON. The runtime lets it carry 16,384 bytes, a few of which describe the rest.
@@ -70,8 +70,8 @@ pub const LOST_MEMORY_MS: i64 = 9_000;
 /// the time must not cause a question each time.
 pub const SOCIAL_FRESH_MS: i64 = 10_000;
 
-/// A silent socket is looked for later than it may be closed, by the timeout divided by this: 2 seconds of the default. A
-/// heartbeat that is in flight then still counts, and postpones the next look, which costs a row, by a whole timeout.
+/// The alarm for a silent socket is set later than its timeout, by the timeout divided by this: 2 seconds of the default. A heartbeat
+/// that arrives in between postpones the next alarm, which costs a row, by a whole timeout.
 pub const SILENCE_SLACK_DIVISOR: i64 = 90;
 
 /// Longest grace for a user whose sockets were lost with their object, in milliseconds. With the timeout before it, nobody is

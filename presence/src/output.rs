@@ -122,9 +122,8 @@ impl Output {
         self.carries_unsettled
     }
 
-    /// The event ended a call. While others are in flight (`in_flight`), a checkpoint that it asks for waits for the last of them: sockets
-    /// carry that something is unsettled, and that everybody who was called may be online, so a loss of memory in between queries
-    /// all of them again.
+    /// The event ended a call. While others are in flight, a checkpoint that it asks for waits for the last of them. That is safe
+    /// because the sockets still carry that something is unsettled: a loss of memory in between queries all friends anew.
     pub fn defer_checkpoint(&mut self, in_flight: bool) {
         let defer = self.carries_unsettled && in_flight;
         let wanted = self.checkpoint || self.deferred;

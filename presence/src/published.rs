@@ -152,7 +152,7 @@ impl Published {
         if visible == was_visible && same {
             return PublishResult::Unchanged;
         }
-        // Every change counts for the rate limit, but vanishing is never throttled.
+        // An urgent change and vanishing are never throttled. They count for the rate limit if it is not reached.
         if !self.changes.take(now) && urgency == Urgency::Throttled && visible {
             self.throttled = true;
             return PublishResult::Throttled;

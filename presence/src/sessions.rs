@@ -218,14 +218,14 @@ impl Sessions {
     }
 
     /// The socket that reported last. Of those that never did, any.
-    pub fn newest(&self) -> Option<SocketId> {
+    pub fn last_to_report(&self) -> Option<SocketId> {
         self.by_id.iter().max_by_key(|(_, session)| session.report_number()).map(|(id, _)| *id)
     }
 
     /// A socket closed. If no other has a report, one takes over the closed one's: a client that reconnects has not reported yet, and
     /// friends see no change.
     pub fn inherit(&mut self, closed: Session) {
-        let newest = self.newest().and_then(|newest| self.by_id.get_mut(&newest));
+        let newest = self.last_to_report().and_then(|newest| self.by_id.get_mut(&newest));
         if let Some(session) = newest {
             session.report = session.report.take().or(closed.report);
         }

@@ -50,13 +50,13 @@ impl AlarmKeeper {
     }
 
     /// After every event. `wake`: when the engine wants to be woken. `by_friends`: only friends spoke. Then a presumed alarm is
-    /// enough, since to look would take longer than everything else. Other events look: they may keep postponing the wake-up, and a
-    /// missing alarm would never be noticed.
+    /// enough, since to look would take longer than everything else. After other events the keeper looks: heartbeats postpone the
+    /// wake-up again and again, and a missing alarm would never be noticed.
     pub fn next(&mut self, wake: Option<Timestamp>, by_friends: bool, now: Timestamp) -> AlarmStep {
         let Some(wake) = wake else { return AlarmStep::Leave };
         let step = match self.0 {
-            Alarm::Set(Some(at)) if fires(at, wake, now) => return AlarmStep::Leave,
-            Alarm::Presumed(at) if by_friends && fires(at, wake, now) => return AlarmStep::Leave,
+            Alarm::Set(Some(at)) if is_in_time(at, wake, now) => return AlarmStep::Leave,
+            Alarm::Presumed(at) if by_friends && is_in_time(at, wake, now) => return AlarmStep::Leave,
             Alarm::Set(_) => AlarmStep::Set(wake),
             Alarm::Presumed(_) | Alarm::Unknown => AlarmStep::Look,
         };
@@ -65,13 +65,14 @@ impl AlarmKeeper {
         step
     }
 
-    /// The alarm was looked for, or is about to be set. `wake`: when the engine wants to be woken by now.
+    /// Before the alarm is set. `set`: when it is set, if it was looked for. `wake`: when the engine wants to be woken by now, which may
+    /// have changed while it was looked for.
     pub fn found(&mut self, set: Option<Timestamp>, wake: Option<Timestamp>, now: Timestamp) -> AlarmStep {
         let Some(wake) = wake else {
             self.0 = Alarm::Unknown;
             return AlarmStep::Leave;
         };
-        if set.is_some_and(|at| fires(at, wake, now)) {
+        if set.is_some_and(|at| is_in_time(at, wake, now)) {
             self.0 = Alarm::Set(set);
             return AlarmStep::Leave;
         }
@@ -96,7 +97,7 @@ impl AlarmKeeper {
 }
 
 /// Whether an alarm for that moment wakes the object in time. The runtime gives up one that has failed for too long.
-fn fires(at: Timestamp, wake: Timestamp, now: Timestamp) -> bool {
+fn is_in_time(at: Timestamp, wake: Timestamp, now: Timestamp) -> bool {
     at <= wake && at.plus_ms(ALARM_LATE_MS) >= now
 }
 
@@ -158,7 +159,7 @@ impl Admission {
     /// A `GET` of everybody, or of one friend, who is shown without a name.
     pub fn of_reader(engine: &UserPresence, of_one: bool) -> Self {
         let names_missing = !of_one && engine.known_version().is_none();
-        Self { refresh: engine.is_behind() || names_missing, questions: 0, away: false }
+        Self { refresh: engine.is_absent_and_behind() || names_missing, questions: 0, away: false }
     }
 
     /// The next step, until somebody is let in or not.

@@ -30,8 +30,9 @@ pub struct Saved {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedState {
-    /// Whether friends may believe that the user is online.
-    pub online: bool,
+    /// Whether some friend may see the user online.
+    #[serde(rename = "online")]
+    pub may_be_seen_online: bool,
     /// Whether the user wants to appear offline.
     pub invisible: bool,
     /// The newest visible change when this was saved. Attachments may know newer ones.
@@ -40,7 +41,8 @@ pub struct SavedState {
     pub last_seen_at: Option<Timestamp>,
     /// The highest version heard of while an earlier one was missing. It counts only while the stored friends and settings
     /// are older.
-    pub behind: Option<u64>,
+    #[serde(rename = "behind")]
+    pub missing_up_to: Option<u64>,
     /// The version of settings that were applied while an earlier version was missing. 0: none were.
     pub settings_version: u64,
     /// When a whole burst of queries is allowed again. See [`crate::limits::QUERIES_BURST`].
@@ -67,7 +69,7 @@ pub struct Departure {
     pub idle_since: Option<Timestamp>,
     /// Some friends have yet to be told of the newest change, or it is throttled.
     #[serde(default, rename = "held")]
-    pub unsettled: bool,
+    pub change_pending: bool,
     /// During the grace, the friends who see the user, and what they want to hear. After it, those who have yet to be told.
     #[serde(rename = "audience")]
     pub subscribers: BTreeMap<UserId, Interest>,
@@ -77,7 +79,16 @@ impl Departure {
     /// The grace is over, and these friends have yet to be told.
     pub(crate) fn over(since: Timestamp, subscribers: BTreeMap<UserId, Interest>) -> Self {
         let (front, latest, idle_since) = (None, None, None);
-        Self { ends_at: GRACE_OVER, since, front, latest, shown_at: since, idle_since, unsettled: false, subscribers }
+        Self {
+            ends_at: GRACE_OVER,
+            since,
+            front,
+            latest,
+            shown_at: since,
+            idle_since,
+            change_pending: false,
+            subscribers,
+        }
     }
 
     /// Whether the grace is over, and friends are being told that the user left.

@@ -80,7 +80,7 @@ impl SnapshotWaiters {
 
     /// A call to this friend ended, perhaps without settling the query. Those who have waited for as long as a call may take stop
     /// waiting for this friend: so nobody waits for more than two calls.
-    pub fn call_ended(&mut self, friend: &UserId, now: Timestamp) {
+    pub fn release_overdue(&mut self, friend: &UserId, now: Timestamp) {
         for waiter in self.0.iter_mut().filter(|waiter| waiter.has_waited_long(now)) {
             waiter.waits_for.remove(friend);
         }

@@ -169,8 +169,8 @@ pub enum PeerSay {
     Peek,
 }
 
-/// What the receiver answers. No answer at all, neither JSON nor null, is that to a page from nearly everybody:
-/// [`PeerAnswer::Taken`] by whom wants [`Interest::Pages`].
+/// What the receiver answers. [`PeerAnswer::Taken`] with [`Interest::Pages`], which is nearly every answer to a page, is sent as
+/// nothing at all, neither JSON nor null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerAnswer {
@@ -182,7 +182,7 @@ pub enum PeerAnswer {
     Taken { wants: Interest },
     /// You are not on my list: fetch yours anew.
     NotFriends,
-    /// Not taken: I lost my memory a moment ago and cannot tell whether this is old. Say it again in a while.
+    /// Not taken: I came online or lost my memory a moment ago, and cannot tell whether this is old. Say it again in a while.
     Again,
 }
 

@@ -35,9 +35,9 @@ impl UserPresence {
         match self.status {
             Status::Connected => {}
             // Friends see what the last socket reported. The new one takes that over until its client reports.
-            Status::Grace { sockets_lost: false, .. } => report = Some(self.sessions.last_report()),
+            Status::Grace { page_unknown: false, .. } => report = Some(self.sessions.last_report()),
             // Friends may see a page that was forgotten. That the page is hidden is a newer change.
-            Status::Grace { sockets_lost: true, .. } => {
+            Status::Grace { page_unknown: true, .. } => {
                 self.published.advance_seq(now);
                 self.published.show_nothing(now);
                 self.contacts.announce(Interest::Availability, self.own());
@@ -46,7 +46,7 @@ impl UserPresence {
         }
         self.sessions.open(socket, expires_at, report, now);
         self.status = Status::Connected;
-        if self.core.behind().is_some() {
+        if self.core.missing_up_to().is_some() {
             self.core.load_later(now.plus_ms(SOCIAL_AGAIN_MS));
         }
         self.output.request_state_save();

@@ -18,14 +18,14 @@ use crate::{
 
 impl UserPresence {
     pub(super) fn load_social(&mut self) {
-        self.core.stop_loading();
+        self.core.clear_load_at();
         // Even with a change missing, what is kept is known by its version.
         self.output.push(Effect::LoadSocial { known_version: self.core.known_version() });
     }
 
     /// The core did not answer. It is asked again if the user is present and what is kept is known to be old.
     pub(super) fn social_failed(&mut self, now: Timestamp) {
-        if self.is_present() && self.core.behind().is_some() {
+        if self.is_present() && self.core.missing_up_to().is_some() {
             self.core.load_later(now.plus_ms(SOCIAL_RETRY_MS));
         }
     }
@@ -34,7 +34,7 @@ impl UserPresence {
     pub(super) fn social_loaded(&mut self, social: Social, now: Timestamp) {
         if self.core.accepts(social.version) {
             self.adopt(social, now);
-        } else if self.core.behind().is_some() && self.is_present() {
+        } else if self.core.missing_up_to().is_some() && self.is_present() {
             self.core.load_later(now.plus_ms(SOCIAL_AGAIN_MS));
         }
     }
@@ -109,7 +109,7 @@ impl UserPresence {
                     self.output.request_state_save();
                 }
                 self.adopt(social, now);
-                if self.core.behind().is_some() {
+                if self.core.missing_up_to().is_some() {
                     self.load_social();
                 }
             }

@@ -23,7 +23,7 @@ impl UserPresence {
             let (seq, last_seen_at, wants) = (self.published.seq(), None, Interest::Nothing);
             PeerAnswer::Offline { seq, last_seen_at, wants }
         } else if !self.contacts.contains(&message.from) {
-            if self.is_behind() {
+            if self.is_absent_and_behind() {
                 // The friendship may be newer than the list.
                 self.load_social();
             }
@@ -132,11 +132,11 @@ impl UserPresence {
         let DueCalls { queries, deliveries } = self.contacts.take_due(self.own(), now);
         let called = queries.iter().chain(&deliveries).cloned().collect();
         if !queries.is_empty() {
-            let say = self.query();
+            let say = self.query_message();
             self.call(queries, say, now);
         }
         if !deliveries.is_empty()
-            && let Some(say) = self.delivery()
+            && let Some(say) = self.delivery_message()
         {
             self.call(deliveries, say, now);
         }
@@ -144,16 +144,16 @@ impl UserPresence {
     }
 
     /// What asks a friend how they appear. It says how the user appears too, if friends may see that and it is certain.
-    fn query(&self) -> PeerSay {
-        let sockets_lost = matches!(self.status, Status::Grace { sockets_lost: true, .. });
-        match self.published.is_visible() && !sockets_lost {
+    fn query_message(&self) -> PeerSay {
+        let page_unknown = matches!(self.status, Status::Grace { page_unknown: true, .. });
+        match self.published.is_visible() && !page_unknown {
             true => PeerSay::Hello { presence: self.presence() },
             false => PeerSay::Peek,
         }
     }
 
     /// What tells a friend of the newest change. `None` if friends never saw the user.
-    fn delivery(&self) -> Option<PeerSay> {
+    fn delivery_message(&self) -> Option<PeerSay> {
         if self.published.is_visible() {
             return Some(PeerSay::Presence { presence: self.presence() });
         }
@@ -178,22 +178,22 @@ impl UserPresence {
                 (wants, Some((seq, FriendState::Offline { last_seen_at })))
             }
         };
-        let Some(call) = self.end_call(&peer) else { return };
+        let Some(call) = self.take_call(&peer) else { return };
         let own = self.own();
-        self.contacts.took_in(&peer, &call, wants, own);
+        self.contacts.delivered(&peer, &call, wants, own);
         let is_old = own.present && call.is_outdated();
         if let Some((seq, state)) = appearance.filter(|_| !is_old) {
             self.query_answered(&peer, seq, state, call);
         }
-        self.after_call(peer, now);
+        self.finish_call(peer, now);
     }
 
     /// A friend says that they are none.
     fn peer_denied(&mut self, peer: UserId, now: Timestamp) {
-        let Some(call) = self.end_call(&peer) else { return };
+        let Some(call) = self.take_call(&peer) else { return };
         // If they have spoken since, they have learned of the friendship after they answered. What the call said is still outstanding.
-        if call.heard_interest() {
-            return self.after_call(peer, now);
+        if call.showed_interest() {
+            return self.finish_call(peer, now);
         }
         self.contacts.reset(&peer);
         self.remove_from_view(&peer);
@@ -201,14 +201,14 @@ impl UserPresence {
     }
 
     /// The call that was answered. `None` if there was none, or if the two are no friends any more.
-    fn end_call(&mut self, peer: &UserId) -> Option<Call> {
-        let call = self.contacts.call_answered(peer)?;
+    fn take_call(&mut self, peer: &UserId) -> Option<Call> {
+        let call = self.contacts.remove_call(peer)?;
         self.contacts.contains(peer).then_some(call)
     }
 
-    fn after_call(&mut self, peer: UserId, now: Timestamp) {
-        self.waiters.call_ended(&peer, now);
-        self.contacts.call_ended(peer);
+    fn finish_call(&mut self, peer: UserId, now: Timestamp) {
+        self.waiters.release_overdue(&peer, now);
+        self.contacts.make_due_again(peer);
     }
 
     fn query_answered(&mut self, peer: &UserId, seq: u64, state: FriendState, call: Call) {
@@ -241,12 +241,13 @@ impl UserPresence {
         minutes.checked_ilog2().unwrap_or_default()
     }
 
-    /// Sees to it that every friend is told that the user left, even if memory is lost while they are called: a wake-up will look
-    /// whether they were. Nothing else need wake an object without sockets.
+    /// Sees to it that every friend is told that the user left, even if memory is lost while they are called. The wake-up that is asked for
+    /// here does nothing by itself: it starts the object, and `restore_farewells` calls again those who have yet to be told. Without
+    /// it, nothing might ever start an object without sockets.
     ///
-    /// Calls that an alarm makes need no such wake-up: the runtime repeats an alarm until what it began has ended. Calls that were
-    /// in flight before it do. A tick is taken for an alarm here, since the two are one event; then the alarm for the end of the
-    /// grace is still set.
+    /// Calls that an alarm's own event makes need no such wake-up: the runtime repeats an alarm until its handler has ended, and that waits
+    /// for them. Calls that were in flight before it do. [`Event::Woken`](crate::Event::Woken) by a tick looks the same, and needs
+    /// none either: then the alarm for the end of the grace is still set.
     pub(super) fn expect_farewells(
         &mut self,
         was_present: bool,
@@ -256,7 +257,7 @@ impl UserPresence {
     ) {
         let mut in_flight = self.contacts.called_undelivered().peekable();
         if self.is_present() || in_flight.peek().is_none() {
-            self.farewells_until = None;
+            self.check_farewells_at = None;
             return;
         }
         let begins = if woken {
@@ -264,8 +265,9 @@ impl UserPresence {
         } else {
             was_present || in_flight.any(|friend| called.contains(friend))
         };
-        if self.farewells_until.map_or(begins, |until| until <= now) {
-            self.farewells_until = Some(now.plus_ms(self.config.timeout_ms));
+        if self.check_farewells_at.map_or(begins, |until| until <= now) {
+            // Long after any call has ended.
+            self.check_farewells_at = Some(now.plus_ms(self.config.timeout_ms));
         }
     }
 }

@@ -25,6 +25,19 @@ use crate::{
     waiters::SnapshotWaiters,
 };
 
+/// What an object with open sockets has lost since its newest checkpoint. Each is worse than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    /// It slept, which takes nothing that counts.
+    Nothing,
+    /// Memory was lost within seconds of an event: friends' messages may have been taken in and forgotten.
+    OfMessages,
+    /// Memory was lost while something was unsettled: calls may never have been made.
+    OfCalls,
+    /// A socket was lost too. It may have carried a newer checkpoint.
+    OfSocket,
+}
+
 impl UserPresence {
     /// The user as they were when memory was lost, from storage and from the sockets that are still open. Effects that this causes
     /// are returned by the first call of [`Self::handle`].
@@ -41,7 +54,7 @@ impl UserPresence {
         let full_at =
             checkpoint.as_ref().map_or(state.queries_full_at, |one| one.queries_full_at.max(state.queries_full_at));
         let friends = social.as_ref().map(CachedSocial::friends).unwrap_or_default();
-        // An object that slept has not missed a message: it slept for longer than any call takes that succeeds.
+        // A message that reaches a sleeping object wakes it. So one that was sent well before now is late, and not trusted.
         let contacts = Contacts::new(friends, RateLimiter::of_queries(full_at, now), now.plus_ms(-PEER_LATE_MS));
         let mut user = Self {
             me,
@@ -50,20 +63,21 @@ impl UserPresence {
             sessions: Sessions::restore(attachments, config.timeout_ms),
             published: Published::restore(state.invisible, state.seq, state.last_seen_at, now),
             contacts,
-            core: CoreReplica::restore(social, state.behind, state.settings_version, event_ids),
+            core: CoreReplica::restore(social, state.missing_up_to, state.settings_version, event_ids),
             waiters: SnapshotWaiters::default(),
-            farewells_until: None,
+            check_farewells_at: None,
             output: Output::new(state.clone()),
         };
         match (checkpoint, state.departure) {
             (Some(checkpoint), _) => user.restore_connected(checkpoint, now),
             (None, departure)
-                if state.online && (state.invisible || departure.as_ref().is_some_and(Departure::is_over)) =>
+                if state.may_be_seen_online
+                    && (state.invisible || departure.as_ref().is_some_and(Departure::is_over)) =>
             {
                 user.restore_farewells(departure, now);
             }
             (None, Some(departure)) => user.restore_grace(departure, now),
-            (None, None) if state.online => user.restore_without_sockets(now),
+            (None, None) if state.may_be_seen_online => user.restore_without_sockets(now),
             (None, None) => {}
         }
         // Memory was lost after the suspension was stored and before the sockets were closed.
@@ -73,63 +87,86 @@ impl UserPresence {
         user
     }
 
+    /// Sockets are open: the object slept, or lost its memory.
     fn restore_connected(&mut self, checkpoint: Checkpoint, now: Timestamp) {
+        let loss = self.loss(&checkpoint, now);
         self.status = Status::Connected;
         self.published.raise_seq_to(checkpoint.seq);
         self.output.resume(checkpoint.number, checkpoint.active_at);
         self.sessions.select_front_page();
         // Memory may have been lost after sockets were given a checkpoint and before storage was given the state.
         self.output.request_state_save();
-        if self.core.behind().is_some() {
+        if self.core.missing_up_to().is_some() {
             self.load_social();
         }
-        // A lost socket may have carried the newest checkpoint.
-        let socket_lost = self.sessions.len() < checkpoint.sockets;
-        // The newest checkpoint may say that the user became invisible, as storage does.
-        let visible = checkpoint.visible && !(socket_lost && self.published.is_invisible());
+        // The newest checkpoint may have said that the user became invisible, as storage does.
+        let visible = checkpoint.visible && !(loss == Loss::OfSocket && self.published.is_invisible());
         if visible {
-            // Friends see what follows from the page in front and the rules: neither has changed since. Two cases differ, a throttled
-            // change and a lost socket. They are announced as a new change below.
+            // Friends see what follows from the page in front and the rules, neither of which has changed since. If that is not what they
+            // see, something was unsettled, and it is announced as a new change below.
             let page = self.visible_page();
-            let latest = page.clone().or(checkpoint.latest.filter(|page| self.core.shows(page)));
+            let latest = page.clone().or(checkpoint.latest.clone().filter(|page| self.core.shows(page)));
             self.published.resume(Shown { at: checkpoint.at, page, latest, idle_since: self.idle_since() });
         }
+        self.restore_roster(&checkpoint, loss);
+        self.make_up_for(loss, visible, now);
+        // Storage says one thing about the user's wish to be invisible, and the checkpoint another about what friends see.
+        if visible == self.published.is_invisible() {
+            self.publish(Urgency::Immediate, now);
+        }
+        for socket in self.sessions.not_ready().collect::<Vec<_>>() {
+            self.send_snapshot(socket, now);
+        }
+    }
+
+    /// What was lost, as far as sockets tell.
+    fn loss(&self, checkpoint: &Checkpoint, now: Timestamp) -> Loss {
+        if self.sessions.len() < checkpoint.sockets {
+            Loss::OfSocket
+        } else if checkpoint.unsettled {
+            // The runtime does not put an object to sleep while a call is in flight.
+            Loss::OfCalls
+        } else if now < checkpoint.active_at.plus_ms(LOST_MEMORY_MS) {
+            Loss::OfMessages
+        } else {
+            Loss::Nothing
+        }
+    }
+
+    /// Who of the friends is online, and what they want to hear.
+    fn restore_roster(&mut self, checkpoint: &Checkpoint, loss: Loss) {
         let roster = &checkpoint.roster;
         let follows_list = Some(roster.version) == self.core.version() && roster.entries.len() == self.contacts.len();
-        if socket_lost || !follows_list {
+        if loss == Loss::OfSocket || !follows_list {
             self.contacts.assume_all();
         } else {
             self.contacts.read_roster(roster, &checkpoint.retries, self.own());
         }
-        // The runtime does not put an object to sleep while a call is in flight. So something unsettled means that memory was lost,
-        // and that its calls may never have been made.
-        let unsettled = checkpoint.unsettled || socket_lost;
-        if socket_lost {
-            self.published.skip_seq(now);
-            self.output.request_state_save();
-        } else if unsettled {
-            self.published.advance_seq(now);
+    }
+
+    /// Tells clients and friends anew what they may not have been told, and queries friends whose messages may have been forgotten.
+    fn make_up_for(&mut self, loss: Loss, visible: bool, now: Timestamp) {
+        match loss {
+            Loss::Nothing | Loss::OfMessages => {}
+            Loss::OfCalls => self.published.advance_seq(now),
+            // The lost socket may have carried a higher `seq`, which friends know.
+            Loss::OfSocket => self.skip_seq(now),
         }
-        if unsettled {
+        if loss >= Loss::OfCalls {
             self.published.date_anew(now);
             self.output.request_checkpoint();
             if visible {
                 self.output.show(self.sessions.watching(), self.presence());
             }
         }
-        if unsettled || now < checkpoint.active_at.plus_ms(LOST_MEMORY_MS) {
+        if loss >= Loss::OfMessages {
             // A message that was in flight then is not trusted. Its sender's clock may be ahead.
             self.contacts.recover(now.plus_ms(PEER_LATE_MS));
+            // To all who are online, since they may have been told that the user came or left.
             self.contacts.announce(Interest::Availability, self.own());
             // All friends are queried, those too who cannot be online. Clients are told of each friend who is not: otherwise an
             // invisible one among them would stand out.
             self.contacts.query(self.contacts.ids());
-        }
-        if visible == self.published.is_invisible() {
-            self.publish(Urgency::Immediate, now);
-        }
-        for socket in self.sessions.not_ready().collect::<Vec<_>>() {
-            self.send_snapshot(socket, now);
         }
     }
 
@@ -143,8 +180,8 @@ impl UserPresence {
 
     /// The grace goes on, or ends now.
     fn restore_grace(&mut self, departure: Departure, now: Timestamp) {
-        let Departure { ends_at, since, front, latest, shown_at, idle_since, unsettled, subscribers } = departure;
-        self.status = Status::Grace { ends_at, since, sockets_lost: false };
+        let Departure { ends_at, since, front, latest, shown_at, idle_since, change_pending, subscribers } = departure;
+        self.status = Status::Grace { ends_at, since, page_unknown: false };
         // Friends' messages may come now that were sent before memory was lost. Newer ones may have been forgotten.
         self.contacts.distrust_before(now.plus_ms(PEER_LATE_MS));
         self.sessions.set_front(front);
@@ -152,7 +189,7 @@ impl UserPresence {
         let latest = page.clone().or(latest.filter(|page| self.core.shows(page)));
         self.published.resume(Shown { at: shown_at, page, latest, idle_since });
         self.contacts.set_interests(subscribers);
-        if unsettled {
+        if change_pending {
             self.published.advance_seq(now);
             self.published.date_anew(now);
             self.output.request_state_save();
@@ -171,7 +208,7 @@ impl UserPresence {
         self.skip_seq(now);
         self.contacts.distrust_before(now.plus_ms(PEER_LATE_MS));
         let ends_at = now.plus_ms(self.config.grace_ms.min(RESTART_GRACE_MS_MAX));
-        self.status = Status::Grace { ends_at, since: now, sockets_lost: true };
+        self.status = Status::Grace { ends_at, since: now, page_unknown: true };
         self.published.resume_unknown(now);
         self.contacts.assume_all_interested();
     }
@@ -195,7 +232,7 @@ impl UserPresence {
         if self.output.take_checkpoint() {
             // Without sockets, storage keeps it.
             self.output.request_state_save();
-            self.output.request_attachments(self.sessions.newest());
+            self.output.request_attachments(self.sessions.last_to_report());
         }
         let mut effects = Vec::new();
         effects.extend(self.save_of_state());
@@ -220,7 +257,7 @@ impl UserPresence {
         let wanted = self.output.take_save_state();
         // Every friend has been told that the user left or became invisible. Storage need not remember it any more.
         let saved = self.output.saved();
-        let all_know = saved.online && !self.published.is_visible() && !self.contacts.has_undelivered();
+        let all_know = saved.may_be_seen_online && !self.published.is_visible() && !self.contacts.has_undelivered();
         if !wanted && !all_know {
             return None;
         }
@@ -242,19 +279,20 @@ impl UserPresence {
         let saved = self.output.saved();
         let (seq, queries_full_at) = (self.published.seq(), self.contacts.queries_full_at());
         let settings_version = self.core.settings_version();
-        // Friends and settings are another document. Until it is stored too, storage says that it is old. Without one, nothing is.
-        let behind = self.core.behind().or(saved.behind).filter(|_| self.core.is_known());
+        // Friends and settings are another document, which is written after this one. Until then this one says that a version is missing,
+        // and after it `restore` ignores that. Of a user without that document nothing is missing.
+        let missing_up_to = self.core.missing_up_to().or(saved.missing_up_to).filter(|_| self.core.is_known());
         let farewells = self.status == Status::Absent && self.contacts.has_undelivered();
         let departure = match self.status {
             // Storage knows more than memory until a socket opens or the grace is over.
-            Status::Grace { sockets_lost: true, .. } => {
-                return SavedState { seq, behind, settings_version, queries_full_at, ..saved.clone() };
+            Status::Grace { page_unknown: true, .. } => {
+                return SavedState { seq, missing_up_to, settings_version, queries_full_at, ..saved.clone() };
             }
             // The departure is stored already, with friends who have been told since. To tell them twice costs less than a save each.
             Status::Absent if farewells && saved.departure.is_some() && !self.published.has_skipped() => {
-                return SavedState { seq, behind, settings_version, queries_full_at, ..saved.clone() };
+                return SavedState { seq, missing_up_to, settings_version, queries_full_at, ..saved.clone() };
             }
-            Status::Grace { ends_at, since, sockets_lost: false } => {
+            Status::Grace { ends_at, since, page_unknown: false } => {
                 let Shown { at: shown_at, latest, idle_since, .. } = self.published.shown().clone();
                 Some(Departure {
                     ends_at,
@@ -263,7 +301,7 @@ impl UserPresence {
                     latest,
                     shown_at,
                     idle_since,
-                    unsettled: self.published.is_throttled() || self.contacts.has_undelivered(),
+                    change_pending: self.published.is_throttled() || self.contacts.has_undelivered(),
                     subscribers: self.contacts.interests(),
                 })
             }
@@ -273,11 +311,11 @@ impl UserPresence {
             Status::Absent | Status::Connected => None,
         };
         SavedState {
-            online: self.published.is_visible() || departure.is_some() || self.contacts.has_undelivered(),
+            may_be_seen_online: self.published.is_visible() || departure.is_some() || self.contacts.has_undelivered(),
             invisible: self.published.is_invisible(),
             seq,
             last_seen_at: self.published.last_seen_at(),
-            behind,
+            missing_up_to,
             settings_version,
             queries_full_at,
             departure,

@@ -644,7 +644,7 @@ fn what_the_core_has_told_already_costs_no_call_when_its_event_comes_late() {
     let calls = population.core_calls;
     population.deliver([late]);
     assert_eq!(population.core_calls, calls);
-    assert!(population.saved("alice").state.behind.is_none());
+    assert!(population.saved("alice").state.missing_up_to.is_none());
     // Nor does the one that is as new as what was told.
     let late = population.set_share("alice", ShareMode::DefaultNone, &[], &[]);
     let newest = population.social("alice");

@@ -252,7 +252,7 @@ fn what_is_missing_in_the_list_is_not_forgotten_by_losing_memory_twice() {
         population.change_silently("alice", |social| social.user.first_name = "Alicia".to_owned());
         let event = population.set_share("alice", ShareMode::DefaultAll, &[], &[]);
         population.deliver([event]);
-        assert_eq!(population.saved("alice").state.behind, Some(3));
+        assert_eq!(population.saved("alice").state.missing_up_to, Some(3));
         let seq = population.saved("alice").state.seq;
         population.evict("alice");
         population.core_is_away = false;

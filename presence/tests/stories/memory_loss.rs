@@ -419,11 +419,11 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
     let social = Population::new(&["alice"], &[]).social("alice");
     for (version, old) in [(1, true), (2, false), (3, false)] {
         let social = Some(CachedSocial::of(Social { version, ..social.clone() }));
-        let state = SavedState { behind: Some(2), ..SavedState::default() };
+        let state = SavedState { missing_up_to: Some(2), ..SavedState::default() };
         let saved = Saved { state, social, event_ids: Vec::new() };
         let now = Timestamp::from_unix_ms(1_772_366_400_000);
         let alice = UserPresence::restore(id("alice"), EngineConfig::default(), saved, Vec::new(), now);
-        assert_eq!(alice.is_behind(), old, "version {version}");
+        assert_eq!(alice.is_absent_and_behind(), old, "version {version}");
     }
 }
 

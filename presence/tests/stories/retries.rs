@@ -82,7 +82,7 @@ fn a_farewell_is_kept_once_and_given_up_once_however_many_are_to_hear_it() {
     population.pass_ms(60_000);
     assert_eq!(population.saves, saves + 2);
     let state = population.saved("alice").state;
-    assert_eq!((state.online, state.departure, state.last_seen_at), (false, None, last_seen_at));
+    assert_eq!((state.may_be_seen_online, state.departure, state.last_seen_at), (false, None, last_seen_at));
 }
 
 #[test]
@@ -335,11 +335,11 @@ fn a_farewell_is_over_when_the_last_who_has_not_heard_it_is_no_friend_any_more()
     population.unreachable.insert(id("bob"));
     population.say(alice, r#"{"action":"goodbye"}"#);
     population.pass_ms(0);
-    assert!(population.saved("alice").state.online, "bob may still believe it");
+    assert!(population.saved("alice").state.may_be_seen_online, "bob may still believe it");
     let [for_alice, _] = population.unfriend("alice", "bob");
     population.deliver([for_alice]);
     let state = population.saved("alice").state;
-    assert_eq!((state.online, state.departure), (false, None));
+    assert_eq!((state.may_be_seen_online, state.departure), (false, None));
 }
 
 #[test]
@@ -350,7 +350,10 @@ fn a_farewell_that_a_stranger_refuses_is_over() {
     population.core_is_away = true;
     population.say(alice, r#"{"action":"goodbye"}"#);
     population.pass_ms(0);
-    assert_eq!((population.saved("alice").state.online, population.saved("alice").state.departure), (false, None));
+    assert_eq!(
+        (population.saved("alice").state.may_be_seen_online, population.saved("alice").state.departure),
+        (false, None)
+    );
 }
 
 #[test]

@@ -217,8 +217,10 @@ impl World<'_> {
 
     /// Whether what is saved is that the user came or left.
     fn comes_or_goes(&self, who: Who, effects: &[Effect]) -> bool {
-        let online = self.objects[who].saved.state.online;
-        effects.iter().any(|effect| matches!(effect, Effect::Save(Save::State(state)) if state.online != online))
+        let online = self.objects[who].saved.state.may_be_seen_online;
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Save(Save::State(state)) if state.may_be_seen_online != online))
     }
 
     /// After an object has heard that somebody is no friend, none of its screens shows them.

@@ -112,7 +112,7 @@ impl World<'_> {
         let local = self.local(who);
         let object = &self.objects[who];
         let attachments: Vec<_> = object.sockets.values().filter_map(|socket| socket.attachment.clone()).collect();
-        let was_absent = attachments.is_empty() && !object.saved.state.online;
+        let was_absent = attachments.is_empty() && !object.saved.state.may_be_seen_online;
         let engine = UserPresence::restore(
             self.ids[who].clone(),
             EngineConfig::default(),
