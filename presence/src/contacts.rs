@@ -562,7 +562,7 @@ impl Contacts {
         if own.interest < Interest::Pages
             && let Some(known) = self.by_id.get_mut(id).and_then(|contact| contact.known.as_mut())
         {
-            known.fresh = matches!(known.state, FriendState::Offline { .. });
+            known.fresh &= matches!(known.state, FriendState::Offline { .. });
         }
     }
 

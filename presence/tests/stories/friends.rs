@@ -56,6 +56,25 @@ fn one_who_learns_that_they_are_no_friend_fetches_the_list_anew() {
 }
 
 #[test]
+fn one_who_seemed_to_be_no_friend_is_asked_again_though_they_asked_meanwhile() {
+    let (mut population, alice, bob) = two();
+    population.visit(alice, "https://example.com/");
+    population.say(bob, r#"{"action":"watch","watching":false}"#);
+    let [for_alice, _] = population.unfriend("alice", "bob");
+    population.deliver([for_alice]);
+    population.core_is_away = true;
+    population.visit(bob, "https://example.com/bob");
+    population.core_is_away = false;
+    // Friends again, of which only she knows yet. She is invisible, and asks without saying that she is there.
+    population.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
+    let left_at = population.now;
+    let [for_alice, _] = population.befriend("alice", "bob");
+    population.deliver([for_alice]);
+    let Reply::All(everybody) = population.read("bob", None) else { panic!("bob is told nothing") };
+    assert_eq!(everybody.presence_arr[0].last_seen_at, Some(left_at));
+}
+
+#[test]
 fn one_who_seems_to_be_no_friend_is_not_brought_back_by_an_old_message() {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://example.com/1");
