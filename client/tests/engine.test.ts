@@ -577,7 +577,7 @@ test("who signs out while the token is replaced stays signed out", async () => {
   give?.();
   await Promise.all([woken, out]);
   await pass(60_000);
-  expect([kept.tokens, engine.scene.signIn, sockets.length]).toEqual([undefined, { is: "out" }, 1]);
+  expect([kept.tokens, engine.scene.signIn, engine.scene.link, sockets.length]).toEqual([undefined, { is: "out" }, { is: "off" }, 1]);
   expect(asked).toContain("/revocation");
 });
 
@@ -668,6 +668,7 @@ test("a worker that is started again waits as long as the one before would have"
   expect([sockets.length, engine.scene.link]).toEqual([opened, link]);
   // A view that was open before the worker ended changes nothing. A person who opens one does.
   await engine.look({ tell: () => undefined }, true);
+  await pass(0);
   expect(sockets).toHaveLength(opened);
   await look();
   await pass(0);

@@ -19,3 +19,9 @@ describe("pages are judged as the edge judges them", () => {
     expect([...new Set(shown)].sort()).toEqual([...new Set(shows)].sort());
   });
 });
+
+test("of a mode that is not known, as much is shown as of the one that shows least", () => {
+  const rules = { mode: "default_some" as ShareMode, allow: ["github.com"], deny: [] };
+  expect(shownPage(rules, "https://github.com/", "")).toBeDefined();
+  expect(shownPage(rules, "https://example.com/", "")).toBeUndefined();
+});
