@@ -215,6 +215,18 @@ fn new_names_that_arrive_out_of_order_end_as_the_newest() {
 }
 
 #[test]
+fn while_the_core_is_away_no_name_is_shown_that_may_be_an_older_one() {
+    let (mut population, _alice, bob) = two();
+    let [_missing, older, newer] = ["Missing", "Old", "New"].map(|name| population.rename("alice", name).remove(0));
+    population.core_is_away = true;
+    population.deliver([newer, older]);
+    assert_eq!(names_seen(&mut population, bob), [], "nobody can tell which is the newer one");
+    population.core_is_away = false;
+    population.pass_ms(presence::limits::SOCIAL_RETRY_MS);
+    assert_eq!(names_seen(&mut population, bob), [("alice".to_owned(), "New".to_owned())]);
+}
+
+#[test]
 fn a_late_answer_of_the_core_brings_no_old_name_back() {
     let (mut population, _alice, bob) = two();
     let before = population.social("bob");
