@@ -1,12 +1,11 @@
 //! Many seeds, on all processors.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
 };
+
+use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
 
 use crate::{checks::Violation, counts::Counts, plan, steps::Setting, world};
 
@@ -29,30 +28,22 @@ pub fn seeds(
     setting_of: impl Fn(u64) -> Setting + Sync,
     progress: impl Fn(u64, Option<&(u64, Violation)>) + Sync,
 ) -> Report {
-    let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let report = Mutex::new(Report::default());
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= seeds || stop.load(Ordering::Relaxed) {
-                return;
-            }
-            let setting = setting_of(first + number);
-            let outcome = world::run(&setting, &plan::draw(&setting), None, None);
-            let Ok(mut report) = report.lock() else { return };
-            report.seeds += 1;
-            report.counts += outcome.counts;
-            let broken = outcome.violation.map(|violation| (setting.seed, violation));
-            progress(report.seeds, broken.as_ref());
-            report.broken.extend(broken);
-            stop.fetch_or(report.broken.len() >= BROKEN_MAX, Ordering::Relaxed);
+    // In their order.
+    (first..first + seeds).par_bridge().for_each(|seed| {
+        if stop.load(Ordering::Relaxed) {
+            return;
         }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
+        let setting = setting_of(seed);
+        let outcome = world::run(&setting, &plan::draw(&setting), None, None);
+        let Ok(mut report) = report.lock() else { return };
+        report.seeds += 1;
+        report.counts += outcome.counts;
+        let broken = outcome.violation.map(|violation| (setting.seed, violation));
+        progress(report.seeds, broken.as_ref());
+        report.broken.extend(broken);
+        stop.fetch_or(report.broken.len() >= BROKEN_MAX, Ordering::Relaxed);
     });
     let mut report = report.into_inner().unwrap_or_default();
     report.broken.sort_by_key(|(seed, _)| *seed);

@@ -3,16 +3,13 @@
 use std::{
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, builder::RangedU64ValueParser};
+use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
 use serde::Serialize;
 use sim::cost::{
     day::Day,
@@ -124,26 +121,16 @@ fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Population>> {
         let friends = |index: &usize| wishes.get(*index).map_or(0.0, |(day, ..)| day.friends);
         friends(other).total_cmp(&friends(one))
     });
-    let next = AtomicUsize::new(0);
-    let lived = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let Some((day, sample, seed)) = wishes.get(*index) else { return };
-            let (sample, seed) = (day.population(usize::try_from(*sample).unwrap_or(usize::MAX)), *seed);
-            let population =
-                day.live(sample, seed).map(|lived| Population { seed, sample, friends: day.friends, lived });
-            let Ok(mut lived) = lived.lock() else { return };
-            lived.push((*index, population));
-            let (done, all) = (lived.len(), wishes.len());
-            eprintln!("{done} of {all} populations, {} s", began.elapsed().as_secs());
-        }
+    let done = AtomicUsize::new(0);
+    let live = |index: usize| {
+        let (day, sample, seed) = wishes.get(index)?;
+        let (sample, seed) = (day.population(usize::try_from(*sample).unwrap_or(usize::MAX)), *seed);
+        let population = day.live(sample, seed).map(|lived| Population { seed, sample, friends: day.friends, lived });
+        let (done, all) = (done.fetch_add(1, Ordering::Relaxed) + 1, wishes.len());
+        eprintln!("{done} of {all} populations, {} s", began.elapsed().as_secs());
+        Some((index, population))
     };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
-    let mut lived = lived.into_inner().map_err(|_| anyhow!("a population did not end its day"))?;
+    let mut lived: Vec<_> = order.into_iter().par_bridge().filter_map(live).collect();
     lived.sort_by_key(|(index, _)| *index);
     let populations = lived
         .into_iter()
