@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     App,
     error::{Error, Result},
-    user_rows::{SummaryRow, stored_id},
+    user_rows::{SummaryRow, stored_id, summary_row},
 };
 
 /// A user whose social version has just grown.
@@ -39,15 +39,7 @@ pub async fn bump(connection: &mut PgConnection, ids: &[&UserId]) -> Result<BTre
     let bumped = rows.into_iter().map(|row| {
         let id = stored_id(row.user_id.clone())?;
         let version = version(row.social_version)?;
-        let row = SummaryRow {
-            user_id: row.user_id,
-            first_name: row.first_name,
-            last_name: row.last_name,
-            description: row.description,
-            profile_image_uploaded_at: row.profile_image_uploaded_at,
-            profile_image_extension: row.profile_image_extension,
-        };
-        Ok((id, VersionBump { row, version }))
+        Ok((id, VersionBump { row: summary_row!(row), version }))
     });
     bumped.collect()
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use shared::{
-    api::{FriendshipState, UserInfo, UserPrivate, UserPublic, UserSummary},
+    api::{FriendshipState, UserFriendRequest, UserInfo, UserPrivate, UserPublic, UserSummary},
     ids::UserId,
     page::Domain,
     share_policy::{ShareMode, SharePolicy},
@@ -26,6 +26,21 @@ pub struct SummaryRow {
     pub profile_image_extension: Option<String>,
 }
 
+/// Takes what lists show of a user out of a row of any query that selects those columns, so that they are mapped here alone.
+macro_rules! summary_row {
+    ($row:expr) => {
+        $crate::user_rows::SummaryRow {
+            user_id: $row.user_id,
+            first_name: $row.first_name,
+            last_name: $row.last_name,
+            description: $row.description,
+            profile_image_uploaded_at: $row.profile_image_uploaded_at,
+            profile_image_extension: $row.profile_image_extension,
+        }
+    };
+}
+pub(crate) use summary_row;
+
 impl SummaryRow {
     /// The summary, with the caller's standing where it is known.
     ///
@@ -42,6 +57,23 @@ impl SummaryRow {
             profile_image_extension: self.profile_image_extension,
             friendship_state,
             mutual_friend_count: None,
+        })
+    }
+
+    /// A request for friendship from or to this user.
+    ///
+    /// # Errors
+    ///
+    /// As [`stored_id`].
+    pub fn request(self, requested_at: OffsetDateTime) -> Result<UserFriendRequest> {
+        Ok(UserFriendRequest {
+            user_id: stored_id(self.user_id)?,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            description: self.description,
+            profile_image_uploaded_at: self.profile_image_uploaded_at.map(Timestamp::from),
+            profile_image_extension: self.profile_image_extension,
+            requested_at: requested_at.into(),
         })
     }
 }
@@ -68,15 +100,7 @@ impl RelatedRow {
     /// As [`stored_id`].
     pub fn summary(self, caller: &UserId) -> Result<UserSummary> {
         let other = self.user_id != caller.as_str();
-        let summary = SummaryRow {
-            user_id: self.user_id,
-            first_name: self.first_name,
-            last_name: self.last_name,
-            description: self.description,
-            profile_image_uploaded_at: self.profile_image_uploaded_at,
-            profile_image_extension: self.profile_image_extension,
-        };
-        let summary = summary.summary(other.then(|| FriendshipState::of(self.accepted)))?;
+        let summary = summary_row!(self).summary(other.then(|| FriendshipState::of(self.accepted)))?;
         Ok(UserSummary { mutual_friend_count: self.mutual_friend_count, ..summary })
     }
 }
@@ -202,14 +226,7 @@ impl UserRow {
     ///
     /// As [`stored_id`].
     pub fn private(self) -> Result<UserPrivate> {
-        let summary = SummaryRow {
-            user_id: self.user_id,
-            first_name: self.first_name,
-            last_name: self.last_name,
-            description: self.description,
-            profile_image_uploaded_at: self.profile_image_uploaded_at,
-            profile_image_extension: self.profile_image_extension,
-        };
+        let summary = summary_row!(self);
         Ok(UserPrivate {
             public: UserPublic {
                 summary: summary.summary(None)?,

@@ -12,7 +12,6 @@ use shared::{
     api::{Friendship, FriendshipState, Success, UserFriendRequest, UserSummary},
     ids::UserId,
     internal::Change,
-    time::Timestamp,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
@@ -26,7 +25,7 @@ use crate::{
     extract::{Body, Paging, Path},
     outbox::{self, OutboxEvent},
     routes::SUCCESS,
-    user_rows::{SummaryRow, stored_id},
+    user_rows::{SummaryRow, stored_id, summary_row},
 };
 
 const NOTHING_PENDING: Error = Error::NotFound("This user has not asked you.");
@@ -156,15 +155,7 @@ async fn insert_request(
         let detail = "You have asked as many users as one can in a day.";
         return Err(Error::TooMany { detail, retry_after_s: row.day_left_s.ceil() as u64 });
     }
-    Ok(UserFriendRequest {
-        user_id: me.clone(),
-        first_name: row.first_name,
-        last_name: row.last_name,
-        description: row.description,
-        profile_image_uploaded_at: row.profile_image_uploaded_at.map(Timestamp::from),
-        profile_image_extension: row.profile_image_extension,
-        requested_at: row.requested_at.into(),
-    })
+    summary_row!(row).request(row.requested_at)
 }
 
 /// Who waits for the caller's answer.
@@ -213,15 +204,7 @@ struct RequestRow {
 
 impl RequestRow {
     fn shown(self) -> Result<UserFriendRequest> {
-        Ok(UserFriendRequest {
-            user_id: stored_id(self.user_id)?,
-            first_name: self.first_name,
-            last_name: self.last_name,
-            description: self.description,
-            profile_image_uploaded_at: self.profile_image_uploaded_at.map(Timestamp::from),
-            profile_image_extension: self.profile_image_extension,
-            requested_at: self.requested_at.into(),
-        })
+        summary_row!(self).request(self.requested_at)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     auth::{Caller, Member},
     error::{NO_ACCOUNT, NO_SUCH_USER, Result},
     extract::{Paging, Path, UserIds},
-    user_rows::{RelatedRow, SummaryRow},
+    user_rows::{RelatedRow, SummaryRow, summary_row},
 };
 
 /// A profile as its owner lets others see it.
@@ -116,14 +116,7 @@ async fn profiles(app: &App, me: &UserId, ids: &[String]) -> Result<Vec<ProfileR
 
 impl ProfileRow {
     fn public(self, me: &UserId) -> Result<UserPublic> {
-        let summary = SummaryRow {
-            user_id: self.user_id,
-            first_name: self.first_name,
-            last_name: self.last_name,
-            description: self.description,
-            profile_image_uploaded_at: self.profile_image_uploaded_at,
-            profile_image_extension: self.profile_image_extension,
-        };
+        let summary = summary_row!(self);
         let other = summary.user_id != me.as_str();
         let mut summary = summary.summary(other.then(|| FriendshipState::of(self.accepted)))?;
         summary.mutual_friend_count = self.mutual_friend_count.filter(|_| other);
