@@ -1,7 +1,7 @@
-//! The rules, one function each, and what has to be remembered to judge by them.
+//! The rules, one function each, and the state that they need.
 //!
-//! What an object may do is judged by what it has been told, not by what is true elsewhere by now: so whatever was in
-//! flight when a friendship ended, or a page was hidden, is excused exactly, and nothing else.
+//! An object is judged by what it has been told, not by what is true elsewhere at that moment. So a message that was in
+//! flight when a friendship ended, or when a page was hidden, breaks no rule. Nothing else is excused.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -24,12 +24,12 @@ use crate::{
     steps::{Clock, Ms, Who},
 };
 
-/// A promise broken.
+/// A rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     pub rule: Rule,
     pub at: Ms,
-    /// Those concerned.
+    /// The users concerned.
     pub who: Vec<Who>,
     pub detail: String,
 }
@@ -41,10 +41,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a rule says: nothing, or what is wrong.
+/// The result of a check: nothing, or which rule is broken and how.
 pub type Verdict = Result<(), (Rule, String)>;
 
-/// What one object has been told of its user's friends and settings, and has taken in.
+/// What one object has been told of its user's friends and settings and has stored, and what its clients asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     social_version: u64,
@@ -52,17 +52,17 @@ pub struct Told {
     accepted: BTreeMap<Who, u64>,
     removed: BTreeMap<Who, u64>,
     settings_version: u64,
-    /// The versions of the newest suspension, and of the newest word that there is none.
+    /// The version of the newest message that the user is suspended, and of the newest that they are not.
     suspended_version: u64,
     restored_version: u64,
-    /// The client's last word on it.
+    /// The last visibility that a client asked for.
     pub invisible: bool,
-    /// When an invisible user was last seen, as the first said of it.
+    /// The `last_seen_at` that was told first since the user became invisible. All later ones must be equal.
     last_seen_at: Option<Option<Timestamp>>,
 }
 
 impl Told {
-    /// The core's whole answer.
+    /// Takes in the core's answer with the whole list.
     pub fn social(&mut self, social: &Social) {
         if social.version >= self.social_version {
             self.social_version = social.version;
@@ -73,7 +73,7 @@ impl Told {
         }
     }
 
-    /// Events of the core's.
+    /// Takes in events of the core.
     pub fn events(&mut self, events: &[CoreEvent]) {
         for CoreEvent { version, change, .. } in events {
             match change {
@@ -92,7 +92,7 @@ impl Told {
         }
     }
 
-    /// Whether, by all that it was told, the object may take this one for a friend.
+    /// Whether the object, by what it was told, may treat this user as a friend.
     pub fn may_be_friends(&self, other: Who) -> bool {
         let of = |map: &BTreeMap<Who, u64>| map.get(&other).copied().unwrap_or_default();
         let (listed, unlisted) =
@@ -100,12 +100,12 @@ impl Told {
         of(&self.accepted).max(listed) > of(&self.removed).max(unlisted)
     }
 
-    /// Whether anything was ever told.
+    /// Whether the object was ever told a list of friends.
     pub fn is_known(&self) -> bool {
         self.social_version > 0
     }
 
-    /// Whether, by all that it was told, the user is suspended.
+    /// Whether the user is suspended, by what the object was told.
     pub fn is_suspended(&self) -> bool {
         self.suspended_version > self.restored_version
     }
@@ -123,10 +123,10 @@ fn raise(map: &mut BTreeMap<Who, u64>, who: Who, version: u64) {
     *known = version.max(*known);
 }
 
-/// Nothing of a page that its owner's settings hide leaves the owner's object.
+/// No part of a page that its owner's settings hide leaves the owner's object.
 pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], update: &PresenceUpdate) -> Verdict {
     let broken = |what: String| Err((Rule::HiddenStaysHidden, what));
-    // What was in force by what the object knows, or came later.
+    // The settings that the object knows, and all later ones: it may have applied those already.
     let old = policies.iter().filter(|(version, _)| *version <= told.settings_version).count().saturating_sub(1);
     let page = (&update.url, &update.title, &update.domain);
     let latest = (&update.latest_url, &update.latest_title, &update.latest_domain);
@@ -146,16 +146,16 @@ pub fn hidden_stays_hidden(told: &Told, policies: &[(u64, SharePolicy)], update:
     Ok(())
 }
 
-/// How often what one user does has asked their friends.
+/// How often one user's actions led to questions to their friends.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asking {
-    /// When as many questions are allowed at once as ever.
+    /// The moment at which a full burst of questions is allowed again.
     full_at: Ms,
 }
 
 impl Asking {
-    /// One more question, to however many friends. Clocks of objects differ, so one more than promised is let pass, and
-    /// somewhat sooner.
+    /// Counts one more question, which may go to any number of friends. Clocks of objects differ, so one question more than
+    /// promised is allowed, and the interval may be a tenth shorter.
     pub fn asks(&mut self, now: Ms) -> Verdict {
         self.full_at = self.full_at.max(now) + QUERY_EVERY_MS * 9 / 10;
         if self.full_at - now <= (QUERIES_BURST + 1) * QUERY_EVERY_MS {
@@ -165,12 +165,12 @@ impl Asking {
     }
 }
 
-/// Nobody but a friend is told anything.
+/// An object tells only friends anything.
 pub fn only_friends_are_told(told: &Told, peer: Who, what: &str) -> Verdict {
     if told.may_be_friends(peer) { Ok(()) } else { Err((Rule::StrangersGetNothing, format!("{what} to u{peer}"))) }
 }
 
-/// Nothing of anybody but a friend is shown.
+/// Clients are shown only friends, and their own user.
 pub fn only_friends_are_shown(told: &Told, me: Who, of: Who, what: &str) -> Verdict {
     if of == me || told.may_be_friends(of) {
         Ok(())
@@ -179,7 +179,7 @@ pub fn only_friends_are_shown(told: &Told, me: Who, of: Who, what: &str) -> Verd
     }
 }
 
-/// An invisible user's object tells nobody that they are there, and of when they were always the same.
+/// An invisible user's object tells no friend that they are online, and always tells the same `last_seen_at`.
 pub fn invisible_is_offline(told: &mut Told, says: Says) -> Verdict {
     if !told.invisible {
         return Ok(());
@@ -198,7 +198,7 @@ pub fn invisible_is_offline(told: &mut Told, says: Says) -> Verdict {
     }
 }
 
-/// Nobody hears that a suspended user is there.
+/// No other object is told that a suspended user is online.
 pub fn suspended_is_offline(told: &Told, says: Says) -> Verdict {
     match says {
         Says::Online(_) if told.is_suspended() => {
@@ -208,14 +208,14 @@ pub fn suspended_is_offline(told: &Told, says: Says) -> Verdict {
     }
 }
 
-/// What an object says of its user.
+/// What an object tells others of its user.
 #[derive(Debug, Clone, Copy)]
 pub enum Says<'a> {
     Online(&'a PresenceUpdate),
     Offline(Option<Timestamp>),
 }
 
-/// What one user told friends lately: each `seq` and a digest of the state.
+/// The last states that a user's object told friends: each `seq` with a digest of the state.
 #[derive(Debug, Clone, Default)]
 pub struct Emitted {
     states: VecDeque<(u64, u64)>,
@@ -226,7 +226,7 @@ pub struct Emitted {
 const STATES: usize = 512;
 
 impl Emitted {
-    /// One `seq` is one state.
+    /// Adds a state that was told. No other state may have been told with the same `seq`.
     pub fn add(&mut self, seq: u64, digest: u64) -> Verdict {
         let at = self.states.partition_point(|(known, _)| *known < seq);
         match self.states.get(at) {
@@ -247,7 +247,7 @@ impl Emitted {
         }
     }
 
-    /// What is shown was told.
+    /// Whether a state that is shown was told with this `seq`. A `seq` that is no longer remembered passes.
     pub fn was_told(&self, seq: u64, digest: u64) -> Verdict {
         let known = self.states.iter().rev().find(|(known, _)| *known == seq);
         if seq <= self.forgotten || known.is_some_and(|(_, told)| *told == digest) {
@@ -257,14 +257,14 @@ impl Emitted {
         }
     }
 
-    /// The newest and the oldest `seq` with such a state. `None`: no such state is remembered.
+    /// The newest `seq` with this state, and the oldest that is not below `floor`. `None`: the state is not remembered.
     pub fn seqs_of(&self, look: u64, floor: u64) -> Option<(u64, u64)> {
         let newest = self.states.iter().rev().find(|(_, digest)| *digest == look)?.0;
         let oldest = self.states.iter().find(|(seq, digest)| *digest == look && *seq >= floor).map_or(newest, |s| s.0);
         Some((newest, oldest))
     }
 
-    /// Whether so old a state may have been forgotten.
+    /// Whether every state ever told is still remembered.
     pub fn is_whole(&self) -> bool {
         self.forgotten == 0
     }
@@ -280,7 +280,7 @@ pub fn digest(page: &PageView, latest: &PageView, idle_since: Option<Timestamp>)
     hasher.finish()
 }
 
-/// The same of what an object tells, or a client is shown.
+/// The same digest for an update that an object tells or a client is shown.
 pub fn digest_of_update(update: &PresenceUpdate) -> u64 {
     let PresenceUpdate { url, title, domain, latest_url, latest_title, latest_domain, idle_since, .. } = update.clone();
     let page = PageView { url, title, domain };
@@ -297,7 +297,7 @@ pub fn seq_never_goes_back(of: Who, before: u64, now: u64) -> Verdict {
     }
 }
 
-/// Within this time what was lost or failed is made good: a few retries, each later than the one before.
+/// Time within which a lost or failed message is sent again: a few retries, with growing waits.
 const AGAIN_MS: Ms = 30_000;
 
 /// What is remembered of the calls from one user's object to another's.
@@ -307,22 +307,23 @@ pub struct Link {
     pub calls: u32,
     /// How many wait for their answer.
     pub under_way: u32,
-    /// How many of the last failed, one after the other.
+    /// How many calls have failed since the last one that was answered.
     pub failed_in_a_row: u8,
-    /// When the last one failed, and what waiting for failed ones may have taken lately.
+    /// When the last one failed.
     pub failed_at: Ms,
+    /// The time that the latest failed calls and the waits after them may have taken.
     pub failures_ms: Ms,
-    /// Until then one more message is allowed: the other's end of watching may not be known yet, or a loss of memory or a
-    /// failure may have it said again.
+    /// Until then one more message is allowed. The caller may not know yet that the other stopped watching, or may repeat a
+    /// message after a failure or a loss of memory.
     one_more_until: Ms,
-    /// The newest change that the other was told of, and was reached with.
+    /// The `seq` of the last change that the other was told of.
     told_seq: u64,
-    /// Whether what the other was last told is that the user is online.
+    /// Whether the last message told the other that the user is online.
     told_online: bool,
 }
 
 impl Link {
-    /// A page change goes to friends who watch, to each once; `watches`: whether the other does.
+    /// A page change is told once to each friend who watches. `watches`: whether this friend does.
     pub fn page_told(&mut self, peer: Who, seq: u64, watches: bool, now: Ms) -> Verdict {
         let coming = !std::mem::replace(&mut self.told_online, true);
         let again = std::mem::replace(&mut self.told_seq, seq) == seq;
@@ -334,12 +335,12 @@ impl Link {
         }
     }
 
-    /// The other is told that the user came, or left.
+    /// Notes that the other was told that the user is online, or is offline.
     pub fn told(&mut self, online: bool) {
         self.told_online = online;
     }
 
-    /// A call did not get through, or its answer did not.
+    /// Notes that a call or its answer was lost or came too late.
     pub fn fail(&mut self, now: Ms, waited_ms: Ms) {
         if now - self.failed_at > 60_000 {
             self.failures_ms = 0;
@@ -350,12 +351,12 @@ impl Link {
         self.again_soon(now);
     }
 
-    /// One more message is allowed, whenever it comes: nobody need say before that the other does not watch.
+    /// Allows one more message at any later time: until it comes, the caller need not learn that the other does not watch.
     pub fn one_more(&mut self) {
         self.one_more_until = Ms::MAX;
     }
 
-    /// One more is allowed, if it comes soon.
+    /// Allows one more message, within [`AGAIN_MS`].
     pub fn again_soon(&mut self, now: Ms) {
         self.one_more_until = self.one_more_until.max(now + AGAIN_MS);
     }

@@ -1,4 +1,4 @@
-//! What one client sees, by what its socket was sent.
+//! What one client shows, judged by what its socket was sent.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -13,12 +13,12 @@ use crate::steps::Who;
 #[derive(Debug, Clone)]
 pub enum Look {
     Update(Rc<PresenceUpdate>),
-    /// The entry of a snapshot with this index; the snapshot's own user without one.
+    /// The entry of a snapshot with this index. Without an index, the snapshot's own user.
     Entry(Rc<PresenceSnapshot>, Option<usize>),
     Gone(Option<Timestamp>),
 }
 
-/// Somebody's appearance, however it came to the view.
+/// Somebody's appearance, whether an update, a snapshot or a time-out brought it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnScreen {
     pub online: bool,
@@ -29,7 +29,7 @@ pub struct OnScreen {
 }
 
 impl Look {
-    /// Whether it shows somebody who is there.
+    /// Whether it shows somebody online.
     pub fn is_online(&self) -> bool {
         match self {
             Self::Update(_) => true,
@@ -38,7 +38,7 @@ impl Look {
         }
     }
 
-    /// All that can be seen.
+    /// Everything that the client shows of them.
     pub fn appearance(&self) -> OnScreen {
         match self {
             Self::Update(update) => OnScreen::of_update(update),
@@ -95,16 +95,16 @@ impl OnScreen {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub look: Look,
-    /// The least `seq` that what is seen can have.
+    /// The lowest `seq` that the shown state can have.
     pub seq: u64,
 }
 
 /// What one client sees.
 #[derive(Debug, Clone, Default)]
 pub struct ClientView {
-    /// Whether a snapshot came.
+    /// Whether the client has its snapshot.
     pub ready: bool,
-    /// A crash left it open what was shown since; the next snapshot tells.
+    /// After a crash it is unknown what the client was shown. The next snapshot settles it.
     pub unsure: bool,
     pub seen: BTreeMap<Who, Seen>,
 }

@@ -1,11 +1,11 @@
-//! What people and their browsers do all day.
+//! What users and their browsers do in a day.
 
 use crate::{
     rng::{Draws, SeededRng},
     steps::{Bad, Device, Leave, Ms, Planned, Setting, Step, Tab, Who},
 };
 
-/// Public sites that pages are of.
+/// How many public sites there are. Pages are on these.
 pub const SITES: usize = 6;
 
 const HOUR_MS: f64 = 3_600_000.0;
@@ -13,15 +13,15 @@ const HOUR_MS: f64 = 3_600_000.0;
 /// How a user behaves.
 struct Habits {
     devices: usize,
-    /// Appears offline now and then.
+    /// Becomes invisible now and then.
     shy: bool,
-    /// Sends more, and worse, than a browser would.
+    /// Opens more sockets than allowed, and sends messages that the server refuses.
     rude: bool,
     /// Has a client that watches only while its popup is open.
     popup: bool,
 }
 
-/// Draws one user's doings in so much busy time.
+/// Draws what one user does in `busy_ms` of busy time.
 pub fn draw(setting: &Setting, user: Who, busy_ms: Ms, steps: &mut Vec<Planned>) {
     let mut draws = SeededRng::new(setting.seed).of(&[1, user as u64]);
     let rude = draws.chance(0.04);
@@ -56,7 +56,7 @@ fn draw_device(
     let haste = setting.haste;
     let mut at = draws.wait_ms(2.0 * HOUR_MS / haste);
     while at < busy_ms {
-        // Whoever is still there at the end stays, for the truth in the quiet to be about somebody.
+        // A device that is on at the end stays on, so that the last quiet time has online users to check.
         let until = at + draws.wait_ms(2.5 * HOUR_MS / haste).max(500);
         steps.push(Planned { at, step: Step::On(device) });
         draw_session(setting, habits, device, at..until.min(busy_ms), draws, steps);
@@ -122,7 +122,7 @@ fn draw_tab(draws: &mut Draws) -> Tab {
     }
 }
 
-/// What nobody may see, whatever the lists say. Each holds the word by which a leak is found.
+/// Pages that no friend may see, whatever the lists say. Each holds the word "never", by which the checks find a leak.
 pub const NEVER: [&str; 5] = [
     "http://10.0.0.1/never",
     "chrome://never/settings",
@@ -131,7 +131,7 @@ pub const NEVER: [&str; 5] = [
     "file:///home/never.txt",
 ];
 
-/// The URL of a tab; each user's nth is unlike all others.
+/// The URL of a tab. `user` and `n` make the URLs of public sites unique.
 pub fn url_of(tab: Tab, user: Who, n: u64) -> String {
     match tab {
         Tab::Site(site) => format!("https://site{site}.com/u{user}/{n}"),

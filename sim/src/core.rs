@@ -1,5 +1,5 @@
-//! The core as the objects see it: what is true of friendships and settings, and an outbox that tells of changes at
-//! least once, late, in batches and in any order.
+//! The core as objects see it: the true friendships and settings, and an outbox. The outbox tells of each change at least
+//! once, with a delay, in batches and in any order.
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const DAY_MS: f64 = 86_400_000.0;
 
-/// Draws what one user has the core do in so much busy time.
+/// Draws the changes that one user causes in the core in `busy_ms` of busy time.
 pub fn draw(setting: &Setting, user: Who, busy_ms: Ms, steps: &mut Vec<Planned>) {
     let mut draws = SeededRng::new(setting.seed).of(&[2, user as u64]);
     let mut at = 0;
@@ -41,7 +41,7 @@ pub fn draw(setting: &Setting, user: Who, busy_ms: Ms, steps: &mut Vec<Planned>)
                 steps.push(Planned { at: restored_at.min(busy_ms - 1), step: Step::Restore(user) });
                 Step::Suspend(user)
             }
-            // Accounts end seldom.
+            // Accounts are deleted seldom.
             _ if draws.chance(0.2) => Step::Delete(user),
             _ => continue,
         };
@@ -84,7 +84,7 @@ pub fn who_is(id: &UserId) -> Who {
 pub struct Person {
     pub social: Rc<Social>,
     pub friends: BTreeSet<Who>,
-    /// All share settings there were, with the version from which they count.
+    /// All share settings so far, each with the version from which it applies.
     pub policies: Vec<(u64, SharePolicy)>,
     pub deleted: bool,
     /// Events that the user's object has not taken yet, and when each is due.
@@ -95,18 +95,19 @@ pub struct Person {
 #[derive(Debug)]
 pub struct Core {
     pub people: Vec<Person>,
-    /// Until when it cannot be reached.
+    /// The core is unreachable until then.
     pub away_until: Ms,
     events: u64,
 }
 
 impl Core {
-    /// Everybody, and who is friends with whom at first.
+    /// All users, with the friendships they begin with.
     pub fn new(setting: &Setting) -> Self {
         let mut draws = SeededRng::new(setting.seed).of(&[4]);
         let users = setting.users;
         let mut friends = vec![BTreeSet::new(); users];
-        // About so many friends each; the first user is everybody's friend, and some have none.
+        // Each user has about 24 friends, or 60 % of all users if that is less. Every ninth user begins without friends. With
+        // up to 200 users, the first is a friend of all others who have any.
         let share = (24.0 / users.max(1) as f64).min(0.6);
         for a in 0..users {
             for b in a + 1..users {
@@ -120,7 +121,7 @@ impl Core {
         Self::of(friends, |_| policy(draws.weighted(&[8, 3, 1, 5, 1, 3])))
     }
 
-    /// Users with these friends, whose settings show every page that can be shown at all.
+    /// Users with these friends. Their settings show every page that can be shown at all.
     pub fn of_friends(friends: Vec<BTreeSet<Who>>) -> Self {
         Self::of(friends, |_| policy(0))
     }
@@ -140,7 +141,7 @@ impl Core {
         Self { people: people.collect(), away_until: 0, events: 0 }
     }
 
-    /// Takes in a step and says for whom there are events now, due from the given moment on.
+    /// Applies a step. Returns for whom there are new events, and when each is due.
     pub fn take(&mut self, step: &Step, now: Ms, draws: &mut Draws) -> Vec<(Ms, Who)> {
         let mut told: Vec<(Who, u64, Change)> = Vec::new();
         match step {
@@ -256,14 +257,14 @@ impl Core {
         }
     }
 
-    /// Lets everything that waits wait longer.
+    /// Postpones all waiting events of a user.
     pub fn postpone(&mut self, who: Who, until: Ms) {
         for (due, _) in &mut self.people[who].outbox {
             *due = (*due).max(until);
         }
     }
 
-    /// A batch for one user, of what is due.
+    /// A batch of one user's due events. `mixed`: some of them, in any order.
     pub fn batch(&mut self, who: Who, now: Ms, draws: &mut Draws, mixed: bool) -> Vec<CoreEvent> {
         let due = self.people[who].outbox.iter().filter(|(at, _)| *at <= now);
         let mut batch: Vec<CoreEvent> = due.map(|(_, event)| event.clone()).collect();
@@ -271,26 +272,26 @@ impl Core {
             for last in (1..batch.len()).rev() {
                 batch.swap(last, draws.below(last + 1));
             }
-            // Several relays run, and each takes some.
+            // Several relays run at once, and each takes a part.
             let some = 1 + draws.below(batch.len());
             batch.truncate(some);
         }
         batch
     }
 
-    /// The object has taken these.
+    /// Removes events that the object has taken.
     pub fn taken(&mut self, who: Who, ids: &[EventId]) {
         self.people[who].outbox.retain(|(_, event)| !ids.contains(&event.id));
     }
 
-    /// Whether this user's object has yet to be told that it lost this friend.
+    /// Whether an event still waits that tells this user's object of the end of this friendship.
     pub fn will_lose(&self, who: Who, friend: Who) -> bool {
         let removes =
             |change: &Change| matches!(change, Change::FriendRemoved { user_id } if who_is(user_id) == friend);
         self.people[who].outbox.iter().any(|(_, event)| removes(&event.change))
     }
 
-    /// Whether anything waits for this user's object.
+    /// Whether any event waits for this user's object.
     pub fn waits(&self, who: Who) -> bool {
         !self.people[who].outbox.is_empty()
     }

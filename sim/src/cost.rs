@@ -1,5 +1,5 @@
-//! What presence costs: an ordinary day is lived through the engine and counted ([`day`]), the counts are priced
-//! ([`estimate`], [`prices`], [`environments`]), ours and the predecessor's, and the result is told ([`report`]).
+//! What presence costs. An ordinary day is simulated with the engine and counted ([`day`]). The counts are priced for our
+//! system and for its predecessor ([`estimate`], [`prices`], [`environments`]). [`report`] prints the result.
 
 pub mod day;
 pub mod environments;

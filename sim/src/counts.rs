@@ -1,58 +1,58 @@
-//! What a run took: the figures that cost money, and those that say how much was tried.
+//! What a run counts: the figures that cost money, and those that show how much was tested.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Sums over a run, or over many.
+/// Sums over one run or several.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Users times days lived.
+    /// Users multiplied by days.
     pub user_days: f64,
     /// Events that engines handled.
     pub events: u64,
     /// Pages that clients reported.
     pub page_changes: u64,
-    /// Sockets of friends that were open when a page was reported, summed.
+    /// For each page that was reported, the open sockets of friends; summed.
     pub sockets_around: u64,
-    /// Friends who were there when a page was reported, summed.
+    /// For each page that was reported, the friends with an open socket; summed.
     pub friends_around: u64,
     /// Requests from object to object.
     pub peer_calls: u64,
-    /// Of those, the ones that told of a change while online.
+    /// Of the `peer_calls`, those that told a friend of a change while the user was online.
     pub page_calls: u64,
-    /// And the ones that asked how a friend appears.
+    /// Of the `peer_calls`, those that asked how a friend appears.
     pub asking_calls: u64,
-    /// What users did that asked friends.
+    /// Actions of users that led to such questions.
     #[serde(default)]
     pub asking_doings: u64,
-    /// Of the questions, the ones to friends who were not there.
+    /// Of the `asking_calls`, those to friends without a socket.
     pub vain_calls: u64,
     /// Sockets that opened.
     pub connects: u64,
-    /// Messages that clients sent to objects, but for the heartbeats below.
+    /// Messages that clients sent to objects, without the heartbeats below.
     pub frames: u64,
-    /// Heartbeats that the runtime answered.
+    /// Heartbeats that the runtime answered without waking the object.
     pub heartbeats: u64,
     /// Messages that objects sent to clients.
     pub sends: u64,
-    /// Calls of `GET /presence`.
+    /// Calls of `GET /presence` and `GET /presence/{id}`, including those that the checks make in quiet times.
     pub reads: u64,
-    /// Questions to the core.
+    /// Questions of objects to the core.
     pub core_calls: u64,
-    /// Batches of events from the core.
+    /// Batches of events that the core sent to objects.
     pub core_batches: u64,
-    /// Rows of documents written.
+    /// Rows written to store documents.
     pub rows: u64,
-    /// Alarms set, each a row.
+    /// Alarms set. Each costs a row.
     pub alarms_set: u64,
     /// Alarms that fired.
     pub alarms: u64,
-    /// Times that memory began anew.
+    /// Times that an object came into memory.
     pub wakes: u64,
-    /// Milliseconds for which objects could not hibernate, as their runtime charges them.
+    /// Milliseconds in which objects waited for a call or a timer and could not hibernate.
     pub active_ms: u64,
-    /// Faults that were met.
+    /// Faults that happened.
     pub evictions: u64,
     pub redeployments: u64,
     pub crashes: u64,
@@ -62,7 +62,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What was counted since `earlier`, which was counted before in the same run.
+    /// What was counted since `earlier`, a count of the same run.
     pub fn since(self, earlier: Self) -> Self {
         self.zip(earlier, u64::saturating_sub, |now, before| now - before)
     }

@@ -1,4 +1,4 @@
-//! What goes wrong, and when. Hibernation is no fault: it comes to every object that rests.
+//! Which faults happen, and when. Hibernation is not one of them: every object that rests hibernates.
 
 use crate::{
     rng::{Draws, SeededRng},
@@ -7,7 +7,7 @@ use crate::{
 
 const DAY_MS: f64 = 86_400_000.0;
 
-/// Draws all faults of so much busy time.
+/// Draws all faults in `busy_ms` of busy time.
 pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
     let mut draws = SeededRng::new(setting.seed).of(&[3]);
     let day_ms = DAY_MS / setting.haste;

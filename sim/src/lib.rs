@@ -1,12 +1,12 @@
-//! A deterministic simulator: whole populations of users on virtual days, running the very engine that the worker runs,
-//! with everything that can go wrong drawn from one seed.
+//! A deterministic simulator. Populations of users live through virtual days on the same engine that the worker runs. All
+//! faults are drawn from one seed.
 //!
-//! [`plan`] draws what happens, with the help of [`clients`], [`core`], [`faults`] and [`moments`]; [`world`] lets it
-//! happen and holds every object to the [`checks`]; [`run`] does so for many seeds, and [`shrink`] finds the fewest steps
+//! [`plan`] draws what happens, with the help of [`clients`], [`core`], [`faults`] and [`moments`]. [`world`] carries it
+//! out and checks every object by the rules in [`checks`]. [`run`] does so for many seeds. [`shrink`] looks for fewer steps
 //! that still break a rule.
 //!
-//! Deliberately absent: rules of presence. What is right is told from outside, by what clients were sent, by what
-//! objects were told, and by what is true of the core and the clients.
+//! Deliberately absent: the engine's own rules of presence. A run is judged from outside: by what clients were sent, by
+//! what objects were told, and by the state of the core and the clients.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: runs seeds and says what broke.
+//! `cargo xtask sim`: runs seeds and reports which rules were broken.
 
 use std::{
     collections::BTreeMap,
@@ -17,14 +17,14 @@ use sim::{
 };
 
 /// Lets populations of users live through virtual days, and checks every rule of presence. Messages are lost, late, doubled
-/// and reordered, memory goes in the midst of anything, clocks differ, the core is away.
+/// and reordered, objects lose their memory at any moment, clocks differ, and the core is sometimes unreachable.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim", bin_name = "cargo xtask sim")]
 struct Args {
     /// How many seeds to run.
     #[arg(long, default_value_t = 200)]
     seeds: u64,
-    /// Run this one seed, and tell its story when it breaks a rule.
+    /// Run only this seed, and print how it breaks a rule if it does.
     #[arg(long)]
     seed: Option<u64>,
     /// The first of the seeds.
@@ -33,28 +33,28 @@ struct Args {
     /// Users in each run.
     #[arg(long, default_value_t = 12)]
     users: usize,
-    /// Days that each run's users live.
+    /// Days of activity in each run.
     #[arg(long, default_value_t = 1.0)]
     days: f64,
-    /// How many times faster than in life everybody acts; time-outs stay.
+    /// How many times more often than in real life everybody acts. Time-outs keep their length.
     #[arg(long, default_value_t = 24.0)]
     haste: f64,
-    /// Let nothing go wrong.
+    /// Run without faults.
     #[arg(long)]
     no_faults: bool,
-    /// Do not look at this rule.
+    /// Do not check this rule. Repeatable.
     #[arg(long, value_enum)]
     ignore: Vec<Rule>,
-    /// Lines of the story.
+    /// How many lines to print of what happened before a rule was broken.
     #[arg(long, default_value_t = 80)]
     lines: usize,
-    /// Seconds to spend on finding fewer steps that break the same rule.
+    /// Seconds to spend on looking for fewer steps that break the same rule.
     #[arg(long, default_value_t = 60)]
     shrink_s: u64,
 }
 
 impl Args {
-    /// What a seed is to be run with again, as it was given.
+    /// The other options of this call, with which a seed has to be run again.
     fn others(&self) -> String {
         let mut others = format!(" --users {} --days {} --haste {}", self.users, self.days, self.haste);
         if self.no_faults {
@@ -67,7 +67,7 @@ impl Args {
     }
 
     fn setting(&self, seed: u64) -> Setting {
-        // One seed in eight is lived without faults.
+        // One seed in eight runs without faults.
         let faults = !self.no_faults && !seed.is_multiple_of(8);
         Setting {
             seed,
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// More steps than this tell nobody anything.
+/// How many of the last steps are printed. More would not be read.
 const STEPS_SHOWN: usize = 60;
 
 fn print_table(report: &Report, took: Duration) {
@@ -148,7 +148,7 @@ fn print_table(report: &Report, took: Duration) {
     }
 }
 
-/// Runs one seed, and tells how it broke a rule, in as few steps as can be found.
+/// Runs one seed. If it breaks a rule, prints how, with as few steps as can be found.
 fn tell(args: &Args, seed: u64) -> ExitCode {
     let setting = args.setting(seed);
     let steps = plan::draw(&setting);

@@ -1,16 +1,16 @@
-//! Moments in which a few users do much within seconds while what they say to each other crosses on its way. Spread
-//! over a day, people hardly ever leave, come back and hide within the time that one answer takes.
+//! Busy moments: a few users do much within seconds, so that their messages cross each other. In an ordinary day, users
+//! hardly ever leave, come back and become invisible within the time that one answer takes.
 
 use crate::{
     rng::{Draws, SeededRng},
     steps::{Device, Leave, Ms, NetworkConditions, Planned, Setting, Step, Tab},
 };
 
-/// A moment lasts so long at most.
+/// The longest that a moment lasts.
 const MOMENT_MS: Ms = 6_000;
 
-/// Draws the moments of so much busy time. The last of each part runs into the quiet, which then shows what became of
-/// it; of the others, what comes later hides most.
+/// Draws the moments in `busy_ms` of busy time. The last one of each part ends just before the quiet time, whose checks then
+/// show its effects. Later activity hides most effects of the others.
 pub fn draw(setting: &Setting, busy_ms: Ms, steps: &mut Vec<Planned>) {
     let mut draws = SeededRng::new(setting.seed).of(&[6]);
     let part_ms = busy_ms / setting.parts();

@@ -1,11 +1,11 @@
-//! What is going to happen in a run, drawn from its seed.
+//! The steps of a run, drawn from its seed.
 
 use crate::{
     clients, core, faults, moments,
     steps::{Planned, Setting},
 };
 
-/// Draws all steps, in the order of their times.
+/// Draws all steps, sorted by time.
 pub fn draw(setting: &Setting) -> Vec<Planned> {
     let mut steps = Vec::new();
     for user in 0..setting.users {

@@ -1,7 +1,8 @@
-//! All chance there is, from one seed.
+//! All random numbers of a run, from one seed.
 //!
-//! Draws are named: what a name's numbers are does not depend on what else was drawn, so a run from which steps were
-//! dropped meets the same network as before. The generator is one whose values are fixed for good.
+//! Every stream of numbers has a name. Its numbers do not depend on what else was drawn, so a run from which steps were
+//! left out meets the same network as before. The generator's algorithm is fixed: the same seed always gives the same
+//! numbers.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -13,12 +14,12 @@ pub struct SeededRng {
 }
 
 impl SeededRng {
-    /// All draws follow from this seed.
+    /// The numbers of this seed.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The draws of one name.
+    /// The stream of numbers with this name.
     pub fn of(self, name: &[u64]) -> Draws {
         let mixed = name.iter().fold(self.seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| mix(mixed ^ mix(*part)));
         Draws(Pcg64Mcg::seed_from_u64(mixed))
@@ -31,17 +32,17 @@ fn mix(value: u64) -> u64 {
     (value ^ (value >> 31)).wrapping_add(0x9e37_79b9_7f4a_7c15)
 }
 
-/// One name's draws, in order.
+/// One stream of random numbers.
 #[derive(Debug)]
 pub struct Draws(Pcg64Mcg);
 
 impl Draws {
-    /// True this often, 0 to 1.
+    /// True with this probability, from 0 to 1.
     pub fn chance(&mut self, share: f64) -> bool {
         share > 0.0 && self.0.random::<f64>() < share
     }
 
-    /// One of `0..n`; 0 when there is none.
+    /// One of `0..n`; 0 when `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         if n == 0 { 0 } else { self.0.random_range(0..n) }
     }
@@ -51,13 +52,14 @@ impl Draws {
         self.0.random_range(from..=to.max(from))
     }
 
-    /// The time until something that happens every `mean_ms` on average and remembers nothing, at least 1 ms.
+    /// The time until the next of events that happen independently, every `mean_ms` on average: exponentially distributed,
+    /// at least 1 ms.
     pub fn wait_ms(&mut self, mean_ms: f64) -> i64 {
         let share: f64 = self.0.random();
         ((-(1.0 - share).ln() * mean_ms) as i64).max(1)
     }
 
-    /// One of a weighted list, by index.
+    /// An index, drawn with these weights.
     pub fn weighted(&mut self, weights: &[u32]) -> usize {
         let sum: u32 = weights.iter().sum();
         let mut left = self.0.random_range(0..sum.max(1));

@@ -1,37 +1,37 @@
-//! The rules that a run is held to, by name.
+//! The names of the rules that every run is checked against. The checks themselves are in `checks` and `world`.
 
-/// What is promised.
+/// A promise about presence that every run checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Rule {
-    /// Nothing of a page that its owner's settings hide leaves the owner's object.
+    /// No part of a page that its owner's settings hide leaves the owner's object.
     HiddenStaysHidden,
-    /// Nobody but a friend is told anything, and nothing of anybody but a friend is shown.
+    /// An object tells only friends anything, and shows its clients only friends.
     StrangersGetNothing,
-    /// An invisible user does nothing that an offline one would not.
+    /// An invisible user appears to friends exactly as an offline one.
     InvisibleIsOffline,
-    /// Nobody hears that a suspended user is there.
+    /// No other object is told that a suspended user is online.
     SuspendedIsOffline,
-    /// Nobody is shown online for longer than the time-out and ten seconds after their last sign of life.
+    /// A user is shown online for at most the time-out plus ten seconds after their last sign of life.
     NoGhost,
     /// No client sees an older state of anybody after a newer one.
     SeqNeverGoesBack,
-    /// One `seq` of a user's is one state, and nothing is shown that its owner did not tell.
+    /// Each `seq` of a user stands for one state, and a client is shown only states that the user's object told.
     OneSeqOneState,
-    /// Before its snapshot a socket hears nothing of presence.
+    /// A socket gets its snapshot before any other message about presence.
     SnapshotComesFirst,
-    /// Whoever asks is answered in time, if only with what is known.
+    /// Every read and every new socket is answered in time, even if only with what is known then.
     EveryReaderIsAnswered,
-    /// Whatever one user does, friends are asked ten times at once and then once in ten seconds.
+    /// Whatever one user does, their object queries friends at most ten times at once, and then once in ten seconds.
     FriendsAreAskedSeldom,
-    /// When all is quiet, everybody sees what is true.
+    /// At the end of a quiet time, everybody sees the truth.
     QuietShowsTheTruth,
-    /// A page change goes to friends who watch, to each once.
+    /// A page change is told once to each friend who watches, and to no other friend.
     RequestsPerPageChange,
-    /// Nothing is written for a page change.
+    /// A page change writes no row.
     NoRowForAPageChange,
-    /// Whoever rests has nothing pending, and is woken by nothing but the time-out's alarm.
+    /// An object that rests has no pending timer. Only the time-out's alarm wakes it.
     NoTimerInAnIdleObject,
-    /// A user's shell and engine agree: one answer to one question, no more sockets than allowed.
+    /// Every question gets exactly one answer, and no user has more sockets than allowed.
     OneAnswer,
 }
 
@@ -40,7 +40,7 @@ pub enum Rule {
 pub struct Rules(u32);
 
 impl Rules {
-    /// Whether the rule is among them.
+    /// Whether the set holds this rule.
     pub fn has(self, rule: Rule) -> bool {
         self.0 & (1 << rule as u32) != 0
     }

@@ -1,4 +1,4 @@
-//! Many seeds, on all processors.
+//! Runs many seeds, on all processors.
 
 use std::sync::{
     Mutex,
@@ -9,19 +9,20 @@ use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
 
 use crate::{checks::Violation, counts::Counts, plan, steps::Setting, world};
 
-/// What came of many runs.
+/// The result of many runs.
 #[derive(Debug, Default)]
 pub struct Report {
     pub seeds: u64,
     pub counts: Counts,
-    /// Each seed that broke a rule, and how.
+    /// Each seed that broke a rule, with the violation.
     pub broken: Vec<(u64, Violation)>,
 }
 
-/// How many broken seeds are enough to stop at.
+/// The number of seeds with a violation after which no more are run.
 const BROKEN_MAX: usize = 50;
 
-/// Runs `seeds` seeds from `first` on. `progress` is told after each of how many are done, and how it broke a rule.
+/// Runs `seeds` seeds, beginning with `first`. After each it calls `progress` with the number of finished seeds and the
+/// violation, if there was one.
 pub fn seeds(
     first: u64,
     seeds: u64,

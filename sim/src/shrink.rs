@@ -1,5 +1,5 @@
-//! Finds fewer steps that still break a rule: leaves out users, then ever smaller pieces of the list, as long as the
-//! same rule is broken without them.
+//! Looks for fewer steps that still break a rule. It leaves out all steps of a user, then smaller and smaller pieces of the
+//! list, and keeps each shorter list that breaks the same rule.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     world::{self, EffectMutator},
 };
 
-/// The smallest list found within the time, and what breaks in it.
+/// The shortest list found within `time_max`, and the violation in it.
 pub fn shrink(
     setting: &Setting,
     steps: &[Planned],

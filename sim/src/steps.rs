@@ -1,6 +1,6 @@
-//! What may happen in a run: a list of steps, each by itself, so that a failing run can be made shorter by leaving steps out.
+//! The steps that a run consists of. No step depends on another, so a failing run can be shortened by leaving steps out.
 //!
-//! Deliberately absent: which of them happen when, which `plan` draws, and what comes of them, which is the world's.
+//! Deliberately absent: which steps happen when, which `plan` draws, and their effects, which are in `world`.
 
 use std::fmt;
 
@@ -30,9 +30,9 @@ impl fmt::Display for Device {
 pub enum Leave {
     /// It closes its socket.
     Close,
-    /// It is gone without a word: the socket stays until somebody misses its heartbeats.
+    /// It vanishes without closing its socket. The socket stays open until its heartbeats are missed.
     Vanish,
-    /// It says that it means it.
+    /// It says goodbye and closes its socket: the user leaves on purpose.
     Goodbye,
 }
 
@@ -41,17 +41,17 @@ pub enum Leave {
 pub enum Tab {
     /// A page of the nth public site.
     Site(usize),
-    /// The same, with credentials and a fragment that nobody may ever see.
+    /// The same, but its URL also has credentials and a fragment, which no friend may ever see.
     Dressed(usize),
-    /// An address, a private name, another scheme: never shown.
+    /// A page that is never shown: on an IP address, on a private host name, or of another scheme. The nth of `NEVER`.
     Never(usize),
-    /// Not shared, says the client.
+    /// The client sends an empty URL: the page is not shared.
     Empty,
-    /// A URL over the bound: refused.
+    /// A URL over the length limit, which is refused.
     TooLong,
 }
 
-/// What bad messages look like.
+/// Kinds of messages that the server refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bad {
     NoJson,
@@ -63,13 +63,13 @@ pub enum Bad {
 /// How a network misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkConditions {
-    /// Slow at times, out of order, and some messages twice; nothing lost.
+    /// Some calls are slow, so they overtake each other, and some arrive twice. A few miss the deadline; none is dropped.
     Slow,
-    /// A call in ten fails.
+    /// One call in ten fails.
     Lossy,
     /// Half of all calls fail.
     Stormy,
-    /// Half of all calls take seconds, one way or the other; nothing else is lost.
+    /// Half of all calls are late in one direction, by up to nine seconds. None is dropped.
     Late,
 }
 
@@ -82,7 +82,7 @@ pub enum Step {
     /// Its socket closes, and it connects again.
     Reconnect(Device),
     Turn(Device, Tab),
-    /// That many pages, each some milliseconds after the one before.
+    /// The device turns to `pages` pages, one every `every_ms` milliseconds.
     Rush {
         device: Device,
         pages: usize,
@@ -91,7 +91,7 @@ pub enum Step {
     Idle(Device, bool),
     Watch(Device, bool),
     Invisible(Device, bool),
-    /// With a good token, or another.
+    /// It sends a token, valid if true.
     Authenticate(Device, bool),
     /// A heartbeat that is not spelled as the runtime expects it.
     OddHeartbeat(Device),
@@ -106,18 +106,19 @@ pub enum Step {
         of: Option<Who>,
     },
 
-    // What the core is told, by REST calls.
+    // Changes in the core, caused by REST calls and by operators.
     Befriend(Who, Who),
     Unfriend(Who, Who),
     /// The first blocks the second, which ends a friendship too.
     Block(Who, Who),
-    /// Other share settings: the nth choice.
+    /// The user changes to the nth choice of share settings.
     Share(Who, usize),
-    /// A friend request, or a page sent: clients hear of it, and nothing else changes.
+    /// A friend request to this user is taken back. Their clients hear of it, and no version changes.
     Notify(Who),
     Delete(Who),
-    /// An operator lets a user in nowhere, or takes that back.
+    /// An operator suspends the user.
     Suspend(Who),
+    /// An operator ends the suspension.
     Restore(Who),
 
     // What goes wrong.
@@ -131,8 +132,9 @@ pub enum Step {
     RedeployAll {
         within_ms: Ms,
     },
-    /// Memory, and with `sockets` those too, are lost within the next event: after so many of its effects, a call
-    /// to each peer being one.
+    /// The object crashes while it handles the next event that has effects: memory is lost, with `sockets` the sockets too.
+    /// `effects` says how many effects are carried out before that, modulo their number plus one. A call to each peer counts
+    /// as one.
     Crash {
         who: Who,
         effects: usize,
@@ -148,7 +150,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whom it happens to; nobody for what happens to all.
+    /// The users whom the step concerns. None for a step that concerns everybody.
     pub fn whose(&self) -> [Option<Who>; 2] {
         match self {
             Self::On(device)
@@ -191,7 +193,7 @@ impl fmt::Display for Planned {
     }
 }
 
-/// A moment of a run, for people: days, hours, minutes, seconds.
+/// Formats a moment of a run for readers: days, hours, minutes and seconds since it began.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(pub Ms);
 
@@ -202,42 +204,42 @@ impl fmt::Display for Clock {
     }
 }
 
-/// All that decides a run, but for the steps.
+/// Everything that determines a run, except its steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Setting {
     pub seed: u64,
     pub users: usize,
-    /// How much is lived: the doings of so many days.
+    /// How many days of activity the run holds.
     pub days: f64,
-    /// How many times faster than in life clients, core and faults act; time-outs and heartbeats stay. A day at 24
-    /// is over in an hour.
+    /// How many times more often than in real life clients, core and faults act. Time-outs and heartbeats keep their
+    /// length. At 24, the activity of a day takes an hour.
     pub haste: f64,
-    /// Whether anything goes wrong.
+    /// Whether faults happen.
     pub faults: bool,
     /// Whether every call between objects takes the same time, and alarms are never late.
     pub steady: bool,
-    /// Rules that are not looked at, to find what else is broken.
+    /// Rules that are not checked. Ignoring a broken rule shows whether others are broken too.
     pub ignored: Rules,
 }
 
-/// What kind of place a run is in.
+/// The surroundings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// How long a call between objects takes, each way, at least and at most.
+    /// The shortest and the longest time that a call between objects takes each way.
     pub hop_ms: (Ms, Ms),
-    /// How long tokens last from when a client connects with them.
+    /// The shortest and the longest time from a client's connecting until its token expires.
     pub token_ms: (Ms, Ms),
 }
 
 impl Default for Place {
-    /// Where tokens are old and ends of sockets many.
+    /// Tokens expire 10 to 60 minutes after a client connects, so sockets end often.
     fn default() -> Self {
         Self { hop_ms: (1, 12), token_ms: (600_000, 3_600_000) }
     }
 }
 
-/// Time at the end of each part of a run in which nothing goes wrong and nobody does anything: time-outs, retries
-/// and the core's outbox come to an end.
+/// Length of the quiet time at the end of each part of a run. Nothing goes wrong in it and nobody does anything, so that
+/// time-outs, retries and the core's outbox finish.
 pub const QUIET_MS: Ms = 330_000;
 
 impl Setting {
@@ -246,21 +248,22 @@ impl Setting {
         self.part_ms() * self.parts()
     }
 
-    /// A run has some parts, each ending in [`QUIET_MS`].
+    /// The length of one part: some busy time, then [`QUIET_MS`].
     pub fn part_ms(&self) -> Ms {
         self.busy_ms() / self.parts() + QUIET_MS
     }
 
+    /// The number of parts: three for each day.
     pub fn parts(&self) -> Ms {
         ((self.days * 3.0) as Ms).max(1)
     }
 
-    /// The time in which somebody does something.
+    /// The busy time of all parts together.
     pub fn busy_ms(&self) -> Ms {
         (self.days * 86_400_000.0 / self.haste) as Ms
     }
 
-    /// When a moment of busy time is in the run.
+    /// Converts a moment counted in busy time to a moment of the run, which also counts the quiet times before it.
     pub fn moment(&self, busy_ms: Ms) -> Ms {
         let part = (self.busy_ms() / self.parts()).max(1);
         busy_ms + busy_ms / part * QUIET_MS
@@ -271,7 +274,7 @@ impl Setting {
         self.part_ms() - QUIET_MS - at % self.part_ms()
     }
 
-    /// Moves steps from busy time to their moments of the run, in order.
+    /// Converts the steps' times from busy time to the run's time, sorts them, and ends faults before the quiet time.
     pub fn place(&self, steps: &mut [Planned]) {
         for planned in steps.iter_mut() {
             planned.at = self.moment(planned.at);

@@ -1,12 +1,11 @@
-//! A run under way: its clock, what is to happen when, and what came of it.
+//! A run: its clock, the queue of events, and the result.
 //!
-//! What happens is elsewhere: what clients do in `devices`, calls and answers in `network`, what objects do in
-//! `objects`, and what is done to them in `runtime`; `state` is what
-//! there is. Everything an object does is judged as it is done (`invariants`),
-//! whoever is gone is looked for (`liveness`), and in quiet times what everybody sees is compared with the truth
-//! (`convergence`). `trace` tells the story.
+//! The events are carried out in submodules. `devices` holds what clients do, `network` calls and answers, `objects` what
+//! objects do, `runtime` what their runtime does to them, and `state` the records of all these. Three modules check:
+//! `invariants` checks each action of an object at once, `liveness` looks for users who are still shown after they left, and
+//! `convergence` compares in quiet times what everybody sees with the truth. `trace` records what happens, for readers.
 //!
-//! Deliberately absent: what is right, which is in `checks`, and what is to happen, which is in `plan`.
+//! Deliberately absent: the rules, which are in `checks`, and the choice of steps, which is in `plan`.
 
 mod convergence;
 mod devices;
@@ -48,11 +47,11 @@ pub use trace::Trace;
 use convergence::{CALM_MS, LOOK_MS};
 use state::{Call, Client, Found, Object, Question, Then, skew};
 
-/// Changes what objects do, to show that the checks find it.
+/// Makes objects misbehave, to show that the checks find it.
 pub struct EffectMutator {
-    /// Changes what an engine wants done.
+    /// Changes the effects that an engine returns.
     pub effects: fn(Who, &Cause, &mut Vec<Effect>),
-    /// Objects set an alarm whenever they have none.
+    /// Objects always set an alarm, even when the engine needs none.
     pub stray_alarms: bool,
 }
 
@@ -111,7 +110,7 @@ enum SimEvent {
     Redeploy {
         who: Who,
     },
-    /// The runtime finds a socket closed.
+    /// The runtime notices that a socket is closed.
     Hangs {
         who: Who,
         socket: SocketId,
@@ -163,7 +162,7 @@ impl Ord for Entry {
     }
 }
 
-/// A run under way.
+/// A run in progress.
 pub struct World<'a> {
     setting: Setting,
     place: Place,
@@ -179,34 +178,34 @@ pub struct World<'a> {
     clients: BTreeMap<Device, Client>,
     links: Vec<Link>,
     calls: BTreeMap<u64, Call>,
-    /// What the network is like, and until when. The newest counts.
+    /// Network faults, each with its end. The newest that has not ended applies.
     conditions: Vec<(NetworkConditions, Ms)>,
     frozen: BTreeMap<SocketId, (Who, ClientView, bool)>,
-    /// Lines of the trace; `None` while nobody reads it.
+    /// The trace, if it was asked for.
     trace: Option<Trace>,
     counts: Counts,
-    /// What was counted when this part began.
+    /// The counts at the beginning of this part.
     counted: Counts,
     busy: Vec<Counts>,
     violation: Option<Violation>,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub counts: Counts,
-    /// What each part took of that until it became quiet.
+    /// The counts of each part's busy time.
     pub busy: Vec<Counts>,
     pub violation: Option<Violation>,
     pub trace: Vec<String>,
 }
 
-/// Lets these steps happen.
+/// Runs these steps.
 pub fn run(setting: &Setting, steps: &[Planned], mutator: Option<&EffectMutator>, trace: Option<Trace>) -> Outcome {
     run_in(Place::default(), Core::new(setting), setting, steps, mutator, trace)
 }
 
-/// Lets these steps happen in such a place, with friends and settings that the core knows.
+/// Runs these steps in these surroundings, with the friendships and settings of this core.
 pub fn run_in(
     place: Place,
     core: Core,
@@ -302,7 +301,7 @@ impl<'a> World<'a> {
         self.judge(who, Err((rule, detail)));
     }
 
-    /// With the heartbeats of sockets that are still open.
+    /// The counts so far, including the heartbeats on sockets that are still open.
     fn counts_so_far(&self) -> Counts {
         let open = self.objects.iter().flat_map(|object| object.sockets.values());
         let heartbeats = open.map(|socket| self.heartbeats_of(socket)).sum::<u64>();
@@ -326,7 +325,7 @@ impl<'a> World<'a> {
             SimEvent::Introduce { device, socket } => self.introduce(device, socket),
             SimEvent::Arrive { call } => self.arrive(call),
             SimEvent::ArriveAgain { to, message } => {
-                // The answer of a repeat goes nowhere.
+                // The answer to a repeated message is dropped.
                 self.late_wish(who_is(&message.from), to, &message);
                 self.happen(to, Cause::Peer { message });
             }
@@ -467,7 +466,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What the network is like now, unless it is fine.
+    /// The network fault that applies now, if there is one.
     fn conditions(&self) -> Option<NetworkConditions> {
         self.conditions.iter().rev().find(|(_, until)| self.now < *until).map(|(conditions, _)| *conditions)
     }

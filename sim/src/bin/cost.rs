@@ -1,4 +1,4 @@
-//! `cargo xtask cost`: lives an ordinary day and says what a month of such days costs.
+//! `cargo xtask cost`: simulates an ordinary day and estimates what a month of such days costs.
 
 use std::{
     path::PathBuf,
@@ -16,40 +16,40 @@ use sim::cost::{
     report::{Estimates, Measured, Population},
 };
 
-/// Says what a month costs: an ordinary day is lived through the engine, counted and priced.
+/// Estimates the costs of a month: an ordinary day is simulated with the engine, counted and priced.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask cost", bin_name = "cargo xtask cost")]
 struct Args {
-    /// For so many users.
+    /// Number of users to estimate for.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = whole(0, USERS_MAX))]
     users: u64,
-    /// Users of each population that lives the day. A population has a tenth more people than each has friends, at least.
+    /// Users in each simulated population. A population has at least a tenth more users than a user has friends on average.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = whole(20, 2_000))]
     sample: u64,
-    /// How many populations live it, each from a seed of its own.
+    /// Number of populations to simulate, each from its own seed.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole(1, 100))]
     seeds: u64,
-    /// Live it with these numbers of friends too; `none` leaves that table empty. The time it takes grows with the
-    /// square of the number.
+    /// Simulate the day with these numbers of friends too. `none` leaves that table empty. The time grows with the square of
+    /// the number.
     #[arg(long, value_name = "N,…", default_value = "10,25,50,100,200", value_parser = numbers)]
     growth: Numbers,
     /// Users of each of those populations.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = whole(20, 2_000))]
     growth_sample: u64,
-    /// Live nothing, and price the counts of this file, written by `--json`, as they are priced now.
+    /// Simulate nothing. Price the counts in this file, which `--json` wrote, at the present prices.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Write counts and estimates here too, as JSON.
+    /// Also write counts and estimates to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
     day: Day,
 }
 
-/// More than there are people with a browser.
+/// More users than there are people in the world.
 const USERS_MAX: u64 = 10_000_000_000;
 
-/// Parses a whole number that is within these bounds.
+/// Parses a whole number within these bounds.
 fn whole(least: u64, most: u64) -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(least..=most)
 }
@@ -74,7 +74,7 @@ struct Json<'a> {
 }
 
 fn main() -> ExitCode {
-    // What is negative is out of bounds, rather than an option of its own.
+    // A negative number is reported as out of bounds, not as an unknown option.
     let command = Args::command().mut_args(|arg| arg.allow_negative_numbers(true));
     let args = Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     match run(&args) {
@@ -113,7 +113,7 @@ fn measure(args: &Args) -> Result<Measured> {
     Ok(Measured { users: args.users as f64, day, populations, growth })
 }
 
-/// Lives all of them on all processors, those who take longest first.
+/// Simulates all populations on all processors, beginning with those that take longest.
 fn live(wishes: &[(Day, u64, u64)]) -> Result<Vec<Population>> {
     let began = Instant::now();
     let mut order: Vec<usize> = (0..wishes.len()).collect();

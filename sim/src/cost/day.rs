@@ -1,6 +1,7 @@
-//! An ordinary day: what people with friends and browsers do when nothing goes wrong.
+//! An ordinary day: what people with friends and browsers do when nothing goes wrong. A population of users is simulated with
+//! the engine, and their actions and calls are counted.
 //!
-//! Deliberately absent: prices, and faults. A whole population of such people lives it through the engine, and is counted.
+//! Deliberately absent: prices and faults.
 
 use std::collections::BTreeSet;
 
@@ -20,75 +21,75 @@ use crate::{
 const HOUR_MS: f64 = 3_600_000.0;
 const DAY_MS: Ms = 86_400_000;
 
-/// Longer than this nobody is online without a pause.
+/// The longest time that a user is online without a pause.
 const SESSION_HOURS_MAX: f64 = 20.0;
 
-/// A client asks for more life with a fresh token, this long after the last one. Tokens last for an hour.
+/// How long after its last token a client sends a fresh one. Tokens last for an hour.
 const TOKEN_EVERY_MS: Ms = 55 * 60_000;
 
-/// What somebody away from their desk takes to come back, on average.
+/// How long a user stays away from their desk, on average.
 const IDLE_MS: f64 = 600_000.0;
 
 /// The busiest hour of a day that begins at six in the morning: eight in the evening.
 const PEAK_HOUR: f64 = 14.0;
 
-/// What is believed of people. All are options of the command, and printed with its result.
+/// Assumptions about users. All are options of the command and are printed with its result.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Day {
-    /// Friends of a user, on average: some have half as many, some several times as many.
+    /// Friends of a user, on average. Some have half as many, some several times as many.
     #[arg(long, value_name = "N", default_value_t = 50.0, value_parser = within(0.0, 800.0))]
     pub friends: f64,
     /// Share of users who come online on a day.
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = within(0.0, 1.0))]
     pub active: f64,
-    /// Hours that somebody who comes online is so.
+    /// Hours a day that a user who comes online is online.
     #[arg(long, value_name = "HOURS", default_value_t = 6.0, value_parser = within(0.1, 16.0))]
     pub hours: f64,
-    /// In how many stretches: browsers started, lids opened.
+    /// Number of stretches that these hours are split into: each start of a browser begins one.
     #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = within(1.0, 20.0))]
     pub sessions: f64,
-    /// Devices of somebody online.
+    /// Devices of a user who is online, on average.
     #[arg(long, value_name = "N", default_value_t = 1.2, value_parser = within(1.0, 3.0))]
     pub sockets: f64,
-    /// How many more are online at the busiest hour than on average.
+    /// Users online at the busiest hour, as a multiple of the average.
     #[arg(long, value_name = "TIMES", default_value_t = 1.8, value_parser = within(1.0, 2.0))]
     pub peak: f64,
-    /// Pages that somebody online turns to, an hour.
+    /// Pages an hour that a user who is online turns to.
     #[arg(long, value_name = "N", default_value_t = 25.0, value_parser = within(0.0, 600.0))]
     pub pages: f64,
-    /// Share of them that friends may see.
+    /// Share of these pages that friends may see.
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = within(0.0, 1.0))]
     pub shown: f64,
-    /// How often a day somebody opens the popup. Only then their client watches.
+    /// How often a day a user opens the popup. Their client watches only then.
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = within(0.0, 500.0))]
     pub popups: f64,
-    /// For how many seconds it stays open.
+    /// Seconds that the popup stays open, on average.
     #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = within(1.0, 3600.0))]
     pub popup_s: f64,
-    /// Share of users whose client watches all the time, as those do that know nothing of watching.
+    /// Share of users whose client watches all the time, as clients without the `watch` action do.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = within(0.0, 1.0))]
     pub always_watching: f64,
-    /// How often an hour a device's connection breaks and is made again.
+    /// How often an hour a device loses its connection and connects again.
     #[arg(long, value_name = "N", default_value_t = 0.25, value_parser = within(0.0, 60.0))]
     pub reconnects: f64,
-    /// How often an hour somebody online leaves their desk.
+    /// How often an hour a user who is online leaves their desk.
     #[arg(long, value_name = "N", default_value_t = 0.5, value_parser = within(0.0, 60.0))]
     pub idles: f64,
-    /// Calls of GET /presence by somebody who comes online, a day.
+    /// Calls of GET /presence a day by a user who comes online.
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = within(0.0, 1000.0))]
     pub reads: f64,
-    /// Events that the core has for a user, a day: requests, pages sent, settings changed elsewhere.
+    /// Events a day that the core sends to a user's object: friend requests, pages that friends sent, changed settings.
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = within(0.0, 100.0))]
     pub events: f64,
-    /// REST calls to the core by somebody who comes online, a day.
+    /// REST calls to the core a day by a user who comes online.
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = within(0.0, 10_000.0))]
     pub calls: f64,
-    /// Milliseconds that a call between objects takes, each way, on average.
+    /// Milliseconds that a call between objects takes each way, on average.
     #[arg(long, value_name = "MS", default_value_t = 10.0, value_parser = within(1.0, 900.0))]
     pub hop_ms: f64,
 }
 
-/// Parses a number that is within these bounds.
+/// Parses a number within these bounds.
 fn within(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
     move |text| {
         let value = text.parse().ok().filter(|value| (least..=most).contains(value));
@@ -96,28 +97,28 @@ fn within(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone
     }
 }
 
-/// What a population's day took.
+/// The counts of a population's day.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lived {
     pub counts: Counts,
-    /// Friends that its users have on average, as they were drawn.
+    /// Friends of a user on average, as they were drawn.
     pub friends: f64,
 }
 
 impl Day {
-    /// A population of at least so many users, and of enough that everybody can have their friends.
+    /// The size of a population: at least `sample`, and enough for everybody's number of friends.
     pub fn population(&self, sample: usize) -> usize {
         sample.max((self.friends * 1.1) as usize + 2)
     }
 
-    /// Lets a population of so many users live a day, after eight hours of another to begin with. The figures are those of
-    /// the one day, without the questions that the checks ask.
+    /// Simulates a population of `users` users for 32 hours. The first eight hours bring the population into its usual state
+    /// and are not counted. The figures are those of the 24 hours after that, without the reads that the checks make.
     ///
     /// # Errors
     ///
     /// When a rule of presence is broken.
     pub fn live(&self, users: usize, seed: u64) -> Result<Lived, Violation> {
-        // Four parts of eight hours; the first is to be forgotten.
+        // Four parts of eight hours each. The first is not counted.
         let setting = Setting {
             seed,
             users,
@@ -147,7 +148,7 @@ impl Day {
         Ok(Lived { counts, friends: friends_mean })
     }
 
-    /// Who is friends with whom: the more friends one wishes for, and the other, the likelier.
+    /// Draws who is friends with whom. Every user has a random weight. The chance of a friendship grows with both weights.
     fn draw_friends(&self, users: usize, seed: u64) -> Vec<BTreeSet<Who>> {
         let mut draws = SeededRng::new(seed).of(&[50]);
         let wishes: Vec<f64> = (0..users).map(|_| 0.5 + draws.wait_ms(500_000.0) as f64 / 1_000_000.0).collect();
@@ -164,8 +165,8 @@ impl Day {
         friends
     }
 
-    /// What to multiply two wishes with, so that users have as many friends as they are to have, on average. Nobody is
-    /// anybody's friend twice: it takes more where many are friends with nearly all.
+    /// The factor for the product of two weights that gives users the wanted number of friends on average. It is found by
+    /// bisection, because no chance can be greater than 1.
     fn share_of(&self, wishes: &[f64]) -> f64 {
         let expected = |share: f64| {
             let pairs = wishes.iter().enumerate().flat_map(|(a, one)| {
@@ -207,14 +208,14 @@ impl Day {
         });
     }
 
-    /// When somebody is online on a day: stretches that do not touch each other, nor the night.
+    /// The stretches of a day in which a user is online. They touch neither each other nor the ends of the day.
     fn draw_sessions(&self, draws: &mut Draws) -> Vec<std::ops::Range<Ms>> {
         let mut sessions: Vec<std::ops::Range<Ms>> = Vec::new();
         let number = self.sessions as usize + usize::from(draws.chance(self.sessions.fract()));
         let mean_ms = self.hours / self.sessions * HOUR_MS;
         for _ in 0..number {
             let length = draws.wait_ms(mean_ms).clamp(60_000, (SESSION_HOURS_MAX * HOUR_MS) as Ms);
-            // Where there is no room after many tries, there is a stretch less.
+            // If no room is found in 50 tries, the stretch is left out.
             for _ in 0..50 {
                 let start = self.draw_moment(draws) - length / 2;
                 let room = start - 120_000..start + length + 120_000;
@@ -228,7 +229,7 @@ impl Day {
         sessions
     }
 
-    /// A moment of the day, likelier in the evening.
+    /// A random moment of the day, most likely in the evening.
     fn draw_moment(&self, draws: &mut Draws) -> Ms {
         loop {
             let at = draws.ms(0, DAY_MS - 1);
@@ -287,7 +288,7 @@ impl Day {
     }
 }
 
-/// Something that happens every `mean_ms` on average; never, when that is without end.
+/// Calls `happens` at random moments of `when`, every `mean_ms` on average. If `mean_ms` is infinite, never.
 fn often(draws: &mut Draws, when: &std::ops::Range<Ms>, mean_ms: f64, mut happens: impl FnMut(&mut Draws, Ms)) {
     if !mean_ms.is_finite() {
         return;

@@ -1,38 +1,41 @@
-//! The environments that Terraform builds, as far as their sizes have a price.
+//! The sizes of the environments that Terraform builds, as far as they have a price.
 //!
-//! Deliberately absent: prices. What is not in `terraform/env/*.tfvars` is the same in all of them, and a constant here.
+//! Deliberately absent: prices. A size that is not in `terraform/env/*.tfvars` is the same in all environments, and a
+//! constant here.
 
 use serde::Deserialize;
 
-/// CPU of a `cloudflared` task, in vCPU, and its memory, in GB.
+/// CPU of a `cloudflared` task, in vCPU.
 pub const TUNNEL_CPU: f64 = 0.25;
+/// Its memory, in GB.
 pub const TUNNEL_GB: f64 = 0.5;
 
-/// Secrets: two of the database's roles, two that edge and core share, the tunnel's, the administrator's.
+/// Secrets: two for the database's roles, two that edge and core share, one for the tunnel, one for the administrator.
 pub const SECRETS: f64 = 6.0;
 
-/// Keys of the environment's own.
+/// Encryption keys of the environment.
 pub const KEYS: f64 = 1.0;
 
-/// Figures that are taken out of the core's log.
+/// Metrics that CloudWatch makes from the core's log.
 pub const METRICS: f64 = 3.0;
 
-/// Alarms; one more with a reader that may lag.
+/// Alarms, without the one for a reader that lags behind the writer.
 pub const ALARMS: f64 = 7.0;
 
-/// Interface endpoints, each in two zones.
+/// Interface endpoints.
 pub const ENDPOINTS: f64 = 5.0;
+/// Zones of each.
 pub const ENDPOINT_ZONES: f64 = 2.0;
 
-/// Capacity that RDS Proxy is charged for at least, in Aurora capacity units.
+/// The least capacity that RDS Proxy is charged for, in Aurora capacity units.
 pub const PROXY_ACU_MIN: f64 = 8.0;
 
-/// Of one environment, under the names of its variables; those that its file does not set are as Terraform's defaults.
+/// The sizes of one environment, under the names of its variables. A size that its file leaves out has Terraform's default.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Environment {
     pub nat_gateways: f64,
     pub balancer: bool,
-    /// Units of which 1,024 are one vCPU.
+    /// CPU of a task, in units of 1/1,024 vCPU.
     pub core_cpu: f64,
     pub core_memory_mb: f64,
     pub core_tasks_min: f64,
@@ -46,16 +49,16 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads a file of variables whose values are plain, which makes it TOML too.
+    /// Reads a file of variables. Its values are plain, so it is also valid TOML.
     ///
     /// # Errors
     ///
-    /// When it is not, or a size is missing.
+    /// If it is not valid TOML, or a size is missing.
     pub fn read(tfvars: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(tfvars)
     }
 
-    /// What `terraform/env` holds, the smallest first.
+    /// All environments of `terraform/env`, the smallest first.
     pub fn all() -> [(&'static str, Self); 3] {
         let files = [
             ("small", include_str!("../../../terraform/env/small.tfvars")),
@@ -65,7 +68,7 @@ impl Environment {
         files.map(|(name, file)| (name, Self::read(file).expect("a test reads the very text that was compiled in")))
     }
 
-    /// The one that the estimate of many users is of.
+    /// The environment that the estimate for many users is based on.
     pub fn production() -> Self {
         let [.., (_, production)] = Self::all();
         production

@@ -1,7 +1,8 @@
-//! What a population's counts cost so many users in a month: ours, and the predecessor's for the same people.
+//! From the counts of a population's day to the costs of a month for any number of users: for our system, and for its
+//! predecessor with the same users.
 //!
-//! What is not counted but assumed is a constant here, with its reason. Where a choice is free, the predecessor gets
-//! the cheaper one.
+//! Figures that are assumed and not counted are constants here, each with its reason. Where several assumptions are
+//! reasonable, the predecessor gets the cheaper one.
 
 use serde::Serialize;
 
@@ -14,86 +15,96 @@ use crate::{
     counts::Counts,
 };
 
-/// Hours of a month.
+/// Hours in a month.
 pub const MONTH_HOURS: f64 = 730.0;
 const MONTH_DAYS: f64 = MONTH_HOURS / 24.0;
 const DAY_S: f64 = 86_400.0;
 
-/// Incoming messages of a WebSocket that are charged as one request of its object.
+/// Number of incoming WebSocket messages that are charged as one request to the object.
 const MESSAGES_PER_REQUEST: f64 = 20.0;
 
-/// An object is charged as if it had 128 MB, whatever it takes.
+/// Memory that an object is charged for, in GB, however much it uses.
 const OBJECT_GB: f64 = 0.128;
 
-/// Handling an event keeps an object busy for this long, in milliseconds: a warm hop was measured at 0.1, with the
-/// call itself.
+/// Time for which an event keeps an object busy, in milliseconds. A call to an object in memory was measured at 0.1 ms, the
+/// call itself included.
 const HANDLE_MS: f64 = 0.5;
 
-/// Beginning anew after sleep takes this long, in milliseconds: ten times a warm hop and more was measured.
+/// Time in which an object comes into memory after sleep, in milliseconds. More than ten times that of a call to an object
+/// in memory was measured.
 const WAKE_MS: f64 = 5.0;
 
-/// The Worker's own work for a request, in milliseconds of CPU: above all, the signature of a token.
+/// CPU time of the Worker for a request, in milliseconds. Most of it checks the signature of a token.
 const WORKER_MS: f64 = 1.0;
 
 /// Rows that an object reads when it wakes: its three documents, the schema, the alarm.
 const ROWS_PER_WAKE: f64 = 6.0;
 
-/// What an object keeps, in bytes: an empty database, and for each friend their name and id.
+/// Storage of an object without friends, in bytes: an empty database.
 const OBJECT_BYTES: f64 = 12_288.0;
+/// Storage of an object for each friend, in bytes: name and id.
 const OBJECT_BYTES_PER_FRIEND: f64 = 200.0;
 
-/// What the core keeps of a user, in bytes, with indexes; and for each friend: half of a friendship.
+/// Storage of the core for a user, in bytes, with indexes.
 const ROW_BYTES: f64 = 4_096.0;
+/// Storage of the core for each friend of a user, in bytes: half of a friendship.
 const ROW_BYTES_PER_FRIEND: f64 = 200.0;
 const DATABASE_GB_MIN: f64 = 20.0;
 
-/// Calls a second that a vCPU carries: half of `GET /users/id/{id}/friends`, the dearest of the everyday calls, as
-/// measured on two vCPU for both servers, with the database and the load on the same two.
+/// Calls a second that one vCPU of the core carries: half of what was measured for `GET /users/id/{id}/friends` on two vCPU,
+/// which also ran the database and the load. It is the most expensive of the everyday calls.
 const CALLS_PER_CPU_S: f64 = 1_180.0;
+/// The same for the predecessor's server, measured in the same way.
 const CALLS_PER_CPU_S_BEFORE: f64 = 210.0;
 
-/// Time of the database's CPU for a call, in milliseconds: 2,976 a second were measured on two vCPU.
+/// CPU time of the database for a call, in milliseconds: 2,976 calls a second were measured on two vCPU.
 const CALL_DATABASE_MS: f64 = 0.7;
 
-/// A connection made for one query: fork, TLS and password at the server.
+/// CPU time of the database for a connection that is made for one query, in milliseconds: fork, TLS and password check.
 const CONNECTION_MS: f64 = 5.0;
 
-/// Nothing is planned to be busier than this at the busiest hour.
+/// The highest utilisation that sizes are planned for, at the busiest hour.
 const BUSY_MAX: f64 = 0.6;
 
-/// Aurora's capacity comes in such steps, and a unit has a quarter of a vCPU: memory-optimised instances have four units,
-/// of 2 GiB each, for one.
+/// The step in which Aurora's capacity grows, in Aurora capacity units.
 const ACU_STEP: f64 = 0.5;
+/// Capacity units for one vCPU. A unit has 2 GiB, and memory-optimised instances have 8 GiB for each vCPU.
 const ACU_PER_CPU: f64 = 4.0;
 
-/// Blocks that Aurora reads or writes for a call: most calls find all in memory, and a change is one write.
+/// Blocks that Aurora reads or writes for a call. Most calls find everything in memory, and a change is one write.
 const IO_PER_CALL: f64 = 1.0;
 
-/// The predecessor has two tasks at least, of one vCPU and so many GB.
+/// The least number of the predecessor's tasks, of one vCPU each.
 const TASKS_MIN: f64 = 2.0;
+/// Memory of such a task, in GB.
 const TASK_GB: f64 = 2.0;
+/// The smallest size of the predecessor's database, in vCPU.
 const DATABASE_CPU_MIN: f64 = 2.0;
 
-/// Each of its two zones has a NAT gateway.
+/// NAT gateways of the predecessor: one in each of its two zones.
 const NAT_GATEWAYS: f64 = 2.0;
 
-/// The answer to a call, a poll that finds nothing, and a message about presence, in bytes, with their headers.
+/// The answer to a call, in bytes, with its headers.
 const CALL_BYTES: f64 = 3_000.0;
+/// The answer to a poll that finds nothing, in bytes, with its headers.
 const POLL_BYTES: f64 = 600.0;
+/// A message about presence, in bytes, with its headers.
 const MESSAGE_BYTES: f64 = 600.0;
 
-/// Memory of a Lambda of the predecessor's in GB, the least there is, and how long each takes, in seconds: a heartbeat
-/// writes to Redis; a page change makes a connection to the database and asks it, looks friends up in Redis and posts
-/// to each of their sockets; a sweep looks at everybody.
+/// Memory of each of the predecessor's Lambdas, in GB: the least that AWS offers.
 const LAMBDA_GB: f64 = 0.128;
+/// Time of a heartbeat, in seconds: it writes to Redis.
 const HEARTBEAT_S: f64 = 0.010;
+/// Time of a page change, in seconds: it connects to the database, queries it, and looks up friends in Redis.
 const UPDATE_S: f64 = 0.040;
+/// Time of a page change for each socket of a friend, in seconds: it posts to the socket.
 const UPDATE_S_PER_SOCKET: f64 = 0.005;
 const CONNECT_S: f64 = 0.040;
+/// Time of a sweep for each user online, in seconds: it looks at every one of them.
 const SWEEP_S_PER_USER: f64 = 0.000_1;
 const SWEEPS_PER_DAY: f64 = 480.0;
 
-/// Clients of the predecessor's asked for notifications once a minute.
+/// The predecessor's clients ask for notifications once a minute, as often as they send a heartbeat.
 const POLLS_PER_HEARTBEAT: f64 = 1.0;
 
 /// Bytes in Redis for a user.
@@ -103,10 +114,10 @@ const CACHE_GB_MIN: f64 = 0.1;
 /// One line of an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
-    /// What it is a part of: the rows of the table.
+    /// The part that it belongs to: a row of the table.
     pub part: Part,
     pub what: &'static str,
-    /// Of a month, before what is included.
+    /// The quantity of a month, including what the plan includes.
     pub quantity: f64,
     pub unit: &'static str,
     pub included: f64,
@@ -128,7 +139,7 @@ pub enum Part {
 impl Part {
     pub const ALL: [Self; 6] = [Self::Requests, Self::Duration, Self::State, Self::Core, Self::Database, Self::Network];
 
-    /// What it is in our architecture, and in the predecessor's.
+    /// Its name in our architecture, and in the predecessor's.
     pub fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Requests => ("edge requests", "API Gateway messages, minutes"),
@@ -141,7 +152,7 @@ impl Part {
     }
 }
 
-/// What a month costs.
+/// The costs of a month.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     pub lines: Vec<Line>,
@@ -157,31 +168,31 @@ impl Estimate {
         self.lines.push(Line { part, what, quantity, unit, included, usd: price.usd(quantity) });
     }
 
-    /// All of it, in dollars.
+    /// The sum, in dollars.
     pub fn usd(&self) -> f64 {
         self.lines.iter().map(|line| line.usd).sum()
     }
 
-    /// One part of it, in dollars.
+    /// The sum of one part, in dollars.
     pub fn usd_of(&self, part: Part) -> f64 {
         self.lines.iter().filter(|line| line.part == part).map(|line| line.usd).sum()
     }
 }
 
-/// Requests to objects in a population's day: calls between friends, alarms, sockets, reads, events, and messages of clients,
-/// heartbeats among them, which may be free.
+/// Requests to objects in a population's day: calls between friends, alarms, sockets, reads, batches of events, and messages
+/// of clients. Heartbeats are counted as messages, although they may be free.
 pub fn object_requests(counts: &Counts) -> f64 {
     let whole = counts.peer_calls + counts.alarms + counts.connects + counts.reads + counts.core_batches;
     whole as f64 + (counts.frames + counts.heartbeats) as f64 / MESSAGES_PER_REQUEST
 }
 
-/// Gigabyte-seconds of objects in a population's day: waiting for answers, handling events, beginning anew.
+/// Gigabyte-seconds of objects in a population's day: waiting for answers, handling events, coming into memory.
 pub fn object_gb_s(counts: &Counts) -> f64 {
     let busy_ms = counts.active_ms as f64 + counts.events as f64 * HANDLE_MS + counts.wakes as f64 * WAKE_MS;
     busy_ms / 1_000.0 * OBJECT_GB
 }
 
-/// Ours: a month of so many users who live such days.
+/// The costs of our system: a month of `users` users with such days.
 pub fn ours(day: &Day, lived: &Lived, users: f64) -> Estimate {
     let counts = &lived.counts;
     let monthly = |counted: f64| counted / counts.user_days * users * MONTH_DAYS;
@@ -200,7 +211,7 @@ pub fn ours(day: &Day, lived: &Lived, users: f64) -> Estimate {
     estimate.add(Part::State, prices::OBJECT_STORAGE, users * object_bytes(lived) / 1e9);
     let environment = Environment::production();
     machines(&mut estimate, &environment, cpus(day, calls + asked + told));
-    // One unit carries a GB an hour, the first dimension to be used up.
+    // A capacity unit carries one GB an hour. Of its dimensions, this is the first to be used up.
     let bytes = (calls + asked) * CALL_BYTES;
     if environment.balancer {
         estimate.add(Part::Core, prices::BALANCER_UNITS, bytes / 1e9);
@@ -212,7 +223,7 @@ pub fn ours(day: &Day, lived: &Lived, users: f64) -> Estimate {
     estimate
 }
 
-/// What a month of an environment costs before anybody uses it.
+/// The costs of a month of an environment that nobody uses.
 pub fn idle(environment: &Environment) -> Estimate {
     let mut estimate = Estimate::new();
     estimate.add(Part::Requests, prices::PLAN, 1.0);
@@ -220,7 +231,7 @@ pub fn idle(environment: &Environment) -> Estimate {
     estimate
 }
 
-/// vCPU that the busiest hour takes.
+/// The vCPU that the busiest hour needs.
 #[derive(Debug, Clone, Copy)]
 struct Cpus {
     core: f64,
@@ -232,12 +243,12 @@ fn cpus(day: &Day, calls: f64) -> Cpus {
     Cpus { core: calls_s / CALLS_PER_CPU_S, database: calls_s * CALL_DATABASE_MS / 1_000.0 }
 }
 
-/// What runs all the time, at sizes that carry the busiest hour, the least of the environment's at least.
+/// Adds everything that runs all the time, sized for the busiest hour but not below the environment's minimum.
 fn machines(estimate: &mut Estimate, environment: &Environment, busy: Cpus) {
     let Environment { nat_gateways, balancer, database_proxy, interface_endpoints, .. } = *environment;
     let cpu = environment.core_cpu / 1_024.0;
     let cores = (busy.core / cpu).ceil().max(environment.core_tasks_min);
-    // The tunnel's ends carry what the core does, and need no more for it.
+    // The tunnel's tasks carry the same calls as the core, and need no more CPU for them.
     let tunnels = (busy.core / environments::TUNNEL_CPU).ceil().max(environment.tunnel_tasks);
     let gb = cores * environment.core_memory_mb / 1_024.0 + tunnels * environments::TUNNEL_GB;
     estimate.add(Part::Core, prices::TASK_CPU, (cores * cpu + tunnels * environments::TUNNEL_CPU) * MONTH_HOURS);
@@ -251,7 +262,7 @@ fn machines(estimate: &mut Estimate, environment: &Environment, busy: Cpus) {
     estimate.add(Part::Core, prices::KEY, environments::KEYS);
     estimate.add(Part::Core, prices::METRIC, environments::METRICS);
     estimate.add(Part::Core, prices::ALARM, environments::ALARMS + f64::from(environment.database_instances > 1.0));
-    // A reader that may take over grows with the writer.
+    // A reader that can take over is as large as the writer.
     let acu = (busy.database * ACU_PER_CPU / ACU_STEP).ceil() * ACU_STEP;
     let capacity = environment.database_instances * acu.max(environment.database_acu_min);
     estimate.add(Part::Database, prices::AURORA_CAPACITY, capacity * MONTH_HOURS);
@@ -271,7 +282,7 @@ fn database_gb(lived: &Lived, users: f64) -> f64 {
     users * (ROW_BYTES + lived.friends * ROW_BYTES_PER_FRIEND) / 1e9
 }
 
-/// The predecessor's: the same people with its clients, which poll, and hear of every page of every friend online.
+/// The costs of the predecessor for the same users. Its clients poll, and are sent every page of every friend online.
 pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Estimate {
     let counts = &lived.counts;
     let monthly = |counted: f64| counted / counts.user_days * users * MONTH_DAYS;
@@ -279,7 +290,7 @@ pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Estimate {
     let (connects, told) = (monthly(counts.connects as f64), monthly(counts.sockets_around as f64));
     let around = monthly(counts.friends_around as f64);
     let sweeps = if users > 0.0 { SWEEPS_PER_DAY * MONTH_DAYS } else { 0.0 };
-    // Everybody who is online, on average.
+    // Users online, on average.
     let online = minutes / (MONTH_HOURS * 60.0);
     let polls = minutes * POLLS_PER_HEARTBEAT;
     let calls = users * day.active * day.calls * MONTH_DAYS;
@@ -298,10 +309,10 @@ pub fn predecessor(day: &Day, lived: &Lived, users: f64) -> Estimate {
     estimate.add(Part::State, prices::CACHE_STORAGE, cache_gb * MONTH_HOURS);
     core_before(&mut estimate, day, lived, users, calls + polls, updates);
     estimate.add(Part::Core, prices::BALANCER_HOURS, MONTH_HOURS);
-    // One unit carries a GB an hour, the first dimension to be used up.
+    // A capacity unit carries one GB an hour. Of its dimensions, this is the first to be used up.
     let balanced_gb = (calls * CALL_BYTES + polls * POLL_BYTES) / 1e9;
     estimate.add(Part::Core, prices::BALANCER_UNITS, balanced_gb.max(MONTH_HOURS));
-    // What it sends does not leave by the gateways.
+    // Its answers do not pass the NAT gateways.
     estimate.add(Part::Network, prices::NAT_HOURS, NAT_GATEWAYS * MONTH_HOURS);
     estimate.add(
         Part::Network,
@@ -315,14 +326,14 @@ fn object_bytes(lived: &Lived) -> f64 {
     OBJECT_BYTES + lived.friends * OBJECT_BYTES_PER_FRIEND
 }
 
-/// The predecessor's tasks and database, at sizes that carry the busiest hour. `queries`: those with a connection each.
+/// Adds the predecessor's tasks and database, sized for the busiest hour. Each of `queries` makes its own connection.
 fn core_before(estimate: &mut Estimate, day: &Day, lived: &Lived, users: f64, calls: f64, queries: f64) {
     let at_peak = |a_month: f64| a_month / MONTH_DAYS / DAY_S * day.peak / BUSY_MAX;
     let tasks = (at_peak(calls) / CALLS_PER_CPU_S_BEFORE).ceil().max(TASKS_MIN);
     estimate.add(Part::Core, prices::TASK_CPU, tasks * MONTH_HOURS);
     estimate.add(Part::Core, prices::TASK_MEMORY, tasks * TASK_GB * MONTH_HOURS);
     let busy_s = at_peak(calls) * CALL_DATABASE_MS / 1_000.0 + at_peak(queries) * CONNECTION_MS / 1_000.0;
-    // Sizes double.
+    // Each size of a database has twice the vCPU of the one below.
     let cpus = busy_s.max(DATABASE_CPU_MIN).log2().ceil().exp2();
     estimate.add(Part::Database, prices::DATABASE_CPU, cpus * MONTH_HOURS);
     estimate.add(Part::Database, prices::DATABASE_STORAGE, database_gb(lived, users).max(DATABASE_GB_MIN));

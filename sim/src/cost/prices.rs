@@ -1,25 +1,25 @@
-//! List prices, in US dollars, each with its source and the time it is of. Nowhere else is one.
+//! List prices in US dollars, each with its source and date. No other module holds a price.
 //!
 //! Deliberately absent: discounts for commitments; AWS's free tier, most of which ends after a year; and what both
-//! architectures need alike: sign-in, images, logs, names.
+//! architectures need equally: sign-in, images, logs, domain names.
 
-/// The price of something.
+/// A price.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
     pub what: &'static str,
-    /// For so many units.
     pub usd: f64,
+    /// How many units `usd` pays for.
     pub units: f64,
     pub unit: &'static str,
-    /// Units of a month that the paid plan includes.
+    /// Units a month that the paid plan includes.
     pub included: f64,
-    /// Beyond so many units of a month, each costs this much.
+    /// A number of units a month, and the price in place of `usd` for all beyond it.
     pub beyond: Option<(f64, f64)>,
     pub source: &'static str,
 }
 
 impl Price {
-    /// What so many units cost in a month, after what is included.
+    /// The price of `units` units in a month. Those that are included cost nothing.
     pub fn usd(&self, units: f64) -> f64 {
         let charged = (units - self.included).max(0.0);
         let dear = self.beyond.map_or(charged, |(from, _)| charged.min(from));
@@ -82,7 +82,7 @@ pub const CACHE_STORAGE: Price = price("ElastiCache Serverless storage, Valkey",
 
 pub const TASK_CPU: Price = price("Fargate vCPU, Linux on ARM", 0.03238, 1.0, "vCPU-hour", 0.0, FARGATE);
 pub const TASK_MEMORY: Price = price("Fargate memory, Linux on ARM", 0.00356, 1.0, "GB-hour", 0.0, FARGATE);
-/// That of db.t4g.medium, two vCPU, per vCPU. Larger classes of other families cost more for each.
+/// The price per vCPU of a db.t4g.medium, which has two. Larger classes of other families cost more per vCPU.
 pub const DATABASE_CPU: Price = price("RDS PostgreSQL vCPU, Multi-AZ", 0.065, 1.0, "vCPU-hour", 0.0, RDS);
 pub const DATABASE_STORAGE: Price = price("RDS storage gp3, Multi-AZ", 0.23, 1.0, "GB-month", 0.0, RDS_STORAGE);
 pub const NAT_HOURS: Price = price("NAT gateway", 0.045, 1.0, "hour", 0.0, NETWORK);
@@ -103,7 +103,7 @@ pub const METRIC: Price = price("Metric of a log", 0.30, 1.0, "month", 0.0, WATC
 pub const ALARM: Price = price("Alarm", 0.10, 1.0, "month", 0.0, WATCHING);
 pub const NAMESPACE: Price = price("Private zone of names", 0.50, 1.0, "month", 0.0, NAMES);
 
-/// All of them, for who wants to see them.
+/// All prices, for the report.
 pub const ALL: [Price; 34] = [
     PLAN,
     WORKER_REQUESTS,

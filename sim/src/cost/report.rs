@@ -1,4 +1,4 @@
-//! The result for people, in Markdown, and for programs.
+//! The result: tables in Markdown for readers, and records for programs.
 
 use std::fmt::{self, Write as _};
 
@@ -14,18 +14,18 @@ use crate::{
     counts::Counts,
 };
 
-/// So many friends are more than a population can live with in a reasonable time.
+/// A number of friends that is too large to simulate in a reasonable time. Its costs are extrapolated.
 const FRIENDS_FAR: f64 = 500.0;
 
-/// What was counted: all that the tables are made of.
+/// The counts from which all tables are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// For whom the estimate is.
+    /// The number of users that the estimate is for.
     pub users: f64,
     pub day: Day,
-    /// Towns that lived the very day, each from another seed.
+    /// Populations that were simulated for this day, each from another seed.
     pub populations: Vec<Population>,
-    /// Towns whose people have fewer friends, or more, in that order.
+    /// Populations with other numbers of friends, in growing order.
     pub growth: Vec<Population>,
 }
 
@@ -34,12 +34,12 @@ pub struct Measured {
 pub struct Population {
     pub seed: u64,
     pub sample: usize,
-    /// Friends that its users were to have on average.
+    /// The wanted number of friends of a user, on average.
     pub friends: f64,
     pub lived: Lived,
 }
 
-/// Both estimates for what was counted.
+/// The estimates for our system and for its predecessor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimates {
     pub ours: Estimate,
@@ -77,7 +77,7 @@ impl Measured {
     /// The tables, as Markdown.
     pub fn tables(&self) -> String {
         let mut text = String::new();
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = self.write(&mut text);
         text
     }
@@ -255,7 +255,7 @@ impl Measured {
             return Ok(());
         }
         let more_friends = more.lived.friends;
-        // Both grow with every friend by the same amount, but for what is included and the sizes of machines.
+        // Costs grow linearly with friends, except for included quantities and the sizes of machines.
         let (before, after) = (self.estimates_of(&less.lived), self.estimates_of(&more.lived));
         let line = |less: f64, more: f64| more + (more - less) / by * (FRIENDS_FAR - more_friends);
         let ours = line(self.per_1000(before.ours.usd()), self.per_1000(after.ours.usd()));
@@ -277,7 +277,7 @@ impl Measured {
         let not_in_vain = |c: Counts| Counts {
             peer_calls: c.peer_calls - c.vain_calls,
             wakes: c.wakes.saturating_sub(c.vain_calls),
-            // Each is one at either end.
+            // Each such call is an event at both ends: the message, and its answer.
             events: c.events.saturating_sub(2 * c.vain_calls),
             ..c
         };
@@ -301,7 +301,7 @@ impl Measured {
     }
 }
 
-/// What each environment of `terraform/env` costs when nobody uses it.
+/// The costs of each environment of `terraform/env` that nobody uses.
 fn write_idle(out: &mut String) -> fmt::Result {
     writeln!(out, "## What an environment costs before its first user, in $ a month\n")?;
     let estimates = Environment::all().map(|(name, environment)| (name, estimate::idle(&environment)));
@@ -349,7 +349,7 @@ fn share(usd: f64, before: f64) -> String {
     if before > 0.0 { format!("{:.1} %", 100.0 * usd / before) } else { "–".to_owned() }
 }
 
-/// A rounded figure with its thousands apart.
+/// A rounded figure with commas between its thousands.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let first = digits.len() % 3;

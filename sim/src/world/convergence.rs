@@ -1,4 +1,4 @@
-//! Quiet times: what everybody sees is compared with the truth.
+//! In quiet times, compares what everybody sees with the truth.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +16,14 @@ use crate::{
     steps::{Clock, Ms, Who},
 };
 
-/// The last look at all screens is so long before a quiet time's end.
+/// How long before the end of a quiet time everybody's view is recorded and everybody reads.
 pub(super) const LOOK_MS: Ms = 10_000;
 
-/// In so much time before that, nobody has anything to do.
+/// The calm time before that. Objects have nothing to do in it, except for the time-out's alarm.
 pub(super) const CALM_MS: Ms = 100_000;
 
 impl World<'_> {
-    /// Near the end of a quiet time: what everybody sees is kept, and then everybody asks.
+    /// Near the end of a quiet time, records what every client shows. Then everybody's object is asked for `GET /presence`.
     pub(super) fn look(&mut self) {
         self.frozen.clear();
         for who in 0..self.setting.users {
@@ -58,7 +58,7 @@ impl World<'_> {
         }
     }
 
-    /// When all is quiet, what everybody sees is the truth.
+    /// At the end of a quiet time, checks that what everybody sees is the truth.
     pub(super) fn compare(&mut self) {
         let rule = Rule::QuietShowsTheTruth;
         let mut wrong: Vec<(Vec<Who>, String)> = Vec::new();
@@ -108,7 +108,8 @@ impl World<'_> {
             all.insert(*who);
             for of in all {
                 if of == *who && client_view.unsure {
-                    // A crash may have kept a change and taken what was to be shown of it. Others are told again.
+                    // A crash may have stored a change and lost the message that shows it to the user's own clients. Friends
+                    // are told again.
                     continue;
                 }
                 truths += 1;
@@ -131,7 +132,7 @@ impl World<'_> {
         }
     }
 
-    /// Whether what a user's object says of its own user is so.
+    /// What is wrong with what a user's object says of its own user; `None` if it is true.
     fn own_truth(&self, who: Who, own: &OnScreen) -> Option<String> {
         let object = &self.objects[who];
         let online = !object.sockets.is_empty() && !object.told.invisible;

@@ -1,6 +1,6 @@
-//! Clients: how they come and go, connect again, and what they say and ask.
+//! Clients: how they connect, leave and reconnect, and what they send.
 //!
-//! Deliberately absent: what a client is shown, which is judged in `invariants`.
+//! Deliberately absent: what a client shows, which `invariants` checks.
 
 use presence::ReadId;
 use shared::{ids::SocketId, limits::SOCKETS_MAX, wire::ClientMessage};
@@ -17,7 +17,7 @@ use crate::{
     steps::{Device, Leave, Ms, QUIET_MS, Tab, Who},
 };
 
-/// Within this time every question and every new socket has its answer.
+/// Time within which every read is answered and every new socket has its snapshot.
 pub(super) const ANSWER_MS: Ms = 5_000;
 
 impl World<'_> {
@@ -133,8 +133,8 @@ impl World<'_> {
         let expires_at = self.local(who).plus_ms(self.life_ms(life_ms));
         let crashed = self.happen(who, Cause::Open { socket, expires_at }).crashed;
         if crashed {
-            // The upgrade was never answered, though friends may have heard of it. If the socket is still there, the
-            // runtime finds it closed.
+            // The upgrade was not answered, but friends may have been told of it. If the socket still exists, the runtime soon
+            // notices that it is closed.
             let now = self.now;
             self.objects[who].last_sign = now;
             if let Some(open) = self.objects[who].sockets.get_mut(&socket) {
@@ -152,14 +152,14 @@ impl World<'_> {
         self.after(ANSWER_MS, SimEvent::SnapshotDue { who, generation, socket, wish: 0 });
     }
 
-    /// The life of a token. None ends where all is to be quiet.
+    /// The life of a token: the one wished for, or longer where the token would expire in a quiet time.
     pub(super) fn life_ms(&self, wish_ms: Ms) -> Ms {
         let part_ms = self.setting.part_ms();
         let left_ms = part_ms - (self.now + wish_ms) % part_ms;
         if left_ms < QUIET_MS { wish_ms + left_ms + 5_000 } else { wish_ms }
     }
 
-    /// What a client says first on a new socket.
+    /// The first messages of a client on a new socket.
     pub(super) fn introduce(&mut self, device: Device, socket: SocketId) {
         if self.client(device).socket != Some(socket) {
             return;

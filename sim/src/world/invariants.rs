@@ -1,5 +1,5 @@
-//! Holds every step of an object to the rules: what it has taken in, what it tells others, what it shows its clients
-//! and what it writes.
+//! Checks every action of an object: what it tells other objects, what it shows its clients and what it writes. For that it
+//! also keeps what the object has taken in.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ use crate::{
 };
 
 impl World<'_> {
-    /// What is true of the user by what their object has taken in.
+    /// Records what an object has taken in: what the core told it, and what its clients reported.
     pub(super) fn take_in(&mut self, who: Who, cause: &Cause) {
         let object = &mut self.objects[who];
         match cause {
@@ -36,7 +36,7 @@ impl World<'_> {
                 match frame {
                     Said::Message(ClientMessage::UpdatePresence { url, title }) => {
                         object.reports += 1;
-                        // One that is refused hides the page before.
+                        // A report that is refused hides the page that was reported before.
                         open.report = Some((object.reports, Page::parse(url, title).ok().flatten()));
                         open.unsure = false;
                     }
@@ -94,7 +94,7 @@ impl World<'_> {
         }
     }
 
-    /// Questions to friends that come of what the user does, and not of a loss of memory before it.
+    /// Checks questions to friends that an action of the user causes. Questions after a loss of memory do not count.
     pub(super) fn check_asking(&mut self, who: Who, cause: &Cause, effects: &[Effect]) {
         let by_user = matches!(cause, Cause::Open { .. } | Cause::Frame { .. } | Cause::Read { .. });
         let asks = |effect: &Effect| matches!(effect, Effect::CallPeers { message, .. } if matches!(message.say, PeerSay::Hello { .. } | PeerSay::Peek));
@@ -182,7 +182,7 @@ impl World<'_> {
         let closes = effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
         let page_change = match cause {
             Cause::Frame { frame, .. } => is_page_change(frame),
-            // Without sockets, what friends see, and who they are, is kept in storage.
+            // Without sockets, an object keeps what it knows of friends in storage.
             Cause::Peer { message } => {
                 matches!(message.say, PeerSay::Presence { .. }) && !self.objects[who].sockets.is_empty()
             }
@@ -215,7 +215,7 @@ impl World<'_> {
         }
     }
 
-    /// Whether what is saved is that the user came or left.
+    /// Whether the effects save that the user came online or left.
     fn comes_or_goes(&self, who: Who, effects: &[Effect]) -> bool {
         let online = self.objects[who].saved.state.may_be_seen_online;
         effects
@@ -223,7 +223,7 @@ impl World<'_> {
             .any(|effect| matches!(effect, Effect::Save(Save::State(state)) if state.may_be_seen_online != online))
     }
 
-    /// After an object has heard that somebody is no friend, none of its screens shows them.
+    /// Once an object has been told that a friendship ended, none of its clients shows that friend online.
     pub(super) fn check_screens(&mut self, who: Who, cause: &Cause) {
         if !matches!(cause, Cause::Core { .. } | Cause::Social { .. }) {
             return;
@@ -235,7 +235,7 @@ impl World<'_> {
             .filter(|socket| socket.gone_at.is_none() && socket.client_view.ready && !socket.client_view.unsure)
             .find_map(|socket| {
                 let online = socket.client_view.seen.iter().filter(|(_, seen)| seen.look.is_online());
-                // A crash may have taken what an event was to show. It comes again.
+                // A crash may have lost the message that an event caused. The event comes again.
                 let comes = |of| matches!(cause, Cause::Social { .. }) && self.core.will_lose(who, of);
                 online.map(|(of, _)| *of).find(|of| *of != who && !object.told.may_be_friends(*of) && !comes(*of))
             });
@@ -297,12 +297,12 @@ impl World<'_> {
         }
     }
 
-    /// Somebody appears in a client's view.
+    /// Checks and records that a client shows somebody.
     fn show(&mut self, who: Who, socket: SocketId, of: Who, look: &Look) {
         let Some(open) = self.objects[who].sockets.get(&socket).filter(|open| open.gone_at.is_none()) else { return };
         if !open.client_view.ready {
             if self.objects[who].mends {
-                // Shown as memory began anew, before it was heard that the client wants a snapshot.
+                // The object has just come into memory and does not know yet that the client wants a snapshot.
                 return;
             }
             return self.break_rule(Rule::SnapshotComesFirst, &[who, of], format!("u{of} is shown before"));

@@ -1,4 +1,4 @@
-//! Ends of watching, and of life: who is still there, and until when friends may be shown whoever is not.
+//! Who still watches, who is still connected, and until when friends may be shown a user who is gone.
 
 use super::{
     SimEvent, World,
@@ -13,7 +13,7 @@ use crate::{
 const GHOST_MS: Ms = 190_000;
 
 impl World<'_> {
-    /// Whether the user has a socket that watches, or had one until a moment ago.
+    /// Whether the user has a socket that watches, or had one until recently.
     pub(super) fn watches(&self, who: Who) -> bool {
         let object = &self.objects[who];
         object.sockets.values().any(|socket| socket.watching) || self.now < object.watched_until
@@ -23,7 +23,7 @@ impl World<'_> {
         if closed.watching {
             let now = self.now;
             let object = &mut self.objects[who];
-            // The grace, and the longest that a restart adds to it.
+            // The grace (15 s), the longest grace after a restart (10 s), and two seconds more.
             object.watched_until = object.watched_until.max(now + 27_000);
             self.one_more_from_friends(who);
         }
@@ -35,7 +35,7 @@ impl World<'_> {
         }
     }
 
-    /// Friends may not have heard yet that the user left when the user comes back, and hear of that instead.
+    /// When the user comes back, friends may not have been told yet that they left. They are told of the return instead.
     pub(super) fn one_more_to_friends(&mut self, who: Who) {
         for friend in 0..self.setting.users {
             self.link(who, friend).one_more();
@@ -51,7 +51,7 @@ impl World<'_> {
         object.sockets.values().map(|socket| self.last_sign_of(socket)).max().unwrap_or(0).max(object.last_sign)
     }
 
-    /// When a socket's client was heard last.
+    /// The last sign of life on a socket: its last heartbeat or message.
     pub(super) fn last_sign_of(&self, socket: &Socket) -> Ms {
         let until = socket.gone_at.unwrap_or(self.now);
         let heartbeat = socket.opened_at + (until - socket.opened_at) / HEARTBEAT_MS * HEARTBEAT_MS;
@@ -62,7 +62,7 @@ impl World<'_> {
         self.counts.heartbeats += self.heartbeats_of(socket);
     }
 
-    /// The heartbeats of a socket's client so far.
+    /// The number of heartbeats on a socket so far.
     pub(super) fn heartbeats_of(&self, socket: &Socket) -> u64 {
         let until = socket.gone_at.unwrap_or(self.now);
         ((until - socket.opened_at) / HEARTBEAT_MS) as u64
@@ -75,7 +75,7 @@ impl World<'_> {
         }
     }
 
-    /// Until when a friend may be shown somebody who gives no sign of life.
+    /// Until when `friend` may be shown `who` online. `None` while `who` has a live socket.
     pub(super) fn ghost_deadline(&self, who: Who, friend: Who) -> Option<Ms> {
         if self.is_alive(who) {
             return None;
@@ -83,7 +83,8 @@ impl World<'_> {
         let sign = self.last_sign(who);
         let object = &self.objects[who];
         let mut deadline = sign + GHOST_MS;
-        // Each failed call is seen after its time, and made again a while after that: one that tells, or one that asks.
+        // A failed call is noticed only after its time limit, and repeated some time later. This holds for calls to the friend
+        // and from the friend.
         for (from, to) in [(who, friend), (friend, who)] {
             let link = &self.links[from * self.setting.users + to];
             if link.failed_at > sign {

@@ -1,5 +1,5 @@
-//! What goes between objects, and between them and the core: calls with their conditions, questions to the core, and
-//! its batches of events.
+//! Traffic between objects, and between them and the core: calls under the network's conditions, questions to the core, and
+//! batches of events from it.
 
 use std::rc::Rc;
 
@@ -96,18 +96,18 @@ impl World<'_> {
         }
     }
 
-    /// A message that comes late may wish for what its sender no longer wants.
+    /// Allows one more message where a late message asks for pages that its sender no longer wants.
     pub(super) fn late_wish(&mut self, from: Who, to: Who, message: &PeerMessage) {
         let watching = self.objects[from].sockets.values().any(|socket| socket.watching);
         let link = self.link(to, from);
-        // And an answer that crosses a message may be older than it: it says nothing of what is no longer wanted.
+        // The same where an answer is on its way: it may be older than the message and say nothing of the lower interest.
         if (message.wants == Interest::Pages && !watching) || link.under_way > 0 {
             link.one_more();
         }
     }
 
     pub(super) fn answer(&mut self, call: u64, answer: Option<PeerAnswer>) {
-        // A request that arrives after its deadline still needs its message.
+        // A failed call stays in the map: if it arrives after its deadline, its message is still needed.
         let Some(Call { from, to, generation, of_alarm, .. }) = self.calls.get(&call) else { return };
         let (from, to, generation, of_alarm) = (*from, *to, *generation, *of_alarm);
         if answer.is_some() {
@@ -140,7 +140,7 @@ impl World<'_> {
         }
     }
 
-    /// A client connects, or somebody reads, as the shell lets them.
+    /// A client wants to connect, or a user reads. The shell's admission decides.
     pub(super) fn ask_to_enter(&mut self, who: Who, then: Then) {
         self.touch(who);
         let (engine, now) = (self.engine(who), self.local(who));
@@ -168,7 +168,7 @@ impl World<'_> {
         }
     }
 
-    /// What the core says, and after how long.
+    /// The core's answer, and after how long it comes.
     pub(super) fn ask_core(&mut self, who: Who, known: Option<u64>, ms_max: Ms) -> (Question, Ms) {
         self.counts.core_calls += 1;
         self.pend(who);
@@ -191,7 +191,7 @@ impl World<'_> {
         Question { generation: object.generation, deletions: object.deletions, found }
     }
 
-    /// What the shell makes of an answer of the core's.
+    /// How the shell interprets an answer of the core.
     pub(super) fn found(&mut self, who: Who, question: &Question) -> Found {
         // The core may have read before the account was deleted.
         if self.objects[who].deletions != question.deletions {
@@ -206,7 +206,7 @@ impl World<'_> {
         question.found.clone()
     }
 
-    /// The core has answered somebody who is to be let in.
+    /// The core has answered a question that an admission waits for.
     pub(super) fn known(&mut self, who: Who, question: &Question, mut admission: Admission, then: Then) {
         if self.done(who, question.generation) {
             match self.found(who, question) {
@@ -224,7 +224,7 @@ impl World<'_> {
                 return self.admit(who, admission, then);
             }
         }
-        // What was lost with memory, its callers see as a failure.
+        // Memory was lost, so the caller sees a failure.
         if let Then::Open(device) = then {
             self.connect_later(device, 1_000, 8_000);
         }
@@ -260,7 +260,7 @@ impl World<'_> {
         self.counts.core_batches += 1;
         let taken = self.happen(who, Cause::Core { events }).taken;
         match taken {
-            // The answer may be lost, and the events come again.
+            // The answer may be lost. Then the events come again.
             Some(taken) if !(bad && draws.chance(0.3)) => self.core.taken(who, &taken.taken),
             _ => {}
         }

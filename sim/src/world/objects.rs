@@ -1,4 +1,4 @@
-//! Objects: events on their way into an engine, and what it wants done on its way out, all of it or until a crash.
+//! Objects: hands events to an engine and carries out its effects, all of them or only those before a crash.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl World<'_> {
-    /// Lets an engine take something in and does what it says, or the beginning of it.
+    /// Hands an event to an engine and carries out the effects, or in a crash the first of them.
     pub(super) fn happen(&mut self, who: Who, cause: Cause) -> Done {
         if self.violation.is_some() {
             return Done::default();
@@ -52,7 +52,7 @@ impl World<'_> {
         }
         let undone = left < total;
         let by_friend = matches!(cause, Cause::Peer { .. });
-        // To close a socket is more than to change its page.
+        // A page change that also closes a socket may set an alarm.
         let changes_page = matches!(&cause, Cause::Frame { frame, .. } if is_page_change(frame))
             && !effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
         let mut done = Done { crashed: crash.is_some(), ..Done::default() };
@@ -62,7 +62,7 @@ impl World<'_> {
                 weights += weight(effect);
                 weights <= left
             });
-            // What a crash did not let it keep, an object has not been told.
+            // What the object could not store before the crash counts as not told.
             let of_core = matches!(cause, Cause::Core { .. } | Cause::Social { .. });
             let page_of = if let Cause::Frame { socket, frame } = &cause {
                 Some(*socket).filter(|_| is_page_change(frame))
@@ -90,7 +90,7 @@ impl World<'_> {
         }
         if let Some((_, sockets)) = crash {
             let object = &mut self.objects[who];
-            // What was kept, and an alarm that need not be looked for first, are one transaction.
+            // If the object knows its alarm, it saves its state and sets the alarm in one transaction.
             let knows_alarm = object.memory.as_ref().is_some_and(|memory| memory.alarm.is_known());
             if knows_alarm && saved_before.is_some_and(|before| before != object.saved.state) {
                 self.arm(who, by_friend, changes_page);
@@ -215,7 +215,7 @@ impl World<'_> {
     fn closed(&mut self, who: Who, socket: SocketId, code: CloseCode) {
         let Some(closed) = self.objects[who].sockets.remove(&socket) else { return };
         self.count_heartbeats(&closed);
-        // To end a socket whose time is over is something to do.
+        // Closing a socket that has expired is a good reason to wake, so that wake-up does not count.
         self.objects[who].woken = self.objects[who].woken.saturating_sub(1);
         let sign = self.last_sign_of(&closed);
         self.objects[who].last_sign = self.objects[who].last_sign.max(sign);

@@ -1,4 +1,4 @@
-//! What an object's runtime does: memory and its loss, sleep, alarms, ticks and redeployments.
+//! What the runtime does to objects: it loads and evicts them, lets them sleep, fires alarms and ticks, and redeploys.
 
 use presence::{AlarmKeeper, AlarmStep, EngineConfig, TickTimer, UserPresence};
 use shared::time::Timestamp;
@@ -12,7 +12,7 @@ use crate::{
     steps::{Device, Ms, Who},
 };
 
-/// An object that rests for so long is put to sleep.
+/// How long an object rests before the runtime puts it to sleep.
 const SLEEP_MS: Ms = 10_000;
 
 impl World<'_> {
@@ -39,7 +39,7 @@ impl World<'_> {
             AlarmStep::Look => object.alarm,
             AlarmStep::Set(_) => None,
         };
-        // What takes a moment in the runtime takes none here.
+        // The real runtime takes a moment to find the alarm that is set. Here it takes no time.
         let AlarmStep::Set(at) = memory.alarm.found(set, wake, now) else { return };
         self.counts.alarms_set += 1;
         if changes_page && !object.mends {
@@ -69,7 +69,7 @@ impl World<'_> {
         self.at(at.max(self.now), SimEvent::Tick { who, generation });
     }
 
-    /// Something that keeps an object awake begins.
+    /// A call or a timer begins that keeps the object awake.
     pub(super) fn pend(&mut self, who: Who) {
         let now = self.now;
         if let Some(memory) = &mut self.objects[who].memory {
@@ -80,7 +80,7 @@ impl World<'_> {
         }
     }
 
-    /// And it ends: whether the memory that wanted it is still there.
+    /// That call or timer ends. Returns whether the memory that began it still exists.
     pub(super) fn done(&mut self, who: Who, generation: u64) -> bool {
         let now = self.now;
         let object = &mut self.objects[who];
@@ -96,7 +96,7 @@ impl World<'_> {
         true
     }
 
-    /// Brings an object into memory. One that rested for long enough has lost what it had there.
+    /// Brings an object into memory. If it rested longer than [`SLEEP_MS`], it lost its memory first.
     pub(super) fn touch(&mut self, who: Who) {
         let now = self.now;
         let object = &self.objects[who];
@@ -133,7 +133,7 @@ impl World<'_> {
             told_at: None,
         });
         if self.objects[who].mends {
-            // What its memory was to say once more, it says only now.
+            // What the lost memory had to repeat is repeated only now.
             for peer in 0..self.setting.users {
                 self.link(who, peer).again_soon(now);
             }
@@ -141,7 +141,7 @@ impl World<'_> {
         self.note(&[who], || format!("u{who} wakes"));
     }
 
-    /// Memory is lost: `abruptly`, in the midst of whatever there is, or in sleep.
+    /// Memory is lost. `abruptly`: not in sleep, so something may have been in progress.
     pub(super) fn lose_memory(&mut self, who: Who, abruptly: bool) {
         let now = self.now;
         let object = &mut self.objects[who];
@@ -151,7 +151,7 @@ impl World<'_> {
             self.counts.active_ms += (now - memory.pending_since) as u64;
         }
         for (read, lost) in std::mem::take(&mut object.reads) {
-            // Whoever asked asks again.
+            // The reads of the checks must still be answered. The callers of all others see a failure.
             if lost.quiet {
                 self.objects[who].reads.insert(read, lost);
             }
@@ -171,7 +171,7 @@ impl World<'_> {
         }
     }
 
-    /// An alarm whose handler did not end comes again.
+    /// The runtime repeats an alarm whose handler did not finish.
     fn alarm_again(&mut self, who: Who) {
         let again = self.local(who).plus_ms(2_000);
         let object = &mut self.objects[who];
@@ -185,7 +185,7 @@ impl World<'_> {
         }
     }
 
-    /// For a time by the clock the object has: if it has another when that comes, it may be early or late.
+    /// Sets the alarm by the object's present clock. If the object has another clock when it fires, it may be early or late.
     fn set_alarm(&mut self, who: Who, at: Timestamp) {
         let late_ms_max = if self.setting.steady { 0 } else { 300 };
         let late_ms = self.draws(&[40, who as u64, self.objects[who].alarms]).ms(0, late_ms_max);
@@ -236,7 +236,7 @@ impl World<'_> {
         }
     }
 
-    /// Memory is lost, and with it the socket of one device: nobody hears its close.
+    /// Memory is lost, and with it the socket of one device. The object gets no event for its close.
     pub(super) fn drop_with_memory(&mut self, device: Device) {
         let who = device.user;
         let Some(socket) = self.client(device).socket else { return };

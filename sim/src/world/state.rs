@@ -1,5 +1,5 @@
-//! What a run consists of: objects and their memory, sockets, clients, calls and questions in flight. All fields are open: these
-//! are the records that the world's parts pass around.
+//! The records of a run: objects and their memory, sockets, clients, and calls and questions in flight. Their fields are
+//! visible to all modules of the world.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -23,7 +23,7 @@ use crate::{
 /// When a run begins, in milliseconds since 1970.
 pub(super) const BEGIN_MS: i64 = 1_772_366_400_000;
 
-/// Why an engine is asked.
+/// What causes an event for an engine.
 #[derive(Debug, Clone)]
 pub enum Cause {
     Open { socket: SocketId, expires_at: Timestamp },
@@ -48,17 +48,19 @@ pub(super) struct Object {
     pub(super) skew_ms: Ms,
     pub(super) saved: Saved,
     pub(super) sockets: BTreeMap<SocketId, Socket>,
-    /// For when an alarm is set, by the clock the object had then, and which one it is.
+    /// The time of the alarm that is set, by the object's clock when it was set.
     pub(super) alarm: Option<Timestamp>,
+    /// How many alarms were set: the number of the newest.
     pub(super) alarms: u64,
-    /// For so long alarms came late lately, because memory was lost within them.
+    /// How late alarms were recently, summed, because memory was lost while their handler ran.
     pub(super) alarm_late_ms: Ms,
+    /// When that last happened.
     pub(super) alarm_late_at: Ms,
     pub(super) crash: Option<(usize, bool)>,
-    /// Memory was lost in the midst of something, and nothing has been handled since.
+    /// Memory was lost abruptly, and the object has not handled an event since.
     pub(super) mends: bool,
     pub(super) reads: BTreeMap<u64, Read>,
-    /// How often the core was asked of this user.
+    /// How often the core was asked about this user.
     pub(super) asked: u64,
     /// How often their account was deleted.
     pub(super) deletions: u64,
@@ -66,13 +68,13 @@ pub(super) struct Object {
     pub(super) told: Told,
     pub(super) emitted: Emitted,
     pub(super) asking: Asking,
-    /// The page reports taken in.
+    /// How often a client put a page in front, or took it away: the order of [`Socket::report`].
     pub(super) reports: u64,
-    /// The client's last sign of life, while no socket lives.
+    /// The last sign of life on any socket that is closed by now.
     pub(super) last_sign: Ms,
-    /// Until when the user counts as watching though no socket does.
+    /// Until then the user counts as watching, even without a socket that watches.
     pub(super) watched_until: Ms,
-    /// Alarms and ticks in a quiet time.
+    /// Alarms and ticks since the calm time of the last quiet time began.
     pub(super) woken: u32,
     pub(super) quiet_reply: Option<PresenceSnapshot>,
 }
@@ -82,15 +84,15 @@ pub(super) struct Socket {
     pub(super) attachment: Option<Attachment>,
     pub(super) opened_at: Ms,
     pub(super) last_frame: Ms,
-    /// Since when nobody is at its other end.
+    /// When its client vanished without closing it.
     pub(super) gone_at: Option<Ms>,
     pub(super) client_view: ClientView,
-    /// How often its client has wished for another snapshot.
+    /// How often its client has asked for another snapshot by watching again.
     pub(super) wishes: u32,
     pub(super) report: Option<(u64, Option<Page>)>,
     pub(super) idle: bool,
     pub(super) watching: bool,
-    /// A crash left it open what of its client's words was taken in.
+    /// After a crash it is unknown whether the client's last message was taken in.
     pub(super) unsure: bool,
 }
 
@@ -99,7 +101,7 @@ pub(super) struct Read {
     pub(super) quiet: bool,
 }
 
-/// What came of an event for whoever caused it.
+/// The result of an event, for its cause.
 #[derive(Default)]
 pub(super) struct Done {
     pub(super) answer: Option<PeerAnswer>,
@@ -108,7 +110,7 @@ pub(super) struct Done {
 }
 
 impl Object {
-    /// One that was never heard of.
+    /// An object that has never handled an event.
     pub(super) fn new(skew_ms: Ms) -> Self {
         Self {
             memory: None,
@@ -140,18 +142,18 @@ impl Object {
 pub(super) struct Memory {
     pub(super) engine: UserPresence,
     pub(super) active_at: Ms,
-    /// What keeps the object from sleeping: calls, timers.
+    /// How many calls and timers keep the object from sleeping.
     pub(super) pending: u32,
     pub(super) pending_since: Ms,
     /// Calls that the alarm's handler waits for.
     pub(super) alarm_calls: u32,
     pub(super) alarm: AlarmKeeper,
     pub(super) tick: TickTimer,
-    /// When the core last said what is true of friends and settings.
+    /// When the core last answered with the list of friends and settings.
     pub(super) told_at: Option<Timestamp>,
 }
 
-/// What a client says.
+/// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Message(ClientMessage),
@@ -177,7 +179,7 @@ pub(super) struct Call {
     pub(super) generation: u64,
     pub(super) message: Rc<PeerMessage>,
     pub(super) of_alarm: bool,
-    /// How long the answer takes; `None`: it does not arrive in time.
+    /// How long the answer takes. `None`: it does not arrive in time.
     pub(super) answer_ms: Option<Ms>,
 }
 
@@ -194,19 +196,19 @@ pub(super) enum Found {
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) generation: u64,
-    /// How often the account had been deleted.
+    /// How often the account had been deleted when the question was asked.
     pub(super) deletions: u64,
     pub(super) found: Found,
 }
 
-/// Why the shell looked at the core.
+/// What follows once a user is admitted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Then {
     Open(Device),
     Read { of: Option<Who>, quiet: bool },
 }
 
-/// Clients send a heartbeat this often.
+/// Time between two heartbeats of a client.
 pub(super) const HEARTBEAT_MS: Ms = 60_000;
 
 pub(super) fn is_page_change(frame: &Said) -> bool {
@@ -229,7 +231,7 @@ pub(super) fn frame_of(said: &Said) -> Frame {
     }
 }
 
-/// How wrong an object's clock is, wherever it runs.
+/// How far an object's clock is wrong. It changes with each abrupt loss of memory.
 pub(super) fn skew(rng: SeededRng, setting: &Setting, who: Who, generation: u64) -> Ms {
     if setting.faults { rng.of(&[12, who as u64, generation]).ms(-500, 500) } else { 0 }
 }

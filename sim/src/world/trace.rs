@@ -1,16 +1,16 @@
-//! The story of a run, for people.
+//! A record of what happened in a run, for readers.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{World, state::BEGIN_MS};
 use crate::steps::{Clock, Who};
 
-/// The last things that happened to some users, or to all.
+/// The last things that happened to some or all users.
 #[derive(Debug, Default)]
 pub struct Trace {
-    /// Empty: all.
+    /// Whose lines are recorded. If it is empty, everybody's.
     pub whose: BTreeSet<Who>,
-    /// Tell only what clients of all but this user are sent, and answered when they read, without the time.
+    /// Record only the messages to clients of all other users and the replies to their reads, without times.
     pub told_to_all_but: Option<Who>,
     pub lines_max: usize,
     pub lines: VecDeque<String>,
@@ -31,7 +31,7 @@ impl World<'_> {
     }
 }
 
-/// A line short enough to read: without what is in every line, and with moments since the run began.
+/// Shortens a debug text to a readable line: constant parts are left out, and times count from the beginning of the run.
 pub(super) fn brief(what: &impl std::fmt::Debug) -> String {
     let mut text = format!("{what:?}");
     for (long, short) in [
