@@ -1,28 +1,30 @@
--- A dataset to measure with: users, who is friends with whom, who waits for an answer, and what they sent each other.
--- The same numbers make the same dataset. Run on a database that the migrations have made and nobody has used.
+-- A dataset for measurements: users, friendships, pending friend requests, and the shares that users sent each other. The
+-- same settings always make the same dataset. Run it on a database right after the migrations, before anybody uses it.
 --
--- Asked for by settings:
---   dataset.users     how many, more than twice dataset.friends
---   dataset.friends   friends of a user on average; a user has about half to one and a half times as many
---   dataset.received  shares that reached a user on average; about half of them are read
+-- It is controlled by settings:
+--   dataset.users     number of users, at least 2 * dataset.friends + 10
+--   dataset.friends   friends of a user on average. Each user has about 0.5 to 1.5 times as many
+--   dataset.received  shares that a user received, on average. About half of them are read
 --   dataset.domains   JSON with the lists "allow" and "deny" of every user
 --
--- Every user also waits for the answer of two others, and two others wait for theirs. Nobody has blocked or
--- declined anybody. Whoever runs this says `vacuum analyze` afterwards: it cannot be done in a transaction.
+-- Every user has also sent friend requests to two others and received requests from two others, all without an answer yet.
+-- Nobody has blocked or declined anybody. Run `vacuum analyze` afterwards. It is not part of this file, because it cannot
+-- run in a transaction.
 
 -- # Preparing
 
--- The id of the nth user. Whoever comes next in the table is somewhere else in the indexes, as with random ids;
--- and whoever measures can tell an id from a number, in any language with 64-bit integers.
+-- The id of the nth user. Neighbours in the table are far apart in the indexes, as with random ids. Any program with 64-bit
+-- integers can compute the id from n.
 create function pg_temp.crowd_id(n bigint) returns text language sql immutable as
     $$ select (1000000000000874219 + n * 618033988749 % 999999999989 * 1000000)::text $$;
 
 select setseed(0.25);
 
--- Foreign keys are right by how the rows are made; looking each of them up would take most of the time.
+-- Turns off triggers and the checks of foreign keys. The rows below are consistent by construction, and the checks would
+-- take most of the time. What the triggers would write is written below too.
 set session_replication_role = replica;
 
--- Indexes are made from the whole table in a fraction of the time.
+-- Drops the indexes until the end. To build an index from a full table takes a fraction of the time.
 create temporary table crowd_indexes as
     select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as definition
     from pg_index
@@ -101,7 +103,7 @@ select setval('users_number_given', max(number)) from users;
 insert into search_texts (user_id, first_name, last_name, email, email_public)
 select user_id, first_name, last_name, email, email_public from users;
 
--- In the order of the index, for then each is added at its end.
+-- In the order of the index, so that each entry is added at its end.
 insert into search_keys (place, key, user_id)
 select k.place, k.key, t.user_id
 from search_texts t, search_keys_of(given, family, name, case when email_public then address end) k
@@ -109,8 +111,8 @@ order by place, key, user_id;
 
 -- # Friendships
 
--- The nth user is a friend of those some distances further on, round in a circle, and of few far ones. The
--- distances of one user differ, and none is more than half the circle: so no pair comes twice.
+-- Users stand in a circle. Each is a friend of others at certain distances further on: of many near ones and of few far ones.
+-- The distances of one user differ, and all are less than half the circle, so no pair occurs twice.
 insert into friendships (user_id1, user_id2, requested_at, accepted_at)
 select case when asks then one else other end, case when asks then other else one end, at,
     at + random() * interval '5 days'
@@ -163,7 +165,7 @@ from (
     ) asked, generate_series(1, shares) i
 ) evenly;
 
--- Without figures the planner would take these for small.
+-- Without statistics the planner would assume that these tables are small.
 analyze friendships, crowd_shares;
 
 insert into share_recipients (event_id, user_id, seen_at)

@@ -1,5 +1,5 @@
-// Takes every event that the core posts and does nothing with it: the edge of a benchmark, where the real one
-// would be on machines of its own.
+// Answers that it has taken every event that the core posts, and drops them. It stands for the edge in benchmarks of the
+// core: the real edge would run on other machines.
 //
 // Deliberately absent: checking signatures.
 //

@@ -1,8 +1,8 @@
-// The proxy before development's image store. Browsers ask with a preflight before they PUT an image, and s3s-fs, the store
-// itself, answers none: that is done here, for any origin, and all else is passed on as it came, whose signature the
-// store checks. Until the store runs, which at the first start is minutes later, the answer is 503.
+// A proxy in front of development's image store, s3s-fs. Browsers send a CORS preflight before they PUT an image, and s3s-fs
+// does not answer those. The proxy answers them, for any origin. It passes on every other request unchanged, and the store
+// checks its signature. Until the store runs, the proxy answers 503. At the first start that takes minutes.
 //
-// Deliberately absent: storing anything, and signing.
+// Deliberately absent: storing and signing.
 //
 // node dev/image-store.mjs PORT STORE_PORT
 

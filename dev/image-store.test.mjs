@@ -1,4 +1,4 @@
-// The proxy of the image store, as a process in front of a store that repeats what it gets.
+// Tests the proxy of the image store. It runs as a process in front of a store that returns what it was sent.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -43,7 +43,7 @@ test("a browser may PUT an image from any origin", async () => {
   assert.match(answer.headers.get("access-control-allow-methods"), /\bPUT\b/);
 });
 
-test("what is put arrives as it was signed, and the browser may read the answer", async () => {
+test("a PUT reaches the store unchanged, and the browser may read the answer", async () => {
   for (const [path, status] of [["/images/a%20b.png?X-Amz-Signature=1", 200], ["/refused", 403]]) {
     const answer = await fetch(url + path, put);
     assert.equal(answer.status, status);
@@ -53,7 +53,7 @@ test("what is put arrives as it was signed, and the browser may read the answer"
   }
 });
 
-test("without a store the answer says so, to browsers too", async () => {
+test("while the store does not run, the answer is 503, and the browser may read it", async () => {
   store.closeAllConnections();
   await new Promise((closed) => store.close(closed));
   const answer = await fetch(`${url}/images/a.png`, put);

@@ -1,11 +1,11 @@
-// The OIDC provider of development: oauth2-mock-server (discovery, JWKS, authorization code with PKCE), its tokens
-// shaped like the ID tokens of Amazon Cognito. Anyone who reaches it may sign in as anybody, so it listens on
-// 127.0.0.1 alone, unless it is told another address: inside a container whose port is published there.
+// The OIDC provider of development: oauth2-mock-server (discovery, JWKS, authorization code with PKCE), with tokens like the
+// ID tokens of Amazon Cognito. Everybody who reaches it can sign in as anybody. So it listens only on 127.0.0.1, unless it is
+// given another address. A container gives one, and publishes the port only on 127.0.0.1.
 //
-// The authorization endpoint signs in the `login_hint`, and asks who one is where there is none. Refresh tokens are good
-// until they are revoked, across restarts too.
+// The authorization endpoint signs in the user of the `login_hint`. Without a hint it shows a page that asks for the user.
+// Refresh tokens stay valid across restarts. A revoked one is refused until the next restart.
 //
-// Deliberately absent: passwords, consent, sessions: a user without a `login_hint` is asked each time.
+// Deliberately absent: passwords, consent and sessions. Without a `login_hint`, the page asks each time.
 //
 // node dev/oidc.mjs PORT KEY_FILE AUDIENCE [ADDRESS]
 
@@ -18,7 +18,7 @@ import { Events, OAuth2Server } from "oauth2-mock-server";
 
 const [port, keyFile, audience, address = "127.0.0.1"] = argv.slice(2);
 
-/** The key of earlier starts, so that tokens stay good; made at the first. */
+/** The signing key. The first start makes it, and later starts read it, so that tokens stay valid. */
 function signingKey() {
   if (!existsSync(keyFile)) {
     const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -30,14 +30,15 @@ function signingKey() {
   return JSON.parse(readFileSync(keyFile, "utf8"));
 }
 
-// The library's own endpoints stand behind ours: its authorization endpoint signs in without a question, and it revokes nothing.
+// The library's own endpoints move to other paths, and ours take their place. Its authorization endpoint never asks for the
+// user, and its revocation endpoint revokes nothing.
 const server = new OAuth2Server(undefined, undefined, {
   endpoints: { authorize: "/authorize/code", revoke: "/revoke/nothing" },
 });
 const key = signingKey();
 await server.issuer.keys.add(key);
 
-/** Where people may be sent back to: pages of this machine, and extensions. */
+/** The allowed redirect addresses: pages on this machine, and extensions. */
 const REDIRECTS = [
   /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(\/|$)/,
   /^https:\/\/[a-p]{32}\.chromiumapp\.org(\/|$)/,
@@ -48,7 +49,7 @@ const refuse = (message) => {
   throw new AssertionError({ message });
 };
 
-/** A parameter that may stand once. */
+/** The value of a parameter that may occur only once. */
 const single = (parameters, name) => {
   const value = parameters[name];
   if (Array.isArray(value)) refuse(`${name}: stands more than once`);
@@ -61,10 +62,10 @@ function checkRedirect(uri) {
   }
 }
 
-/** As user ids of tokens are: no spaces, commas or control characters. */
+/** Whether a text is a valid user id: 1 to 128 characters, without spaces, commas and control characters. */
 const isUserId = (text) => /^[^\s,\p{Cc}]{1,128}$/u.test(text);
 
-/** The parameters of an authorization request, each once. */
+/** Checks an authorization request and returns its parameters. Each may occur only once. */
 function authorization(query) {
   const parameters = Object.fromEntries(Object.keys(query).map((name) => [name, single(query, name)]));
   checkRedirect(parameters.redirect_uri);
@@ -81,7 +82,7 @@ function authorization(query) {
 
 const escaped = (text) => text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`);
 
-/** The page that asks who one is: people of development by links, anybody else by name. */
+/** The page that asks for the user: links for the users of development, and a form for any other name. */
 function chooser(parameters) {
   const address = (name) => `/authorize/code?${new URLSearchParams({ ...parameters, login_hint: name })}`;
   const people = ["alice", "bob", "carol"]
@@ -140,7 +141,7 @@ server.service.addRoute("GET", "/authorize", (request, response) => {
   response.writeHead(302, { Location: location }).end();
 });
 
-/** Who signed in, by authorization code. A code is good once, and for ten minutes. */
+/** Who signed in, by authorization code. A code is valid once, and for ten minutes. */
 const signedIn = new Map();
 
 server.service.on(Events.BeforeAuthorizeRedirect, ({ url }, { query }) => {
@@ -153,20 +154,20 @@ server.service.on(Events.BeforeAuthorizeRedirect, ({ url }, { query }) => {
 
 server.service.on(Events.BeforePostLogoutRedirect, ({ url }) => checkRedirect(url.href));
 
-// Not the signing key itself, whose public half everybody knows.
+// A secret of its own for refresh tokens, derived from the private half of the signing key.
 const refreshSecret = createHash("sha256").update(`refresh ${key.d}`).digest();
 const seal = (body) => createHmac("sha256", refreshSecret).update(body).digest("base64url");
 
-/** A token that says whom it refreshes. Its id is what is revoked. */
+/** A refresh token. It holds the session that it refreshes, and an id by which it is revoked. */
 function refreshToken(session) {
   const body = Buffer.from(JSON.stringify({ ...session, id: randomUUID() })).toString("base64url");
   return `${body}.${seal(body)}`;
 }
 
-/** Ids of tokens that were revoked since the start. */
+/** Ids of the refresh tokens that were revoked since the start. */
 const revoked = new Set();
 
-/** What a refresh token says; undefined where it is none of ours, or revoked. */
+/** The session in a refresh token; undefined if it is not one of ours, or is revoked. */
 function refreshed(token) {
   const [body, mark] = String(token).split(".");
   const [given, expected] = [Buffer.from(mark ?? ""), Buffer.from(seal(body))];
@@ -175,7 +176,7 @@ function refreshed(token) {
   return revoked.has(session.id) ? undefined : session;
 }
 
-/** Whom a request at the token endpoint is about, if it may be answered. */
+/** The user and client of a request at the token endpoint; undefined if the request must be refused. */
 function session(body) {
   switch (body.grant_type) {
     case "password":
@@ -187,7 +188,7 @@ function session(body) {
     case "authorization_code": {
       const kept = signedIn.get(body.code);
       const same = kept?.client === body.client_id && kept?.redirect === body.redirect_uri;
-      // The library compares the verifier with the challenge, where there is one.
+      // If there is a verifier, the library compares it with the challenge.
       return same && body.code_verifier ? kept : undefined;
     }
     default:
@@ -213,11 +214,12 @@ server.service.on(Events.BeforeTokenSigning, ({ payload }, { body }) => {
     exp: now + Number(body.expires_in ?? 3600),
     iat: now,
     auth_time: now,
-    // Tests of what is refused ask for other values.
+    // Tests of refused tokens ask for other values.
     iss: body.issuer ?? payload.iss,
     token_use: body.token_use ?? "id",
     email: email ?? `${user}@example.com`,
-    // As JSON, for providers write it as text too; what is no JSON is that text. Empty: not in the token.
+    // The parameter is read as JSON, because some providers write a text here. What is not JSON is taken as text. An empty
+    // text leaves the claim out.
     email_verified: parsed(email_verified ?? "true"),
     "cognito:username": user,
   });
@@ -235,18 +237,18 @@ server.service.on(Events.BeforeResponse, (answer, { body }) => {
     answer.statusCode = 400;
     answer.body = { error: "invalid_grant", error_description: "the code or token is not good, or not any more" };
   } else if (body.expires_in !== undefined && !Number.isInteger(Number(body.expires_in))) {
-    // The token endpoint takes the number of seconds as text; what is no number would sign a token without an end.
+    // The number of seconds comes as text. One that is not a number would give a token that never expires.
     answer.statusCode = 400;
     answer.body = { error: "invalid_request", error_description: "expires_in is a whole number of seconds" };
   } else {
     const { redirect, ...kept } = asked;
-    // One that is good stays.
+    // A refresh token that is valid stays valid.
     const refresh_token = body.grant_type === "refresh_token" ? body.refresh_token : refreshToken(kept);
     Object.assign(answer.body, { refresh_token, expires_in: Number(body.expires_in ?? 3600) });
   }
 });
 
-// RFC 7009: what is no token of ours is revoked already.
+// RFC 7009, section 2.2: a token that is not valid is answered like one that was revoked.
 server.service.addRoute("POST", "/revoke", ({ body }, response) => {
   const session = refreshed(body?.token);
   if (session !== undefined) revoked.add(session.id);

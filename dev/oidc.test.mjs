@@ -1,4 +1,4 @@
-// The provider of development, as a process: what an application does to sign people in and out.
+// Tests the provider of development, as a process, with what an application does to sign users in and out.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -37,7 +37,7 @@ after(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** A request for a code, and the verifier that belongs to it. */
+/** The URL of a request for a code, and its PKCE verifier. */
 function request(more = {}) {
   const verifier = randomBytes(32).toString("base64url");
   const parameters = {
@@ -55,7 +55,7 @@ function request(more = {}) {
   return { url: `${metadata.authorization_endpoint}?${new URLSearchParams(given)}`, verifier };
 }
 
-/** Where a chain of redirects leads that leaves the provider. */
+/** Follows redirects, and returns the first address outside the provider. */
 async function redirected(url) {
   for (;;) {
     const answer = await fetch(url, { redirect: "manual" });
@@ -76,7 +76,7 @@ const exchange = (code, verifier, more = {}) =>
 
 const claims = (jwt) => JSON.parse(Buffer.from(jwt.split(".")[1], "base64url"));
 
-/** Those that do not change from one token of a session to the next. */
+/** The claims that are the same in all tokens of a session. */
 const lasting = ({ sub, iss, aud, email, email_verified, token_use, "cognito:username": name }) =>
   ({ sub, iss, aud, email, email_verified, token_use, name });
 
@@ -94,7 +94,7 @@ test("the metadata names everything that signing in and out needs", () => {
   assert.deepEqual(metadata.code_challenge_methods_supported, ["S256"]);
 });
 
-test("a page asks who one is, and each choice signs that one in", async () => {
+test("a page asks for the user, and each choice signs that user in", async () => {
   const { url, verifier } = request();
   const answer = await fetch(url);
   assert.equal(answer.status, 200);
@@ -113,7 +113,7 @@ test("a page asks who one is, and each choice signs that one in", async () => {
   const expected = { sub: "bob", email: "bob@example.com", nonce: "a nonce", aud: CLIENT, token_use: "id" };
   assert.deepEqual({ sub, email, nonce, aud, token_use }, expected);
 
-  // Somebody new, by the form.
+  // A user with another name, by the form.
   const fields = [...page.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g)];
   const form = new URLSearchParams(fields.map(([, name, value]) => [name, unescaped(value)]));
   form.set("login_hint", "Zoë");
@@ -123,13 +123,13 @@ test("a page asks who one is, and each choice signs that one in", async () => {
   assert.equal(claims(id_token)["cognito:username"], "Zoë");
 });
 
-test("nothing of a request can write into the page", async () => {
+test("parameters of a request are escaped in the page", async () => {
   const { url } = request({ state: `"><img src=x onerror=alert(1)>'` });
   const page = await (await fetch(url)).text();
   assert.ok(!page.includes("<img"), page);
 });
 
-test("with a hint nobody is asked, unless the application wants it so", async () => {
+test("with a login_hint no page asks, unless the application asks for it with prompt", async () => {
   assert.ok((await redirected(request({ login_hint: "carol" }).url)).searchParams.get("code"));
   for (const prompt of ["login", "select_account"]) {
     assert.equal((await fetch(request({ login_hint: "carol", prompt }).url)).status, 200);
@@ -138,7 +138,7 @@ test("with a hint nobody is asked, unless the application wants it so", async ()
   assert.deepEqual(Object.fromEntries(back.searchParams), { error: "login_required", state: "a state" });
 });
 
-test("people are sent back to pages of this machine and to extensions alone", async () => {
+test("users are redirected only to pages on this machine and to extensions", async () => {
   const extension = `https://${"abcdefghijklmnop".repeat(2)}.chromiumapp.org/`;
   const addon = `https://${"0123456789".repeat(4)}.extensions.allizom.org/`;
   for (const redirect_uri of [PAGE, "http://127.0.0.1:1/app/", "http://[::1]:1/", extension, `${addon}callback`]) {
@@ -162,13 +162,13 @@ test("people are sent back to pages of this machine and to extensions alone", as
     const answer = await fetch(url, { redirect: "manual" });
     assert.equal(answer.status, 400, `${redirect_uri}`);
     assert.match((await answer.json()).detail, /^redirect_uri: /);
-    // Nor past the page that asks.
+    // The endpoint behind the page refuses the address too.
     const past = await fetch(url.replace("/authorize?", "/authorize/code?"), { redirect: "manual" });
     assert.deepEqual([past.status >= 400, past.headers.get("location")], [true, null], `${redirect_uri}`);
   }
 });
 
-test("a request that is not in order names what is wrong", async () => {
+test("a request that is wrong is refused, and the answer names the parameter", async () => {
   const bad = [
     [{ client_id: undefined }, "client_id"],
     [{ response_type: "token" }, "response_type"],
@@ -183,7 +183,7 @@ test("a request that is not in order names what is wrong", async () => {
   }
 });
 
-test("a code is good once, for who asked for it, with the verifier", async () => {
+test("a code is valid once, for the client that asked for it, with the verifier", async () => {
   const code = async (name) => {
     const { url, verifier } = request({ login_hint: name });
     return [(await redirected(url)).searchParams.get("code"), verifier];
@@ -202,7 +202,7 @@ test("a code is good once, for who asked for it, with the verifier", async () =>
   assert.equal((await exchange(fifth, fifths, { redirect_uri: "http://localhost/" })).error, "invalid_grant");
 });
 
-test("a refreshed token says the same, also after a restart, and pages may ask for it", async () => {
+test("a refreshed token has the same claims, also after a restart, and pages may ask for it", async () => {
   const first = await signIn("bob");
   assert.equal(first.cors, "*");
   const again = await token({ grant_type: "refresh_token", refresh_token: first.refresh_token });
@@ -219,7 +219,7 @@ test("a refreshed token says the same, also after a restart, and pages may ask f
   assert.deepEqual([exp - iat, short.expires_in], [5, 5]);
 });
 
-test("a refresh token that is made up, changed, another client's or revoked refreshes nothing", async () => {
+test("a refresh token that is invented, changed, revoked or of another client is refused", async () => {
   const { refresh_token } = await signIn("alice");
   const body = Buffer.from(JSON.stringify({ user: "bob", client: CLIENT, id: "x" })).toString("base64url");
   for (const bad of ["", "x", body, `${body}.${refresh_token.split(".")[1]}`]) {
@@ -237,7 +237,7 @@ test("a refresh token that is made up, changed, another client's or revoked refr
   assert.equal((await token({ grant_type: "refresh_token", refresh_token: other.refresh_token })).status, 200);
 });
 
-test("signing out leads back, and nowhere else", async () => {
+test("signing out redirects to an allowed address, and to no other", async () => {
   const leave = (uri) => {
     const query = new URLSearchParams({ post_logout_redirect_uri: uri, state: "s" });
     return fetch(`${metadata.end_session_endpoint}?${query}`, { redirect: "manual" });

@@ -1,4 +1,4 @@
-//! Clients of the live channel, or of a server that speaks XMPP: each a socket, and a task that says what it hears.
+//! Clients of the live channel, or of a server that speaks XMPP. Each is a socket, and a task that reports what it receives.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,19 +23,19 @@ use tokio_tungstenite::{
 
 use crate::xmpp::{self, Roll, Said};
 
-/// What stands before the number of a change in the address of its page.
+/// The URL of a change's page, without the number of the change at its end.
 const MARK: &str = "https://example.com/change/";
 
 /// Longest wait for a connection and its snapshot.
 const CONNECTING_MAX: Duration = Duration::from_secs(120);
 
-/// Pause before another try where a server said that it cannot at the moment.
+/// Pause before the next attempt to connect after a server answered 503.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Time between heartbeats where nothing else is asked for.
+/// Time between heartbeats, unless a measurement asks for another.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// What a socket heard.
+/// What a socket received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     Snapshot,
@@ -45,7 +45,7 @@ pub enum Heard {
     Closed,
 }
 
-/// What was heard, when, and by whom: their place in the town.
+/// What was received, when, and by whom: the client's place in the town.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
     pub who: usize,
@@ -62,27 +62,27 @@ pub struct Clients {
     beaten_at: Instant,
 }
 
-/// What a client writes to, by what its server speaks.
+/// The writing half of a client's connection, by the server's protocol.
 #[derive(Debug)]
 enum Writer {
     LiveChannel(SplitSink<WebSocketStream<TcpStream>, Message>),
     Xmpp(OwnedWriteHalf),
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     LiveChannel,
     Xmpp,
 }
 
-/// A server: its name, what it speaks and where it listens.
+/// A server: its name, its protocol and its address.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub name: String,
     pub language: Language,
     pub address: SocketAddr,
-    /// Its process, where somebody said so.
+    /// Its process id, if it was given.
     pub process: Option<u32>,
 }
 
@@ -101,7 +101,7 @@ impl std::str::FromStr for Server {
 }
 
 impl Clients {
-    /// Connects everybody, so many at a time, and waits until all have their snapshots.
+    /// Connects everybody, `at_once` at a time, and waits until all have their snapshots.
     pub async fn connect(server: &Server, town: &Town, at_once: usize) -> Result<Self> {
         let (sender, reports) = unbounded_channel();
         let roll = Arc::new(Roll::new(town));
@@ -123,7 +123,7 @@ impl Clients {
         Ok(clients)
     }
 
-    /// Connects everybody at the same moment, and says how long it took until each had the snapshot.
+    /// Connects everybody at the same moment. Returns how long it took until each had their snapshot.
     pub async fn storm(server: &Server, town: &Town) -> Result<(Self, Vec<Duration>)> {
         let (sender, reports) = unbounded_channel();
         let roll = Arc::new(Roll::new(town));
@@ -153,7 +153,7 @@ impl Clients {
         Ok((clients, taken))
     }
 
-    /// Turns to the page of that change.
+    /// Makes a client turn to the page of this change.
     pub async fn change(&mut self, who: usize, change: u64) -> Result<()> {
         let url = format!("{MARK}{change}");
         let text = match self.writer(who)? {
@@ -175,7 +175,7 @@ impl Clients {
         self.send(who, text.to_owned()).await
     }
 
-    /// Lets everybody beat who would soon be taken for gone. Wakes no object.
+    /// Sends a heartbeat from every client if the last was a minute ago or more. It wakes no object.
     pub async fn keep_alive(&mut self) -> Result<()> {
         if self.beaten_at.elapsed() < HEARTBEAT {
             return Ok(());
@@ -199,7 +199,7 @@ impl Clients {
         sent.with_context(|| format!("{}: a socket broke", self.name))
     }
 
-    /// The next thing that was heard; `None` when nothing was until that moment.
+    /// The next report; `None` if there is none before `until`.
     pub async fn next(&mut self, until: Instant) -> Result<Option<Report>> {
         match tokio::time::timeout_at(until, self.reports.recv()).await {
             Ok(Some(Report { heard: Heard::Closed, .. })) => bail!("{} closed a socket", self.name),
@@ -208,7 +208,7 @@ impl Clients {
         }
     }
 
-    /// The next thing of that kind. Fails when it takes longer.
+    /// The next report of this kind. Fails if there is none within `wait`.
     pub async fn next_of(&mut self, kind: impl Fn(Heard) -> bool, wait: Duration) -> Result<Report> {
         let until = Instant::now() + wait;
         loop {
@@ -243,7 +243,7 @@ async fn connect_live(
     let (writer, mut reader) = loop {
         match open(address, citizen).await {
             Ok(socket) => break socket.split(),
-            // The server has too much to do at the moment: as clients do, try again.
+            // The server is overloaded. Real clients try again too.
             Err(Error::Http(answer)) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => sleep(RETRY).await,
             Err(error) => return Err(error.into()),
         }
@@ -297,7 +297,7 @@ async fn connect_xmpp(
 }
 
 async fn open(address: SocketAddr, citizen: &Citizen) -> Result<WebSocketStream<TcpStream>, Error> {
-    // The least server takes anybody's word for who they are; the others have the token.
+    // The simplest server takes the user from the query. The others take it from the token.
     let mut request = format!("ws://{address}/ws?user={}", citizen.id).into_client_request()?;
     let protocols = HeaderValue::try_from(format!("{SUBPROTOCOL}, {}", citizen.token)).map_err(http::Error::from)?;
     request.headers_mut().insert("sec-websocket-protocol", protocols);
@@ -306,9 +306,9 @@ async fn open(address: SocketAddr, citizen: &Citizen) -> Result<WebSocketStream<
     Ok(client_async(request, tcp).await?.0)
 }
 
-/// What this message is, if it is anything that is measured.
+/// What this message is, if it is measured.
 fn heard(text: &str) -> Option<Heard> {
-    // Parsing what thousands of sockets hear would measure the loadgen.
+    // Parsing the messages of thousands of sockets would cost so much time that it would distort the measurement.
     if text.starts_with(r#"{"type":"presence-snapshot""#) {
         return Some(Heard::Snapshot);
     }
@@ -319,7 +319,7 @@ fn heard(text: &str) -> Option<Heard> {
     change(url.split('"').next()?)
 }
 
-/// The change that this page is of.
+/// The change that this page belongs to.
 fn change(url: &str) -> Option<Heard> {
     url.strip_prefix(MARK)?.parse().ok().map(Heard::Change)
 }
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_changes_from_what_came_before() {
+    fn a_change_is_read_from_the_page_in_front_and_not_from_the_latest_page() {
         let update = r#"{"type":"update-presence","userId":"a","url":"https://example.com/change/17","latestUrl":"https://example.com/change/16"}"#;
         assert_eq!(heard(update), Some(Heard::Change(17)));
         let came = r#"{"type":"update-presence","userId":"a","url":"","latestUrl":"https://example.com/change/16"}"#;
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_says_what_it_speaks() {
+    fn the_text_for_a_server_gives_its_protocol_address_and_process() {
         let server: Server = "one=xmpp:127.0.0.1:5222@7".parse().unwrap();
         let address = ([127, 0, 0, 1], 5222).into();
         assert_eq!((server.language, server.address, server.process), (Language::Xmpp, address, Some(7)));

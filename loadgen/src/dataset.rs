@@ -1,4 +1,4 @@
-//! Many sockets on which nothing happens, and many that come at once.
+//! The costs of many idle sockets, and of many that connect at once.
 
 use std::{fs, time::Duration};
 
@@ -11,10 +11,11 @@ use crate::{
     times::times,
 };
 
-/// Connects everybody to a server that has been still for a while, lets them be still as long, and then only beat.
+/// Measures idle sockets. The server rests for `rest`, everybody connects, and all rest for `rest` again. Then they only send
+/// heartbeats, each every `beats_every`, for `time`.
 pub async fn idle(server: &Server, town: &Town, rest: Duration, beats_every: Duration, time: Duration) -> Result<Idle> {
     let process = server.process.context("whose memory is to be measured?")?;
-    // What starting took is given back by then.
+    // By then the server has freed the memory that it needed only to start.
     sleep(rest).await;
     let before = Usage::of(process)?;
     let begun = Instant::now();
@@ -45,8 +46,8 @@ pub async fn idle(server: &Server, town: &Town, rest: Duration, beats_every: Dur
     })
 }
 
-/// Connects everybody at the same moment, and waits until the last has the snapshot. With `hold`, stays until the server
-/// has gone.
+/// Connects everybody at the same moment, and waits until the last has their snapshot. With `hold`, it then stays until a
+/// socket closes, a day at most.
 pub async fn connect(server: &Server, town: &Town, hold: bool) -> Result<Connected> {
     let begun = Instant::now();
     let (mut clients, taken) = Clients::storm(server, town).await?;
@@ -60,7 +61,7 @@ pub async fn connect(server: &Server, town: &Town, hold: bool) -> Result<Connect
     Ok(Connected { server: server.name.clone(), sockets: town.people.len(), all_s, times })
 }
 
-/// What a process takes.
+/// Memory and processor time of a process.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
     resident_kib: f64,
@@ -76,7 +77,7 @@ impl Usage {
         let status = read("status")?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let resident_kib = resident.trim().trim_end_matches(" kB").parse()?;
-        // All threads together, in nanoseconds; threads that ended do not count.
+        // The sum over all threads, in nanoseconds. Threads that have ended do not count.
         let mut cpu_ns = 0.0;
         for task in fs::read_dir(format!("/proc/{process}/task"))? {
             let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From a page change until the last of so many friends has it.
+//! The time from a page change until the last friend has it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,37 +14,37 @@ use crate::{
 /// How to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Changes per server and group that count.
+    /// Changes per server and group that are measured.
     pub changes: usize,
-    /// Changes before them that do not.
+    /// Changes before them that are not measured.
     pub warm_up: usize,
-    /// Quiet before every round of changes.
+    /// Pause before every round of changes.
     pub rest: Duration,
 }
 
-/// Between two changes, for the server before to be done with the last.
+/// Pause after each change, so that its server is done with it before the next.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// Least time between two changes of one user.
+/// Least time between two rounds in which the same user turns to a page.
 const PACE: Duration = Duration::from_millis(1_050);
 
 /// Longest wait for a change to reach everybody.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// Connects a town to each of these servers and lets them take turns, change by change.
+/// Connects a town to each of these servers. In every round, each server takes its turn with one change per group.
 pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<FanOut>> {
     let mut all = Vec::new();
     for server in servers {
         eprintln!("  connecting {} users to {}", town.people.len(), server.name);
         all.push(Clients::connect(server, town, 16).await?);
     }
-    // What comes of coming online.
+    // Messages that coming online causes arrive in this time.
     sleep(Duration::from_secs(2)).await;
     let mut taken = vec![vec![Vec::new(); town.groups.len()]; servers.len()];
     let mut change = 0;
     let mut rounds_begun: Vec<Instant> = Vec::new();
     for round in 0..plan.warm_up + plan.changes {
-        // A user who turned a page in a round rests until their turn comes again.
+        // A user who turned to a page rests for `PACE` before their next turn.
         let changers = town.groups.iter().map(|group| group.changers.len()).min().context("there are no groups")?;
         if let Some(last) = round.checked_sub(changers).and_then(|before| rounds_begun.get(before)) {
             sleep_until(*last + PACE).await;
@@ -57,7 +57,7 @@ pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<
         if round % 20 == 0 || !plan.rest.is_zero() {
             eprintln!("  round {} of {}", round + 1, plan.warm_up + plan.changes);
         }
-        // Nobody is always first.
+        // Another server is first in each round.
         for turn in 0..servers.len() {
             let turn = (turn + round) % servers.len();
             let (Some(clients), Some(taken)) = (all.get_mut(turn), taken.get_mut(turn)) else { continue };
@@ -80,7 +80,7 @@ pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<
     Ok(found)
 }
 
-/// One change, until everybody has it.
+/// Makes one change and waits until everybody has it. Returns how long that took.
 async fn one(clients: &mut Clients, group: &Group, round: usize, change: u64) -> Result<Duration> {
     let changer = group.changers.get(round % group.changers.len()).context("a group without changers")?;
     let mut missing: BTreeSet<usize> = group.audience.iter().copied().collect();

@@ -1,5 +1,7 @@
-//! The least server there could be: it knows who is friends with whom, takes anybody's word for who they are, and
-//! passes on to friends what it hears. No rules, no objects, nothing kept.
+//! The simplest possible server, to compare with: it knows who is friends with whom, believes every client's user id, and
+//! passes pages on to friends.
+//!
+//! Deliberately absent: rules, objects and storage.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -23,10 +25,10 @@ use tokio_tungstenite::{
 
 #[derive(Default)]
 struct Room {
-    /// By user id: their place.
+    /// Each user's place in the town, by user id.
     places: HashMap<String, usize>,
     friends: Vec<Vec<usize>>,
-    /// By place, while connected.
+    /// The sockets of connected users, by place.
     sockets: RefCell<HashMap<usize, UnboundedSender<Utf8Bytes>>>,
 }
 
@@ -38,7 +40,7 @@ struct Update<'a> {
     title: &'a str,
 }
 
-/// Serves until somebody ends it.
+/// Serves until the process ends.
 pub async fn serve(town: Town, port: u16) -> Result<()> {
     let mut room = Room::default();
     for (place, citizen) in town.people.into_iter().enumerate() {
@@ -53,7 +55,7 @@ pub async fn serve(town: Town, port: u16) -> Result<()> {
                 let (tcp, _) = listener.accept().await?;
                 let room = Rc::clone(&room);
                 tokio::task::spawn_local(async move {
-                    // What comes of a client that breaks off is its own affair.
+                    // A client that fails concerns no other, so its error is dropped.
                     let _ = room.hold(tcp).await;
                 });
             }
@@ -107,7 +109,7 @@ impl Room {
         let sockets = self.sockets.borrow();
         for friend in self.friends.get(place).into_iter().flatten() {
             if let Some(socket) = sockets.get(friend) {
-                // Its task may have ended a moment ago.
+                // Sending fails if the socket's task has just ended.
                 let _ = socket.send(update.clone());
             }
         }

@@ -1,7 +1,7 @@
-//! What is told to the loadgen and what it tells: the town it lives in, and what it has seen.
+//! The input and output of the load generator: a town of users, and what was measured.
 //!
-//! Deliberately absent: sockets. They are the program's, which is built with optimisations; the benchmark that conducts it needs
-//! only the words.
+//! Deliberately absent: sockets. They are in the program, which is built with optimisations. `cargo xtask bench presence`,
+//! which runs it, needs only these types.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,20 +16,20 @@ pub struct Town {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Citizen {
     pub id: String,
-    /// Good for longer than any measurement.
+    /// Valid for longer than any measurement.
     pub token: String,
-    /// Their friends' places among the people.
+    /// Friends, by their place in [`Town::people`].
     pub friends: Vec<usize>,
 }
 
-/// Users who turn pages, one at a time, and friends of all of them who look on.
+/// Users who turn to pages, one at a time, and an audience of users who are friends of all of them. Both by place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Group {
     pub changers: Vec<usize>,
     pub audience: Vec<usize>,
 }
 
-/// Times in milliseconds, nearest rank.
+/// Percentiles of times, in milliseconds, by nearest rank.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Times {
     pub count: usize,
@@ -38,7 +38,7 @@ pub struct Times {
     pub max_ms: f64,
 }
 
-/// From a page change until the last friend has it.
+/// The time from a page change until the last friend has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FanOut {
     pub server: String,
@@ -46,13 +46,13 @@ pub struct FanOut {
     pub times: Times,
 }
 
-/// The most changes per second that a server takes.
+/// The highest number of changes per second that a server handles in time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Rate {
     pub server: String,
     pub friends: usize,
     pub changes_per_s: f64,
-    /// Whether no more were tried.
+    /// Whether the highest rate that was tried passed, so that the true limit may be higher.
     pub at_least: bool,
     pub steps: Vec<RateStep>,
 }
@@ -61,36 +61,36 @@ pub struct Rate {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RateStep {
     pub changes_per_s: f64,
-    /// Of those that reached everybody.
+    /// Times of the changes that reached everybody.
     pub times: Times,
     /// Changes that did not reach everybody in time.
     pub lost: usize,
     pub passed: bool,
 }
 
-/// What sockets cost on which nothing happens.
+/// The costs of idle sockets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Idle {
     pub server: String,
     pub sockets: usize,
-    /// Resident memory that came with them, each.
+    /// Resident memory of the server for each socket, in KiB.
     pub kib_each: f64,
-    /// Time until all were connected and had their snapshots.
+    /// Seconds until all were connected and had their snapshots.
     pub connected_s: f64,
-    /// Processor time the server took for that, each.
+    /// Processor time that the server needed for that, for each socket.
     pub connecting_cpu_ms_each: f64,
-    /// Share of one processor while only heartbeats flow.
+    /// Percentage of one processor while there are only heartbeats.
     pub cpu_percent: f64,
     pub heartbeats_per_s: f64,
 }
 
-/// Everybody connecting at once.
+/// Everybody connects at once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connected {
     pub server: String,
     pub sockets: usize,
-    /// From the first attempt until the last had the snapshot.
+    /// Seconds from the first attempt until the last had their snapshot.
     pub all_s: f64,
-    /// Each one's, from the first attempt.
+    /// The time of each, from the first attempt of all until they had their snapshot.
     pub times: Times,
 }

@@ -1,6 +1,7 @@
-//! Clients of the live channel by the thousand, and what they see. `cargo xtask bench presence` conducts it.
+//! The load generator: thousands of clients of the live channel, and measurements of what they receive. `cargo xtask bench
+//! presence` runs it.
 //!
-//! One thread: on a machine with two processors the server has the other. What it finds goes to standard output as
+//! It has one thread, so that on a machine with two processors the server has the other. Results go to standard output as
 //! JSON, everything else to standard error.
 
 mod clients;
@@ -20,7 +21,7 @@ use serde::Serialize;
 
 use crate::clients::Server;
 
-/// Many clients of the live channel at once.
+/// Measures servers with many clients of the live channel at once.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -29,17 +30,17 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Where {
-    /// The users: JSON of a `Town`.
+    /// A file with the users: JSON of a `Town`.
     #[arg(long)]
     town: PathBuf,
-    /// A server to measure: NAME=ADDRESS, or NAME=ADDRESS@PROCESS; NAME=xmpp:ADDRESS where it speaks XMPP. Repeatable.
+    /// A server to measure: NAME=ADDRESS, or NAME=ADDRESS@PROCESS. NAME=xmpp:ADDRESS if it speaks XMPP. Repeatable.
     #[arg(long = "at", required = true)]
     servers: Vec<Server>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// From a page change until the last friend has it; the servers take turns.
+    /// Measure the time from a page change until the last friend has it. The servers take turns.
     FanOut {
         #[command(flatten)]
         at: Where,
@@ -47,11 +48,11 @@ enum Command {
         changes: usize,
         #[arg(long)]
         warm_up: usize,
-        /// Quiet before each round of changes, in milliseconds.
+        /// Pause before each round of changes, in milliseconds.
         #[arg(long)]
         rest_ms: u64,
     },
-    /// The most changes per second; the servers take turns.
+    /// Find the highest number of changes per second that arrive in time. The servers take turns.
     Rate {
         #[command(flatten)]
         at: Where,
@@ -64,11 +65,11 @@ enum Command {
         #[arg(long)]
         most_per_s: f64,
     },
-    /// What idle sockets cost.
+    /// Measure the memory and processor time of idle sockets.
     Idle {
         #[command(flatten)]
         at: Where,
-        /// Quiet before memory is read, in milliseconds.
+        /// Pause before memory is read, in milliseconds.
         #[arg(long)]
         rest_ms: u64,
         #[arg(long)]
@@ -76,15 +77,15 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
-    /// Everybody connects at the same moment.
+    /// Connect everybody at the same moment, and measure how long it takes.
     Connect {
         #[command(flatten)]
         at: Where,
-        /// Say "connected", and stay until the server has gone.
+        /// Print "connected", and stay until the server closes a socket.
         #[arg(long)]
         hold: bool,
     },
-    /// Be the least server there could be.
+    /// Run the simplest possible server, to compare with.
     Serve {
         #[arg(long)]
         town: PathBuf,

@@ -1,4 +1,4 @@
-//! How many page changes per second a server takes before they come late.
+//! How many page changes per second a server handles before they arrive late.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,21 +17,21 @@ use crate::{
 /// How to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Late is what takes longer, for one change in a hundred.
+    /// The longest time that 99 of 100 changes may take. With more, the rate does not pass.
     pub p99_max: Duration,
-    /// Of each rate.
+    /// How long each rate is tried.
     pub time: Duration,
     pub first_per_s: f64,
     pub most_per_s: f64,
 }
 
-/// Next to each other lie rates that differ by this factor, at first; at last, by a fourth root of it.
+/// Factor from one rate to the next until one fails. The search ends when they differ by its fourth root or less.
 const STEP: f64 = 1.4;
 
-/// Tries of a rate that does not pass.
+/// How often a rate that does not pass is tried before it counts as failed.
 const TRIES: usize = 2;
 
-/// A server under search.
+/// The search for the highest rate of one server.
 struct Search {
     clients: Clients,
     passed_per_s: f64,
@@ -39,7 +39,7 @@ struct Search {
     steps: Vec<RateStep>,
 }
 
-/// Finds the highest rate of each server. They take turns, rate by rate.
+/// Finds the highest rate of each server. The servers take turns, one rate at a time.
 pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<Rate>> {
     let group = town.groups.first().context("there is no group")?;
     let mut searches = Vec::new();
@@ -95,20 +95,20 @@ pub async fn measure(servers: &[Server], town: &Town, plan: Plan) -> Result<Vec<
 }
 
 impl Search {
-    /// The rate to try next; `None` once it is known well enough.
+    /// The rate to try next; `None` if the highest rate is known closely enough.
     fn next(&self, plan: &Plan) -> Option<f64> {
         match self.failed_per_s {
             None if self.passed_per_s == 0.0 => Some(plan.first_per_s),
             None if self.passed_per_s >= plan.most_per_s => None,
             None => Some((self.passed_per_s * STEP).min(plan.most_per_s)),
-            // Not even the first.
+            // No rate has passed yet.
             Some(failed) if self.passed_per_s == 0.0 => (failed > 1.0).then_some(failed / 2.0),
             Some(failed) if failed / self.passed_per_s <= STEP.powf(0.26) => None,
             Some(failed) => Some((failed * self.passed_per_s).sqrt()),
         }
     }
 
-    /// Changes pages at that rate, whether or not the server keeps up.
+    /// Makes changes at this rate, whether or not the server keeps up.
     async fn run(&mut self, group: &Group, per_s: f64, plan: &Plan, change: &mut u64) -> Result<RateStep> {
         let everybody: BTreeSet<usize> = group.audience.iter().copied().collect();
         let mut under_way: BTreeMap<u64, (Instant, usize)> = BTreeMap::new();
@@ -141,7 +141,7 @@ impl Search {
                     *change += 1;
                     let place = usize::try_from(*change)? % group.changers.len();
                     let changer = group.changers.get(place).context("a group without changers")?;
-                    // From when it was due: a server that holds the loadgen up gains nothing by it.
+                    // The time counts from when the change was due. A server that delays the load generator gains nothing.
                     under_way.insert(*change, (next, everybody.len()));
                     self.clients.change(*changer, *change).await?;
                     sent += 1;

@@ -1,7 +1,7 @@
-//! Clients of a server that speaks XMPP (RFC 6120 and 6121), with as little of it as presence needs: a page is the
-//! status of a presence, friends are the roster.
+//! Clients of a server that speaks XMPP (RFC 6120 and 6121), with only the parts that presence needs. A page is the status
+//! of a presence, and the friends are the roster.
 //!
-//! Deliberately absent: encryption, everything that names a resource or a priority, and answers to what a server asks.
+//! Deliberately absent: encryption, resources, priorities, and answers to a server's requests.
 
 use std::{
     collections::BTreeSet,
@@ -27,17 +27,17 @@ use tokio::{
 const OPEN: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
                     to='localhost' version='1.0'>";
 const BIND: &str = "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
-/// Asks for the friends, and comes online.
+/// Asks for the roster, and comes online.
 const COME: &str = "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>";
-/// What a server answers, as it does a heartbeat.
+/// A ping (XEP-0199), which a server answers: the counterpart of a heartbeat.
 pub const PING: &str = "<iq type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>";
 
-/// Turns to that page.
+/// The stanza that turns to this page.
 pub fn page(url: &str) -> String {
     format!("<presence><status>{}</status></presence>", escape(url))
 }
 
-/// Something that a server says: a child of the stream's root.
+/// Something that a server sends: a child of the stream's root.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stanza {
     /// `iq`, `presence`, …
@@ -50,12 +50,12 @@ pub struct Stanza {
     status: String,
 }
 
-/// What of all this is measured.
+/// The stanzas that are measured.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Somebody is online, on this page, which may be empty.
+    /// A user is online, on this page. It may be empty.
     Presence { user: String, page: String },
-    /// The friends.
+    /// The list of friends.
     Roster,
     /// The answer to a ping.
     Pong,
@@ -75,7 +75,7 @@ impl Stanza {
         })
     }
 
-    /// What this is, if it is anything that is measured.
+    /// What this stanza is, if it is measured.
     pub fn said(self) -> Option<Said> {
         match (&*self.name, self.kind.as_deref(), self.id.as_deref()) {
             ("presence", None, _) => {
@@ -89,7 +89,7 @@ impl Stanza {
     }
 }
 
-/// The stanzas of a stream, as they come.
+/// The stanzas of a stream, in the order of their arrival.
 pub struct Stanzas<R> {
     xml: Reader<BufReader<R>>,
     buffer: Vec<u8>,
@@ -98,7 +98,7 @@ pub struct Stanzas<R> {
 impl<R: AsyncRead + Unpin> Stanzas<R> {
     fn new(reader: R) -> Self {
         let mut xml = Reader::from_reader(BufReader::new(reader));
-        // An empty element is one that begins and ends.
+        // The reader reports an empty element as a start and an end.
         xml.config_mut().expand_empty_elements = true;
         Self { xml, buffer: Vec::new() }
     }
@@ -111,7 +111,7 @@ impl<R: AsyncRead + Unpin> Stanzas<R> {
         loop {
             self.buffer.clear();
             match self.xml.read_event_into_async(&mut self.buffer).await? {
-                // The root, once more after signing in: what it holds comes one by one.
+                // The root element, which begins again after signing in. Only its children are returned.
                 Event::Start(start) if start.name().as_ref() == b"stream:stream" => {}
                 Event::Start(start) => {
                     depth += 1;
@@ -153,14 +153,14 @@ impl<R: AsyncRead + Unpin> Stanzas<R> {
     }
 }
 
-/// Who of a town is online, as far as the server told them so.
+/// The users of a town who have been told by the server that they are online.
 pub struct Roll {
     ids: Vec<String>,
     online: Mutex<BTreeSet<String>>,
 }
 
 impl Roll {
-    /// Nobody of this town.
+    /// A roll of this town on which nobody is online.
     pub fn new(town: &Town) -> Self {
         Self { ids: town.people.iter().map(|citizen| citizen.id.clone()).collect(), online: Mutex::default() }
     }
@@ -170,8 +170,8 @@ impl Roll {
     }
 }
 
-/// What a client has not heard yet of its snapshot: the friends, that it is online itself, and the presence of every
-/// friend who was when it came. There is no message that says so; who comes later is not waited for.
+/// The parts of a snapshot that a client has not received yet: the roster, its own presence, and the presence of every friend
+/// who was online when it connected. XMPP has no message for the end of them. Friends who come later are not waited for.
 pub struct Snapshot {
     roll: Arc<Roll>,
     own_id: String,
@@ -188,7 +188,7 @@ impl Snapshot {
         Self { roll, own_id: citizen.id.clone(), missing, roster_missing: true }
     }
 
-    /// Whether this was the last of it.
+    /// Whether this was the last missing part.
     pub fn is_completed_by(&mut self, said: &Said) -> bool {
         let was_missing = match said {
             Said::Presence { user, .. } => {
@@ -205,10 +205,10 @@ impl Snapshot {
     }
 }
 
-/// A user who comes online: where to write, what is heard, and what is still to come of the snapshot.
+/// The connection of a user who comes online: the writing half, the stanzas to read, and the missing parts of the snapshot.
 pub type Connection = (OwnedWriteHalf, Stanzas<OwnedReadHalf>, Snapshot);
 
-/// Signs in with the own id as the password, and asks for what a snapshot holds.
+/// Signs in with the user's id as the password, asks for the roster and comes online.
 pub async fn connect(tcp: TcpStream, citizen: &Citizen, roll: Arc<Roll>) -> Result<Connection> {
     let (reader, mut writer) = tcp.into_split();
     let mut stanzas = Stanzas::new(reader);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hears_pages_friends_and_pongs_and_nothing_else() {
+    async fn only_pages_rosters_and_pongs_are_measured() {
         let page =
             page("https://example.com/?a=1&b=<2>").replacen("<presence", "<presence from='alice@localhost/1'", 1);
         let text = format!(
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_begins_anew_after_signing_in() {
+    async fn a_stream_begins_again_after_signing_in() {
         let features = "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>";
         let text = format!("{HEADER}{features}<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>{HEADER}{features}");
         let names: Vec<String> = read(text).await.into_iter().map(|stanza| stanza.name).collect();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_refused_is_told_with_what() {
+    async fn an_error_names_the_stanza_that_came_instead() {
         let failure = format!("{HEADER}<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>");
         let mut stanzas = Stanzas::new(Cursor::new(failure));
         assert!(stanzas.expect("success").await.unwrap_err().to_string().contains("failure"));
@@ -297,7 +297,7 @@ mod tests {
             assert!(!snapshot.is_completed_by(&Said::Roster));
             assert!(snapshot.is_completed_by(&presence(id, "")));
         }
-        // Carol comes with her, and is not waited for; dave is nobody's friend.
+        // Carol comes at the same time as alice, so she is not waited for. Dave is nobody's friend.
         let (mut alice, _carol) = (come(0), come(2));
         assert!(!alice.is_completed_by(&presence("alice", "")));
         assert!(!alice.is_completed_by(&presence("carol", "")));

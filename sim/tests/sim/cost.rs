@@ -1,4 +1,5 @@
-//! What presence costs: sums done by hand, days that are as they were to be, and a page that says what the sums say.
+//! Tests of the costs: estimates equal sums computed by hand, simulated days match their options, and `docs/cost.md` is up
+//! to date.
 
 use clap::Parser;
 use sim::{
@@ -88,7 +89,7 @@ fn an_object_is_charged_for_waiting_handling_and_waking() {
 }
 
 #[test]
-fn a_month_of_ours_is_what_the_hand_computes() {
+fn a_month_of_our_system_costs_what_a_sum_by_hand_says() {
     // 1,000 users, each with a thousand of everything on each of 365 / 12 days: 30,416,666.67 of each.
     let ours = estimate::ours(&day(&["--calls", "0"]), &thousands(), 1_000.0);
     let each = 1e6 * 365.0 / 12.0;
@@ -103,17 +104,17 @@ fn a_month_of_ours_is_what_the_hand_computes() {
 }
 
 #[test]
-fn a_month_of_the_predecessors_is_what_the_hand_computes() {
+fn a_month_of_the_predecessor_costs_what_a_sum_by_hand_says() {
     let before = estimate::predecessor(&day(&["--calls", "0"]), &thousands(), 1_000.0);
     let each = 1e6 * 365.0 / 12.0;
     // Heartbeats, page changes, and as many sockets that hear of one.
     assert_near(usd_of(&before, prices::GATEWAY_MESSAGES), 3.0 * each * 1e-6);
     assert_near(usd_of(&before, prices::GATEWAY_MINUTES), each * 0.25e-6);
-    // Heartbeats, changes, connections and ends of them, and a sweep every three minutes.
+    // Heartbeats, page changes, connections that open and that close, and a sweep every three minutes.
     assert_near(usd_of(&before, prices::LAMBDA_REQUESTS), (4.0 * each + 14_600.0) * 0.2e-6);
 }
 
-/// Of everything one, and of its machines the least.
+/// An environment with one of each machine, of the smallest size.
 fn least() -> Environment {
     Environment {
         nat_gateways: 1.0,
@@ -130,9 +131,9 @@ fn least() -> Environment {
 }
 
 #[test]
-fn an_environment_that_nobody_uses_costs_what_the_hand_computes() {
+fn an_environment_that_nobody_uses_costs_what_a_sum_by_hand_says() {
     let estimate = estimate::idle(&least());
-    // A quarter of a vCPU and half a GB, twice; a zone of names; six secrets, a key, three metrics and seven alarms.
+    // Two tasks of a quarter of a vCPU and half a GB; a private DNS zone; six secrets, a key, three metrics, seven alarms.
     assert_near(estimate.usd_of(Part::Core), 730.0 * (0.5 * 0.03238 + 0.00356) + 0.5 + 2.4 + 1.0 + 0.9 + 0.7);
     assert_near(estimate.usd_of(Part::Database), 43.8);
     assert_near(estimate.usd_of(Part::Network), 730.0 * (0.045 + 0.005));
@@ -140,15 +141,15 @@ fn an_environment_that_nobody_uses_costs_what_the_hand_computes() {
 }
 
 #[test]
-fn what_an_environment_has_more_of_costs_more() {
+fn every_addition_to_an_environment_costs_its_price() {
     let usd = |environment: Environment| estimate::idle(&environment).usd();
     let than = usd(least());
     assert_near(usd(Environment { database_proxy: true, ..least() }) - than, 87.6);
     assert_near(usd(Environment { interface_endpoints: true, ..least() }) - than, 73.0);
     assert_near(usd(Environment { nat_gateways: 2.0, ..least() }) - than, 36.5);
-    // A reader is as large as the writer, and may lag.
+    // A reader is as large as the writer, and has an alarm for its lag.
     assert_near(usd(Environment { database_instances: 2.0, ..least() }) - than, 43.8 + 0.1);
-    // The balancer stands in the place of the zone of names.
+    // The balancer replaces the private DNS zone.
     assert_near(usd(Environment { balancer: true, ..least() }) - than, 730.0 * 0.0225 - 0.5);
 }
 
@@ -172,11 +173,11 @@ fn a_file_without_a_size_has_no_price() {
 }
 
 #[test]
-fn nobody_costs_no_request() {
+fn without_users_no_request_is_charged() {
     for estimate in [estimate::ours(&day(&[]), &thousands(), 0.0), estimate::predecessor(&day(&[]), &thousands(), 0.0)]
     {
         assert_eq!(estimate.usd_of(Part::Duration), 0.0);
-        // The plan is paid for whether it is used or not.
+        // The plan costs the same whether it is used or not.
         assert!(estimate.usd_of(Part::Requests) <= prices::PLAN.usd);
         assert!(estimate.lines.iter().all(|line| line.usd.is_finite() && line.usd >= 0.0));
     }
@@ -219,7 +220,7 @@ fn more_of_anything_is_never_cheaper() {
 }
 
 #[test]
-fn an_ordinary_day_breaks_no_rule_and_is_lived_the_same_again() {
+fn an_ordinary_day_breaks_no_rule_and_is_always_the_same() {
     let day = day(&["--friends", "8"]);
     let lived = day.live(30, 1).unwrap();
     assert!(lived.counts.peer_calls > 0 && lived.counts.page_calls > 0);
@@ -227,7 +228,7 @@ fn an_ordinary_day_breaks_no_rule_and_is_lived_the_same_again() {
 }
 
 #[test]
-fn a_day_is_as_it_was_to_be() {
+fn a_day_matches_its_options() {
     let day = day(&["--friends", "6", "--active", "1", "--hours", "5", "--pages", "30", "--sockets", "1.5"]);
     let Lived { counts, friends } = day.live(60, 1).unwrap();
     let a_day = |count: u64| count as f64 / counts.user_days;
@@ -235,14 +236,14 @@ fn a_day_is_as_it_was_to_be() {
     about(friends, 6.0);
     about(a_day(counts.page_changes), 5.0 * 30.0);
     about(a_day(counts.heartbeats), 5.0 * 60.0 * 1.5);
-    // One in 24 / 5 is online on average, and more of them when most pages are turned.
+    // Of the friends, 5 in 24 are online on average. When a page is turned to, it is more: most are turned to in the evening.
     let around = counts.friends_around as f64 / counts.page_changes as f64;
     let on_average = friends * 5.0 / 24.0;
     assert!((1.1..1.5).contains(&(around / on_average)), "{around} are online, {on_average} on average");
 }
 
 #[test]
-fn nobody_who_stays_away_costs_an_alarm() {
+fn users_who_stay_away_cause_nothing_that_is_counted() {
     let Lived { counts, .. } = day(&["--friends", "4", "--active", "0", "--events", "0"]).live(20, 1).unwrap();
     assert_eq!(Counts { user_days: 0.0, ..counts }, Counts::default());
 }
@@ -263,7 +264,7 @@ fn a_value_out_of_bounds_is_refused_by_name() {
 }
 
 #[test]
-fn the_page_about_cost_says_what_the_sums_say() {
+fn the_page_about_costs_is_up_to_date() {
     let measured: Measured = serde_json::from_str(include_str!("../../../docs/cost.json")).unwrap();
     let page = include_str!("../../../docs/cost.md");
     assert!(page.contains(&measured.tables()), "make docs/cost.md anew: cargo xtask cost --json docs/cost.json");

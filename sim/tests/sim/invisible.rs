@@ -1,6 +1,6 @@
-//! An invisible user and an absent one, side by side: what everybody else's clients are sent, and read by request, is
-//! the same, byte for byte. Only what a friend's object does after sleep can come a request later, or once more, for
-//! others: what an invisible user asks, as what anybody asks, keeps it awake.
+//! Compares two runs: in one a user is invisible, in the other absent. All other users' clients are sent the same messages,
+//! and reads return the same, byte for byte. One difference is allowed. The questions of an invisible user keep a friend's
+//! object awake, as anybody's do, so what that object does after sleep may come one request later, or once more.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use sim::{
 const SHY: usize = 1;
 const DEVICE: Device = Device { user: SHY, number: 0 };
 
-/// What each device but the shy user's was sent, and each other user read, in order.
+/// What all devices but the shy user's were sent, and what all other users read, each in order.
 fn told(setting: &Setting, others: &[Planned], shy: Vec<(i64, Step)>) -> BTreeMap<String, Vec<String>> {
     let shy = shy.into_iter().map(|(at, step)| Planned { at, step });
     let mut steps: Vec<Planned> = others.iter().cloned().chain(shy).collect();
@@ -26,7 +26,7 @@ fn told(setting: &Setting, others: &[Planned], shy: Vec<(i64, Step)>) -> BTreeMa
     for line in outcome.trace {
         let (whom, text) = line.split_once(' ').unwrap();
         let told = told.entry(whom.to_owned()).or_default();
-        // After sleep, an object shows what it hears without knowing that it has before.
+        // After sleep, an object shows a message again, because it no longer knows that it has shown it before.
         let of_others =
             text.contains(r#""type":"update-presence""#) && !text.contains(&format!(r#""userId":"u{SHY}""#));
         if !(of_others && told.iter().any(|before| before == text)) {
@@ -37,12 +37,12 @@ fn told(setting: &Setting, others: &[Planned], shy: Vec<(i64, Step)>) -> BTreeMa
 }
 
 #[test]
-fn nobody_can_tell_an_invisible_user_from_an_absent_one() {
+fn an_invisible_user_looks_the_same_to_others_as_an_absent_one() {
     let (mut compared, mut read) = (0, 0);
     for seed in 0..20 {
         let setting =
             Setting { seed, users: 5, days: 0.1, haste: 24.0, faults: false, steady: true, ignored: Rules::default() };
-        // Others make or end no friendship with the shy user: to see a friend's settings is not to see them there.
+        // Steps of others that concern the shy user are left out. They would make or end friendships with them.
         let mut others = plan::draw(&setting);
         others.retain(|planned| !planned.step.whose().contains(&Some(SHY)));
         let hides_at = 60_000;

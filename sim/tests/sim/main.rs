@@ -1,4 +1,4 @@
-//! The simulator on trial: seeds that break no rule, and rules that are broken when something is wrong.
+//! Tests of the simulator: ordinary seeds break no rule, and every rule is broken by an object that misbehaves.
 
 #![allow(
     clippy::expect_used,

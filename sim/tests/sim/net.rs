@@ -1,4 +1,5 @@
-//! Proof that the net holds: for each rule a short story that goes well, and a doctored object with which it does not.
+//! Tests of the checks. For each rule there is a short run that breaks nothing. With an object that misbehaves, the same run
+//! breaks the rule.
 
 use presence::{Effect, Reply, Save};
 use shared::{
@@ -30,12 +31,12 @@ pub const WRITES: EffectMutator = EffectMutator {
 const ALICE: Device = Device { user: 0, number: 0 };
 const BOB: Device = Device { user: 1, number: 0 };
 
-/// Alice and Bob, who are friends and show each other all sites, and Carol, whom the story leaves alone.
+/// Alice, Bob and Carol. Alice and Bob are friends and show each other all sites. Carol does nothing.
 fn setting() -> Setting {
     Setting { seed: 1, users: 3, days: 0.01, haste: 1.0, faults: false, steady: true, ignored: Rules::default() }
 }
 
-/// They come, and turn to pages; then what the story is about.
+/// Alice and Bob come online and turn to pages. Then the steps in `more` follow. Times are in seconds.
 fn story(more: &[(i64, Step)]) -> Vec<Planned> {
     let beginning = [
         (1, Step::Share(0, 0)),
@@ -67,7 +68,7 @@ fn is_page(cause: &Cause) -> bool {
     matches!(cause, Cause::Frame { frame: Said::Message(ClientMessage::UpdatePresence { .. }), .. })
 }
 
-/// What u0 shows who has that page in front.
+/// What user 0 shows with that page in front.
 fn showing(seq: u64, url: &str) -> Presence {
     let PageView { url, title, domain } = PageView::from(Page::parse(url, "A page").unwrap().as_ref());
     Presence::new(PresenceUpdate {
@@ -110,7 +111,7 @@ fn alter_shown(effects: &mut [Effect], of: &UserId, change: impl Fn(&mut Presenc
 }
 
 #[test]
-fn a_hidden_page_that_leaves_is_found() {
+fn a_hidden_page_that_is_told_is_found() {
     let hide = [(100, Step::Share(0, 2)), (110, Step::Share(0, 0)), (120, Step::Turn(ALICE, Tab::Site(3)))];
     check(Rule::HiddenStaysHidden, &hide, |who, cause, effects| {
         if who == 0 && !is_page(cause) {
@@ -124,7 +125,7 @@ fn a_hidden_page_that_leaves_is_found() {
 }
 
 #[test]
-fn a_fragment_that_leaves_is_found() {
+fn a_fragment_that_is_told_is_found() {
     check(Rule::HiddenStaysHidden, &[(100, Step::Turn(ALICE, Tab::Dressed(3)))], |who, _, effects| {
         if who == 0 {
             alter_told(effects, |told| {
@@ -160,7 +161,7 @@ fn a_former_friend_who_stays_on_a_screen_is_found() {
 }
 
 #[test]
-fn a_suspended_user_who_is_told_to_be_online_is_found() {
+fn a_suspended_user_who_is_reported_online_is_found() {
     let suspend = [(100, Step::Suspend(0)), (101, Step::Evict(1)), (102, Step::Read { reader: 1, of: Some(0) })];
     check(Rule::SuspendedIsOffline, &suspend, |who, _, effects| {
         for effect in effects {
@@ -185,8 +186,8 @@ fn a_suspended_user_whose_socket_stays_is_found() {
 }
 
 #[test]
-fn an_invisible_user_who_is_told_to_be_online_is_found() {
-    // Who has lost their memory asks her again.
+fn an_invisible_user_who_is_reported_online_is_found() {
+    // Bob's object has lost its memory, so it asks hers again.
     let hide =
         [(100, Step::Invisible(ALICE, true)), (101, Step::Evict(1)), (102, Step::Read { reader: 1, of: Some(0) })];
     check(Rule::InvisibleIsOffline, &hide, |who, _, effects| {
@@ -203,7 +204,7 @@ fn an_invisible_user_who_is_told_to_be_online_is_found() {
 }
 
 #[test]
-fn an_invisible_user_whose_last_sight_moves_is_found() {
+fn an_invisible_user_whose_last_seen_time_changes_is_found() {
     let again = Step::On(Device { user: 1, number: 1 });
     let hide = [(100, Step::Invisible(ALICE, true)), (101, Step::Evict(1)), (102, again)];
     check(Rule::InvisibleIsOffline, &hide, |who, _, effects| {
@@ -218,7 +219,7 @@ fn an_invisible_user_whose_last_sight_moves_is_found() {
 }
 
 #[test]
-fn a_ghost_is_found() {
+fn a_user_who_is_shown_long_after_they_left_is_found() {
     check(Rule::NoGhost, &[(100, Step::Off(ALICE, Leave::Vanish))], |who, _, effects| {
         effects.retain(|effect| {
             let bye = matches!(effect, Effect::CallPeers { message: PeerMessage { say: PeerSay::Bye { .. }, .. }, .. });
@@ -265,7 +266,7 @@ fn one_seq_for_two_states_is_found() {
 }
 
 #[test]
-fn news_before_the_snapshot_are_found() {
+fn a_message_before_the_snapshot_is_found() {
     check(Rule::SnapshotComesFirst, &[], |who, cause, effects| {
         if let Cause::Open { socket, .. } = cause {
             let gone = ServerMessage::PresenceTimeout { user_id: id_of(1 - who.min(1)), last_seen_at: None };
@@ -275,7 +276,7 @@ fn news_before_the_snapshot_are_found() {
 }
 
 #[test]
-fn a_reader_who_is_forgotten_is_found() {
+fn a_read_without_an_answer_is_found() {
     check(Rule::EveryReaderIsAnswered, &[(100, Step::Read { reader: 1, of: None })], |_, _, effects| {
         effects.retain(|effect| !matches!(effect, Effect::Reply { .. }));
     });
@@ -289,7 +290,7 @@ fn a_socket_that_never_gets_its_snapshot_is_found() {
 }
 
 #[test]
-fn a_screen_that_shows_what_was_is_found() {
+fn a_client_that_shows_an_old_page_is_found() {
     check(Rule::QuietShowsTheTruth, &[(100, Step::Turn(ALICE, Tab::Site(3)))], |who, _, effects| {
         effects.retain(|effect| {
             let site3 = matches!(effect, Effect::Show { presence, .. } if presence.as_str().contains("site3.com"));
@@ -320,7 +321,7 @@ fn one_request_too_many_is_found() {
 }
 
 #[test]
-fn page_changes_for_whoever_does_not_watch_are_found() {
+fn page_changes_told_to_a_friend_who_does_not_watch_are_found() {
     let pages = [
         (90, Step::Watch(BOB, false)),
         (100, Step::Turn(ALICE, Tab::Site(3))),

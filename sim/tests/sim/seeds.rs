@@ -1,4 +1,4 @@
-//! Seeds: none breaks a rule, each is lived the same again, and one that breaks a rule becomes short.
+//! Seeds: none of these breaks a rule, a seed always gives the same run, and a run that breaks a rule can be shortened.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn setting(seed: u64) -> Setting {
     }
 }
 
-/// Runs a part of the seeds: the parts run beside each other.
+/// Runs 50 of the seeds. The tests are split so that they run in parallel.
 fn check(part: u64) {
     let report = run::seeds(part * 50, 50, setting, |_, _| {});
     let broken: Vec<String> = report.broken.iter().map(|(seed, violation)| format!("{seed}: {violation}")).collect();
@@ -54,7 +54,7 @@ fn seeds_150_to_199_break_no_rule() {
 }
 
 #[test]
-fn a_seed_is_lived_the_same_again() {
+fn a_seed_always_gives_the_same_run() {
     for seed in [8, 9] {
         let setting = setting(seed);
         let told = || {
@@ -69,7 +69,7 @@ fn a_seed_is_lived_the_same_again() {
 }
 
 #[test]
-fn a_broken_run_becomes_short() {
+fn a_run_that_breaks_a_rule_can_be_shortened() {
     let setting = setting(8);
     let steps = plan::draw(&setting);
     let violation = world::run(&setting, &steps, Some(&net::WRITES), None).violation.unwrap();

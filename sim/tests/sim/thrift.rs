@@ -1,4 +1,4 @@
-//! What one user can make others do, however they go about it.
+//! Bounds on how often one user can make friends' objects be asked, whatever the user does.
 
 use sim::{
     core::Core,
@@ -9,7 +9,7 @@ use sim::{
 
 const ALICE: Device = Device { user: 0, number: 0 };
 
-/// Alice does the same for ever, with everybody her friend. Gives how often that asked friends, and the calls made.
+/// Alice repeats these steps `times` times. Checks that the calls to her friends stay within the promised rate.
 fn check(doing: &[Step], times: i64, every_ms: i64) {
     let setting =
         Setting { seed: 1, users: 40, days: 0.01, haste: 1.0, faults: false, steady: true, ignored: Rules::default() };
@@ -21,7 +21,7 @@ fn check(doing: &[Step], times: i64, every_ms: i64) {
     let outcome = world::run(&setting, &begin.chain(again).collect::<Vec<_>>(), None, None);
     assert_eq!(outcome.violation, None);
     let seconds = times as u64 * doing.len() as u64 * every_ms as u64 / 1_000;
-    // The first time she came, and now.
+    // One for coming online at the beginning, then the burst of ten, one in ten seconds, and one to round up.
     let allowed = 1 + 10 + seconds / 10 + 1;
     let calls = outcome.counts.asking_calls;
     println!(
@@ -35,17 +35,17 @@ fn check(doing: &[Step], times: i64, every_ms: i64) {
 }
 
 #[test]
-fn who_connects_and_closes_for_ever_asks_friends_seldom() {
+fn friends_are_asked_seldom_when_a_user_keeps_connecting_and_closing() {
     check(&[Step::On(ALICE), Step::Off(ALICE, Leave::Close)], 400, 600);
 }
 
 #[test]
-fn who_reads_for_ever_asks_friends_seldom() {
+fn friends_are_asked_seldom_when_a_user_keeps_reading() {
     check(&[Step::Read { reader: ALICE.user, of: None }], 400, 300);
 }
 
 #[test]
-fn who_reads_and_comes_and_goes_asks_friends_seldom() {
+fn friends_are_asked_seldom_when_a_user_keeps_reading_and_coming_and_going() {
     let read = Step::Read { reader: ALICE.user, of: None };
     check(&[read.clone(), Step::On(ALICE), read, Step::Off(ALICE, Leave::Goodbye)], 200, 400);
 }
