@@ -1,4 +1,4 @@
-//! Shapes of the REST contract that both servers, or a server and a client, speak.
+//! Types of the REST contract that both servers use, or a server and a client.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub enum FriendshipState {
 }
 
 impl FriendshipState {
-    /// From what is stored of two users: whether the request was accepted, if there is one.
+    /// The state for a stored friend request: whether it was accepted, or `None` if there is none.
     pub fn of(accepted: Option<bool>) -> Self {
         match accepted {
             None => Self::None,
@@ -316,7 +316,7 @@ pub struct FieldError {
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 impl Problem {
-    /// A problem of that status, its `title` the status in words.
+    /// A problem with this status. `title` is the status in words.
     pub fn new(status: u16, title: &str, detail: impl Into<String>) -> Self {
         let kind = "about:blank".to_owned();
         Self { kind, title: title.to_owned(), status, detail: detail.into(), errors: Vec::new() }

@@ -1,4 +1,4 @@
-//! Identifiers, parsed once at the door.
+//! Identifiers. They are parsed once, where they enter a server.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -49,9 +49,9 @@ impl FromStr for UserId {
     type Err = BadUserId;
 
     fn from_str(text: &str) -> Result<Self, BadUserId> {
-        // A comma separates ids in paths, so an id that held one could not be looked up.
+        // Commas separate ids in paths, so an id with a comma could not be looked up.
         let allowed = |c: char| !c.is_control() && !c.is_whitespace() && c != ',';
-        // Nearly all ids are of these characters, and an object that wakes reads the ids of all friends.
+        // Nearly all ids have only these characters. The fast check matters: an object that wakes reads the ids of all friends.
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
         let short = (1..=USER_ID_CHARS_MAX).contains(&text.len());
         let fits = || (1..=USER_ID_CHARS_MAX).contains(&text.chars().count()) && text.chars().all(allowed);
@@ -83,7 +83,7 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// One event for one recipient, the same however often it is sent.
+/// The id of one event for one recipient. It stays the same when the event is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
@@ -96,7 +96,7 @@ pub struct EventId(pub Uuid);
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 pub struct ShareId(pub Uuid);
 
-/// One live socket, drawn at random when it opens and kept in its attachment.
+/// The id of a live socket. It is random, made when the socket opens, and kept in the socket's attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SocketId(pub Uuid);
@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_is_kept_as_it_is_and_can_stand_in_a_list_or_is_refused(text in "\\PC{0,140}|.{0,4}") {
+        fn an_id_keeps_its_spelling_and_has_no_comma_or_is_refused(text in "\\PC{0,140}|.{0,4}") {
             if let Ok(id) = text.parse::<UserId>() {
                 prop_assert_eq!(id.as_str(), &text);
                 prop_assert!((1..=USER_ID_CHARS_MAX).contains(&text.chars().count()) && !text.contains(','));

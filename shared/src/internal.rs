@@ -1,5 +1,5 @@
-//! Messages inside the system: edge and core, object and object. Old and new versions of both sides overlap
-//! for minutes at every deployment, so fields are only ever added, and readers ignore what they do not know.
+//! Messages inside the system: between edge and core, and between objects. At every deployment, old and new versions of both
+//! sides run together for minutes. So fields are only added, and readers ignore fields that they do not know.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,26 +13,26 @@ use crate::{
     wire::{PresenceUpdate, ServerMessage},
 };
 
-/// Header that names a request from outside in the logs of both servers. What an object asks by itself is logged by the
-/// core alone.
+/// Header with the id of a request from outside, which is in the logs of both servers. A request that an object makes on its
+/// own is logged only by the core.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
-/// Whether a caller's id of a request may stand in logs and headers: at most [`REQUEST_ID_CHARS_MAX`] letters, digits
-/// and `-`, `_`, `=`, in which no address, domain or token of three parts can be written.
+/// Whether a caller's request id may be used in logs and headers: 1 to [`REQUEST_ID_CHARS_MAX`] letters, digits, `-`, `_` and
+/// `=`. No e-mail address, domain or token of three parts can be written with these.
 pub fn is_request_id(id: &[u8]) -> bool {
     (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(byte))
 }
 
-/// `GET /internal/users/{id}/social`: what the edge must know of a user. Its version is the `ETag`.
+/// The answer to `GET /internal/users/{id}/social`: what the edge must know of a user. The version is also the `ETag`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Social {
-    /// Grows with every change to this user's friends, their names and pictures, the user's own, blocks or share
-    /// settings, and when the user is suspended or restored.
+    /// Grows with every change of the user's friends, of friends' names and pictures, and of the user's own name, picture,
+    /// blocks and share settings. It also grows when the user is suspended or restored.
     pub version: u64,
     pub user: UserInfo,
     pub share: SharePolicy,
-    /// An operator has suspended the user: nobody is let in, and friends see them offline.
+    /// An operator has suspended the user. None of their clients is let in, and friends see them offline.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
     /// At most [`crate::limits::FRIENDS_MAX`] unless configured otherwise.
@@ -43,16 +43,17 @@ pub struct Social {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoreEvent {
     pub id: EventId,
-    /// Whose object takes it.
+    /// The user whose object receives it.
     pub recipient: UserId,
-    /// The recipient's social version after the change; 0 for a change that leaves the version as it is. Of a deletion,
-    /// more than all of that account's, and less than those of one that is registered anew under its id.
+    /// The recipient's social version after the change, or 0 if the change does not affect the version. The version of a
+    /// deletion is higher than all versions of that account, and lower than those of an account that is registered later under
+    /// the same id.
     pub version: u64,
     #[serde(flatten)]
     pub change: Change,
 }
 
-/// What changed: `kind` and `payload` of the event.
+/// What changed: the `kind` and `payload` of the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "payload")]
 pub enum Change {
@@ -65,10 +66,10 @@ pub enum Change {
     /// The recipient and this user are friends now.
     #[serde(rename = "friend.accepted")]
     FriendAccepted { user: UserSummary },
-    /// They no longer are.
+    /// The recipient and this user are no longer friends.
     #[serde(rename = "friend.removed")]
     FriendRemoved { user_id: UserId },
-    /// The recipient's own share settings.
+    /// The recipient's share settings have changed to these.
     #[serde(rename = "settings.updated")]
     SettingsUpdated { share: SharePolicy },
     /// A friend sent the recipient a page.
@@ -77,53 +78,53 @@ pub enum Change {
     /// The recipient, or a friend of theirs, has a new name or picture.
     #[serde(rename = "user.updated")]
     UserUpdated { user: UserInfo },
-    /// The recipient has read these, on one of their devices.
+    /// The recipient has read these shares, on one of their devices.
     #[serde(rename = "share.read")]
     ShareRead { event_ids: Vec<ShareId> },
     /// An operator has suspended the recipient.
     #[serde(rename = "user.suspended")]
     UserSuspended {},
-    /// An operator has taken that back.
+    /// An operator has ended the suspension.
     #[serde(rename = "user.restored")]
     UserRestored {},
-    /// The recipient's account is gone.
+    /// The recipient's account was deleted.
     #[serde(rename = "user.deleted")]
     UserDeleted {},
 }
 
-/// `POST /internal/events`, signed as Standard Webhooks says. Each event is read by itself, so that one of a
-/// kind this edge does not know yet stays in the outbox and holds up no other.
+/// The body of `POST /internal/events`, signed as Standard Webhooks specifies. The edge parses each event separately. So an
+/// event of a kind that it does not know yet stays in the outbox and delays no other event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventBatch {
     /// [`CoreEvent`]s, at most [`crate::limits::EVENT_BATCH_LEN_MAX`].
     pub events: Vec<serde_json::Value>,
 }
 
-/// The answer to a batch, and of each object to its part: what need not be sent again.
+/// The answer of the edge to a batch, and of an object to its part: the events that need not be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventsTaken {
     pub taken: Vec<EventId>,
 }
 
-/// What a user's object did since its worker started, for tests and measurements: `GET /internal/counts/{id}`, where
-/// configuration has it.
+/// The answer to `GET /internal/counts/{id}`: what a user's object did since its worker started. It is for tests and
+/// measurements, and configuration turns it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObjectCounts {
     /// Requests from the worker and calls of friends' objects.
     pub requests: u64,
-    /// Frames that woke it; the heartbeats that the runtime answers are none.
+    /// Frames that it received. The runtime answers heartbeats without it, so they do not count.
     pub frames: u64,
     /// Sockets that closed or broke.
     pub closes: u64,
     /// Times that its alarm fired.
     pub alarms: u64,
-    /// Times that its memory began anew.
+    /// Times that it came into memory.
     pub starts: u64,
     /// Calls it made to friends' objects.
     pub peer_calls: u64,
     /// Calls it made to the core.
     pub core_calls: u64,
-    /// Rows it wrote: documents, and settings of its alarm.
+    /// Rows it wrote: one for each stored document, and one each time it set its alarm.
     pub rows: u64,
 }
 
@@ -131,64 +132,64 @@ pub struct ObjectCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerMessage {
     pub from: UserId,
-    /// The sender's newest visible change. A receiver drops what is not newer than what it has.
+    /// The number of the sender's newest visible change. A receiver drops a message that is not newer than what it knows.
     pub seq: u64,
-    /// By the sender's clock. A receiver that lost its memory since does not know what came after.
+    /// When it was sent, by the sender's clock. A receiver that has lost its memory since cannot tell whether it is old.
     pub sent_at: Timestamp,
-    /// What the sender wants to hear from the receiver, which may raise what was noted before and never lowers it:
-    /// messages overtake each other, and to hear too much is only dear.
+    /// What the sender wants to hear from the receiver. It can raise the interest that the receiver has noted, but not lower it.
+    /// Messages can overtake each other, and too high an interest only costs calls.
     pub wants: Interest,
     pub say: PeerSay,
 }
 
-/// What of a friend's somebody wants to hear.
+/// What a user wants to hear of a friend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interest {
-    /// Nobody is there.
+    /// Nothing: the user has no socket.
     Nothing,
-    /// Coming and going: none of their sockets watches.
+    /// Only coming and going: none of the user's sockets watches.
     #[serde(rename = "comings")]
     Availability,
     /// Every change.
     Pages,
 }
 
-/// What is said. Read at every friend of everybody who turns a page, so it is named from outside: a tag inside would be
-/// looked for in a copy of the whole.
+/// The content of a message. It is tagged externally, because every friend's object parses it for every page change. For an
+/// internal tag, serde would first copy the whole content to find the tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerSay {
-    /// I am online; the answer carries your presence.
+    /// I am online. The answer tells how you appear.
     Hello { presence: Presence },
-    /// I turned to another page, or from it, came online, or became idle or active.
+    /// I turned to another page, hid it, came online, or became idle or active.
     Presence { presence: Presence },
     /// I appear offline from now on.
     Bye { last_seen_at: Timestamp },
-    /// Only asking.
+    /// A query: how do you appear? It does not tell that I am online.
     Peek,
 }
 
-/// What the receiver answers. [`PeerAnswer::Taken`] with [`Interest::Pages`], which is nearly every answer to a page, is sent as
-/// nothing at all, neither JSON nor null.
+/// The answer of the receiver. Nearly every answer to a page is [`PeerAnswer::Taken`] with [`Interest::Pages`]. That one is sent
+/// as no value at all, neither JSON nor null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerAnswer {
-    /// Taken, and this is how I appear. `wants`, here and below: all that I want to hear, until I say more.
+    /// Taken. I am online and appear like this. `wants`, here and below: all that I want to hear, until I ask for more.
     Online { seq: u64, presence: Presence, wants: Interest },
-    /// Taken, and this is how I appear. `last_seen_at` is null for somebody who was never seen.
+    /// Taken. I am offline. `last_seen_at` is null for a user who was never seen.
     Offline { seq: u64, last_seen_at: Option<Timestamp>, wants: Interest },
-    /// Taken; nothing to tell.
+    /// Taken. I have nothing to tell.
     Taken { wants: Interest },
-    /// You are not on my list: fetch yours anew.
+    /// You are not on my list of friends. Fetch your list again.
     NotFriends,
-    /// Not taken: I came online or lost my memory a moment ago, and cannot tell whether this is old. Say it again in a while.
+    /// Not taken. I came online or lost my memory a moment ago, and cannot tell whether this is old. Send it again later.
     Again,
 }
 
-/// How an online user appears to friends, the owner's rules applied: the message by which clients are shown it. Written
-/// by the owner's object, once for all friends, and passed on to their sockets as it is. Reading and writing it anew at
-/// each would take longer than everything else that a friend's object does with a page.
+/// How an online user appears to friends, after the owner's rules were applied: the JSON of the message that clients get. The
+/// owner's object writes it once for all friends, and their objects pass it on to their sockets unchanged. If each parsed and
+/// wrote it again, that would take longer than all their other work for a page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Presence(Box<RawValue>);
@@ -196,7 +197,7 @@ pub struct Presence(Box<RawValue>);
 impl Presence {
     /// Writes down what clients are shown.
     pub fn new(update: PresenceUpdate) -> Self {
-        // Nothing in it could fail to be written.
+        // Writing it as JSON cannot fail.
         Self(to_raw_value(&ServerMessage::UpdatePresence(update)).unwrap_or_default())
     }
 
@@ -205,9 +206,9 @@ impl Presence {
         self.0.get()
     }
 
-    /// What it says. `None` when another version wrote what this one cannot read.
+    /// The update in it. `None` if another version wrote it in a form that this one cannot read.
     pub fn read(&self) -> Option<PresenceUpdate> {
-        // It is of no other type, and without looking for that it is read in one go.
+        // It is always an `UpdatePresence`. So the tag is not checked, which lets serde parse without a copy.
         serde_json::from_str(self.as_str()).ok()
     }
 }

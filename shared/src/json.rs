@@ -1,14 +1,14 @@
-//! JSON as browsers write it, made readable.
+//! Repairs JSON from browsers that strict parsers refuse.
 
-/// A JSON text's replacement for half of a surrogate pair, as an escape.
+/// The replacement for half of a surrogate pair, U+FFFD, as an escape in JSON.
 const ESCAPE: &[u8; 6] = b"\\ufffd";
 
 /// The same as UTF-8.
 const BYTES: &[u8; 3] = "\u{FFFD}".as_bytes().first_chunk().expect("U+FFFD has three bytes");
 
-/// Replaces every half of a surrogate pair by U+FFFD, whether it is escaped (`\ud83d`) or encoded as three bytes. A
-/// browser produces halves when a script cuts a text within an emoji, and readers of JSON refuse the whole for one.
-/// Everything else stays, what is no JSON included.
+/// Replaces every half of a surrogate pair by U+FFFD, whether it is escaped (`\ud83d`) or encoded as three bytes. A browser
+/// produces halves when a script cuts a text within an emoji, and a parser refuses the whole text for one half. Everything
+/// else stays unchanged, even if it is not JSON.
 pub fn mend_surrogates(json: &mut [u8]) {
     let mut at = 0;
     while let Some(rest) = json.get_mut(at..).filter(|rest| !rest.is_empty()) {
@@ -16,7 +16,7 @@ pub fn mend_surrogates(json: &mut [u8]) {
     }
 }
 
-/// Mends what `rest` begins with, and says how many bytes that were.
+/// Repairs the first character or escape of `rest`. Returns its length in bytes.
 fn mend_first(rest: &mut [u8]) -> usize {
     match rest {
         [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..] => {
@@ -40,7 +40,7 @@ fn mend_first(rest: &mut [u8]) -> usize {
     }
 }
 
-/// The code unit that the text begins with as an escape.
+/// The code unit of the `\u` escape that the text begins with.
 fn escaped(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     let digit = |unit: u16, byte: &u8| Some((unit << 4) | u16::try_from(char::from(*byte).to_digit(16)?).ok()?);

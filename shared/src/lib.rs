@@ -1,4 +1,4 @@
-//! Types and rules that both servers speak, so that every message has one definition.
+//! Types and rules that both servers share, so that every message has one definition.
 //!
 //! Deliberately absent: IO, clocks, randomness and async. The caller brings the bytes, the keys and
 //! the time. The edge and the core each depend on this crate and never on each other.

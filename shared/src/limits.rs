@@ -1,7 +1,7 @@
-//! The bounds that the two servers, their clients and their tests share, with their units in their names. One that is
-//! about a single place, such as how often a server looks at something, stands there.
+//! The bounds that the two servers, their clients and their tests share, with units in their names. A bound that concerns only
+//! one module is defined in that module.
 
-/// Longest user id, in characters. Amazon Cognito user names end at 128.
+/// Longest user id, in characters. It is the limit of Amazon Cognito's user names.
 pub const USER_ID_CHARS_MAX: usize = 128;
 
 /// Longest URL a page may have, in characters; a longer one is refused.
@@ -19,35 +19,35 @@ pub const DOMAIN_LIST_LEN_MAX: usize = 1_000;
 /// Largest frame a client may send on the live channel, in bytes; a larger one closes the socket (1009).
 pub const FRAME_BYTES_MAX: usize = 8 * 1_024;
 
-/// Most sockets one user has open at once; one more closes the oldest (4409).
+/// Most sockets that one user has open at once. One more closes the oldest (4409).
 pub const SOCKETS_MAX: usize = 10;
 
-/// Most messages on one socket in a window, heartbeats aside; more are answered with an error.
+/// Most messages on one socket in a window of 10 s, not counting heartbeats. Each further one is answered with an error.
 pub const FRAMES_PER_WINDOW_MAX: usize = 30;
 
-/// This many in a window, heartbeats aside, close the socket (4429).
+/// This many messages in a window of 10 s, not counting heartbeats, close the socket (4429).
 pub const FRAMES_PER_WINDOW_CLOSE: usize = 60;
 
-/// This many messages that are none, within a minute, close the socket (4400).
+/// This many invalid messages within a minute close the socket (4400).
 pub const BAD_MESSAGES_MAX: usize = 10;
 
 /// Largest REST request body, in bytes, at the edge and at the core alike.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 
-/// Longest address of a request, path and query together, in bytes.
+/// Longest path and query of a request together, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 16 * 1_024;
 
 /// Largest sum of a request's header names and values, in bytes.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1_024;
 
-/// Most items of a list that are left out at its start, each of which is read; beyond so many there is nothing.
+/// Largest offset in a list. The database reads every item that is skipped. Beyond this offset a page is empty.
 pub const PAGE_OFFSET_MAX: i64 = 10_000;
 
-/// Largest profile image that clients send and that the store of a self-hosted machine takes, in bytes. The URL of an upload cannot
-/// bound it.
+/// Largest profile image, in bytes. Clients and the image store of a self-hosted machine enforce it, because the signed URL of an
+/// upload cannot.
 pub const PROFILE_IMAGE_BYTES_MAX: usize = 2_000_000;
 
-/// Default for how long the URL of a profile image works, in seconds; configuration of the core may change it.
+/// Default time for which the URL of a profile image is valid, in seconds. Configuration of the core may change it.
 pub const PROFILE_IMAGE_URL_S: u64 = 3_600;
 
 /// Longest value of `x-request-id` taken over from a caller, in characters; a longer one is replaced.
@@ -59,35 +59,35 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
 /// Default for the most friends a user may have; configuration of the core may change it.
 pub const FRIENDS_MAX: usize = 1_000;
 
-/// Most upgrades to the live channel of one user in a minute, at each of the platform's places. `wrangler.toml` says it to
-/// the platform.
+/// Most upgrades to the live channel of one user in a minute, at each location of the platform. `wrangler.toml` sets it for the
+/// platform's rate limiter.
 pub const UPGRADES_PER_MINUTE_MAX: u32 = 30;
 
-/// Default for the most REST requests of one user in a minute, at each of the edge's places and at each instance of the core; configuration may
-/// change it. A client that shows everything there is makes about ten at its start.
+/// Default for the most REST requests of one user in a minute, at each location of the edge and at each instance of the core.
+/// Configuration may change it. A client that shows everything makes about ten when it starts.
 pub const CALLS_PER_MINUTE_MAX: u32 = 600;
 
-/// Most users whom one user has blocked: a call that lists or searches users reads all of these, to leave them out.
+/// Most users that one user may block. A call that lists or searches users reads all of them, to leave them out.
 pub const BLOCKS_MAX: i64 = 1_000;
 
-/// Default for the most requests of one user that wait for an answer; configuration of the core may change it.
+/// Default for the most friend requests of one user that wait for an answer. Configuration of the core may change it.
 pub const REQUESTS_PENDING_MAX: u32 = 100;
 
-/// Default for the most users one user may ask in a UTC day; configuration of the core may change it.
+/// Default for the most friend requests that one user may send in a UTC day. Configuration of the core may change it.
 pub const REQUESTS_PER_DAY_MAX: u32 = 200;
 
-/// Default for the days in which somebody who declined is not asked again by the same user; configuration of the
+/// Default number of days in which a user who declined a friend request gets no other from the same user. Configuration of the
 /// core may change it.
 pub const DECLINE_REST_DAYS: u32 = 7;
 
 /// Default for the most shares to all friends in an hour; configuration of the core may change it.
 pub const SHARES_PER_HOUR_MAX: u32 = 60;
 
-/// How old an instance's list of suspended users may be, in milliseconds: as long as it may take until all of them refuse
-/// somebody, with the time of one statement on top.
+/// Oldest list of suspended users that an instance of the core uses, in milliseconds. After a suspension, all instances refuse
+/// the user within this time and the time of one statement.
 pub const SUSPENSIONS_AGE_MS_MAX: u64 = 5_000;
 
-/// Most users that are suspended at once: every instance holds their ids in memory.
+/// Most users that are suspended at once. Every instance of the core holds their ids in memory.
 pub const SUSPENDED_MAX: i64 = 10_000;
 
 /// Longest name of an operator, in characters.
@@ -96,45 +96,44 @@ pub const OPERATOR_CHARS_MAX: usize = 100;
 /// Longest reason that an operator gives, in characters.
 pub const REASON_CHARS_MAX: usize = 1_000;
 
-/// Most waiting changes that operators name or are shown at once.
+/// Most waiting changes that an operator can name, or is shown, at once.
 pub const WAITING_LEN_MAX: usize = 1_000;
 
-/// Rows of the predecessor that a cut-over writes by one statement.
+/// Rows of the predecessor that one statement of a cut-over writes.
 pub const IMPORT_ROWS_PER_BATCH: usize = 500;
 
-/// Longest run of such a statement, in milliseconds, whatever the limit of calls is.
+/// Longest run of such a statement, in milliseconds. It replaces the limit for the statements of calls.
 pub const IMPORT_STATEMENT_MS_MAX: u32 = 120_000;
 
-/// Users whose version is raised by one statement, after a backup was restored.
+/// Users whose version one statement raises after a backup was restored.
 pub const RAISED_VERSIONS_PER_BATCH: i64 = 1_000;
 
-/// Most rows that one step of removing a deleted account takes.
+/// Most rows that one step of the removal of a deleted account removes.
 pub const ERASED_ROWS_PER_BATCH: i64 = 1_000;
 
-/// Most shares that are removed at once, each with its recipients, of whom there are as many as a user has friends.
+/// Most shares that are removed at once, each with its recipients. A share has as many recipients as its sender has friends.
 pub const ERASED_SHARES_PER_BATCH: i64 = 10;
 
-/// Longest time for which a call that deletes an account waits for the last of it to be gone, in milliseconds. What is
-/// left then goes later.
+/// Longest time for which a call that deletes an account waits for the removal to finish, in milliseconds. Whatever is left then
+/// is removed later.
 pub const ERASURE_MS_AT_ONCE: u64 = 3_000;
 
-/// Wait before the removal of a deleted account that is not finished is taken up again, in seconds. It doubles each
-/// time.
+/// First wait before an unfinished removal of a deleted account is continued, in seconds. The wait doubles each time.
 pub const ERASURE_RETRY_S_MIN: f64 = 30.0;
 
-/// Longest wait before it is taken up once more, in seconds.
+/// Longest wait before such a removal is continued, in seconds.
 pub const ERASURE_RETRY_S_MAX: f64 = 3_600.0;
 
 /// Most rows that an export reads at once.
 pub const EXPORT_ROWS_PER_PAGE: i64 = 200;
 
-/// Most changes of a user's name, or of the kind of their picture, in an hour: all friends are told of each.
+/// Most changes of a user's name, or of the kind of their picture, in an hour. All friends are told of each.
 pub const LOOKS_CHANGES_PER_HOUR_MAX: usize = 5;
 
 /// An hour, in milliseconds.
 pub const MS_PER_HOUR: i64 = 3_600_000;
 
-/// How long the key of a share keeps a repeat of it from being sent, in hours.
+/// How long an idempotency key prevents that a share is sent twice, in hours.
 pub const IDEMPOTENCY_HOURS: i64 = 24;
 
 /// Longest `Idempotency-Key`, in characters.
@@ -149,29 +148,29 @@ pub const USER_IDS_LEN_MAX: usize = 100;
 /// Longest text to search for, in characters.
 pub const SEARCH_CHARS_MAX: usize = 100;
 
-/// Most index entries whose users a search ranks, besides acquaintances: what every search costs grows with them.
+/// Most index entries whose users a search ranks, besides acquaintances. The cost of every search grows with them.
 pub const SEARCH_CANDIDATES_MAX: i64 = 80;
 
-/// Most index entries that a search reads for pages that its ranked users do not fill. More than [`SEARCH_OFFSET_MAX`]
-/// and [`PAGE_ITEMS_MAX`] together, because one user may have several.
+/// Most index entries that a search reads for pages that its ranked users do not fill. One user may have several entries, so it
+/// is more than [`SEARCH_OFFSET_MAX`] and [`PAGE_ITEMS_MAX`] together.
 pub const SEARCH_ENTRIES_MAX: i64 = 2_500;
 
-/// Largest offset of a search among everybody; beyond it there is nobody.
+/// Largest offset of a search among all users. Beyond it a page is empty.
 pub const SEARCH_OFFSET_MAX: i64 = 1_000;
 
-/// Most requests that wait for the caller, the newest, whose senders a search looks through as acquaintances.
+/// Most pending requests to the caller whose senders count as acquaintances in a search. The newest count.
 pub const SEARCH_REQUESTS_MAX: i64 = 1_000;
 
-/// Received shares on a page when the caller names no limit.
+/// Received shares on a page if the caller gives no limit.
 pub const SHARES_PAGE_ITEMS_DEFAULT: u32 = 100;
 
-/// Sent shares, and friends found, on a page when the caller names no limit.
+/// Sent shares, or friends found, on a page if the caller gives no limit.
 pub const SHORT_PAGE_ITEMS_DEFAULT: u32 = 10;
 
-/// Items on a page of a list when the caller names no limit.
+/// Items on a page of any other list if the caller gives no limit.
 pub const PAGE_ITEMS_DEFAULT: u32 = 15;
 
-/// Most items on a page of a list; a larger limit is served as this.
+/// Most items on a page of a list. A larger limit is treated as this.
 pub const PAGE_ITEMS_MAX: u32 = 100;
 
 /// Longest first or last name, in characters.
@@ -186,10 +185,10 @@ pub const EMAIL_CHARS_MAX: usize = 254;
 /// Least time between two fetches of the JSON Web Key Set, in milliseconds.
 pub const JWKS_REFETCH_MS_MIN: i64 = 10_000;
 
-/// Age at which a key set is fetched anew even when every key asked for is in it, in milliseconds.
+/// Age at which a key set is fetched again even if it has every key that is looked up, in milliseconds.
 pub const JWKS_AGE_MS_MAX: i64 = 3_600_000;
 
-/// Life of a token by which the edge shows itself to the core, in seconds.
+/// Life of a token with which the edge authenticates itself to the core, in seconds.
 pub const SERVICE_TOKEN_LIFE_S: i64 = 60;
 
 /// Most events in one batch from the core to the edge.
@@ -207,7 +206,7 @@ pub const PEER_CALL_MS_MAX: u32 = 2_000;
 /// Time after which a call from the edge to the core counts as failed, in milliseconds.
 pub const CORE_CALL_MS_MAX: u32 = 10_000;
 
-/// Time for which a connecting client waits for the core when its user is cached already, in milliseconds.
+/// Longest time for which a connecting client waits for the core if its object already knows the user, in milliseconds.
 pub const SOCIAL_REFRESH_MS_MAX: u32 = 2_000;
 
 /// Default time without a sign of life after which a user counts as offline, in milliseconds.
@@ -216,14 +215,14 @@ pub const PRESENCE_TIMEOUT_MS: i64 = 180_000;
 /// Default time between the last socket closing and the user counting as offline, in milliseconds.
 pub const PRESENCE_GRACE_MS: i64 = 15_000;
 
-/// Longest wait for a connection of the administrator who makes the database's roles, in milliseconds.
+/// Longest wait for the administrator's connection that creates the database's roles, in milliseconds.
 pub const ADMINISTRATOR_CONNECT_MS_MAX: u64 = 10_000;
 
 /// Longest name of a database role, in bytes: PostgreSQL's own bound.
 pub const ROLE_NAME_BYTES_MAX: usize = 63;
 
-/// Most secrets that are valid at once, which is what a rotation needs.
+/// Most secrets that are valid at once. A rotation needs the old and the new one.
 pub const SECRETS_MAX: usize = 2;
 
-/// Longest wait of the core's own health check for an answer, in milliseconds.
+/// Longest wait of the core's `healthcheck` command for an answer, in milliseconds.
 pub const HEALTHCHECK_MS_MAX: u64 = 3_000;

@@ -1,4 +1,4 @@
-//! From what a browser says of its front tab to what could at most be shown of it.
+//! Parses what a browser reports of its front tab into the most that friends could be shown of it.
 
 use std::{borrow::Borrow, fmt};
 
@@ -11,34 +11,34 @@ use crate::{
     text::{self, Lines},
 };
 
-/// How often a host name is read again until reading changes nothing. Each reading undoes one layer of encoding, and
-/// real names have one at most.
+/// How often a host name is parsed until parsing changes nothing more. Each time removes one layer of encoding. Real names have
+/// at most one.
 const HOST_READINGS_MAX: usize = 4;
 
-/// A page that could be shown to friends, if its owner's lists allow its domain: an http(s) URL on a public
-/// host name, without credentials and fragment.
+/// A page that friends may be shown if its owner's lists allow it: an http(s) URL on a public host name, without credentials and
+/// fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// At most [`URL_CHARS_MAX`] characters, written as the URL standard does, its host as [`Page::host`] says.
+    /// At most [`URL_CHARS_MAX`] characters, normalised by the URL standard. Its host is as described at [`Page::host`].
     pub url: String,
     /// At most [`TITLE_CHARS_MAX`] characters, [cleaned](text::clean).
     pub title: String,
-    /// The part of the host name that somebody registered.
+    /// The registrable domain of the host.
     pub domain: Domain,
 }
 
-/// A URL longer than [`URL_CHARS_MAX`] characters, as sent or once written out in full.
+/// A URL longer than [`URL_CHARS_MAX`] characters, as it was sent or after it was normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a URL has at most {URL_CHARS_MAX} characters")]
 pub struct UrlTooLong;
 
 impl Page {
-    /// Reads what a client says of its front tab. `None`: a page that is shown to nobody, whatever the
-    /// lists say — not http(s), unparsable, an IP address, a single-label or private host name.
+    /// Parses what a client reports of its front tab. `None`: the page is never shown, whatever the lists say. Its URL is not
+    /// http(s), cannot be parsed, or its host is an IP address or a single-label or private name.
     ///
     /// # Errors
     ///
-    /// [`UrlTooLong`], and then nothing of the page may be kept.
+    /// [`UrlTooLong`]. Then no part of the page may be kept.
     pub fn parse(url: &str, title: &str) -> Result<Option<Self>, UrlTooLong> {
         if url.chars().count() > URL_CHARS_MAX {
             return Err(UrlTooLong);
@@ -50,11 +50,11 @@ impl Page {
         let Some(host) = url.domain().and_then(normal_host) else { return Ok(None) };
         let Some(domain) = Domain::of_host(&host) else { return Ok(None) };
         url.set_fragment(None);
-        // The first two calls fail only for URLs that cannot have a host, and the third for what is no host.
+        // The first two calls fail only for URLs that cannot have a host, the third only for text that is not a host.
         if url.set_username("").is_err() || url.set_password(None).is_err() || url.set_host(Some(&host)).is_err() {
             return Ok(None);
         }
-        // Writing a URL out escapes characters, so it may have become longer than what was sent.
+        // Normalising escapes characters, so the URL may be longer now than it was sent.
         if url.as_str().len() > URL_CHARS_MAX {
             return Err(UrlTooLong);
         }
@@ -65,19 +65,19 @@ impl Page {
     pub fn host(&self) -> &str {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
-        // Pages that an older version kept may still have the dot.
+        // Pages that an older version stored may still have the dot.
         host.strip_suffix('.').unwrap_or(host)
     }
 }
 
-/// A page's title as others are shown it: [cleaned](text::clean), and cut at [`TITLE_CHARS_MAX`] characters.
+/// A page's title as others are shown it: [cleaned](text::clean), then cut to [`TITLE_CHARS_MAX`] characters.
 pub fn clean_title(title: &str) -> String {
     let cut: String = text::clean(title, Lines::Removed).chars().take(TITLE_CHARS_MAX).collect();
-    // White space that the cut brought to the end.
+    // The cut may leave white space at the end.
     cut.trim_end().to_owned()
 }
 
-/// Why an address cannot be sent to friends. The texts follow the name of the field.
+/// Why an address cannot be sent to friends. The texts are shown after the name of the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
     #[error("has more than {URL_CHARS_MAX} characters")]
@@ -88,8 +88,8 @@ pub enum BadAddress {
     EmptyLabel,
 }
 
-/// Reads an address that somebody sends to friends: http(s), on any host. Credentials are taken out of it; all else
-/// stays as it was written, its fragment included.
+/// Checks an address that a user sends to friends: http(s), on any host. Credentials are removed from it. Everything else, the
+/// fragment included, stays as it was written if it can be kept so. Otherwise the address is normalised.
 ///
 /// # Errors
 ///
@@ -108,14 +108,14 @@ pub fn address_to_share(text: &str) -> Result<String, BadAddress> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(text.to_owned());
     }
-    // Both calls fail only for URLs that cannot have a host, and this one has.
+    // Both calls fail only for URLs that cannot have a host. An http(s) URL has one.
     url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| BadAddress::NotWeb)?;
     let shared = cut_credentials(text).filter(|cut| Url::parse(cut).as_ref() == Ok(&url)).unwrap_or_else(|| url.into());
-    // Written out by the standard, it may have become longer.
+    // Normalising may have made it longer.
     if shared.chars().count() > URL_CHARS_MAX { Err(BadAddress::TooLong) } else { Ok(shared) }
 }
 
-/// The address without what stands before the last `@` of its authority.
+/// The address without the part of its authority up to the last `@`.
 fn cut_credentials(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once(':')?;
     let authority_at = rest.find(|c| !matches!(c, '/' | '\\'))?;
@@ -125,13 +125,13 @@ fn cut_credentials(text: &str) -> Option<String> {
     Some(format!("{scheme}:{slashes}{}", rest.get(host_at..)?))
 }
 
-/// A host name as the URL standard writes it, read again until nothing changes, without the dot that may end it. `None`
-/// for an address, for a name with an empty label, and for a longer one than [`DOMAIN_CHARS_MAX`].
+/// A host name as the URL standard normalises it, without a dot at its end. It is parsed until nothing changes. `None` for an IP
+/// address, a name with an empty label, and a name longer than [`DOMAIN_CHARS_MAX`].
 fn normal_host(text: &str) -> Option<String> {
     let mut host = text.to_owned();
     for _ in 0..HOST_READINGS_MAX {
         let Ok(Host::Domain(read)) = Host::parse(&host) else { return None };
-        // Without its dot, a name may read as an address.
+        // Without its dot, the text may be an IP address, so it is parsed again.
         let read = read.strip_suffix('.').unwrap_or(&read).to_owned();
         if read == host {
             return (host.len() <= DOMAIN_CHARS_MAX && !has_empty_label(&host)).then_some(host);
@@ -167,22 +167,22 @@ pub struct Domain(String);
 pub struct BadDomain;
 
 impl Domain {
-    /// The registrable domain of a normal host name; `None` for a private name or one that nobody can register.
+    /// The registrable domain of a normalised host name. `None` for a private name, or one that nobody can register.
     fn of_host(host: &str) -> Option<Self> {
         let domain = List.domain(host.as_bytes())?;
-        // An unlisted last label is a private network's name: localhost, printer.lan, db.internal.
-        // Names below .arpa serve the network itself, home.arpa among them.
+        // A last label that is not on the list belongs to a private network: localhost, printer.lan, db.internal. Names below
+        // .arpa, such as home.arpa, are for the infrastructure of networks.
         if !domain.suffix().is_known() || host.ends_with(".arpa") {
             return None;
         }
         std::str::from_utf8(domain.as_bytes()).ok().map(|text| Self(text.to_owned()))
     }
 
-    /// Reads an entry of an allow or deny list, such as `Docs.Example.com`, and keeps `example.com`.
+    /// Parses an entry of an allow or deny list. `Docs.Example.com` becomes `example.com`.
     ///
     /// # Errors
     ///
-    /// [`BadDomain`] when it names no public site: an address, a private name, a URL.
+    /// [`BadDomain`] if it does not name a public site, such as an IP address, a private name or a URL.
     pub fn parse_entry(text: &str) -> Result<Self, BadDomain> {
         if text.chars().count() > DOMAIN_CHARS_MAX {
             return Err(BadDomain);
@@ -196,7 +196,7 @@ impl Domain {
         Self::of_host(&host).or_else(|| Self::of_private_suffix(&host)).ok_or(BadDomain)
     }
 
-    /// Takes an entry of a stored list, which was accepted once, as it is.
+    /// Takes an entry of a stored list without a check. It was checked when it was stored.
     pub fn stored(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -207,7 +207,8 @@ impl Domain {
         whole.then(|| Self(host.to_owned()))
     }
 
-    /// The wider name that also stands for this site: `github.io` for `someone.github.io`.
+    /// The private suffix that this site is below, if there is one: `github.io` for `someone.github.io`. A list entry with it
+    /// stands for this site too.
     pub fn private_suffix(&self) -> Option<Self> {
         let suffix = List.suffix(self.0.as_bytes())?;
         let private = suffix.typ() == Some(Type::Private) && suffix.as_bytes().len() < self.0.len();
@@ -221,8 +222,8 @@ impl Domain {
     }
 }
 
-/// Whether a host name reads as it is written, but for a dot at its end: in lower-case ASCII, neither encoded nor an
-/// address. Nearly all are, and a reader of lists is spared most of its time.
+/// Whether parsing a host name would change nothing but a dot at its end: it is in lower-case ASCII, not encoded, and not an IP
+/// address. Nearly all names are so, and this check saves most of the time of parsing a list.
 fn is_plain(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let last = host.rsplit('.').next().unwrap_or_default();
@@ -232,14 +233,14 @@ fn is_plain(host: &str) -> bool {
         && !host.contains("xn--")
 }
 
-/// As texts compare, so that a set of domains can be asked for a part of a host name.
+/// Domains compare like their texts, so a part of a host name can be looked up in a set of domains.
 impl Borrow<str> for Domain {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-/// Never the name itself: what is printed for debugging ends in logs, and domains must not.
+/// Leaves out the name: debug texts end up in logs, and domains must not.
 impl fmt::Debug for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Domain(…)")
@@ -257,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn credentials_and_fragment_never_leave() {
+    fn credentials_and_fragment_are_removed() {
         let page = shown("https://me:secret@Docs.Example.co.uk/a?b=c#d").unwrap();
         assert_eq!(page, ("https://docs.example.co.uk/a?b=c".into(), "example.co.uk".into()));
     }
 
     #[test]
-    fn what_is_no_public_site_is_never_shown() {
+    fn a_page_that_is_not_on_a_public_site_is_never_shown() {
         for url in [
             "",
             "not a url",
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_url_is_2048_characters_as_sent_and_as_written_out() {
+    fn the_longest_url_is_2048_characters_as_sent_and_as_normalised() {
         let long = |n: usize| format!("https://example.com/{}", "a".repeat(n - 20));
         assert!(Page::parse(&long(2_048), "").unwrap().is_some());
         assert_eq!(Page::parse(&long(2_049), ""), Err(UrlTooLong));
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_somebody_hands_out_stands_for_the_sites_below_it() {
+    fn a_private_suffix_stands_for_the_sites_below_it() {
         assert_eq!(shown("https://someone.github.io/x").unwrap().1, "someone.github.io");
         assert_eq!(Domain::parse_entry("github.io").unwrap().as_str(), "github.io");
         let site = Domain::parse_entry("someone.github.io").unwrap();
@@ -391,7 +392,7 @@ mod tests {
         }
     }
 
-    /// Host names as somebody might spell them who wants to get past a list.
+    /// Host names in spellings that could be meant to evade a list.
     fn spellings() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
             "example",
@@ -481,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn plain_host_names_are_what_the_url_standard_makes_of_them(text in "[a-z0-9.-]{0,12}(\\.|)(com|co|xn--|0x1|1|)\\.?") {
+        fn the_url_standard_changes_nothing_in_plain_host_names(text in "[a-z0-9.-]{0,12}(\\.|)(com|co|xn--|0x1|1|)\\.?") {
             if is_plain(&text) {
                 let host = text.strip_suffix('.').unwrap_or(&text).to_owned();
                 prop_assert_eq!(Host::parse(&text), Ok(Host::Domain(text)));

@@ -1,4 +1,4 @@
-//! Which pages a user shows to friends. The owner's object applies this before anything leaves it.
+//! Which pages a user shows to friends. The owner's object applies it before it tells anybody of a page.
 
 use std::{collections::BTreeSet, iter};
 
@@ -19,7 +19,7 @@ pub enum ShareMode {
     DefaultAll,
 }
 
-/// A user's share settings. The list that the mode does not ask for is kept for when the mode changes.
+/// A user's share settings. The list that the mode does not use is kept, because the mode may change.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SharePolicy {
     pub mode: ShareMode,
@@ -29,9 +29,9 @@ pub struct SharePolicy {
 }
 
 impl SharePolicy {
-    /// Whether friends may see this page. An entry of the allow list shows one site, or, as a suffix whose owner hands out
-    /// names below it, those sites. An entry of the deny list hides its host and every host below it, wherever the public
-    /// suffix list draws the line between sites.
+    /// Whether friends may see this page. An entry of the allow list shows one site. If the entry is a private suffix, such as
+    /// `github.io`, it shows all sites directly below it instead. An entry of the deny list hides its host and every host below
+    /// it, even if the public suffix list says that those are other sites.
     pub fn shows(&self, page: &Page) -> bool {
         match self.mode {
             ShareMode::DefaultNone => allows(&self.allow, &page.domain),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_another_suffix_list_made_are_kept_deny_and_never_allow_more() {
+    fn entries_from_another_suffix_list_are_kept_and_deny_but_allow_nothing() {
         let lists = r#""allow":["docs.example.com","not a domain"],"deny":["docs.example.com","not a domain"]"#;
         let read =
             |mode: &str| serde_json::from_str::<SharePolicy>(&format!(r#"{{"mode":"{mode}",{lists}}}"#)).unwrap();

@@ -1,25 +1,25 @@
-//! Text that other people are shown: which characters may be in it.
+//! Which characters may be in a text that other users are shown.
 //!
-//! Deliberately absent: lengths, normal forms and which fields there are. Each field's door knows those.
+//! Deliberately absent: lengths, Unicode normal forms and the fields of a request. The code that parses a field knows those.
 
 use icu_properties::{
     CodePointSetData,
     props::{BidiControl, DefaultIgnorableCodePoint},
 };
 
-/// Whether line feeds and tabs mean something in a text.
+/// Whether line feeds and tabs are kept in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
-    /// A description: they stay.
+    /// For a description: they stay.
     Kept,
-    /// A title or a name: they go, as other control characters do.
+    /// For a title or a name: they are removed, like other control characters.
     Removed,
 }
 
-/// The text without what readers cannot see or what changes how the text around it is shown, and without white space at
-/// its ends: control characters, line and paragraph separators, bidirectional formatting, and invisible characters.
-/// Joiners, variation selectors and the tags of emoji stay where they follow a visible character, since there they may
-/// change its shape. Characters that are drawn blank count as white space. Cleaning twice changes nothing more.
+/// Removes characters that readers cannot see or that change how the text around them is shown: control characters, line and
+/// paragraph separators, bidirectional formatting, and invisible characters. Joiners, variation selectors and the tags of emoji
+/// stay where they follow a visible character, since they may change its shape. White space at the ends is removed, and so are
+/// characters there that are drawn blank. Cleaning twice changes nothing more.
 pub fn clean(text: &str, lines: Lines) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut follows_visible = false;
@@ -32,7 +32,7 @@ pub fn clean(text: &str, lines: Lines) -> String {
             if !(follows_visible && changes_shape(c)) {
                 continue;
             }
-            // Of several joiners in a row, the first joins.
+            // Of several joiners in a row, only the first stays.
             follows_visible = !is_joiner(c);
         } else {
             follows_visible = is_visible(c);
@@ -47,8 +47,8 @@ pub fn has_visible(text: &str) -> bool {
     text.chars().any(is_visible)
 }
 
-/// Whether a character controls a device, ends a line, or changes the direction of the text around it. Names with one
-/// are refused: nobody types them there, and they can make a name look like another.
+/// Whether a character is a control character, separates lines, or changes the direction of the text around it. A name with
+/// such a character is refused: nobody types one in a name, and it can make a name look like another.
 pub fn is_formatting(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || CodePointSetData::new::<BidiControl>().contains(c)
 }
@@ -58,13 +58,13 @@ fn is_visible(c: char) -> bool {
     !(c.is_whitespace() || is_formatting(c) || is_ignorable(c) || is_blank(c))
 }
 
-/// What Unicode calls a letter, a symbol or a mark, and every font draws as nothing.
+/// Whether every font draws the character blank, although Unicode calls it a letter, a symbol or a mark.
 fn is_blank(c: char) -> bool {
     matches!(c, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{16FE4}' | '\u{1D159}')
 }
 
-/// Whether Unicode lets a font show nothing for the character: by its property, as interlinear annotation, or as what is
-/// no character and never will be.
+/// Whether a font may show nothing for the character: it is default-ignorable, an interlinear annotation character, or a
+/// noncharacter.
 fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
         || matches!(c, '\u{FFF9}'..='\u{FFFB}' | '\u{FDD0}'..='\u{FDEF}')
@@ -75,8 +75,8 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}')
 }
 
-/// Whether an ignorable character may change how the one before it looks: joiners, variation selectors, and the tags that
-/// make flags of regions.
+/// Whether an ignorable character may change the look of the one before it: joiners, variation selectors, and the tags that
+/// select the flag of a region.
 fn changes_shape(c: char) -> bool {
     is_joiner(c)
         || matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_taken_out() {
+    fn characters_that_nobody_sees_are_removed() {
         check(" a\u{0}b\u{7}\u{85}c\n\td \r\n", "abcd");
         check("pay\u{202E}gpj.exe\u{2066}\u{200F}\u{61C}\u{2028}", "paygpj.exe");
         check("\u{FEFF}so\u{AD}ft\u{200B}\u{2060}\u{2063}\u{180E}", "soft");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shapes_a_visible_character_stays() {
+    fn characters_that_shape_a_visible_one_stay() {
         for text in [
             "👩\u{200D}💻",
             "❤\u{FE0F}\u{200D}🔥",

@@ -1,4 +1,4 @@
-//! Moments, as both servers tell them. Nothing here reads a clock.
+//! Moments in time, in the form that both servers use. Nothing here reads a clock.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl Timestamp {
     /// The earliest moment there is.
     pub const EPOCH: Self = Self { unix_ms: 0 };
 
-    /// The moment that many milliseconds after the epoch, held within the years 1970 to 9999.
+    /// The moment `unix_ms` milliseconds after the epoch, limited to the years 1970 to 9999.
     pub fn from_unix_ms(unix_ms: i64) -> Self {
         Self { unix_ms: unix_ms.clamp(0, UNIX_MS_MAX) }
     }
@@ -35,7 +35,7 @@ impl Timestamp {
         self.unix_ms / 1_000
     }
 
-    /// The moment `ms` milliseconds later (earlier when negative).
+    /// The moment `ms` milliseconds later, or earlier if `ms` is negative. It stays within the years 1970 to 9999.
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Self {
         Self::from_unix_ms(self.unix_ms.saturating_add(ms))

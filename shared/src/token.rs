@@ -1,7 +1,7 @@
-//! Who is calling: users' OIDC ID tokens and the edge's own service tokens.
+//! Tokens that say who is calling: users' OIDC ID tokens, and the service tokens of the edge.
 //!
-//! Deliberately absent: fetching keys, checking users' signatures and making the edge's, which each host does best in its
-//! own way, and reading the time. [`KeyCache`] says when to fetch, its owner does.
+//! Deliberately absent: fetching keys, checking users' signatures and making the edge's, which each host does in its own way,
+//! and reading the time. [`KeyCache`] says when keys must be fetched. Its owner fetches them.
 
 use std::collections::HashMap;
 
@@ -20,12 +20,12 @@ use crate::{
     time::Timestamp,
 };
 
-/// The identity provider whose tokens are taken, and the client they must be meant for.
+/// The identity provider whose tokens are accepted, and the client that they must be issued for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
-    /// Exactly the token's `iss`.
+    /// Must equal the token's `iss` exactly.
     pub issuer: String,
-    /// One of the token's `aud`: our client id.
+    /// Our client id. Must be among the token's `aud`.
     pub audience: String,
 }
 
@@ -33,14 +33,14 @@ pub struct Issuer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     pub user_id: UserId,
-    /// As the provider has it; null when the token carries none.
+    /// The e-mail address from the provider; null if the token has none.
     pub email: Option<String>,
-    /// Whether the provider has seen that the address is the user's; null when the token says nothing of it.
+    /// Whether the provider has verified that the address is the user's; null if the token has no such claim.
     pub email_verified: Option<bool>,
     pub expires_at: Timestamp,
 }
 
-/// Why a token was not taken. Callers learn no more than that it was not.
+/// Why a token was refused. Callers are told only that it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("not a token this service takes")]
@@ -53,8 +53,8 @@ pub enum TokenError {
     WrongUse,
 }
 
-/// The bearer token of an `Authorization` header: with the scheme, or bare, as the web client's presence
-/// pages send it.
+/// The bearer token of an `Authorization` header, with the scheme or without. The presence pages of the web client send it
+/// without.
 pub fn bearer(header: &str) -> &str {
     match header.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -62,29 +62,29 @@ pub fn bearer(header: &str) -> &str {
     }
 }
 
-/// The id of the key a token says it is signed with.
+/// The id of the key with which a token claims to be signed.
 ///
 /// # Errors
 ///
-/// [`TokenError::Malformed`] for what is no token, names no key or is signed in another way than RS256.
+/// [`TokenError::Malformed`] for a text that is not a token, is too long, names no key, or names another algorithm than RS256.
 pub fn key_id(token: &str) -> Result<String, TokenError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::Malformed);
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-    // Pinned here, and where the signature is checked: a token must not choose how.
+    // The algorithm is fixed, here and where the signature is checked. A token must not choose it.
     if header.alg != Algorithm::RS256 {
         return Err(TokenError::Malformed);
     }
     header.kid.ok_or(TokenError::Malformed)
 }
 
-/// Checks a token's signature, issuer, audience, use and expiry. `is_signed` is given what was signed and, in base64url,
-/// the signature: whether it is RS256 of the key that [`key_id`] named.
+/// Checks a token's signature, issuer, audience, use and expiry. `is_signed` gets the signed text, and the signature in
+/// base64url. It must return whether the signature is RS256 of that text by the key that [`key_id`] returned.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with it first.
+/// The first thing that is wrong with the token.
 pub async fn verify(
     token: &str,
     issuer: &Issuer,
@@ -104,12 +104,12 @@ pub async fn verify(
         username: UserId,
     }
 
-    /// Tells what is said, though it be null, from silence.
+    /// Reads a claim that is null as `Some`, so that only a missing claim is `None`.
     fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
         Value::deserialize(deserializer).map(Some)
     }
 
-    /// RFC 7519, 4.1.3.
+    /// One audience or several (RFC 7519, section 4.1.3).
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Audience {
@@ -121,7 +121,7 @@ pub async fn verify(
     if !is_signed(message, signature).await {
         return Err(TokenError::Refused);
     }
-    // Nothing was believed before this line.
+    // Claims are read only after the signature was checked.
     let claims: IdToken = insecure_decode_claims(token).map_err(|_| TokenError::Refused)?;
     let for_us = match claims.aud {
         Audience::One(audience) => audience == issuer.audience,
@@ -137,16 +137,16 @@ pub async fn verify(
     if expires_at <= now {
         return Err(TokenError::Expired);
     }
-    // Amazon Cognito writes it as text where the address comes from another provider. What is neither is no yes.
+    // Amazon Cognito writes the claim as text if the address comes from another provider. Any other value counts as false.
     let email_verified = claims.email_verified.map(|said| said == true || said == "true");
     Ok(Claims { user_id: claims.username, email: claims.email, email_verified, expires_at })
 }
 
-/// The RSA signing keys that have an id, by that id, in a JSON Web Key Set.
+/// The RSA signing keys in a JSON Web Key Set, each with its id. Keys without an id are left out.
 ///
 /// # Errors
 ///
-/// When the text is no key set.
+/// If the text is not a key set.
 pub fn signing_keys(json: &[u8]) -> Result<Vec<(String, Jwk)>, serde_json::Error> {
     let set: JwkSet = serde_json::from_slice(json)?;
     let usable = set.keys.into_iter().filter_map(|jwk| {
@@ -161,8 +161,8 @@ pub fn signing_keys(json: &[u8]) -> Result<Vec<(String, Jwk)>, serde_json::Error
 /// The provider's signing keys, by key id.
 pub type Keys<K> = HashMap<String, K>;
 
-/// Keys kept between requests. They are fetched when a token names one that is not there, so a rotation is
-/// followed at once, but seldom enough that made-up key ids cannot be turned into load on the provider.
+/// Keys that are kept between requests. They are fetched again when a token names an unknown key, so that a rotation works at
+/// once. At least [`JWKS_REFETCH_MS_MIN`] passes between two fetches, so that invented key ids cause no load on the provider.
 #[derive(Clone)]
 pub struct KeyCache<K> {
     keys: Keys<K>,
@@ -173,9 +173,9 @@ pub struct KeyCache<K> {
 /// What [`KeyCache::look_up`] found.
 pub enum Lookup<K> {
     Key(K),
-    /// Fetch the set, say so with [`KeyCache::fetching`], hand it to [`KeyCache::store`], look again.
+    /// The caller must call [`KeyCache::fetching`], fetch the key set, give it to [`KeyCache::store`], and look up again.
     Fetch,
-    /// The provider does not name this key, as far as may be asked now.
+    /// The key is not in the last key set, and it is too early to fetch again.
     Unknown,
 }
 
@@ -186,7 +186,7 @@ impl<K> Default for KeyCache<K> {
 }
 
 impl<K: Clone> KeyCache<K> {
-    /// Finds a key. One that is old is still served while the provider may not be asked again.
+    /// Looks up a key. An old key is still returned while it is too early to fetch again.
     pub fn look_up(&self, key_id: &str, now: Timestamp) -> Lookup<K> {
         let may_fetch = self.tried_at.is_none_or(|at| now >= at.plus_ms(JWKS_REFETCH_MS_MIN));
         let fresh = self.is_fresh(now);
@@ -197,29 +197,29 @@ impl<K: Clone> KeyCache<K> {
         }
     }
 
-    /// Whether the keys are so new that they need not be fetched again.
+    /// Whether the keys are younger than [`JWKS_AGE_MS_MAX`].
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.fetched_at.is_some_and(|at| now < at.plus_ms(JWKS_AGE_MS_MAX))
     }
 
-    /// Whether no key was ever stored: then nothing can be said of any token.
+    /// Whether no key set was ever stored. Then no token can be checked.
     pub fn is_empty(&self) -> bool {
         self.fetched_at.is_none()
     }
 
-    /// A fetch begins: until [`JWKS_REFETCH_MS_MIN`] later no other does, whether it succeeds or not.
+    /// Notes that a fetch begins. For [`JWKS_REFETCH_MS_MIN`] no other is asked for, whether this one succeeds or not.
     pub fn fetching(&mut self, now: Timestamp) {
         self.tried_at = Some(now);
     }
 
-    /// The fetch succeeded.
+    /// Stores the keys of a fetch that succeeded.
     pub fn store(&mut self, keys: Keys<K>, now: Timestamp) {
         self.keys = keys;
         self.fetched_at = Some(now);
     }
 }
 
-/// The edge's token towards the core: HS256 over a secret both hold, 60 s long, for `/internal/*` alone.
+/// The token with which the edge calls `/internal/*` of the core: HS256 with a secret that both have, valid for 60 s.
 pub mod service {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -238,11 +238,11 @@ pub mod service {
         exp: i64,
     }
 
-    /// What is to be signed. A token is that, a dot, and its HS256 with the secret in base64url.
+    /// The part of a token that is signed. The token is this part, a dot, and its HS256 signature in base64url.
     ///
     /// # Errors
     ///
-    /// [`TokenError::Malformed`] when the library cannot write JSON, which nothing here makes it do.
+    /// [`TokenError::Malformed`] if the library cannot write JSON, which does not happen with these claims.
     pub fn unsigned(now: Timestamp) -> Result<String, TokenError> {
         let claims = ServiceToken {
             iss: ISSUER.to_owned(),
@@ -258,14 +258,14 @@ pub mod service {
         Ok(URL_SAFE_NO_PAD.encode(json))
     }
 
-    /// Checks a token. One that claims a longer life than ours have is refused.
+    /// Checks a token. One with a longer life than [`SERVICE_TOKEN_LIFE_S`] is refused.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with it first.
+    /// The first thing that is wrong with the token.
     pub fn verify(secret: &str, token: &str, now: Timestamp) -> Result<(), TokenError> {
         let mut rules = Validation::new(Algorithm::HS256);
-        // Expiry is judged by the caller's time.
+        // Expiry is checked below, against the time that the caller gives.
         rules.validate_exp = false;
         rules.set_required_spec_claims(&["exp", "iss", "aud"]);
         rules.set_issuer(&[ISSUER]);
@@ -304,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_as_a_token_is_refused_without_panic(text in "\\PC{0,60}|[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
+        fn a_text_that_is_no_token_is_refused_without_panic(text in "\\PC{0,60}|[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
             let text = bearer(&text);
             prop_assert!(key_id(text).is_err());
             prop_assert!(verified(text, true).is_err());
@@ -312,7 +312,7 @@ mod tests {
         }
 
         #[test]
-        fn only_a_header_of_rs256_names_a_key(
+        fn only_a_header_with_rs256_gives_a_key_id(
             alg in prop::sample::select(vec!["RS256", "RS512", "HS256", "ES256", "none", ""]),
             kid in prop::option::of("[a-z]{0,5}"),
             typ in prop::option::of("JWT|x"),
@@ -345,7 +345,7 @@ mod tests {
         bits.chunks(6).map(|bits| char::from(ALPHABET[six(bits)])).collect()
     }
 
-    /// What comes of a token whose signature is good, or is not.
+    /// The result for a token whose signature is valid or not.
     fn verified(token: &str, signed: bool) -> Result<Claims, TokenError> {
         let issuer = Issuer { issuer: "the-issuer".to_owned(), audience: "the-client".to_owned() };
         let verifying = std::pin::pin!(verify(token, &issuer, at(0), async |_, _| signed));
@@ -355,7 +355,7 @@ mod tests {
         }
     }
 
-    /// A token that says what it should, but for this.
+    /// A valid token, with these claims changed.
     fn token_with(changes: Value) -> String {
         let mut claims = json!({
             "iss": "the-issuer", "aud": "the-client", "exp": NOW / 1_000 + 60, "token_use": "id",
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_whose_it_is_and_how_long() {
+    fn a_token_gives_its_user_and_its_expiry() {
         let user_id = UserId::try_from("alice".to_owned()).unwrap();
         let email = Some("alice@example.com".to_owned());
         let claims = Claims { user_id, email, email_verified: None, expires_at: at(60_000) };
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_token_lives_sixty_seconds_and_opens_only_with_its_secret() {
+    fn a_service_token_is_valid_for_sixty_seconds_and_only_with_its_secret() {
         let unsigned = service::unsigned(at(0)).unwrap();
         let secret = EncodingKey::from_secret(b"secret");
         let signature = jsonwebtoken::crypto::sign(unsigned.as_bytes(), &secret, Algorithm::HS256).unwrap();
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_asked_for_at_most_every_ten_seconds() {
+    fn an_unknown_key_causes_a_fetch_at_most_every_ten_seconds() {
         let mut cache = KeyCache::<&str>::default();
         assert!(matches!(cache.look_up("a", at(0)), Lookup::Fetch));
         cache.fetching(at(0));
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_key_is_served_while_the_provider_may_not_be_asked() {
+    fn an_old_key_is_used_while_it_is_too_early_to_fetch() {
         let mut cache = KeyCache::default();
         let keys = Keys::from([("a".to_owned(), "key")]);
         cache.fetching(at(0));

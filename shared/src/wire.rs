@@ -1,4 +1,4 @@
-//! Messages of the live channel and the shapes they share with `GET /presence`.
+//! Messages of the live channel, and the types that they share with `GET /presence`.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::{
 /// The action of [`ClientMessage::UpdatePresence`].
 pub const UPDATE_PRESENCE: &str = "update-presence";
 
-/// The bytes of a heartbeat that the runtime answers without waking anything.
+/// The exact text of a heartbeat that the runtime answers without waking the object.
 pub const HEARTBEAT_REQUEST: &str = r#"{"action":"heartbeat"}"#;
 
-/// The bytes it answers with.
+/// The exact text of the runtime's answer.
 pub const HEARTBEAT_RESPONSE: &str = r#"{"type":"heartbeat"}"#;
 
-/// The WebSocket subprotocol that browsers name before the token: it is echoed, the token never.
+/// The WebSocket subprotocol that browsers offer before the token. The server selects it, and never sends the token back.
 pub const SUBPROTOCOL: &str = "pagenow";
 
 /// What a client may send.
@@ -190,31 +190,31 @@ impl From<Option<&Page>> for PageView {
 
 /// Why the server closes a socket: the code of the close frame.
 ///
-/// A client that has never sent a frame keeps its TCP connection for some ten seconds after both close frames: workerd
-/// notices their end only when the object goes to sleep (seen with workerd 2026-11-17, whatever the code). Nobody else is
-/// concerned: presence goes by the close, and one heartbeat or message at any time before makes the end immediate.
+/// If a client has never sent a frame, its TCP connection stays open for about ten seconds after both close frames, whatever the
+/// code. workerd closes it only when the object goes to sleep (seen with workerd 2026-11-17). Presence is not affected, because
+/// it follows the close frame. If the client sent any heartbeat or message before, the connection closes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
     /// The client said goodbye.
     Done,
-    /// A frame over [`crate::limits::FRAME_BYTES_MAX`].
+    /// A frame was larger than [`crate::limits::FRAME_BYTES_MAX`].
     TooBig,
-    /// [`crate::limits::BAD_MESSAGES_MAX`] messages in a minute that were none.
+    /// [`crate::limits::BAD_MESSAGES_MAX`] messages in a minute were invalid.
     BadMessages,
-    /// The token's life is over, and no fresh one came.
+    /// The token expired, and the client sent no fresh one.
     TokenExpired,
-    /// The account is gone or suspended.
+    /// The account is deleted or suspended.
     AccountGone,
-    /// No heartbeat for the time-out.
+    /// The client sent no heartbeat and no message for the length of the time-out.
     Silent,
-    /// The oldest makes room for more than [`crate::limits::SOCKETS_MAX`].
+    /// The user opened more than [`crate::limits::SOCKETS_MAX`] sockets, so the oldest is closed.
     TooManySockets,
     /// The client went on sending too fast.
     TooFast,
 }
 
 impl CloseCode {
-    /// The number on the wire.
+    /// The code of the close frame.
     pub fn number(self) -> u16 {
         match self {
             Self::Done => 1000,
@@ -234,13 +234,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heartbeat_bytes_are_what_the_types_write() {
+    fn the_heartbeat_texts_equal_what_the_types_write() {
         assert_eq!(serde_json::to_string(&ClientMessage::Heartbeat).unwrap(), HEARTBEAT_REQUEST);
         assert_eq!(serde_json::to_string(&ServerMessage::Heartbeat).unwrap(), HEARTBEAT_RESPONSE);
     }
 
     #[test]
-    fn the_action_of_a_page_is_what_the_types_read() {
+    fn the_action_of_a_page_is_read_by_the_types() {
         let message = serde_json::from_str(&format!(r#"{{"action":"{UPDATE_PRESENCE}","url":""}}"#)).ok();
         assert_eq!(message, Some(ClientMessage::UpdatePresence { url: String::new(), title: String::new() }));
     }

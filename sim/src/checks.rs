@@ -356,7 +356,7 @@ impl Link {
         self.one_more_until = Ms::MAX;
     }
 
-    /// Allows one more message, within [`AGAIN_MS`].
+    /// Allows one more message, within 30 seconds.
     pub fn again_soon(&mut self, now: Ms) {
         self.one_more_until = self.one_more_until.max(now + AGAIN_MS);
     }
