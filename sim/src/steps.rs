@@ -128,7 +128,7 @@ pub enum Step {
     Redeploy(Who),
     /// Memory is lost, and this device's socket with it.
     Drop(Device),
-    /// All objects' memory and sockets are lost, within so many milliseconds.
+    /// Every object loses memory and sockets, each at a random moment within `within_ms`.
     RedeployAll {
         within_ms: Ms,
     },
