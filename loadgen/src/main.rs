@@ -1,5 +1,5 @@
-//! The load generator: thousands of clients of the live channel, and measurements of what they receive. `cargo xtask bench
-//! presence` runs it.
+//! The load generator: thousands of clients of the live channel, and measurements of what they receive.
+//! `cargo xtask bench presence` runs it.
 //!
 //! It has one thread, so that on a machine with two processors the server has the other. Results go to standard output as
 //! JSON, everything else to standard error.
