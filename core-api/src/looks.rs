@@ -1,5 +1,5 @@
-//! How a user looks in others' lists: name and picture. The edge and clients keep copies of it, so whoever changes theirs
-//! tells their own devices and all friends, in the transaction of the change.
+//! A user's looks: name and picture, as others' lists show them. The edge and clients keep copies, so the user's own devices
+//! and all friends are told of a change, in the transaction of the change.
 //!
 //! Deliberately absent: what a name may be (`routes::users`), and where pictures are (`image_store`).
 
@@ -40,12 +40,12 @@ pub struct Account {
     pub work: Option<String>,
     pub location: Option<String>,
     pub policy: StoredPolicy,
-    /// When it got to look otherwise lately, the oldest first.
+    /// When its looks changed lately, in milliseconds since 1970, the oldest first.
     changed_ms: Vec<i64>,
 }
 
 impl Account {
-    /// Reads an account, which nobody else changes until the transaction ends.
+    /// Reads and locks an account: nobody else changes it until the transaction ends.
     async fn lock(connection: &mut PgConnection, me: &UserId) -> Result<Self> {
         let row = sqlx::query!(
             "select first_name, last_name, profile_image_extension, description, gender, school, work, location,
@@ -77,11 +77,11 @@ impl Account {
     }
 }
 
-/// An account that is locked for a change, with all who are to hear of it.
+/// An account that is locked for a change. If its looks change, all its friends are locked too.
 pub struct Locked {
     pub transaction: Transaction<'static, Postgres>,
     pub account: Account,
-    /// When it is to look otherwise.
+    /// `None`: its looks stay as they are.
     news: Option<News>,
 }
 
@@ -91,12 +91,13 @@ struct News {
     changed_ms: Vec<i64>,
 }
 
-/// Locks the account and, when it is to look otherwise after the change, those of all its friends, smaller ids first as
-/// every change does.
+/// Locks the account. If its looks change, also locks the accounts of all its friends, smaller ids first as every change
+/// does. `after` gives its looks after the change.
 ///
 /// # Errors
 ///
-/// 404 when there is no such account, 429 when it got to look otherwise too often lately, and whatever `after` says.
+/// 404 when there is no such account, 429 when its looks changed too often within an hour, 503 when its friends change
+/// faster than they can be locked, and the errors of `after`.
 pub async fn lock(app: &App, me: &UserId, after: impl Fn(&Account) -> Result<Looks>) -> Result<Locked> {
     let mut with_friends = false;
     for _ in 0..=ATTEMPTS {
@@ -110,7 +111,7 @@ pub async fn lock(app: &App, me: &UserId, after: impl Fn(&Account) -> Result<Loo
         if looks == account.looks {
             return Ok(Locked { transaction, account, news: None });
         }
-        // Friends with smaller ids come before the account itself: once more, in order.
+        // Friends with smaller ids must be locked before the account itself: start over and lock all in order.
         let Some(friends) = friends else {
             with_friends = true;
             continue;
@@ -122,7 +123,8 @@ pub async fn lock(app: &App, me: &UserId, after: impl Fn(&Account) -> Result<Loo
 }
 
 impl Locked {
-    /// Tells everybody concerned how the account looks from now on. Their social versions grow, and so does its own.
+    /// Tells the account's own devices and all its friends about the new looks, if there are any. All their social versions
+    /// grow.
     ///
     /// # Errors
     ///
@@ -143,11 +145,11 @@ impl Locked {
     }
 }
 
-/// Whether the account may be without its image from now on. Removing it cannot be undone, and so this is asked before.
+/// Checks whether the account may remove its image now. Removing the image cannot be undone, so this is checked before.
 ///
 /// # Errors
 ///
-/// 404 when there is no such account, and 429 when it may not.
+/// 404 when there is no such account, and 429 when its looks changed too often within an hour.
 pub async fn may_lose_image(app: &App, me: &UserId) -> Result<()> {
     let row =
         sqlx::query!("select profile_image_extension, looks_changed_ms from users where user_id = $1", me.as_str());
@@ -155,7 +157,7 @@ pub async fn may_lose_image(app: &App, me: &UserId) -> Result<()> {
     if row.profile_image_extension.is_none() { Ok(()) } else { with_one_more(&row.looks_changed_ms).map(drop) }
 }
 
-/// The changes of the last hour, and one now.
+/// The times of the changes within the last hour, and one more for now.
 fn with_one_more(changed_ms: &[i64]) -> Result<Vec<i64>> {
     let now_ms = now().unix_ms();
     let mut lately: Vec<i64> = changed_ms.iter().copied().filter(|at| now_ms - at < MS_PER_HOUR).collect();

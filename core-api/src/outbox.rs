@@ -1,6 +1,6 @@
-//! Writing events in the transaction of the change they tell. `relay` delivers them.
+//! Writes events in the transaction of the change that they report. `relay` delivers them.
 //!
-//! Deliberately absent: sending. What is not in the table does not exist, and what is arrives.
+//! Deliberately absent: sending. `relay` sends what is in the table and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub struct VersionBump {
     pub version: u64,
 }
 
-/// Lets the social version of these users grow, and gives who they are.
+/// Raises the social version of each of these users by one, and returns it with the user's row.
 ///
 /// # Errors
 ///
@@ -48,12 +48,12 @@ pub async fn bump(connection: &mut PgConnection, ids: &[&UserId]) -> Result<BTre
 ///
 /// # Errors
 ///
-/// [`Error::Internal`] when it is negative, which growing from 1 does not make it.
+/// [`Error::Internal`] when it is negative. That does not happen: versions start positive and only grow.
 pub fn version(stored: i64) -> Result<u64> {
     u64::try_from(stored).map_err(|_| Error::Internal("a stored social version is negative".to_owned()))
 }
 
-/// A change that one user is to hear of.
+/// A change that one user is to be told of.
 pub struct OutboxEvent {
     pub recipient: UserId,
     /// The recipient's social version after the change; 0 when it did not grow.
@@ -61,7 +61,7 @@ pub struct OutboxEvent {
     pub change: Change,
 }
 
-/// A change after which the recipient's social version is this.
+/// A change that raised the recipient's social version to this.
 pub fn told(recipient: UserId, version: u64, change: Change) -> OutboxEvent {
     OutboxEvent { recipient, version, change }
 }
@@ -85,7 +85,8 @@ pub async fn commit(app: &App, mut transaction: Transaction<'_, Postgres>, event
     Ok(())
 }
 
-/// Writes one change for several users, who are locked, as one row. Their social versions grow.
+/// Writes one change for several users as one row, and raises their social versions. The transaction must have locked
+/// these users.
 ///
 /// # Errors
 ///
@@ -110,7 +111,7 @@ pub async fn tell_all(connection: &mut PgConnection, recipients: &[String], chan
     Ok(())
 }
 
-/// Writes the events. The commit wakes the relay. Otherwise it finds them when it looks next.
+/// Writes the events. [`commit`] wakes the relay. Without it, the relay finds the events when it next reads the outbox.
 ///
 /// # Errors
 ///
@@ -145,9 +146,10 @@ pub async fn write(connection: &mut PgConnection, events: Vec<OutboxEvent>) -> R
     Ok(())
 }
 
-/// Of these events, each with its recipient and payload, the places of those that show somebody who does not exist for
-/// the recipient any more: one has blocked the other since the event was written. Nobody is to get them. That somebody
-/// is gone, which shows no more than an id that was known before, is told all the same.
+/// Finds the events that must not be sent any more: they show a user who does not exist for the recipient, because one of
+/// the two has blocked the other since the event was written. Each event is given as recipient and payload. Returns the
+/// places of those events. An event which says that a user is gone is still sent: it shows only an id that the recipient
+/// knew before.
 ///
 /// # Errors
 ///
@@ -180,7 +182,7 @@ pub async fn outdated_by_blocks<'a>(
     Ok(outdated.into_iter().filter_map(|place| usize::try_from(place).ok()).collect())
 }
 
-/// Whose names and picture, or whose page, a payload holds.
+/// The user whose names and picture, or whose page, a payload contains.
 fn shows(payload: &Value) -> Option<&str> {
     ["user", "notification"].iter().find_map(|field| payload.get(field)?.get("user_id")?.as_str())
 }
@@ -192,11 +194,11 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// `kind` and `payload`, as the type itself writes them.
+    /// The change as serde writes it, split into `kind` and `payload`.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] when the type writes something else, which it does not.
+    /// [`Error::Internal`] when serde writes something else. That does not happen.
     pub fn of(change: &Change) -> Result<Self> {
         let not_an_object = || Error::Internal("a change is not written as kind and payload".to_owned());
         let mut json = serde_json::to_value(change).map_err(|_| not_an_object())?;

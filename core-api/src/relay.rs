@@ -1,8 +1,10 @@
-//! Delivering what is in the outbox to the edge: at least once, whatever crashes, however many instances run.
+//! Delivers the events in the outbox to the edge at least once, whatever crashes and however many instances run.
 //!
-//! A row is claimed for a while, which is lengthened while its events are under way, and settled when all of them have
-//! an outcome; so no two instances send the same one, no connection is held meanwhile, and what a crash leaves is due
-//! again soon. Deliberately absent: order. Events carry versions, and receivers cope with any order and repeats.
+//! A row is claimed for a while. The claim is renewed while the row's events are under way, and the row is settled when
+//! each of them has an outcome. So two instances do not send the same row, no database connection is held meanwhile, and
+//! what a crash leaves behind is due again soon.
+//!
+//! Deliberately absent: order. Events carry versions, and receivers cope with any order and with repeats.
 
 mod delivery;
 mod lanes;
@@ -27,10 +29,10 @@ use crate::{
 /// First wait after a failure, in milliseconds. It doubles with every further one.
 const RETRY_MS_MIN: u64 = 500;
 
-/// For so long a claim holds: what a crash leaves under way is sent again after it.
+/// How long a claim lasts. Events that were under way at a crash are sent again after it.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// Claims are renewed so often.
+/// Time between two renewals of claims.
 pub const RENEWAL: Duration = Duration::from_secs(3);
 
 /// The task that delivers.
@@ -41,26 +43,26 @@ pub struct Relay {
     retry_ms_max: u64,
 }
 
-/// A batch that is no longer under way.
+/// A batch that is no longer under way, and how the call ended.
 struct Ended {
     batch: Batch,
     result: Result<BTreeSet<Uuid>, Undelivered>,
 }
 
-/// What one run of the task knows.
+/// The state of one run of the task.
 struct Run {
     lanes: Lanes,
     under_way: JoinSet<Ended>,
-    /// When to look into the outbox next.
+    /// When to read the outbox next.
     look_at: Instant,
-    /// There was no place for more at the last look.
+    /// At the last look, no more rows of at least one sort could be claimed.
     crowded: bool,
     renew_at: Instant,
-    /// Attempts in vain to reach the edge, since it was reached last.
+    /// Failed attempts to reach the edge since it was last reached.
     unreached: u32,
-    /// Looks in vain, since the database answered last.
+    /// Failed attempts to read the outbox since it was last read.
     unread: u32,
-    /// Nothing begins before.
+    /// No batch is sent and no row is claimed before this moment.
     paused_until: Instant,
 }
 
@@ -83,7 +85,7 @@ impl Relay {
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
         let now = Instant::now();
         let mut run = Run {
-            // Shorter than the shortest wait of a row after a failure.
+            // Not longer than the shortest wait of a row after a failure.
             lanes: Lanes::new(Duration::from_millis(RETRY_MS_MIN.min(self.retry_ms_max) / 2)),
             under_way: JoinSet::new(),
             look_at: now,
@@ -118,14 +120,14 @@ impl Relay {
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
                 () = tokio::time::sleep_until(wake_at) => {}
-                // While the edge is away, new events would only be more calls in vain: they cut no pause short.
+                // New events do not shorten a pause: while the edge is away, they would only cause more failed calls.
                 () = self.app.outbox_written.notified(), if !stopping => run.look_at = Instant::now(),
                 _ = stopped.changed(), if !stopping => {}
             }
         }
     }
 
-    /// Sends what there are places for, and claims more, if it is time for that.
+    /// Sends the batches for which there are places, and claims more rows if it is time for that.
     async fn begin(&self, run: &mut Run) {
         let now = Instant::now();
         if now < run.paused_until {
@@ -136,7 +138,7 @@ impl Relay {
             return;
         }
         let (fresh, again) = match run.lanes.room() {
-            // One batch tells whether the edge is back.
+            // One batch is enough to find out whether the edge is back.
             _ if run.unreached > 0 && !run.under_way.is_empty() => (0, 0),
             (fresh, again) if run.unreached > 0 => (fresh.min(1), again.min(1)),
             room => room,
@@ -174,7 +176,8 @@ impl Relay {
         }
     }
 
-    /// Claims so many rows of each sort; where fewer are due, finds out when the next will be.
+    /// Claims at most `fresh` rows that were never tried and at most `again` rows that were. If neither limit is reached,
+    /// asks when the next row is due.
     async fn look(&self, run: &mut Run, fresh: usize, again: usize) -> Result<(), sqlx::Error> {
         if run.lanes.is_empty() {
             run.renew_at = Instant::now() + RENEWAL;
@@ -189,7 +192,8 @@ impl Relay {
         if !more {
             let wait = match rows::next_due_ms(&self.app.pool).await? {
                 None => self.poll,
-                // In the hands of a version that locks rows, or there was no place: no reason to ask without a pause.
+                // The row is due but was not claimed: another version of the program, which locks rows, has it, or there
+                // was no place for it. Do not ask again without a pause.
                 Some(ms) if ms <= 0.0 => Duration::from_millis(RETRY_MS_MIN),
                 Some(ms) => Duration::from_millis(ms as u64 + 1),
             };
@@ -222,7 +226,7 @@ impl Relay {
                 tracing::warn!(cause, failures = run.unreached, "events could not be sent");
                 self.app.metrics.relayed("failed", sent);
                 run.lanes.unreachable(&batch);
-                // Several that were under way at once have failed once.
+                // Several batches that were under way at the same time count as one failure.
                 if run.paused_until <= now {
                     run.unreached = run.unreached.saturating_add(1);
                     run.paused_until = now + self.retry_after(run.unreached);
@@ -232,7 +236,7 @@ impl Relay {
         }
     }
 
-    /// Writes down what has become of rows. Where that fails, their claims run out, and they are sent again.
+    /// Stores what became of finished rows. If that fails, their claims run out, and they are sent again.
     async fn settle(&self, run: &mut Run) {
         let settled: Vec<Settled> = run.lanes.finished().into_iter().map(|row| self.settled(row)).collect();
         if settled.is_empty() {
@@ -267,8 +271,8 @@ impl Relay {
         }
     }
 
-    /// The wait after so many failures: doubling up to the configured longest, the last half of it at random,
-    /// so that instances do not fall into step.
+    /// The wait after this many failures. It doubles with each, up to the configured maximum. Up to half of it is taken off
+    /// at random, so that instances do not retry in step.
     fn retry_after(&self, failures: u32) -> Duration {
         let doubled = RETRY_MS_MIN.saturating_mul(1 << failures.saturating_sub(1).min(20));
         let longest = doubled.min(self.retry_ms_max);
@@ -276,8 +280,8 @@ impl Relay {
     }
 }
 
-/// Sends events, but for those that show somebody who does not exist for the recipient any more: these are over. Gives the
-/// ids of those that need not be sent again.
+/// Sends these events, except those that show a user whom a block hides from the recipient by now: these are dropped.
+/// Returns the ids of the events that need not be sent again.
 async fn deliver(app: &App, edge: &Edge, events: &[Event]) -> Result<BTreeSet<Uuid>, Undelivered> {
     let shown = events.iter().map(|event| (&*event.recipient, &event.row.payload.0));
     let outdated = outbox::outdated_by_blocks(&app.pool, shown).await;

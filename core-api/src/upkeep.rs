@@ -1,7 +1,9 @@
-//! What is done beside requests, in batches: removing the rest of deleted accounts, and shares whose time is over.
+//! Background work in batches: removes what is left of deleted accounts, and old shares.
 //!
-//! Every instance does it. Two at the same rows do no harm: each statement locks what it removes, in the order of ids,
-//! and counts what it has removed itself. Deliberately absent: the end of an account itself (`routes::account`).
+//! Every instance does this. Two instances that work on the same rows do no harm: each transaction locks the rows that it
+//! removes, shares in the order of their ids, and counts only the rows that it removed itself.
+//!
+//! Deliberately absent: deleting the account itself (`routes::account`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,16 +18,16 @@ use uuid::Uuid;
 
 use crate::{App, clock::now, database::paging, error::Result, user_rows::stored_id};
 
-/// Time between two looks for something to do.
+/// Time between two checks whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// For so long one deleted account is worked at, or old shares are, before others have their turn.
+/// How long one deleted account, or old shares, may be worked on before others have their turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// So many deleted accounts are worked at before old shares are looked for again.
+/// Most deleted accounts to work on before old shares are looked for again.
 const ERASURES_AT_ONCE: usize = 10;
 
-/// The holder of this lock removes old shares. The number is nobody else's.
+/// The advisory lock of the instance that removes old shares. No other lock has this number.
 const RETENTION_LOCK: i64 = 0x7061_6765_6e6f_7701;
 
 /// A deleted account of which something is left.
@@ -76,16 +78,17 @@ pub async fn erase_now(app: &App, user_id: &UserId) -> Result<()> {
     Ok(())
 }
 
-/// How much of the time work may take.
+/// How much of the time the work may use.
 enum Tempo {
-    /// All of it: somebody waits.
+    /// All of it: a caller waits.
     Brisk,
-    /// Half of it, until told to stop, and for [`TURN`] at most: others wait.
+    /// Half of it, until told to stop, and for [`TURN`] at most: other work waits.
     Gentle { stopped: watch::Receiver<bool>, until: Instant },
 }
 
 impl Tempo {
-    /// After a batch that has begun then. False: there is to be no other.
+    /// To be called after a batch, with the time at which the batch began. Pauses if the tempo is gentle. False: no
+    /// further batch may begin.
     async fn goes_on(&self, begun: Instant) -> bool {
         match self {
             Self::Brisk => true,
@@ -101,13 +104,14 @@ impl Tempo {
     }
 }
 
-/// Removes what is left of some deleted accounts, one after the other, each for its turn. Says whether there may be more.
+/// Removes what is left of some deleted accounts, one after the other, each for one turn at most. Returns whether there
+/// may be more.
 async fn erase_some(app: &App, turn: impl Fn() -> Tempo) -> Result<bool> {
     for _ in 0..ERASURES_AT_ONCE {
         let Some(erasure) = claim(&app.pool).await? else { return Ok(false) };
         match erase(app, &erasure, &turn()).await {
             Ok(true) => {}
-            // Those that wait come first.
+            // Its turn is over: the erasures that wait come first.
             Ok(false) => due_again(&app.pool, &erasure).await?,
             Err(error) => tracing::warn!(cause = ?error, "a deleted account could not be removed whole"),
         }
@@ -115,7 +119,7 @@ async fn erase_some(app: &App, turn: impl Fn() -> Tempo) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes an erasure whose turn is over due, after all that are.
+/// Makes an erasure due again now, behind all that are due already.
 async fn due_again(pool: &PgPool, erasure: &Erasure) -> Result<()> {
     sqlx::query!("update erasures set attempts = 0, next_attempt_at = clock_timestamp() where id = $1", erasure.id)
         .execute(pool)
@@ -123,7 +127,8 @@ async fn due_again(pool: &PgPool, erasure: &Erasure) -> Result<()> {
     Ok(())
 }
 
-/// The longest due erasure. Should it not be finished, it is due again later, and ever later.
+/// Claims the longest due erasure. If it is not finished, it is due again later: the wait doubles each time, up to
+/// [`ERASURE_RETRY_S_MAX`].
 async fn claim(pool: &PgPool) -> Result<Option<Erasure>> {
     let erasure = sqlx::query_as!(
         Erasure,
@@ -140,8 +145,8 @@ async fn claim(pool: &PgPool) -> Result<Option<Erasure>> {
     Ok(erasure.fetch_optional(pool).await?)
 }
 
-/// Removes what is left of an account: first what others see of it, then what it got and sent. False: its turn is over
-/// before all is gone.
+/// Removes what is left of an account: first its relations to others, then the shares that it received and sent, then its
+/// image. False: its turn ended before all was removed.
 async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<bool> {
     for what in [Left::Requests, Left::BlocksMade, Left::BlocksGot, Left::DeclinesMade, Left::DeclinesGot] {
         loop {
@@ -173,7 +178,8 @@ async fn erase(app: &App, erasure: &Erasure, tempo: &Tempo) -> Result<bool> {
     Ok(true)
 }
 
-/// The kind of image that the account has which is registered under this id now, if there is one.
+/// The extension of the image of the account that is registered under this id now. `None`: there is no account or no
+/// image.
 ///
 /// # Errors
 ///
@@ -184,7 +190,7 @@ pub async fn image_of(pool: &PgPool, user_id: &UserId) -> Result<Option<String>>
     Ok(extension.fetch_optional(pool).await?.flatten())
 }
 
-/// What may be left between a deleted account and others.
+/// The relations that may be left between a deleted account and others.
 #[derive(Debug, Clone, Copy)]
 enum Left {
     Requests,
@@ -194,12 +200,12 @@ enum Left {
     DeclinesGot,
 }
 
-/// Removes a batch. Gives how many rows it had.
+/// Removes a batch. Returns how many rows it removed.
 async fn erase_relations(pool: &PgPool, erasure: &Erasure, what: Left) -> Result<u64> {
     let (me, until, limit) = (&erasure.user_id, erasure.erased_at, ERASED_ROWS_PER_BATCH);
     let mut transaction = paging(pool).await?;
     let removed = match what {
-        // One that was accepted since is a friendship of the account registered anew.
+        // A request that was accepted since belongs to an account that was registered later under the same id.
         Left::Requests => {
             sqlx::query!(
                 "delete from friendships where ctid = any(array(
@@ -275,7 +281,8 @@ enum Shares {
     Sent,
 }
 
-/// Removes a batch of those after the one and up to the other. Gives the last one; `None`: there are no more.
+/// Removes a batch of the shares after `after` and up to `last`. Returns the id of the last one that was removed.
+/// `None`: there are no more.
 async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: Uuid) -> Result<Option<Uuid>> {
     match what {
         Shares::Addressed => {
@@ -300,8 +307,8 @@ async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: 
             );
             remove(pool, &ids.fetch_all(pool).await?).await
         }
-        // The sender of a share to many counts one reader less. Locked in order, first what is read, then what counts it, as
-        // marking as read does.
+        // Each recipient that is removed is one less who has not read the share. Rows are locked in order, first the
+        // recipients, then the shares that count them, as `routes::shares::read` does.
         Shares::Unread => {
             let mut transaction = paging(pool).await?;
             let ids = sqlx::query_scalar!(
@@ -353,7 +360,7 @@ async fn erase_shares(pool: &PgPool, me: &str, what: Shares, after: Uuid, last: 
     }
 }
 
-/// Removes these shares, in the order of their ids, with their recipients. Gives the last one.
+/// Removes these shares with their recipients. The ids are in order. Returns the last one.
 async fn remove(pool: &PgPool, ids: &[Uuid]) -> Result<Option<Uuid>> {
     let Some(last) = ids.last() else { return Ok(None) };
     let mut transaction = pool.begin().await?;
@@ -363,7 +370,7 @@ async fn remove(pool: &PgPool, ids: &[Uuid]) -> Result<Option<Uuid>> {
 }
 
 async fn remove_in(connection: &mut sqlx::PgConnection, ids: &[Uuid]) -> Result<()> {
-    // Recipients first, as readers lock them.
+    // Recipients are locked first, as in `routes::shares::read`.
     sqlx::query!(
         r#"select count(*) as "locked!" from (
             select from share_recipients where event_id = any($1) order by event_id, user_id for update
@@ -377,7 +384,7 @@ async fn remove_in(connection: &mut sqlx::PgConnection, ids: &[Uuid]) -> Result<
     Ok(())
 }
 
-/// Removes shares older than so many days, unless another instance is at it.
+/// Removes shares that are older than `days`, unless another instance does so now.
 async fn retire_shares(pool: &PgPool, days: u32, tempo: &Tempo) -> Result<()> {
     let before = first_id_at(now().plus_ms(-i64::from(days) * 86_400_000).unix_ms());
     loop {
@@ -407,7 +414,7 @@ async fn retire_shares(pool: &PgPool, days: u32, tempo: &Tempo) -> Result<()> {
     }
 }
 
-/// The least id that a share of that time can have: the first 48 bits of a version 7 UUID are its time.
+/// The smallest id that a share of that time can have: the first 48 bits of a version 7 UUID are its time.
 fn first_id_at(unix_ms: i64) -> Uuid {
     Uuid::from_u64_pair(u64::try_from(unix_ms).unwrap_or_default() << 16, 0)
 }

@@ -1,4 +1,4 @@
-//! One batch of events on its way to the edge: written, signed, posted, and what was said to it.
+//! Sends one batch of events to the edge: serializes, signs and posts it, and reads the answer.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// One for each recipient.
+    /// The events of a row, one for each recipient.
     pub fn all_of(row: Row) -> Vec<Self> {
         let payload_bytes = row.payload.0.to_string().len();
         let row = Arc::new(row);
@@ -38,7 +38,7 @@ impl Event {
         to.map(event).collect()
     }
 
-    /// The same for every attempt, so that receivers know a repeat.
+    /// The event's id. It is the same for every attempt, so that receivers recognize a repeat.
     pub fn id(&self) -> Uuid {
         Uuid::new_v5(&self.row.id, self.recipient.as_bytes())
     }
@@ -46,13 +46,13 @@ impl Event {
 
 /// Why a batch was not taken. The texts are for the log.
 pub enum Undelivered {
-    /// The edge could not be reached, or the database before that: nothing can be held against these events.
+    /// The edge could not be reached, or the database could not be read before. These events are not the cause.
     Unreachable(String),
-    /// It was reached and did not answer as it should.
+    /// The edge was reached, but did not answer as it should.
     Refused(String),
 }
 
-/// The edge, and what signs for it.
+/// The edge's address, and what signs the batches for it.
 pub struct Edge {
     http: reqwest::Client,
     url: Url,
@@ -82,7 +82,7 @@ impl Edge {
         Ok(Self { http, url, signer })
     }
 
-    /// Sends these events. Gives the ids of those that were taken.
+    /// Sends these events. Returns the ids of those that were taken.
     ///
     /// # Errors
     ///

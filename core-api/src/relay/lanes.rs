@@ -1,9 +1,11 @@
-//! What is claimed and waits for its turn, what is under way, and who goes next.
+//! The events of claimed rows: which wait, which are under way, and which go next.
 //!
-//! Nobody waits for somebody slow. New changes for few, new changes for many, and whatever failed lately have places of
-//! their own. The edge answers a batch when the slowest of it has answered, and does not say who that was: so whoever
-//! is in one batch already gets what else there is for them in one of their own, and in no third. Deliberately absent:
-//! IO.
+//! No recipient waits for a slow one. New changes for few recipients, new changes for many, and changes that failed lately
+//! have separate places. The edge answers a batch when its slowest recipient has answered, and does not say who that was.
+//! So while a batch with a recipient is under way, their other events go in a second batch for them alone. There is no
+//! third.
+//!
+//! Deliberately absent: IO.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,26 +19,27 @@ use uuid::Uuid;
 
 use crate::relay::{delivery::Event, rows::Row};
 
-/// Most recipients of a change that goes with those for few.
+/// Most recipients of a change that goes in [`Lane::Few`].
 const FEW: usize = 10;
 
-/// Most claimed rows of each sort that are held at once.
+/// Most claimed rows of each sort (never tried, and tried before) that are held at once.
 const ROWS_HELD_MAX: usize = 500;
 
-/// Somebody who failed to take an event so lately does not hold up new events for others.
+/// For this long after a recipient failed to take an event, their events go in [`Lane::Again`]. There they do not hold up
+/// new events for others.
 const FAILED_LATELY: Duration = Duration::from_secs(60);
 
-/// Most batches in a row that are halved because the edge refused them whole, while it takes no other: then it is the
-/// edge that is ill and not an event.
+/// Most batches in a row that are halved because the edge refused them whole, as long as the edge takes no other batch.
+/// After that many, the edge is at fault and not an event.
 const REFUSALS_IN_A_ROW_MAX: usize = 8;
 
 /// Room in a batch for what is around the events, in bytes.
 const ENVELOPE_BYTES: usize = 64;
 
-/// Room for what is around an event's payload, its recipient and its kind aside, in bytes.
+/// Room for everything in an event except its payload, recipient and kind, in bytes.
 const EVENT_BYTES: usize = 160;
 
-/// Which places a batch takes.
+/// A class of events that has places of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     Few,
@@ -56,11 +59,11 @@ impl Lane {
     }
 }
 
-/// Events that go together.
+/// Events that are sent in one call.
 pub struct Batch {
     pub events: Vec<Event>,
     lane: Lane,
-    /// For one recipient, who is in another batch as well.
+    /// Whether all of it is for one recipient, who is in another batch under way as well.
     alone: bool,
 }
 
@@ -75,7 +78,7 @@ pub enum Outcome {
     Untried,
 }
 
-/// When those of a row who remain are to be tried.
+/// When the remaining recipients of a row are to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Again {
     AfterFailure,
@@ -102,23 +105,23 @@ struct Held {
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<Event>,
-    /// Of batches that were refused whole, to be sent as they are.
+    /// Halves of batches that were refused whole, to be sent as they are.
     halves: VecDeque<Vec<Event>>,
     under_way: usize,
 }
 
-/// Everything this relay has in hand.
+/// All rows that this relay has claimed, and their events.
 pub struct Lanes {
     held: BTreeMap<Uuid, Held>,
     few: Waiting,
     many: Waiting,
     again: Waiting,
-    /// Recipients of batches under way that are for anybody.
+    /// Recipients of the batches under way that are not for one recipient alone.
     busy: BTreeSet<Arc<str>>,
-    /// Those of batches under way that are for one alone.
+    /// Recipients of the batches under way that are for one recipient alone.
     alone: BTreeSet<Arc<str>>,
     failed: BTreeMap<Arc<str>, Instant>,
-    /// For so long after a failure, nobody is tried.
+    /// For this long after a recipient failed to take an event, that recipient is not tried.
     rest: Duration,
     refusals: usize,
     finished: Vec<Finished>,
@@ -140,8 +143,8 @@ impl Lanes {
         }
     }
 
-    /// How many rows never tried, and how many tried before, would find a place. Where too many wait for somebody who is
-    /// busy, they make room.
+    /// How many rows can be claimed: of those never tried, and of those tried before. If too many rows are held, the
+    /// events for recipients who have a batch of their own under way are put off, to make room.
     pub fn room(&mut self) -> (usize, usize) {
         let mut again_held = self.again_held();
         if again_held.max(self.held.len() - again_held) >= ROWS_HELD_MAX {
@@ -256,7 +259,7 @@ impl Lanes {
         Batch { events, lane, alone: only.is_some() }
     }
 
-    /// A batch that the edge answered: who is named has taken theirs.
+    /// Ends a batch that the edge answered. `taken` has the ids of the events that were taken.
     pub fn answered(&mut self, batch: Batch, taken: &BTreeSet<Uuid>, now: Instant) {
         self.leave_place(&batch);
         self.refusals = 0;
@@ -272,8 +275,8 @@ impl Lanes {
         self.failed.retain(|_, at| now.duration_since(*at) < FAILED_LATELY);
     }
 
-    /// A batch that the edge refused whole. One event may be to blame: as long as the edge takes others, that is looked
-    /// for by halves.
+    /// Ends a batch that the edge refused whole. One event may be the cause. As long as the edge takes other batches, the
+    /// batch is split in halves to find that event.
     pub fn refused(&mut self, batch: Batch) {
         self.leave_place(&batch);
         let mut events = batch.events;
@@ -286,14 +289,14 @@ impl Lanes {
         }
     }
 
-    /// A batch that did not get there. What waits would not either.
+    /// Ends a batch that did not reach the edge. The events that wait would not reach it either, so they are given up.
     pub fn unreachable(&mut self, batch: &Batch) {
         self.leave_place(batch);
         batch.events.iter().for_each(|event| self.end(event, Outcome::Untried));
         self.give_up_waiting();
     }
 
-    /// Lets go of all that is not under way.
+    /// Gives up all events that are not under way.
     pub fn give_up_waiting(&mut self) {
         for lane in Lane::ALL {
             let waiting = self.waiting_mut(lane);
@@ -361,7 +364,7 @@ impl Lanes {
     }
 }
 
-/// At most so many: JSON writes no byte of an id with more than six.
+/// An upper bound of the event's size as JSON. JSON takes at most six bytes for one byte of an id.
 fn bytes_of(event: &Event) -> usize {
     EVENT_BYTES + event.payload_bytes + event.row.kind.len() + 6 * event.recipient.len()
 }

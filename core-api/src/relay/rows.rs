@@ -1,8 +1,9 @@
-//! The outbox as the relay reads and writes it. Each of these is one statement and a transaction of its own, so no
-//! connection is held while a batch is under way.
+//! The outbox as the relay reads and writes it. Each statement is a transaction of its own, so no connection is held while
+//! a batch is under way.
 //!
-//! An instance that claims a row moves its next attempt ahead, and so has it for that long: no instance takes what is not due.
-//! A row only ever loses recipients, and events never move to another row, whose id is a part of theirs.
+//! An instance claims a row by moving the row's next attempt into the future. No instance takes a row that is not due, so
+//! the claim lasts until then. A row only loses recipients. An event never moves to another row, because its id is made
+//! from the row's id.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use uuid::Uuid;
 pub struct Row {
     pub id: Uuid,
     pub recipients: Vec<String>,
-    /// Of each recipient, in the same order.
+    /// The version for each recipient, in the same order.
     pub versions: Vec<i64>,
     pub kind: String,
     pub payload: Json<Value>,
@@ -24,15 +25,15 @@ pub struct Row {
 /// What became of a claimed row.
 pub struct Settled {
     pub id: Uuid,
-    /// Who has not taken it. Nobody: the row goes.
+    /// The recipients who have not taken it. If there are none, the row is deleted.
     pub remaining: Vec<String>,
-    /// Until the next attempt.
+    /// Time until the next attempt.
     pub wait: Duration,
     /// Whether this counts as an attempt.
     pub attempted: bool,
 }
 
-/// Claims the longest due of the changes never tried, and of those tried before, so many of each.
+/// Claims due changes, the longest due first: at most `fresh` that were never tried, and at most `again` that were.
 pub async fn claim(pool: &PgPool, fresh: usize, again: usize, lease: Duration) -> Result<Vec<Row>, sqlx::Error> {
     let mut rows = sqlx::query_as!(
         Row,
@@ -53,12 +54,12 @@ pub async fn claim(pool: &PgPool, fresh: usize, again: usize, lease: Duration) -
     )
     .fetch_all(pool)
     .await?;
-    // By id is by time.
+    // The order of ids is the order of time.
     rows.sort_by_key(|row| row.id);
     Ok(rows)
 }
 
-/// Keeps claimed rows for longer.
+/// Extends the claims of these rows.
 pub async fn renew(pool: &PgPool, ids: &[Uuid], lease: Duration) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update outbox set next_attempt_at = clock_timestamp() + $2 * interval '1 millisecond' where id = any($1)",
@@ -73,8 +74,8 @@ pub async fn renew(pool: &PgPool, ids: &[Uuid], lease: Duration) -> Result<(), s
 /// Most rows that one statement settles.
 const SETTLED_ROWS_MAX: usize = 100;
 
-/// Strikes off who has taken a change; the last one takes the row along. Should another instance have had a row
-/// meanwhile, because its claim ran out, nobody comes back who is off it.
+/// Removes the recipients who have taken a change, and deletes the row when none remain. If a claim ran out and another
+/// instance settled the row meanwhile, the recipients whom that instance removed stay removed.
 pub async fn settle(pool: &PgPool, settled: &[Settled]) -> Result<(), sqlx::Error> {
     let (done, open): (Vec<&Settled>, Vec<&Settled>) = settled.iter().partition(|row| row.remaining.is_empty());
     for done in done.chunks(SETTLED_ROWS_MAX) {
@@ -87,7 +88,7 @@ pub async fn settle(pool: &PgPool, settled: &[Settled]) -> Result<(), sqlx::Erro
     Ok(())
 }
 
-/// Keeps of these rows those who remain, until the next attempt.
+/// Keeps only the remaining recipients of these rows, and sets the time of the next attempt.
 async fn keep(pool: &PgPool, open: &[&Settled]) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = open.iter().map(|row| row.id).collect();
     let waits_ms: Vec<f64> = open.iter().map(|row| ms(row.wait)).collect();
@@ -121,7 +122,7 @@ async fn keep(pool: &PgPool, open: &[&Settled]) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Milliseconds until the next change is due; negative where one is already. `None`: there is none.
+/// Milliseconds until the next change is due; negative if one is due already. `None`: the outbox is empty.
 pub async fn next_due_ms(pool: &PgPool) -> Result<Option<f64>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select extract(epoch from least(

@@ -1,7 +1,7 @@
 //! Friendships and the requests for them: `/friendship/…`.
 //!
-//! Every change first locks the rows of both users, the smaller id first. So of two changes to one pair the
-//! second sees what the first did, nobody gets a friend too many, and no two changes wait for each other.
+//! Every change first locks the rows of both users, the smaller id first. So of two changes to one pair, the second sees
+//! what the first did. Nobody gets more friends than the bound, and there are no deadlocks.
 
 use std::sync::Arc;
 
@@ -30,13 +30,14 @@ use crate::{
 
 const NOTHING_PENDING: Error = Error::NotFound("This user has not asked you.");
 
-/// The friendship or request between the caller and somebody.
+/// The friendship or request between the caller and another user.
 #[utoipa::path(
     get,
     path = "/friendship/check/{id}",
     tag = "friendships",
-    params(("id" = UserId, Path, description = "Who it is with.")),
-    responses((status = 200, description = "It, whoever asked; null when there is none.", body = Option<Friendship>))
+    params(("id" = UserId, Path, description = "The other user.")),
+    responses((status = 200, description = "The friendship or request, whoever asked; null when there is none.",
+        body = Option<Friendship>))
 )]
 pub async fn check(
     State(app): State<Arc<App>>,
@@ -57,15 +58,16 @@ pub struct Ask {
 
 /// Asks somebody to be the caller's friend.
 ///
-/// When they have asked already, this accepts. Asking again changes nothing. By default, a user has at most 100
-/// unanswered requests, asks at most 200 times a day, and waits 7 days before asking somebody again who declined.
+/// If the other user has asked already, this accepts their request. Asking again changes nothing. By default, a user has
+/// at most 100 unanswered requests, asks at most 200 times a day, and waits 7 days before asking somebody again who
+/// declined.
 #[utoipa::path(
     post,
     path = "/friendship/requests",
     tag = "friendships",
     request_body = Ask,
     responses(
-        (status = 200, description = "They are asked, or a friend.", body = Success),
+        (status = 200, description = "The other user is asked, or is a friend.", body = Success),
         (status = 400, description = "The body is not JSON, or names the caller."),
         (status = 404, description = "There is no such user, as far as the caller can see."),
         (status = 409, description = "One of the two has as many friends as a user can have, or the caller as many unanswered requests."),
@@ -99,7 +101,7 @@ pub async fn ask(
     Ok(SUCCESS)
 }
 
-/// Whether a new request from one to the other is in order.
+/// Checks whether `me` may send a new request to `other`.
 async fn may_ask(bounds: &Bounds, connection: &mut PgConnection, me: &UserId, other: &UserId) -> Result<()> {
     let standing = sqlx::query!(
         r#"select exists (select from hidden where user_id = $1 and hidden_id = $2) as "hidden!",
@@ -125,7 +127,7 @@ async fn may_ask(bounds: &Bounds, connection: &mut PgConnection, me: &UserId, ot
     Ok(())
 }
 
-/// Counts the request against the day's bound, writes it, and gives who asks, as the one asked sees it.
+/// Counts the request against the bound of the day, writes it, and returns the asker as the asked user sees them.
 async fn insert_request(
     bounds: &Bounds,
     connection: &mut PgConnection,
@@ -151,14 +153,14 @@ async fn insert_request(
     .fetch_one(connection)
     .await?;
     if i64::from(row.requests_counted) > i64::from(bounds.requests_per_day_max) {
-        // The transaction is given up with all of this.
+        // The transaction is dropped, which undoes all of this.
         let detail = "You have asked as many users as one can in a day.";
         return Err(Error::TooMany { detail, retry_after_s: row.day_left_s.ceil() as u64 });
     }
     summary_row!(row).request(row.requested_at)
 }
 
-/// Who waits for the caller's answer.
+/// Users who wait for the caller's answer.
 #[utoipa::path(
     get,
     path = "/friendship/requests",
@@ -173,7 +175,7 @@ pub async fn incoming(
 ) -> Result<Json<Vec<UserFriendRequest>>> {
     let rows = sqlx::query_as!(
         RequestRow,
-        // Whose requests are on the page is known before the users are looked up.
+        // The page of requests is chosen first, so that only its users are looked up.
         "select u.user_id, u.first_name, u.last_name, u.description, u.profile_image_uploaded_at,
             u.profile_image_extension, f.requested_at
         from (
@@ -208,7 +210,7 @@ impl RequestRow {
     }
 }
 
-/// Whom the caller has asked and who has not answered.
+/// Users whom the caller has asked and who have not answered.
 #[utoipa::path(
     get,
     path = "/friendship/sent-requests",
@@ -241,8 +243,8 @@ pub async fn sent(State(app): State<Arc<App>>, caller: Caller, paging: Paging) -
     get,
     path = "/friendship/requests/{id}",
     tag = "friendships",
-    params(("id" = UserId, Path, description = "Who was asked.")),
-    responses((status = 200, description = "It, while it is pending; else null.", body = Option<Friendship>))
+    params(("id" = UserId, Path, description = "The user who was asked.")),
+    responses((status = 200, description = "The request while it is pending; else null.", body = Option<Friendship>))
 )]
 pub async fn outgoing(
     State(app): State<Arc<App>>,
@@ -259,10 +261,10 @@ pub async fn outgoing(
     delete,
     path = "/friendship/requests/{id}",
     tag = "friendships",
-    params(("id" = UserId, Path, description = "Who asked.")),
+    params(("id" = UserId, Path, description = "The user who asked.")),
     responses(
-        (status = 200, description = "It is gone.", body = Success),
-        (status = 404, description = "They have not asked the caller.")
+        (status = 200, description = "The request is removed.", body = Success),
+        (status = 404, description = "This user has not asked the caller.")
     )
 )]
 pub async fn decline(
@@ -290,7 +292,7 @@ pub async fn decline(
     Ok(SUCCESS)
 }
 
-/// Keeps that somebody was declined, so that they do not ask again at once.
+/// Records that the asker was declined, so that they cannot ask again at once.
 async fn keep_decline(connection: &mut PgConnection, asker: &UserId, decliner: &UserId) -> Result<()> {
     sqlx::query!(
         "insert into declines (asker_id, decliner_id, declined_at) values ($1, $2, clock_timestamp())
@@ -320,8 +322,8 @@ pub struct Accept {
     tag = "friendships",
     request_body = Accept,
     responses(
-        (status = 200, description = "They are friends.", body = Success),
-        (status = 404, description = "They have not asked the caller."),
+        (status = 200, description = "The two are friends.", body = Success),
+        (status = 404, description = "This user has not asked the caller."),
         (status = 409, description = "One of the two has as many friends as a user can have.")
     )
 )]
@@ -361,9 +363,9 @@ pub struct Ended {
     tag = "friendships",
     request_body = Ended,
     responses(
-        (status = 200, description = "There is none now.", body = Success),
+        (status = 200, description = "There is no friendship or request between the two now.", body = Success),
         (status = 400, description = "The body is not JSON, or names one user twice."),
-        (status = 403, description = "The caller is neither of the two, or not registered.")
+        (status = 403, description = "The caller is neither of the two, is not registered, or is suspended.")
     )
 )]
 pub async fn end(
@@ -379,7 +381,7 @@ pub async fn end(
     }
     let mut transaction = app.pool.begin().await?;
     if !lock_both(&mut transaction, &user_id1, &user_id2).await? {
-        // Of one who is no more, nothing is left or soon will be.
+        // One of the two has no account. If anything is left of it, `upkeep` removes it soon.
         return Ok(SUCCESS);
     }
     let parted = part(&mut transaction, &user_id1, &user_id2).await?;
@@ -403,7 +405,7 @@ pub enum Parted {
 }
 
 impl Parted {
-    /// Who is to hear that it is over. Of friends, the social versions grow.
+    /// The events which say that it is over. If the two were friends, both social versions grow.
     ///
     /// # Errors
     ///
@@ -425,7 +427,7 @@ impl Parted {
     }
 }
 
-/// Ends whatever there is between two users, whom the transaction has locked.
+/// Removes the friendship or request between two users. The transaction must have locked both.
 ///
 /// # Errors
 ///
@@ -522,7 +524,8 @@ async fn befriend(app: &App, mut transaction: Transaction<'_, Postgres>, asker: 
             return Err(Error::Conflict("One of you has as many friends as a user can have."));
         }
     }
-    // The clock and not the start of the transaction: that may lie before the request, which it waited for.
+    // `clock_timestamp()` and not `now()`, the start of the transaction: the transaction may have started before the
+    // request was made, and waited for it.
     sqlx::query!(
         "update friendships set accepted_at = clock_timestamp() where user_id1 = $1 and user_id2 = $2",
         asker.as_str(),
@@ -545,7 +548,7 @@ async fn befriend(app: &App, mut transaction: Transaction<'_, Postgres>, asker: 
     let asker = asker.row.summary(Some(FriendshipState::Accepted))?;
     let asked = asked.row.summary(Some(FriendshipState::Accepted))?;
     let events = vec![
-        // The devices of who was asked still show the request.
+        // The devices of the asked user still show the request.
         outbox::unversioned(asked.user_id.clone(), Change::FriendRequestRemoved { user_id: asker.user_id.clone() }),
         outbox::told(asker.user_id.clone(), asker_version, Change::FriendAccepted { user: asked.clone() }),
         outbox::told(asked.user_id, asked_version, Change::FriendAccepted { user: asker }),

@@ -1,11 +1,12 @@
-//! Finding users by what they are called or by their e-mail address: `/users/search/…`, `/friendship/search/…`.
+//! Finds users by name or by e-mail address: `/users/search/…`, `/friendship/search/…`.
 //!
-//! What is searched are the texts of `search_texts`, folded by the database, and their beginnings in `search_keys`:
-//! see the migration that makes them. A search among everybody takes a bounded number of users from there, besides every
-//! acquaintance who matches, and ranks those. So it costs the same whether a text fits ten users or a million, and in
-//! whatever script it is.
+//! A search uses `search_texts`, which has names and addresses as the database folds them, and `search_keys`, which has an
+//! entry for each place in them where a match may begin: see migration 0010. A search among everybody takes a bounded
+//! number of users from there, and every acquaintance who matches, and ranks those. So its cost does not depend on how
+//! many users match, or on the script of the text.
 //!
-//! Deliberately absent: folding and patterns. A text goes to the database as it came, and stands for itself there.
+//! Deliberately absent: folding and patterns. The database gets the text as it came, trimmed, and no character in it is a
+//! wildcard.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -28,7 +29,7 @@ use crate::{
     user_rows::{RelatedRow, SummaryRow},
 };
 
-/// A text to search for: 1 to 100 characters, of which none has a meaning of its own.
+/// A text to search for: 1 to 100 characters, none of which is a wildcard.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$", examples("alice"))]
 pub struct SearchText(String);
@@ -60,17 +61,21 @@ enum By {
     Email,
 }
 
-/// Who is found among everybody.
+/// Searches among all users.
 ///
-/// The entries of `search_keys` that begin with the text say who: `entry` reads so many of them as others take from it,
-/// in the order of places that it lists, those where parts of names begin before the others. Of a text shorter than
-/// three characters, keys inside parts are none of its matches, but of acquaintances all are.
+/// `entry` has the entries of `search_keys` that begin with the text. They come in the order in which the statement lists
+/// their places: those at the beginning of a part of a name first. PostgreSQL reads only as many as the rest of the
+/// statement asks for. For a text of one or two characters, entries inside a part of a name are left out, but an
+/// acquaintance matches wherever the text is.
 ///
-/// `ranked` is everybody who may come first: whom the first entries name, and, where there may be more than those or
-/// inside parts, all acquaintances who match, of whom who asks the caller are bounded. A page that these do not fill goes on with the others by id.
+/// `ranked` has the users who may come first: those of the first [`SEARCH_CANDIDATES_MAX`] entries, those with exactly this
+/// address, and all acquaintances who match. Acquaintances are looked through only if the text has one or two characters,
+/// or if there may be more entries. They are friends and users with a pending request; of the requests that wait for the
+/// caller, only the newest [`SEARCH_REQUESTS_MAX`] count. A page that `ranked` does not fill goes on with the other users
+/// of `entry`, by id.
 ///
-/// Each look at a row of a large table is a `lateral` one with a limit, which leaves nothing to choose but the index,
-/// whatever the statistics say. A key is at most 50 characters, so what goes on after these is compared with the text.
+/// Each look-up of a row in a large table is a `lateral` subquery with a limit. Then PostgreSQL can only use the index,
+/// whatever its statistics say. A key has at most 50 characters, so for a longer text the stored text is compared too.
 async fn among_all(
     app: &App,
     caller: &Caller,
@@ -204,15 +209,17 @@ async fn among_all(
 
 /// Finds users by first and last name.
 ///
-/// Regardless of case, in all of Unicode, and in either order of the two. One or two characters find others than
-/// acquaintances only at the beginning of a name, or at the beginning or end of one of its parts. An offset of more than
-/// 1,000 leaves nobody.
+/// Case does not matter, in all of Unicode, and the two names may be in either order. Acquaintances are friends and users
+/// with a pending request. Other users are found by one or two characters only at the beginning of a name, or at the
+/// beginning or end of one of its parts. With an offset of more than 1,000, the list is empty.
 #[utoipa::path(
     get,
     path = "/users/search/name/{text}",
     tag = "users",
-    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Paging),
-    responses((status = 200, description = "Friends before those with a request under way before others; then by mutual friends and by where the text stands; then whoever else it fits. 15 where no limit is named.", body = Vec<UserSummary>))
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none of which is a wildcard."), Paging),
+    responses((status = 200, description = "Friends come first, then users with a pending request, then others. Within \
+        these, users are in the order of mutual friends and of where the text was found. Further matches follow. 15 where \
+        no limit is named.", body = Vec<UserSummary>))
 )]
 pub async fn by_name(
     State(app): State<Arc<App>>,
@@ -225,12 +232,13 @@ pub async fn by_name(
 
 /// Finds users by e-mail address.
 ///
-/// Regardless of case: by the whole address anyone, by a part of it those who made theirs public. Otherwise as by name.
+/// Case does not matter. The whole address finds any user. A part of it finds only users who made their address public.
+/// Otherwise this is as the search by name.
 #[utoipa::path(
     get,
     path = "/users/search/email/{text}",
     tag = "users",
-    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Paging),
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none of which is a wildcard."), Paging),
     responses((status = 200, description = "In the order of a search by name.", body = Vec<UserSummary>))
 )]
 pub async fn by_email(
@@ -247,7 +255,7 @@ pub async fn by_email(
     get,
     path = "/friendship/search/name/{text}",
     tag = "friendships",
-    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Exact, Paging),
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none of which is a wildcard."), Exact, Paging),
     responses((status = 200, description = "By name; 10 where no limit is named.", body = Vec<UserSummary>))
 )]
 pub async fn friends_by_name(
@@ -262,12 +270,12 @@ pub async fn friends_by_name(
 
 /// Finds friends by e-mail address.
 ///
-/// By the whole address, or by a part of one that its owner made public.
+/// They are found by the whole address, or by a part of an address that its owner made public.
 #[utoipa::path(
     get,
     path = "/friendship/search/email/{text}",
     tag = "friendships",
-    params(("text" = SearchText, Path, description = "1 to 100 characters, none with a meaning of its own."), Exact, Paging),
+    params(("text" = SearchText, Path, description = "1 to 100 characters, none of which is a wildcard."), Exact, Paging),
     responses((status = 200, description = "By name; 10 where no limit is named.", body = Vec<UserSummary>))
 )]
 pub async fn friends_by_email(
