@@ -1,6 +1,6 @@
 //! Configuration: every flag, its environment variable and its default. `--help` prints them.
 //!
-//! Deliberately absent: files, and reading the environment anywhere else, but for what `ALSO_READ` names.
+//! Deliberately absent: configuration files, and reading the environment anywhere else, except for what `ALSO_READ` names.
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -16,14 +16,14 @@ use shared::{
 use url::Url;
 use uuid::Uuid;
 
-/// What the libraries below read by themselves, as other programs that stand on them do.
+/// Variables that are read not by this file but by the libraries for PostgreSQL and logging.
 const ALSO_READ: &str = "Also read from the environment:
-  PGUSER, PGPASSWORD  who connects to PostgreSQL, where the URL does not say
+  PGUSER, PGPASSWORD  user and password for PostgreSQL, where the URL has none
   PGSSLMODE           whether the connection is encrypted, where the URL does not say (`?sslmode=`); only `verify-full`
-                      makes sure that nobody else answers in the server's place
-  PGSSLROOTCERT       file of the certificate authorities that may have signed the server's certificate, in PEM; without
-                      it, the public ones
-  RUST_LOG            which log lines, as tracing's filter writes it [default: info]";
+                      makes sure that it is the right server that answers
+  PGSSLROOTCERT       PEM file of the certificate authorities that may have signed the server's certificate; without it,
+                      the public ones
+  RUST_LOG            which lines are logged, in the syntax of tracing's filter [default: info]";
 
 /// The regional API over PostgreSQL: users, friendships and the events about them.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Answer requests and relay events until SIGTERM or SIGINT.
@@ -42,34 +42,34 @@ pub enum Command {
     /// Apply the migrations that the database lacks, as the role that owns it, then end.
     #[command(after_help = ALSO_READ)]
     Migrate(DatabaseConfig),
-    /// Make the two roles of a database: one owns it and applies migrations, one serves and changes nothing but rows.
+    /// Create the two roles of a database: one owns it and applies migrations, the other serves and can change only rows.
     ///
-    /// Connects as an administrator of the server, who may make roles and owns the database, or is a superuser. What is
-    /// there already is kept: a second run sets the passwords that are given then, and puts rights right.
+    /// Connects as an administrator of the server, who is a superuser, or may create roles and owns the database. Roles
+    /// that exist are kept: a second run sets the passwords that are given then, and grants the rights again.
     #[command(after_help = ALSO_READ)]
     BootstrapDatabase(BootstrapConfig),
-    /// After a backup was restored: let the edge take what is in the database now, though it may remember what is newer.
+    /// After a backup was restored: make the edge take what is in the database now, although it may remember newer versions.
     ///
-    /// Objects of the edge drop what is older than what they have. This makes every user's version newer than all. Run it
-    /// before the core serves again, and start the edge anew, for objects ask when their user comes online.
+    /// Objects of the edge drop what is older than what they have. This command raises every user's version above all that
+    /// they may have. Run it before the core serves again, and restart the edge: objects ask when their user comes online.
     #[command(after_help = ALSO_READ)]
     RaiseVersions(DatabaseConfig),
-    /// Bring the predecessor's users, friendships, shares and read marks into this database.
+    /// Import the predecessor's users, friendships, shares and read marks into this database.
     ///
-    /// What is there already stays as it is, so a run that was ended early is finished by the next. Nobody else may write to
-    /// this database meanwhile; what is written to the predecessor's after the start is not seen. What is changed or left out
-    /// is listed, a JSON object a line: rows are named by their ids, and neither addresses nor texts stand in it. The counts
-    /// are printed at the end, and must add up.
+    /// Rows that are there already stay as they are, so if a run stops early, the next run finishes it. Nobody else may
+    /// write to this database meanwhile. What is written to the predecessor's database after the start is not seen. A list
+    /// says what is changed or left out, one JSON object a line. It names rows by their ids, and has no addresses or texts.
+    /// The counts are printed at the end. If they do not add up, the command fails.
     #[command(after_help = ALSO_READ)]
     Import(ImportConfig),
-    /// Look at a user, suspend one, or take that back. Each leaves a line in the table `audit`.
+    /// Show a user, suspend one, or take a suspension back. What was done is noted in the table `audit`.
     #[command(subcommand)]
     User(UserCommand),
-    /// Look at the changes that wait for the edge, try some again, or drop them. What changes one leaves a line in the table
-    /// `audit`.
+    /// List the changes that wait for the edge, try some again, or drop them. The last two are noted in the table `audit`.
     #[command(subcommand)]
     Outbox(OutboxCommand),
-    /// Ask a server on this machine whether it is up; the exit code tells. For containers, where nothing else can ask.
+    /// Ask a server on this machine whether it is up; the exit code is 0 if it is. For containers, which have no other
+    /// program for that.
     Healthcheck {
         /// Where the server listens
         #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
@@ -80,11 +80,11 @@ pub enum Command {
 /// What an operator does with a user.
 #[derive(Subcommand)]
 pub enum UserCommand {
-    /// Print what is held about a user, as JSON. It names them: not for where output is kept as a log.
+    /// Print what is stored about a user, as JSON. It has their name and address: do not use it where output is kept as a log.
     #[command(after_help = ALSO_READ)]
     Show(OfUser),
-    /// Let a user in nowhere: their sockets close, every call is answered 403 within ten seconds, and friends see them
-    /// offline. Nothing of theirs is deleted, and they cannot delete their account meanwhile.
+    /// Suspend a user: within ten seconds their sockets close, every call is answered 403, and friends see them offline.
+    /// Nothing of theirs is deleted, and meanwhile they cannot delete their account.
     #[command(after_help = ALSO_READ)]
     Suspend(OfUser),
     /// Take a suspension back.
@@ -92,7 +92,7 @@ pub enum UserCommand {
     Restore(OfUser),
 }
 
-/// A user, and who does what to them.
+/// A user, and the operator who acts on them.
 #[derive(Args, Clone)]
 pub struct OfUser {
     /// The user's id: the `cognito:username` of their tokens
@@ -109,26 +109,26 @@ pub struct OfUser {
 /// What an operator does with the outbox.
 #[derive(Subcommand)]
 pub enum OutboxCommand {
-    /// Print the changes that have waited the longest, as JSON, without what they tell.
+    /// Print the changes that have waited the longest, as JSON, without their contents.
     #[command(after_help = ALSO_READ)]
     List {
-        /// Most of them
+        /// Most changes to print
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=WAITING_LEN_MAX as i64))]
         limit: i64,
 
         #[command(flatten)]
         database: DatabaseConfig,
     },
-    /// Let changes be tried again at once, as if for the first time.
+    /// Try changes again at once, as if they had never been tried.
     #[command(after_help = ALSO_READ)]
     Requeue(OfChanges),
-    /// Drop changes. The edge is not told of them: whom they concern sees them when their object asks the core next, which it
-    /// does when the user comes online. Of a `user.deleted`, the edge keeps what it has of the account.
+    /// Drop changes. The edge is not told of them: a recipient sees the result only when their object next asks the core,
+    /// which it does when they come online. If a `user.deleted` is dropped, the edge keeps what it has of the account.
     #[command(after_help = ALSO_READ)]
     Drop(OfChanges),
 }
 
-/// Some changes, and who does what to them.
+/// Some changes, and the operator who acts on them.
 #[derive(Args, Clone)]
 pub struct OfChanges {
     /// Their ids, as `outbox list` prints them
@@ -142,7 +142,7 @@ pub struct OfChanges {
     pub database: DatabaseConfig,
 }
 
-/// Who acts, and why: it stands in the audit table for ever.
+/// Who acts, and why. The audit table keeps both for ever.
 #[derive(Args, Clone)]
 pub struct Operator {
     /// Who you are
@@ -154,10 +154,10 @@ pub struct Operator {
     pub reason: String,
 }
 
-/// Where the API listens unless it is told otherwise.
+/// The default of where the API listens.
 const LISTEN_ADDR: &str = "127.0.0.1:8080";
 
-/// Longest run of one statement in milliseconds, unless told otherwise.
+/// The default of the longest run of one statement, in milliseconds.
 const STATEMENT_MS_MAX: u32 = 5_000;
 
 /// The roles of a database.
@@ -183,8 +183,8 @@ pub struct BootstrapConfig {
     #[arg(long, env = "DATABASE_APP_PASSWORD", hide_env_values = true, value_parser = non_empty)]
     pub app_password: String,
 
-    /// Longest run of one statement of the role that serves, in milliseconds; counts where its own
-    /// DATABASE_STATEMENT_MS_MAX is 0
+    /// Longest run of one statement of the role that serves, in milliseconds; applies where that role connects with
+    /// DATABASE_STATEMENT_MS_MAX=0
     #[arg(long, env = "DATABASE_APP_STATEMENT_MS_MAX", default_value_t = STATEMENT_MS_MAX)]
     pub app_statement_ms_max: u32,
 }
@@ -204,13 +204,13 @@ pub struct DatabaseConfig {
     #[arg(long, env = "DATABASE_ACQUIRE_MS_MAX", default_value_t = 3_000)]
     pub database_acquire_ms_max: u64,
 
-    /// Longest run of one statement, in milliseconds; after it the answer is 503. 0 leaves the limit to the role, for
-    /// poolers that bind a connection to the client that sets anything on it, as Amazon RDS Proxy does
+    /// Longest run of one statement, in milliseconds; after it the answer is 503. 0 leaves the limit to the role. That is for
+    /// poolers such as Amazon RDS Proxy, which bind a connection to a client that changes a setting on it
     #[arg(long, env = "DATABASE_STATEMENT_MS_MAX", default_value_t = STATEMENT_MS_MAX)]
     pub database_statement_ms_max: u32,
 }
 
-/// From where an import brings what, and what it tells.
+/// What an import reads, and where its list goes.
 #[derive(Args, Clone)]
 pub struct ImportConfig {
     /// The predecessor's database, as postgres://user:password@host:port/database; it is only read
@@ -221,7 +221,7 @@ pub struct ImportConfig {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// File of the list, which is written anew; without it, the list goes to standard output
+    /// File for the list, which is overwritten; without it, the list goes to standard output
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
@@ -239,11 +239,11 @@ pub struct ServeConfig {
     #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
     pub listen_addr: SocketAddr,
 
-    /// Where Prometheus finds /metrics; never public
+    /// Where Prometheus finds /metrics; must never be public
     #[arg(long, env = "METRICS_ADDR", default_value = "127.0.0.1:9100")]
     pub metrics_addr: SocketAddr,
 
-    /// Exactly the `iss` of the tokens to take
+    /// The `iss` that tokens must have, exactly
     #[arg(long, env = "OIDC_ISSUER")]
     pub oidc_issuer: String,
 
@@ -259,8 +259,8 @@ pub struct ServeConfig {
     #[arg(long, env = "OIDC_FETCH_MS_MAX", default_value_t = 3_000)]
     pub oidc_fetch_ms_max: u64,
 
-    /// What a token's `email_verified` means. required: an address is taken, at registration and when it has changed,
-    /// unless the token says that it is not verified; ignored: it is taken whatever the token says
+    /// What a token's `email_verified` means. required: an address is accepted, at registration and when it has changed,
+    /// unless the token says that it is not verified; ignored: it is always accepted
     #[arg(long, env = "EMAIL_VERIFIED", value_enum, default_value_t = EmailVerified::Required)]
     pub email_verified: EmailVerified,
 
@@ -276,8 +276,8 @@ pub struct ServeConfig {
     #[arg(long, env = "EVENT_SIGNING_SECRET", hide_env_values = true)]
     pub event_signing_secret: String,
 
-    /// Secret of the tokens by which the edge shows itself on /internal; during a rotation two, with a space between
-    /// them, either of which is taken
+    /// Secret of the tokens with which the edge authenticates on /internal; during a rotation two, with a space between
+    /// them, either of which is accepted
     #[arg(long, env = "SERVICE_TOKEN_SECRET", hide_env_values = true)]
     pub service_token_secret: String,
 
@@ -287,7 +287,7 @@ pub struct ServeConfig {
     #[command(flatten)]
     pub image_store: ImageStoreConfig,
 
-    /// Days after which shares are removed, read or not; without it, none ever is
+    /// Days after which shares are removed, read or not; without it, they are kept
     #[arg(long, env = "SHARE_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub share_retention_days: Option<u32>,
 
@@ -295,7 +295,7 @@ pub struct ServeConfig {
     #[arg(long, env = "REQUEST_MS_MAX", default_value_t = 8_000)]
     pub request_ms_max: u64,
 
-    /// Time between two looks into the outbox when nothing wakes the relay, in milliseconds
+    /// Time between two reads of the outbox when nothing wakes the relay, in milliseconds
     #[arg(long, env = "OUTBOX_POLL_MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub outbox_poll_ms: u64,
 
@@ -303,19 +303,20 @@ pub struct ServeConfig {
     #[arg(long, env = "OUTBOX_RETRY_MS_MAX", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub outbox_retry_ms_max: u64,
 
-    /// Longest time for requests and deliveries under way to end at shutdown, in milliseconds
+    /// Longest time that requests and deliveries under way have to end at shutdown, in milliseconds
     #[arg(long, env = "SHUTDOWN_MS_MAX", default_value_t = 15_000)]
     pub shutdown_ms_max: u64,
 }
 
-/// Whether an address must be verified where a token says something of it.
+/// Whether an address is refused if its token says that it is not verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EmailVerified {
     Required,
     Ignored,
 }
 
-/// Where profile images are kept. The names are those that AWS's own tools read, and ECS sets some of them.
+/// Where profile images are stored. The variables that begin with `AWS_` are those that AWS's own tools read; ECS sets some
+/// of them.
 #[derive(Args, Clone)]
 pub struct ImageStoreConfig {
     /// S3 bucket of the profile images; without one, calls about them are answered 503
@@ -330,23 +331,23 @@ pub struct ImageStoreConfig {
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     pub aws_region: String,
 
-    /// Another store that speaks S3's language, as scheme://host:port
+    /// Another store that has S3's API, as scheme://host:port
     #[arg(long, env = "AWS_ENDPOINT_URL")]
     pub aws_endpoint_url: Option<Url>,
 
-    /// Key id to sign with; without one, the task's role on ECS or the machine's on EC2
+    /// Access key id to sign with; without one, the role of the task on ECS or of the machine on EC2 is used
     #[arg(long, env = "AWS_ACCESS_KEY_ID", requires = "aws_secret_access_key")]
     pub aws_access_key_id: Option<String>,
 
-    /// The key
+    /// Secret access key
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true, requires = "aws_access_key_id")]
     pub aws_secret_access_key: Option<String>,
 
-    /// The session of a key that is lent
+    /// Session token of temporary credentials
     #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true)]
     pub aws_session_token: Option<String>,
 
-    /// Where ECS tells the credentials of the task's role
+    /// Where ECS serves the credentials of the task's role
     #[arg(long, env = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", hide_env_values = true)]
     pub aws_container_credentials_relative_uri: Option<String>,
 }
@@ -362,15 +363,15 @@ pub struct Bounds {
     #[arg(long, env = "FRIENDS_MAX", default_value_t = FRIENDS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub friends_max: u32,
 
-    /// Most requests of one user that wait for an answer
+    /// Most requests for friendship of one user that wait for an answer
     #[arg(long, env = "REQUESTS_PENDING_MAX", default_value_t = REQUESTS_PENDING_MAX)]
     pub requests_pending_max: u32,
 
-    /// Most users that one user may ask in a UTC day
+    /// Most requests for friendship that one user may make in a UTC day
     #[arg(long, env = "REQUESTS_PER_DAY_MAX", default_value_t = REQUESTS_PER_DAY_MAX)]
     pub requests_per_day_max: u32,
 
-    /// Days in which somebody who declined is not asked again by the same user
+    /// Days for which a user cannot ask somebody again who has declined
     #[arg(long, env = "DECLINE_REST_DAYS", default_value_t = DECLINE_REST_DAYS)]
     pub decline_rest_days: u32,
 
@@ -404,7 +405,7 @@ fn reason(text: &str) -> Result<String, String> {
     line(text, REASON_CHARS_MAX)
 }
 
-/// A text that says something, on one line.
+/// A text on one line that is not empty.
 fn line(text: &str, chars_max: usize) -> Result<String, String> {
     let text = text.trim();
     match !text.is_empty() && text.chars().count() <= chars_max && !text.contains(char::is_control) {

@@ -1,8 +1,9 @@
-//! Removing images once more when the last URL by which they could be uploaded has ended. A trigger notes them, whenever
+//! Removes images once more, when the last URL by which they could be uploaded has expired. A trigger notes them whenever
 //! an account or its image is removed.
 //!
-//! Every instance does it: to remove what another has removed does no harm. Deliberately absent: the first removal,
-//! for which the caller waits (`routes::images`, `routes::account`).
+//! Every instance does this: it does no harm to remove an image that another instance has removed.
+//!
+//! Deliberately absent: the first removal, for which the caller waits (`routes::images`, `routes::account`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,15 +12,15 @@ use tokio::sync::watch;
 
 use crate::{App, clock::now, error::Result, upkeep, user_rows::stored_id};
 
-/// Longest time between two looks.
+/// Longest time between two passes.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
 
-/// Most images removed after one look.
+/// Most images removed in one pass.
 const AT_ONCE: i64 = 100;
 
 /// Works until told to stop.
 pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    // Twice the life of a URL: clocks differ, and what was begun in time may take long.
+    // Twice the life of a URL: clocks differ, and an upload that began in time may take long.
     let wait = app.image_store.url_life() * 2;
     while !*stopped.borrow() {
         if let Err(error) = pass(&app, wait, &stopped).await {
@@ -41,18 +42,19 @@ async fn pass(app: &App, wait: Duration, stopped: &watch::Receiver<bool>) -> Res
     .fetch_all(&app.pool)
     .await?;
     for row in due {
-        // With the store away, each takes as long as a call may.
+        // If the store does not answer, each removal takes as long as a call may.
         if *stopped.borrow() {
             break;
         }
         let user_id = stored_id(row.user_id.clone())?;
-        // There may be a new image by now: one by whose URL it could come a moment from now is known already.
+        // The account may have a new image by now, which is kept. Its extension is stored before a client gets the URL to
+        // upload it.
         let kept = upkeep::image_of(&app.pool, &user_id).await?;
         if let Err(error) = app.image_store.remove_but(&user_id, kept.as_deref()).await {
             tracing::warn!(cause = ?error, "an image could not be removed once more");
             continue;
         }
-        // Removed again meanwhile, it has to be looked for again.
+        // If the image was removed again meanwhile, the row has another time and stays.
         sqlx::query!("delete from image_removals where user_id = $1 and removed_at = $2", row.user_id, row.removed_at)
             .execute(&app.pool)
             .await?;

@@ -1,8 +1,9 @@
-//! Where profile images lie: one object per user and kind of image, in a store that speaks S3's language.
+//! The store of profile images: one object per user and kind of image, in a store that has S3's API.
 //!
-//! Images never pass through here. Clients put and get them by URLs that are signed here and work for a while. The type
-//! of what is put is signed with them, and what is got comes as an image whatever was put. A size cannot be signed for a
-//! `PUT` of unknown length: the operator of the store bounds it.
+//! Images never pass through the core. Clients upload and download them by URLs that are signed here and work for a while.
+//! The signature of an upload covers its content type. A download has the content type of an image, whatever was uploaded.
+//! A signature cannot bound the size of a `PUT` of unknown length: the operator of the store bounds it.
+//!
 //! Deliberately absent: who may have which URL, and which user has an image.
 
 use std::{str::FromStr, time::Duration};
@@ -25,13 +26,13 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The name of each user's image in their folder: the predecessor's, whose bucket can be taken over.
+/// The name of each user's image in their folder. The predecessor has the same name, so its bucket can be taken over.
 const NAME: &str = "profile_image";
 
 /// Longest time for one call of the store.
 const CALL_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// The kinds of images that are taken, by the extension of their files.
+/// The kinds of images that are accepted, by the extension of their files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub enum ImageExtension {
@@ -85,7 +86,7 @@ struct Store {
 }
 
 impl ImageStore {
-    /// The store of this configuration. Nothing is asked of it yet.
+    /// The store of this configuration. It is not called yet.
     ///
     /// # Errors
     ///
@@ -99,7 +100,7 @@ impl ImageStore {
             .with_region(&config.aws_region)
             .with_client_options(client)
             .with_retry(retry)
-            // A store with an address of its own has its buckets as folders.
+            // A store with an address of its own has the bucket's name as the first part of the path.
             .with_virtual_hosted_style_request(config.aws_endpoint_url.is_none());
         if let Some(endpoint) = &config.aws_endpoint_url {
             let plain = endpoint.scheme() == "http";
@@ -120,7 +121,7 @@ impl ImageStore {
         Ok(Self(Some(Store { bucket: builder.build()?, url_life })))
     }
 
-    /// A URL by which its holder can put the user's image there, as an image of this kind.
+    /// A URL by which its holder can upload the user's image, as an image of this kind.
     ///
     /// # Errors
     ///
@@ -131,17 +132,17 @@ impl ImageStore {
         self.signed(Method::PUT, user_id, extension, options).await
     }
 
-    /// A URL by which its holder can get the user's image, should there be one of this kind.
+    /// A URL by which its holder can download the user's image, if there is one of this kind.
     ///
     /// # Errors
     ///
-    /// [`Error::NoImageStore`] where there is no store, [`Error::Unavailable`] when nobody tells with what to sign.
+    /// [`Error::NoImageStore`] where there is no store, [`Error::Unavailable`] when there are no credentials to sign with.
     pub async fn url(&self, user_id: &UserId, extension: ImageExtension) -> Result<String> {
         let options = SignedUrlOptions::default().with_query([("response-content-type", extension.media_type())]);
         self.signed(Method::GET, user_id, extension, options).await
     }
 
-    /// How long a URL works. Zero without a store, which signs none.
+    /// How long a URL works. Zero if there is no store.
     pub fn url_life(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |store| store.url_life)
     }
@@ -158,7 +159,7 @@ impl ImageStore {
         url.map(String::from).map_err(|error| unavailable("no credentials to sign a URL with", &error))
     }
 
-    /// That there is a store.
+    /// Checks that there is a store.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl ImageStore {
         self.remove_but(user_id, None).await
     }
 
-    /// The same, but for the image with this extension.
+    /// As [`Self::remove`], but keeps the image with the extension `kept`.
     ///
     /// # Errors
     ///
@@ -193,12 +194,12 @@ impl ImageStore {
     }
 }
 
-/// The library encodes what would be more than one part of a path.
+/// The library encodes characters such as slashes, so that an id is always one part of the path.
 fn path(user_id: &UserId, extension: ImageExtension) -> Path {
     Path::from_iter([user_id.as_str(), &format!("{NAME}.{}", extension.as_str())])
 }
 
-/// The library's own words are not for the log: they repeat URLs.
+/// The library's own message is not logged, because it repeats URLs.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library may add kinds, and few need words of their own")]
 fn unavailable(what: &str, error: &object_store::Error) -> Error {
     let kind = match error {
@@ -217,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_user_has_a_place_of_their_own_in_the_folder(one in "\\PC{1,128}", other in "\\PC{1,128}") {
+        fn every_user_has_a_path_of_their_own(one in "\\PC{1,128}", other in "\\PC{1,128}") {
             if let (Ok(one), Ok(other)) = (one.parse::<UserId>(), other.parse::<UserId>()) {
                 let places = [&one, &other].map(|user_id| path(user_id, ImageExtension::Png));
                 prop_assert!(places.iter().all(|place| place.parts().count() == 2));

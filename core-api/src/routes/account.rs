@@ -1,4 +1,4 @@
-//! The end of an account, and all that is kept about it: `DELETE /users/me` and `GET /users/me/export`.
+//! Deleting an account, and exporting what is stored about it: `DELETE /users/me` and `GET /users/me/export`.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -30,13 +30,14 @@ use crate::{
     upkeep,
 };
 
-/// How often a deletion starts over because a friend was won while it waited for the locks of the others.
+/// Most attempts to lock an account with its friends. An attempt fails if the account gets a new friend while it waits for
+/// the locks of the others.
 pub const ATTEMPTS: usize = 5;
 
 /// Deletes the caller's account and everything about it.
 ///
-/// Nobody finds it any more, friends' clients are told, and the caller's own connections closed. Whatever cannot be
-/// removed at once follows.
+/// Nobody finds it any more, friends' clients are told, and the caller's own connections are closed. What cannot be removed
+/// at once is removed later.
 #[utoipa::path(
     delete,
     path = "/users/me",
@@ -60,9 +61,9 @@ pub async fn delete(State(app): State<Arc<App>>, caller: Caller) -> Result<Statu
     Err(Error::Unavailable("the friends of an account changed as fast as it could be locked".to_owned()))
 }
 
-/// Locks the account and those of all its friends, smaller ids first as every change does, and gives the
-/// friends. `None`: there is one more by now. Nobody without a lock can change what is between these users,
-/// or be sending a page to this one.
+/// Locks the account and the accounts of all its friends, smaller ids first as every change does, and returns the friends.
+/// `None`: there is a new friend by now, who is not locked. While the locks are held, nothing between these users changes,
+/// and no page is sent to this one.
 ///
 /// # Errors
 ///
@@ -91,7 +92,8 @@ async fn friends_of(connection: &mut PgConnection, me: &UserId) -> Result<Vec<St
     Ok(friends.fetch_all(connection).await?)
 }
 
-/// Ends the account: with its own row goes all by which it can be found. A trigger notes that there is a rest.
+/// Deletes the account's row, and with it everything by which the account can be found. A trigger notes the account for
+/// `upkeep`, which removes the rest.
 async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId, friends: &[String]) -> Result<()> {
     outbox::tell_all(&mut transaction, friends, &Change::FriendRemoved { user_id: me.clone() }).await?;
     let taken_back = Stored::of(&Change::FriendRequestRemoved { user_id: me.clone() })?;
@@ -106,8 +108,8 @@ async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId,
     )
     .execute(&mut *transaction)
     .await?;
-    // While the account is there still, so that its friends' circles close. Of those who have asked there may be any
-    // number, and most see nothing of it.
+    // Before the account's row is deleted, so that a trigger can take the account out of its friends' `circles`. Requests
+    // to this account are left to `upkeep`: there may be any number of them, and most of their senders see no difference.
     sqlx::query!(
         "delete from friendships where user_id1 = $1 or (user_id2 = $1 and accepted_at is not null)",
         me.as_str()
@@ -117,14 +119,16 @@ async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId,
     let last = sqlx::query_scalar!("delete from users where user_id = $1 returning social_version", me.as_str())
         .fetch_one(&mut *transaction)
         .await?;
-    // Newer than all that the account was told, older than what an account registered anew under its id is.
+    // Newer than every version that the account was told, and older than those of an account that is registered later
+    // under the same id.
     let version = outbox::version(last)?.saturating_add(1);
     outbox::commit(app, transaction, vec![outbox::told(me.clone(), version, Change::UserDeleted {})]).await
 }
 
 /// All data held about the caller.
 ///
-/// Table by table, every column under its name. Who does not exist for the caller is not named in it, nor why operators acted.
+/// It goes table by table, with every column under its name. It names neither users whom a block hides from the caller, nor
+/// the reasons of operators.
 #[utoipa::path(
     get,
     path = "/users/me/export",
@@ -132,7 +136,7 @@ async fn end(app: &App, mut transaction: Transaction<'_, Postgres>, me: &UserId,
     responses((status = 200, description = "One document.", body = Object))
 )]
 pub async fn export(State(app): State<Arc<App>>, caller: Caller) -> Result<Response> {
-    // Whole rows, so that a column that is added later is in it.
+    // Whole rows, so that a column that is added later is exported too.
     let account = sqlx::query!(
         r#"select to_jsonb(u) as "user!", (select to_jsonb(c) from circles c where c.user_id = u.user_id) as circle
         from users u where u.user_id = $1"#,
@@ -180,14 +184,14 @@ impl List {
     }
 }
 
-/// A part of an export that is read at once. No connection is held while the caller takes it in.
+/// A part of an export that is read at once. No database connection is held while the caller receives it.
 struct Page {
     app: Arc<App>,
     me: UserId,
     list: List,
     /// The user or share that the last row of the page before is about.
     after: Option<String>,
-    /// Whether there is a row in the list by now.
+    /// Whether a row of this list was written already.
     begun: bool,
 }
 
@@ -196,11 +200,11 @@ impl Page {
         Self { app, me, list, after: None, begun: false }
     }
 
-    /// The text of this page, and the one after it.
+    /// The text of this page, and the next page.
     async fn write(this: Option<Self>) -> Result<Option<(String, Option<Self>)>, ExportBroken> {
         let Some(mut page) = this else { return Ok(None) };
         let rows = page.read().await.map_err(|error| {
-            // The answer has begun, so its reader is told by its end alone.
+            // The answer has begun, so the client can only notice that it ends early.
             tracing::warn!(cause = ?error, "an export broke off");
             ExportBroken
         })?;
@@ -232,7 +236,7 @@ impl Page {
         let (me, after) = (self.me.as_str(), self.after.as_deref().unwrap_or_default());
         let after_share = Uuid::try_parse(after).unwrap_or_default();
         let mut transaction = paging(&self.app.pool).await?;
-        // What others hold about the caller is theirs: who blocked or declined them is not told.
+        // What others decided about the caller is not exported: who blocked or declined them is not told.
         let rows = match self.list {
             List::Friendships => {
                 sqlx::query_as!(
@@ -339,18 +343,18 @@ impl Page {
 
 /// A row of an export.
 struct Exported {
-    /// By which rows are in order.
+    /// The key by which the rows are ordered.
     key: String,
-    /// Nothing where somebody wrote it who does not exist for the caller.
+    /// `None`: the share is gone, or a block hides its sender from the caller.
     row: Option<Value>,
 }
 
-/// An export that ends before its end, by which its reader knows.
+/// Breaks off the body of an export, so that the client notices that it is not complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the export broke off")]
 struct ExportBroken;
 
-/// Times as the contract writes them: by our naming, the columns that end in `_at`.
+/// Writes times as the contract does. The names of columns with times end in `_at`.
 fn in_utc(value: Value) -> Value {
     let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().map(|at| Timestamp::from(at).to_string());
     match value {

@@ -1,4 +1,4 @@
-//! Blocks: `/friendship/blocks/…`. Two users of whom one has blocked the other do not exist for each other.
+//! Blocks: `/friendship/blocks/…`. If one of two users has blocked the other, neither exists for the other.
 
 use std::sync::Arc;
 
@@ -24,15 +24,15 @@ use crate::{
 
 /// Blocks somebody.
 ///
-/// What there was between the two ends, and from then on they do not exist for each other. Blocking again changes
+/// A friendship or request between the two ends, and from then on neither exists for the other. Blocking again changes
 /// nothing.
 #[utoipa::path(
     put,
     path = "/friendship/blocks/{id}",
     tag = "friendships",
-    params(("id" = UserId, Path, description = "Whom to block.")),
+    params(("id" = UserId, Path, description = "The user to block.")),
     responses(
-        (status = 200, description = "They are blocked.", body = Success),
+        (status = 200, description = "The user is blocked.", body = Success),
         (status = 400, description = "The id cannot be read, or is the caller's own."),
         (status = 404, description = "There is no such user, as far as the caller can see."),
         (status = 409, description = "The caller has blocked as many users as a user can.")
@@ -85,13 +85,13 @@ pub async fn block(
 
 /// Takes a block back.
 ///
-/// What it ended stays ended. Without a block this changes nothing.
+/// A friendship or request that the block ended stays ended. Without a block, this changes nothing.
 #[utoipa::path(
     delete,
     path = "/friendship/blocks/{id}",
     tag = "friendships",
-    params(("id" = UserId, Path, description = "Who was blocked.")),
-    responses((status = 200, description = "They are not blocked by the caller.", body = Success))
+    params(("id" = UserId, Path, description = "The blocked user.")),
+    responses((status = 200, description = "The user is not blocked by the caller.", body = Success))
 )]
 pub async fn unblock(
     State(app): State<Arc<App>>,
@@ -111,7 +111,7 @@ pub async fn unblock(
     Ok(SUCCESS)
 }
 
-/// Whom the caller has blocked.
+/// Users whom the caller has blocked.
 #[utoipa::path(
     get,
     path = "/friendship/blocks",

@@ -1,6 +1,6 @@
 //! Profile images: URLs to put them into the store and to get them from there.
 //!
-//! Published clients ask for a URL and then upload, and tell nobody when they have; so asking is what counts.
+//! Published clients ask for a URL and then upload. They do not report the upload, so asking for the URL counts as one.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,9 +21,9 @@ use crate::{
 
 /// A URL to upload the caller's profile image to.
 ///
-/// For a `PUT` within an hour, with the content type of its kind: `image/png`, `image/jpeg` for jpg and jpeg,
-/// `image/webp` or `image/gif`. From now on others see that there is such an image, and since when. Another kind than
-/// before is told to all friends, and can be had five times in an hour, counting changes of the name.
+/// It takes a `PUT`, by default within an hour, with the content type of the image's kind: `image/png`, `image/jpeg` for
+/// jpg and jpeg, `image/webp` or `image/gif`. From now on others see that there is such an image, and since when. If the
+/// kind changes, all friends are told. Kind and name together can change five times in an hour.
 #[utoipa::path(
     get,
     path = "/users/me/profile-image-upload-url",
@@ -31,7 +31,7 @@ use crate::{
     params(ImageExt),
     responses(
         (status = 200, description = "The URL.", body = String, content_type = "application/json"),
-        (status = 422, description = "No such kind."),
+        (status = 422, description = "There is no such kind of image."),
         (status = 429, description = "Too many requests, or the name or the picture was changed too often within an hour.")
     )
 )]
@@ -60,7 +60,7 @@ pub async fn upload_url(
 
 /// Removes the caller's profile image.
 ///
-/// All friends are told, so that it counts as a change of the picture.
+/// All friends are told, so this counts as a change of the picture.
 #[utoipa::path(
     delete,
     path = "/users/me/profile-image",
@@ -71,7 +71,8 @@ pub async fn upload_url(
     )
 )]
 pub async fn remove(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Success>> {
-    // The image before the mention of it: when only the first is done, the caller is told and asks again.
+    // The image is removed before the account's mention of it. If only the first succeeds, the caller gets an error and
+    // can ask again.
     app.image_store.require()?;
     looks::may_lose_image(&app, &caller.user_id).await?;
     app.image_store.remove(&caller.user_id).await?;
@@ -92,7 +93,7 @@ pub async fn remove(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<
 
 /// A URL to get somebody's profile image from.
 ///
-/// It works for an hour, and finds nothing where there is no image of this kind.
+/// It works for an hour by default. It finds nothing if there is no image of this kind.
 #[utoipa::path(
     get,
     path = "/users/id/{id}/profile-image-url",
@@ -101,7 +102,7 @@ pub async fn remove(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<
     responses(
         (status = 200, description = "The URL.", body = String, content_type = "application/json"),
         (status = 404, description = "There is no such user, as far as the caller can see."),
-        (status = 422, description = "No such kind.")
+        (status = 422, description = "There is no such kind of image.")
     )
 )]
 pub async fn url(
@@ -116,7 +117,7 @@ pub async fn url(
 
 /// URLs to get several profile images from.
 ///
-/// They work for an hour, and find nothing where there is no image of this kind.
+/// They work for an hour by default. A URL finds nothing if there is no image of this kind.
 #[utoipa::path(
     get,
     path = "/users/ids/{ids}/profile-image-url",
@@ -126,10 +127,10 @@ pub async fn url(
         ImageExts
     ),
     responses(
-        (status = 200, description = "Of each user the URL; who does not exist is left out.",
+        (status = 200, description = "The URL for each user. Users who do not exist are left out.",
             body = BTreeMap<String, String>),
         (status = 400, description = "A parameter cannot be read, or there are not as many kinds as ids."),
-        (status = 422, description = "No such kind.")
+        (status = 422, description = "There is no such kind of image.")
     )
 )]
 pub async fn urls(

@@ -1,8 +1,8 @@
 //! Pages that users send each other: `/notifications/share/…`.
 //!
-//! A share writes its rows and the event for all recipients in one statement, however many friends there are. What is
-//! shown of shares comes from two views, which leave out whoever has to do with a block: `received_shares` and
-//! `sent_shares`.
+//! One statement writes a share, its recipients and the event for all of them, however many friends there are. Shares are
+//! read through two views, `received_shares` and `sent_shares`, which leave out what is between users of whom one has
+//! blocked the other.
 
 use std::sync::Arc;
 
@@ -68,8 +68,8 @@ pub struct Personal {
 
 /// Sends a page to all friends.
 ///
-/// By default at most 60 times an hour. The same `Idempotency-Key` and body within 24 hours gives the same id, and
-/// nothing is sent again.
+/// By default, a user may do this 60 times an hour. A call with the same `Idempotency-Key` and body within 24 hours gives
+/// the same id, and nothing is sent again.
 #[utoipa::path(
     post,
     path = "/notifications/share",
@@ -93,7 +93,7 @@ pub async fn broadcast(
 
 /// Sends a page to one friend.
 ///
-/// The same `Idempotency-Key` and body within 24 hours gives the same id, and nothing is sent again.
+/// A call with the same `Idempotency-Key` and body within 24 hours gives the same id, and nothing is sent again.
 #[utoipa::path(
     post,
     path = "/notifications/share/personal",
@@ -103,7 +103,7 @@ pub async fn broadcast(
     responses(
         (status = 200, description = "The id of what was sent.", body = ShareId),
         (status = 400, description = "The body is not JSON, or the key cannot be read."),
-        (status = 403, description = "The addressee is no friend of the caller, or the caller is not registered.")
+        (status = 403, description = "The addressee is no friend of the caller, or the caller is not registered or suspended.")
     )
 )]
 pub async fn personal(
@@ -120,7 +120,7 @@ struct New {
     title: String,
     sent_to: Option<UserId>,
     key: Option<String>,
-    /// Address and title as they came, which is how earlier versions stored them.
+    /// URL and title as the client sent them, which is how earlier versions stored them.
     as_sent: (String, String),
 }
 
@@ -131,8 +131,8 @@ impl New {
     }
 }
 
-/// The sender's row stays locked until the share is written: so of two with one key the second finds the first,
-/// and nobody sends more than their bound by sending at once.
+/// Sends the page. The sender's row stays locked until the share is written. So of two calls with the same key, the second
+/// finds the share of the first, and parallel calls cannot exceed the bound of an hour.
 async fn send(app: &App, me: &UserId, new: New) -> Result<ShareId> {
     let sent_at = now();
     let mut transaction = app.pool.begin().await?;
@@ -169,7 +169,7 @@ async fn send(app: &App, me: &UserId, new: New) -> Result<ShareId> {
     Ok(event_id)
 }
 
-/// What was sent with this key already, if it was the same.
+/// The share that was sent with this key already. It is an error if that share differs from the new one.
 async fn sent_before(
     transaction: &mut Transaction<'_, Postgres>,
     me: &UserId,
@@ -214,7 +214,8 @@ async fn must_be_friends(connection: &mut PgConnection, me: &UserId, friend: &Us
 }
 
 async fn may_broadcast(connection: &mut PgConnection, me: &UserId, per_hour_max: u32) -> Result<()> {
-    // One more than may be: the oldest of these is the one whose going makes room.
+    // At most as many as may be sent in an hour. If there are that many, there is room again when the oldest of them is
+    // an hour old.
     let recent = sqlx::query_scalar!(
         "select sent_at from shares where sender_id = $1 and sent_to is null and event_id >= $2
         order by event_id desc limit $3",
@@ -233,7 +234,7 @@ async fn may_broadcast(connection: &mut PgConnection, me: &UserId, per_hour_max:
     Err(Error::TooMany { detail, retry_after_s: left_s + 1 })
 }
 
-/// The least id that a share of the last hour can have: the first 48 bits of a version 7 UUID are its time.
+/// The smallest id that a share of the last hour can have: the first 48 bits of a version 7 UUID are its time.
 fn hour_ago() -> Uuid {
     let ms = u64::try_from(now().unix_ms()).unwrap_or_default().saturating_sub(3_600_000);
     Uuid::from_u64_pair(ms << 16, 0)
@@ -394,7 +395,7 @@ pub async fn sent(
     paging: Paging,
 ) -> Result<Json<Vec<ShareNotificationSent>>> {
     let rows = sqlx::query!(
-        // Which are on the page comes first, so that nothing is counted for those before it.
+        // The page is chosen first, so that readers are not counted for the shares before it.
         r#"select s.event_id as "event_id!", s.sent_at as "sent_at!", s.url as "url!", s.title as "title!", s.sent_to,
             s.not_seen_count as "not_seen_count!", s.seen_count as "seen_count!",
             u.first_name as "first_name?", u.last_name as "last_name?", u.profile_image_extension
@@ -443,13 +444,13 @@ pub struct AllSeen(#[garde(length(max = SHARES_READ_LEN_MAX), dive)] Vec<Seen>);
 
 /// Marks pages that were sent to the caller as read.
 ///
-/// What was not sent to the caller, is not shown to them, or is read already, stays as it is.
+/// A share that was not sent to the caller, is not shown to them, or is read already, stays as it is.
 #[utoipa::path(
     post,
     path = "/notifications/share/read",
     tag = "shares",
     request_body = AllSeen,
-    responses((status = 200, description = "They are read.", body = Success))
+    responses((status = 200, description = "The shares are read.", body = Success))
 )]
 pub async fn read(
     State(app): State<Arc<App>>,
@@ -458,7 +459,7 @@ pub async fn read(
 ) -> Result<Json<Success>> {
     let ids: Vec<Uuid> = seen.into_iter().map(|seen| seen.event_id.0).collect();
     let mut transaction = app.pool.begin().await?;
-    // Locked in order, so that no two calls wait for each other.
+    // Locked in order, so that two calls cannot deadlock.
     let read = sqlx::query_scalar!(
         r#"with unread as (
             select r.event_id from share_recipients r join shares s using (event_id)
@@ -500,6 +501,6 @@ fn web_url(text: &str, (): &()) -> garde::Result {
 }
 
 fn any_title(text: &str, (): &()) -> garde::Result {
-    // It is cut, however long it is.
+    // A title of any length is accepted, because it is cut.
     bounded_text(text, usize::MAX)
 }

@@ -34,7 +34,7 @@ use crate::{
     user_rows::{StoredPolicy, UserRow},
 };
 
-/// 404 by which clients know that they have to register.
+/// The 404 that tells clients to register.
 pub const NOT_REGISTERED: Error = Error::NotFound("You are not registered yet.");
 
 /// The body of a registration.
@@ -65,7 +65,7 @@ pub struct NewUser {
 /// Registers the caller.
 ///
 /// The id and the e-mail address are those of the token, which must not say that the address is not verified. The new
-/// account shows friends the sites on its allow list only, which starts with some well-known ones.
+/// account shows friends only the sites on its allow list, which starts with some well-known ones.
 #[utoipa::path(
     post,
     path = "/users/me",
@@ -73,10 +73,10 @@ pub struct NewUser {
     request_body = NewUser,
     responses(
         (status = 201, description = "The new account.", body = UserPrivate),
-        (status = 409, description = "The caller is registered, or the e-mail address belongs to another account. One \
-            whose owner has another address by now lets go of it when they sign in."),
-        (status = 422, description = "The body is JSON, but a value in it is not acceptable; or the token names no \
-            e-mail address that the caller has shown to be theirs.")
+        (status = 409, description = "The caller is registered already, or the e-mail address belongs to another account. If \
+            the owner of that account has another address by now, this one becomes free when they sign in."),
+        (status = 422, description = "The body is JSON, but a value in it is not acceptable; or the token has no \
+            e-mail address, or one that is not verified.")
     )
 )]
 pub async fn register(
@@ -116,13 +116,13 @@ pub async fn register(
 
 /// The caller's own account.
 ///
-/// Its e-mail address follows the token's, unless the token says that it is not verified, or another account has it.
+/// Its e-mail address becomes that of the token, unless the token says that it is not verified, or another account has it.
 #[utoipa::path(
     get,
     path = "/users/me",
     tag = "users",
     responses(
-        (status = 200, description = "All of it, unmasked.", body = UserPrivate),
+        (status = 200, description = "The whole account, also what is not public.", body = UserPrivate),
         (status = 404, description = "The caller is not registered yet.")
     )
 )]
@@ -138,7 +138,7 @@ pub async fn me(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<User
     Ok(Json(user.private()?))
 }
 
-/// Lets the account have this address, where it has another and nobody else has this one. Says whether it has changed.
+/// Gives the account this address, unless it has it already or another account has it. Returns whether it changed.
 async fn follow_email(connection: &mut PgConnection, me: &UserId, email: &str) -> Result<bool> {
     let followed = sqlx::query!(
         "update users set email = $2
@@ -151,7 +151,7 @@ async fn follow_email(connection: &mut PgConnection, me: &UserId, email: &str) -
     .await;
     match followed {
         Ok(followed) => Ok(followed.rows_affected() > 0),
-        // Somebody took it this very moment.
+        // Another account took it at the same moment.
         Err(sqlx::Error::Database(error)) if error.constraint() == Some(EMAIL_UNIQUE) => Ok(false),
         Err(error) => Err(error.into()),
     }
@@ -208,7 +208,7 @@ pub struct UserUpdate {
     #[garde(skip)]
     location_public: bool,
     /// Date of birth, `YYYY-MM-DD`. Left out it stays as it is; null or empty removes it.
-    // Outer `None`: not sent. Inner `None`: to be forgotten.
+    // Outer `None`: not sent. Inner `None`: to be removed.
     #[serde(default, deserialize_with = "present")]
     #[garde(skip)]
     #[schema(value_type = Option<String>, pattern = r"^(\d{4}-\d{2}-\d{2})?$", examples("1990-02-28"))]
@@ -220,7 +220,7 @@ pub struct UserUpdate {
     dob_public: Option<bool>,
 }
 
-/// What an update comes to, read with what is stored.
+/// The values of an update, read together with what is stored.
 struct Profile {
     looks: Looks,
     description: String,
@@ -233,7 +233,7 @@ struct Profile {
 }
 
 impl UserUpdate {
-    /// Names every field that is wrong.
+    /// Reads the update. The error names every field that is wrong.
     fn read(&self, account: &Account) -> Result<Profile> {
         let mut wrong = Wrong(Vec::new());
         let looks = Looks {
@@ -267,7 +267,7 @@ impl UserUpdate {
 struct Wrong(Vec<FieldError>);
 
 impl Wrong {
-    /// The value, or none to speak of after noting what is wrong with it.
+    /// The value. If it is wrong, notes the error and gives the default.
     fn unless<T: Default>(&mut self, field: &str, read: Result<T, String>) -> T {
         read.unwrap_or_else(|message| {
             self.0.push(FieldError { field: field.to_owned(), message });
@@ -275,7 +275,7 @@ impl Wrong {
         })
     }
 
-    /// The text as it is stored, or as it is to be.
+    /// The text as it is, if it is stored already; otherwise as `read` gives it.
     fn unless_stored(
         &mut self,
         field: &str,
@@ -286,7 +286,7 @@ impl Wrong {
         if sent == stored { sent.to_owned() } else { self.unless(field, read(sent)) }
     }
 
-    /// The entries, each as it is stored, or as it is to be.
+    /// The entries. One that is stored already stays as it is; others are parsed.
     fn domains(&mut self, field: &str, entries: &[String], stored: &[String]) -> BTreeSet<Domain> {
         let stored: HashSet<&str> = stored.iter().map(String::as_str).collect();
         let read = |entry: &str| {
@@ -301,7 +301,7 @@ impl Wrong {
 
     /// # Errors
     ///
-    /// 422 when there is something.
+    /// 422 when something is wrong.
     fn nothing(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(invalid(self.0)) }
     }
@@ -309,7 +309,7 @@ impl Wrong {
 
 /// Replaces the caller's profile and share settings.
 ///
-/// A new name is told to all friends, and can be had five times in an hour, counting changes of the picture.
+/// All friends are told of a new name. Name and picture together can change five times in an hour.
 #[utoipa::path(
     put,
     path = "/users/me",
@@ -359,7 +359,7 @@ pub async fn update(
     save_policy(&app, locked, &caller.user_id, profile.policy).await
 }
 
-/// Which of the two lists a path means.
+/// One of the two lists of sites.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub enum DomainList {
@@ -416,7 +416,8 @@ pub async fn update_domains(
     save_policy(&app, locked, &caller.user_id, policy).await
 }
 
-/// Ends an update: when the share settings differ from before, the edge and the user's other devices hear of it.
+/// Stores the share settings and commits the update. If the settings changed, the edge and the user's other devices are
+/// told.
 async fn save_policy(app: &App, locked: Locked, user_id: &UserId, policy: SharePolicy) -> Result<Json<UserPrivate>> {
     let Locked { mut transaction, account, .. } = locked;
     let stored = StoredPolicy::of(&policy);
@@ -443,13 +444,13 @@ async fn save_policy(app: &App, locked: Locked, user_id: &UserId, policy: ShareP
 
 const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
-/// The name as others are shown it, or what is wrong with it.
+/// The name in the form that others are shown, or what is wrong with it.
 fn first_name(text: &str) -> Result<String, String> {
     let name = last_name(text)?;
     if name.is_empty() { Err("is empty".to_owned()) } else { Ok(name) }
 }
 
-/// The same for one that may be empty.
+/// As [`first_name`], for a name that may be empty.
 fn last_name(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.chars().any(is_formatting) {
@@ -462,9 +463,9 @@ fn last_name(text: &str) -> Result<String, String> {
     bounded(name, NAME_CHARS_MAX)
 }
 
-/// A profile's text as others are shown it, or what is wrong with it.
+/// A profile's text in the form that others are shown, or what is wrong with it.
 fn profile_text(text: &str, lines: Lines) -> Result<String, String> {
-    // What cannot be stored is refused, though it would be taken out.
+    // A character that cannot be stored is refused, although `clean` would remove it.
     bounded_text(text, usize::MAX).map_err(|error| error.message().to_owned())?;
     bounded(clean(text, lines).nfc().collect(), PROFILE_TEXT_CHARS_MAX)
 }
@@ -473,7 +474,7 @@ fn bounded(text: String, chars_max: usize) -> Result<String, String> {
     bounded_text(&text, chars_max).map(|()| text).map_err(|error| error.message().to_owned())
 }
 
-/// The date, or none for the empty text by which clients mean that.
+/// The date. Clients send an empty text for no date.
 fn date(text: &str) -> Result<Option<Date>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -481,7 +482,7 @@ fn date(text: &str) -> Result<Option<Date>, String> {
     Date::parse(text, DATE).map(Some).map_err(|_| "is not a date, as YYYY-MM-DD".to_owned())
 }
 
-/// Tells null from absent.
+/// Distinguishes null from an absent field.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
