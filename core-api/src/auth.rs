@@ -34,7 +34,7 @@ pub struct Caller {
     pub user_id: UserId,
     /// As the identity provider has it.
     email: Option<String>,
-    /// What the provider says of it.
+    /// Whether the provider says that the address is verified, if it says anything.
     email_verified: Option<bool>,
 }
 
@@ -51,11 +51,12 @@ impl FromRequestParts<Arc<App>> for Caller {
 }
 
 impl Caller {
-    /// The address that the caller has shown to be theirs.
+    /// The e-mail address in the caller's token.
     ///
     /// # Errors
     ///
-    /// 422 when the token names none that can be stored, or says that it is not verified and this core minds.
+    /// 422 when the token has no address that can be stored, or when it says that the address is not verified and the
+    /// configuration requires that it is.
     pub fn own_email(&self, app: &App) -> Result<&str> {
         let email = self.email.as_deref().filter(|email| !email.is_empty());
         let email = email.filter(|email| bounded_text(email, EMAIL_CHARS_MAX).is_ok());
@@ -68,8 +69,8 @@ impl Caller {
         }
     }
 
-    /// What was found for this caller. Nothing may have been found because there is no account, and only then
-    /// is that asked: members' reads need no statement for it.
+    /// The rows that were found for this caller. If there are none, the caller may have no account. Only then the account
+    /// is looked up, so that reads of members rarely need a statement for it.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ async fn require_account(app: &App, user_id: &UserId) -> Result<()> {
     if registered { Ok(()) } else { Err(NO_ACCOUNT) }
 }
 
-/// The edge itself, by its service token. User tokens do not open what asks for this.
+/// The edge itself, which shows its service token. A user's token is refused.
 pub struct Edge;
 
 impl FromRequestParts<Arc<App>> for Edge {
@@ -129,7 +130,7 @@ pub struct IdentityProvider {
     issuer: Issuer,
     jwks_url: Url,
     http: reqwest::Client,
-    /// Held while a fetch is under way, so that any number of requests cause one.
+    /// Held while a fetch is under way, so that any number of requests cause one fetch.
     fetching: Arc<Mutex<()>>,
     keys: Arc<std::sync::RwLock<KnownKeys>>,
 }
@@ -137,16 +138,16 @@ pub struct IdentityProvider {
 /// Most tokens whose claims are remembered, about 300 bytes each.
 const TOKENS_REMEMBERED_MAX: usize = 20_000;
 
-/// What tokens say that were found good, by the hash of the whole token: checking a signature costs more than most
-/// requests do otherwise. The tokens themselves are not kept.
+/// The claims of tokens that were found valid, by the hash of the whole token. Checking a signature costs more than all
+/// else in most requests. The tokens themselves are not kept.
 type Remembered = Cache<[u8; 32], Claims>;
 
 struct KnownKeys {
     cache: KeyCache<DecodingKey>,
-    /// Found good with these keys, and forgotten with them: a call that is still checking with the old ones
-    /// remembers it where nobody looks any more.
+    /// The tokens that were found valid with these keys. New keys come with a new cache. So a call that still checks a
+    /// token with the old keys writes it to the old cache, which is not read any more.
     remembered: Arc<Remembered>,
-    /// The last fetch failed: a key that is not here may exist all the same.
+    /// Whether the last fetch failed. Then a key that is not here may exist.
     provider_away: bool,
 }
 
@@ -168,7 +169,7 @@ impl KnownKeys {
 }
 
 impl IdentityProvider {
-    /// `http` brings the time-out of a fetch.
+    /// `http` has the time-out of a fetch.
     pub fn new(issuer: Issuer, jwks_url: Url, http: reqwest::Client) -> Self {
         Self { issuer, jwks_url, http, fetching: Arc::default(), keys: Arc::default() }
     }
@@ -191,8 +192,8 @@ impl IdentityProvider {
         Ok(claims)
     }
 
-    /// What a token says that was found good before: as long as it has not expired, and the keys need not be fetched
-    /// anew.
+    /// The claims of a token that was found valid before, as long as it has not expired and the keys need not be fetched
+    /// again.
     fn remembered(&self, hash: &[u8; 32]) -> Option<Claims> {
         let now = now();
         let known = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -204,11 +205,11 @@ impl IdentityProvider {
             return known;
         }
         let turn = Arc::clone(&self.fetching).lock_owned().await;
-        // A call before this one in the queue may have fetched it.
+        // A call that was before this one in the queue may have fetched the key.
         if let Some(known) = self.known(key_id) {
             return known;
         }
-        // A task of its own, so that a caller who hangs up does not undo the fetch and allow another.
+        // A task of its own: a caller who hangs up does not end the fetch, and so no other fetch begins.
         let fetch = fetch(self.http.clone(), self.jwks_url.clone());
         let keys = Arc::clone(&self.keys);
         let task = tokio::spawn(async move {
@@ -228,7 +229,7 @@ impl IdentityProvider {
             .unwrap_or_else(|| Err(Error::Unavailable("fetching the signing keys took too long".to_owned())))
     }
 
-    /// What can be said without asking the provider; `None`: it has to be asked.
+    /// The key or the error, if it is known without asking the provider. `None`: the provider has to be asked.
     fn known(&self, key_id: &str) -> Option<Result<(DecodingKey, Arc<Remembered>)>> {
         let known = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match known.cache.look_up(key_id, now()) {

@@ -1,6 +1,6 @@
 //! The two roles of a database: one owns everything and applies migrations; one serves, and can change nothing but rows.
 //!
-//! Deliberately absent: making the database itself, and the tables, which is the migrations'.
+//! Deliberately absent: creating the database itself, and the tables, which migrations create.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::{config::BootstrapConfig, database};
 
-/// Makes both roles where they are missing, sets their passwords, and gives each its rights.
+/// Creates the roles that are missing, sets both passwords, and gives each role its rights.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub async fn run(config: &BootstrapConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the role, or sets its password.
+/// Creates the role. If it exists, sets its password.
 ///
 /// # Errors
 ///
@@ -44,15 +44,15 @@ pub async fn make_role(connection: &mut PgConnection, role: &str, password: &str
         .fetch_one(&mut *connection)
         .await?;
     let what = if exists { "alter" } else { "create" };
-    // Not the password but what the server would make of it: statements like this one may be logged there.
+    // Not the password but the verifier that the server would store for it: the server may log this statement.
     let verifier = scram_sha_256(password.as_bytes());
     execute(connection, format!("{what} role {role} login password '{verifier}'"))
         .await
         .with_context(|| format!("cannot {what} the role {role}"))
 }
 
-/// Makes the owner the owner of the database and of everything in it, and lets the role that serves read and write
-/// rows, those of tables to come too. To be called in a transaction.
+/// Makes the owner the owner of the database, of its public schema and of everything in that. Lets the role that serves
+/// read and write rows, also in tables that are created later. To be called in a transaction.
 ///
 /// # Errors
 ///
@@ -63,20 +63,20 @@ pub async fn give_rights(connection: &mut PgConnection, config: &BootstrapConfig
         sqlx::query_as("select quote_ident(current_database()), rolsuper from pg_roles where rolname = current_user")
             .fetch_one(&mut *connection)
             .await?;
-    // Tables change hands only when nobody is reading them, and readers wait meanwhile.
+    // A change of owner waits until nobody reads the table, and new readers wait meanwhile. So it must not wait long.
     let mut statements = vec!["set local lock_timeout = '3s'".to_owned()];
     if !is_superuser {
-        // Only a member of the role that is to own something may give it away.
+        // To give something to a role, one must be a member of that role.
         statements.push(format!("grant {owner} to current_user"));
     }
-    // While the schema is still the administrator's, through the database.
+    // These run while the schema is still the administrator's, as the owner of the database.
     statements.push("revoke create on schema public from public".to_owned());
     statements.push(format!("revoke all on schema public from {app}"));
     statements.push(format!("grant usage on schema public to {app}"));
     statements.push(format!("revoke all on all tables in schema public from {app}"));
-    // Before there are migrations, so that its rights are those below.
+    // The table of migrations is created before any migration, so that the rights below apply to it.
     connection.ensure_migrations_table(&database::MIGRATIONS.table_name).await?;
-    // Which lets the owner create in the schema: a condition for being given what is there.
+    // As the owner of the database, the role may create in the schema. Only then it can be given what is there.
     statements.push(format!("alter database {database} owner to {owner}"));
     statements.extend(hand_overs(connection, owner).await?);
     statements.extend([
@@ -84,7 +84,7 @@ pub async fn give_rights(connection: &mut PgConnection, config: &BootstrapConfig
         format!("grant connect on database {database} to {app}"),
         format!("alter role {app} in database {database} set statement_timeout = {app_statement_ms_max}"),
         format!("grant select, insert, update, delete on all tables in schema public to {app}"),
-        // Which migrations are applied is for the owner alone to say.
+        // Only the owner records which migrations are applied.
         format!("revoke insert, update, delete on {} from {app}", database::MIGRATIONS.table_name),
         format!("grant usage, select on all sequences in schema public to {app}"),
         format!(
@@ -99,8 +99,8 @@ pub async fn give_rights(connection: &mut PgConnection, config: &BootstrapConfig
     Ok(())
 }
 
-/// Statements that make `owner` the owner of what is in the schema already and somebody else's. What belongs to an
-/// extension stays with it, and a column's sequence goes with its table.
+/// Statements that make `owner` the owner of the public schema and of everything in it that another role owns. What belongs
+/// to an extension is left out. So is a column's sequence, which gets its new owner with its table.
 async fn hand_overs(connection: &mut PgConnection, owner: &str) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "select format('alter %s %s owner to %I', kind, name, $1::text)
@@ -128,6 +128,6 @@ async fn hand_overs(connection: &mut PgConnection, owner: &str) -> sqlx::Result<
 }
 
 async fn execute(connection: &mut PgConnection, sql: String) -> sqlx::Result<()> {
-    // Made of names that need no quotes, and of what PostgreSQL has quoted itself.
+    // The names of roles need no quotes, PostgreSQL has quoted the other names itself, and a verifier has no quotes in it.
     connection.execute(AssertSqlSafe(sql)).await.map(drop)
 }

@@ -1,5 +1,5 @@
 //! The types of both contracts, the live channel's and REST's, in TypeScript for the client, and the calls of the public
-//! document. `cargo xtask codegen` writes them; a test holds what is kept against what they are today.
+//! document. `cargo xtask codegen` writes them; a test checks that the stored files are those of today.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -23,7 +23,7 @@ use crate::{
 
 const HEADING: &str = "// Written by `cargo xtask codegen` from the servers' own types. Do not edit.\n";
 
-/// Declarations by their names, each with all that it names.
+/// Declarations by their names. With each type, the types that it refers to are added.
 struct Declarations {
     config: Config,
     by_name: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ struct Declarations {
 
 impl TypeVisitor for Declarations {
     fn visit<T: TS + 'static + ?Sized>(&mut self) {
-        // What has no file of its own is a type of TypeScript's.
+        // A type without a file of its own is one of TypeScript's own types.
         if T::output_path().is_some() && !self.by_name.contains_key(&T::ident(&self.config)) {
             let docs = T::docs().map(|docs| format!("{}\n", docs.trim_end())).unwrap_or_default();
             let declaration = format!("{docs}export {}\n", T::decl(&self.config));

@@ -1,6 +1,6 @@
 //! The connection pool, the migrations inside this binary, and whether the database is ready for it.
 //!
-//! Deliberately absent: queries. Each stands beside the one who asks it.
+//! Deliberately absent: queries. Each is beside its caller.
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,18 +16,18 @@ use crate::config::DatabaseConfig;
 /// Every migration, as it was when this binary was built.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// Lifetime of a connection: old ones go, so that load spreads anew after a failover.
+/// Longest life of a connection. Old ones are closed, so that load spreads again after a failover.
 const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 
-/// Rest after which a connection is tested before it is used. One used more lately would have to be tested between
-/// every two statements, and whatever breaks in between is an answer of 503 all the same.
+/// A connection that was idle for longer than this is tested before it is used. To test one that was used more lately would
+/// mean a test between every two statements. If a connection breaks in between, the answer is 503.
 const REST_UNTESTED: Duration = Duration::from_secs(1);
 
 /// A pool that connects when first used, so that the server can start while the database is away.
 ///
 /// # Errors
 ///
-/// When the URL is none.
+/// When the URL is not one of PostgreSQL.
 pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
     let statement_ms_max = config.database_statement_ms_max;
     let pool = PgPoolOptions::new()
@@ -61,16 +61,16 @@ pub fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
 ///
 /// # Errors
 ///
-/// When it is none.
+/// When it is not one of PostgreSQL.
 pub fn connect_options(url: &str) -> anyhow::Result<PgConnectOptions> {
-    // The error of a bad URL may repeat it, and it holds a password.
+    // The error of a bad URL may repeat the URL, which has a password in it.
     let options = PgConnectOptions::from_str(url).ok().context("DATABASE_URL is no PostgreSQL URL")?;
-    // Statements are logged by nobody: they carry what users wrote.
+    // Statements are not logged: they have in them what users wrote.
     Ok(options.application_name("core-api").disable_statement_logging())
 }
 
-/// A transaction for reading a list from its index page by page, or removing it so. Where PostgreSQL believes that the
-/// list is short, it would else look all of it up first, for every page.
+/// A transaction that reads or removes a list page by page, in the order of its index. Bitmap scans are off in it: if
+/// PostgreSQL believed that the list was short, it would look up the whole list with one, for every page.
 ///
 /// # Errors
 ///
@@ -81,8 +81,8 @@ pub async fn paging(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sql
     Ok(transaction)
 }
 
-/// Applies the migrations that are missing. Later ones, which a newer version has applied, are no reason to fail: the way back
-/// from it starts here.
+/// Applies the migrations that are missing. It does not fail if a newer version has applied later ones: going back from that
+/// version starts with this command.
 ///
 /// # Errors
 ///
@@ -96,8 +96,8 @@ pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
     migrations.run(&mut *connection).await.context("the migrations did not go through")
 }
 
-/// Whether the database answers and every migration of this binary is applied. Later ones may be too: while
-/// a new version is rolled out, the old one goes on.
+/// Whether the database answers and every migration of this binary is applied. Later ones may be applied too: while a new
+/// version is rolled out, the old one goes on.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The share settings a new user starts with: `default-domains.json`, as agreed with the published clients.
+//! The share settings with which a new user starts: `default-domains.json`, as agreed with the published clients.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ struct DefaultDomains {
 ///
 /// # Errors
 ///
-/// [`Error::Internal`] when the file is broken, which a test keeps from happening.
+/// [`Error::Internal`] when the file is broken. A test checks that it is not.
 pub fn policy() -> Result<SharePolicy> {
     let domains: DefaultDomains = serde_json::from_str(include_str!("../default-domains.json"))
         .map_err(|_| Error::Internal("the default domains cannot be read".to_owned()))?;

@@ -1,6 +1,6 @@
 //! Everything that can go wrong with a request, and what the caller hears of it.
 //!
-//! Client errors explain. Server errors say nothing of the inside and are logged here, once.
+//! Client errors explain what is wrong. Server errors say nothing about their cause, which is logged here, once.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -15,17 +15,17 @@ const RETRY_AFTER_S: u64 = 2;
 /// Why a request was not served.
 #[derive(Debug)]
 pub enum Error {
-    /// 400: cannot be read, or asks for what makes no sense.
+    /// 400: the request cannot be read, or makes no sense.
     Malformed { detail: &'static str, errors: Vec<FieldError> },
     /// 401: no valid token. Callers learn no more than that.
     Unauthorized,
-    /// 403: not theirs to do.
+    /// 403: the caller may not do this.
     Forbidden(&'static str),
     /// 404: no such thing.
     NotFound(&'static str),
     /// 405: known path, other method.
     MethodNotAllowed,
-    /// 409: at odds with what is there.
+    /// 409: in conflict with what is stored.
     Conflict(&'static str),
     /// 429: possible again after so many seconds.
     TooMany { detail: &'static str, retry_after_s: u64 },
@@ -37,11 +37,11 @@ pub enum Error {
     HeadersTooLarge,
     /// 422: well-formed, but the content is not acceptable.
     Invalid(Vec<FieldError>),
-    /// 503: this core was given nowhere to keep profile images.
+    /// 503: this core has no store for profile images.
     NoImageStore,
-    /// 503: something this service needs is away; the text is for the log alone.
+    /// 503: something that this service needs is away. The text is only for the log.
     Unavailable(String),
-    /// 500: our fault; the text is for the log alone.
+    /// 500: our fault. The text is only for the log.
     Internal(String),
 }
 
@@ -123,7 +123,7 @@ impl IntoResponse for Error {
         if let Self::Malformed { errors, .. } | Self::Invalid(errors) = self {
             problem.errors = errors;
         }
-        // A list of words and numbers: were it not to be written, the status would still say what happened.
+        // Writing strings and numbers as JSON does not fail. If it did, the status would still say what happened.
         let body = serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec());
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         if status == StatusCode::UNAUTHORIZED {
@@ -167,12 +167,12 @@ fn from_database(error: &dyn DatabaseError) -> Error {
     if PASSING.iter().any(|start| code.starts_with(start)) { Error::Unavailable(cause) } else { Error::Internal(cause) }
 }
 
-/// How the codes of errors begin that are nobody's bug and pass by themselves or by an operator's hand:
-/// connection lost, login or database missing, deadlock, no resources, shut down or out of time, and a schema
-/// that is not migrated yet.
+/// The first characters of the SQLSTATE codes of errors that are no bug, and that pass by themselves or that an operator
+/// resolves: connection lost, login or database missing, deadlock, no resources, shut down or out of time, a lock that was
+/// not available, and a schema that is not migrated yet.
 const PASSING: [&str; 9] = ["08", "28", "3D", "40", "53", "57", "55P03", "42P01", "42703"];
 
-/// The constraint by which an address belongs to one account.
+/// The constraint that an address belongs to one account only.
 pub const EMAIL_UNIQUE: &str = "users_email_unique";
 
 /// 403 for a caller with a token and no account, wherever an account is needed.
@@ -181,7 +181,7 @@ pub const NO_ACCOUNT: Error = Error::Forbidden("Register first, with POST /users
 /// 403 for a caller whom an operator has suspended.
 pub const SUSPENDED: Error = Error::Forbidden("This account is suspended.");
 
-/// 404 for somebody who does not exist, or not for the caller.
+/// 404 for a user who does not exist, or whom a block hides from the caller.
 pub const NO_SUCH_USER: Error = Error::NotFound("There is no such user.");
 
 /// 400 for callers who name themselves where another user belongs.

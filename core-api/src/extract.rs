@@ -1,6 +1,6 @@
-//! From what a caller sent to types: bodies, path parameters and paging, each refused with the field named.
+//! Parses what a caller sent into types: bodies, parameters of path and query, and headers. A refusal names the field.
 //!
-//! Deliberately absent: who is calling (`auth`), and bounds of particular fields, which stand with their type.
+//! Deliberately absent: who is calling (`auth`), and the bounds of single fields, which are with their types.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -29,7 +29,7 @@ use crate::{
     image_store::ImageExtension,
 };
 
-/// Most errors told about one body. A list can have thousands of bad entries, and nobody reads so many.
+/// Most errors in one answer. A list can have thousands of bad entries, and nobody reads so many errors.
 const FIELD_ERRORS_MAX: usize = 20;
 
 /// A JSON body within its bounds. The content type is not looked at, because some published clients send
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// A 422 that tells of the first of these.
+/// A 422 with the first of these errors, at most `FIELD_ERRORS_MAX`.
 pub fn invalid(errors: impl IntoIterator<Item = FieldError>) -> Error {
     Error::Invalid(errors.into_iter().take(FIELD_ERRORS_MAX).collect())
 }
@@ -86,14 +86,14 @@ pub fn bounded_text(text: &str, chars_max: usize) -> garde::Result {
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     const NOT_JSON: Error = Error::Malformed { detail: "The body is not JSON.", errors: Vec::new() };
 
-    // Whether it is JSON at all comes first: a parser that looks for fields stops at the first that is missing.
+    // First find out whether it is JSON at all: the parser that looks for fields stops at the first missing one.
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|_| NOT_JSON)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json)
         .map_err(|error| if error.inner().is_data() { Error::Invalid(vec![wrong_shape(&error)]) } else { NOT_JSON })
 }
 
-/// Says what was expected where, never what was sent instead.
+/// Says which field is wrong and what was expected, never what was sent.
 fn wrong_shape(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
     let parent = error.path().to_string();
     let parent = if parent == "." { String::new() } else { parent };
@@ -108,7 +108,7 @@ fn wrong_shape(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldEr
         None if ["invalid ", "unknown ", "duplicate "].iter().any(|start| text.starts_with(start)) => {
             "is not acceptable".to_owned()
         }
-        // The words of one of our own types, which repeat nothing.
+        // The message of one of our own types, which does not repeat what was sent.
         None => text.to_owned(),
     };
     FieldError { field: parent, message }
@@ -141,12 +141,12 @@ pub struct Paging {
     /// Most items to answer with. More than 100 is served as 100.
     #[param(schema_with = natural_number)]
     pub limit: Option<i64>,
-    /// Items left out at the start. More than 10,000 leave nothing.
+    /// Items left out at the start. With more than 10,000, the list is empty.
     #[param(schema_with = natural_number, required = false)]
     pub offset: i64,
 }
 
-/// For the document: with no upper end, because whatever is too large is served as the largest there is.
+/// A number of [`Paging`] in the document. It has no maximum, because a number that is too large is served as the largest.
 fn natural_number() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0))
 }
@@ -157,7 +157,7 @@ impl Paging {
         self.limit_or(PAGE_ITEMS_DEFAULT)
     }
 
-    /// The limit, or this.
+    /// The limit, or `default`.
     pub fn limit_or(self, default: u32) -> i64 {
         self.limit.unwrap_or(i64::from(default))
     }
@@ -173,7 +173,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
         };
         let limit = natural(parts, "limit").await?.map(|limit| limit.min(i64::from(PAGE_ITEMS_MAX)));
         let offset = natural(parts, "offset").await?.unwrap_or(0);
-        // PostgreSQL reads what it leaves out, and nothing at all for a page of none.
+        // PostgreSQL reads the rows that it leaves out. With a limit of 0, it reads none.
         Ok(if offset > PAGE_OFFSET_MAX { Self { limit: Some(0), offset: 0 } } else { Self { limit, offset } })
     }
 }
@@ -194,11 +194,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IsRead {
     }
 }
 
-/// `?exact`: whether the whole text must fit; so it must when the value is left out.
+/// `?exact`: whether the whole text must match. It must if the parameter has no value, and need not if it is absent.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, names("exact"))]
 pub struct Exact(
-    /// Whether the whole text must fit.
+    /// Whether the whole text must match.
     #[param(required = false)]
     pub bool,
 );
@@ -211,7 +211,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Exact {
     }
 }
 
-/// A yes or no of the query; present without a value it is a yes.
+/// A yes or no of the query. A parameter without a value is a yes.
 async fn flag<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) -> Result<Option<bool>> {
     let Some(text) = value(parts, state, name).await? else { return Ok(None) };
     match text.to_ascii_lowercase().as_str() {
@@ -221,13 +221,13 @@ async fn flag<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) 
     }
 }
 
-/// The value of one field of the query. Others are nobody's business, for clients may add what they like.
+/// The value of one parameter of the query. Unknown parameters are ignored, because clients may add what they like.
 async fn value<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) -> Result<Option<String>> {
     let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
     let Query(pairs) = pairs.map_err(|_| Error::malformed_field("query", "cannot be read"))?;
     let mut values = pairs.into_iter().filter(|(key, _)| key == name).map(|(_, text)| text);
     let first = values.next();
-    // Of two nobody can say which is meant.
+    // It is not known which of two values is meant.
     if values.next().is_some() { Err(Error::malformed_field(name, "is given more than once")) } else { Ok(first) }
 }
 
@@ -249,7 +249,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ImageExt {
     }
 }
 
-/// `?image_ext_arr=png,gif`: kinds of images, as many as the ids they belong to.
+/// `?image_ext_arr=png,gif`: kinds of images, one for each id.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, names("image_ext_arr"))]
 pub struct ImageExts(
@@ -264,13 +264,13 @@ impl<S: Send + Sync> FromRequestParts<S> for ImageExts {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         const NAME: &str = "image_ext_arr";
         let text = value(parts, state, NAME).await?.ok_or_else(|| Error::invalid_field(NAME, "is missing"))?;
-        // One more than there can be ids is enough to see that there are too many.
+        // One more than the most ids is enough to see that there are too many.
         let extensions: Result<_, &str> = text.split(',').take(USER_IDS_LEN_MAX + 1).map(str::parse).collect();
         extensions.map(Self).map_err(|message| Error::invalid_field(NAME, message))
     }
 }
 
-/// What a client calls a request, so that repeating it does nothing: the `Idempotency-Key` header.
+/// The `Idempotency-Key` header: what a client calls a request, so that a repeat of it does nothing.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header, names("Idempotency-Key"))]
 pub struct IdempotencyKey(
@@ -279,7 +279,7 @@ pub struct IdempotencyKey(
     pub Option<String>,
 );
 
-/// The header's name, which is the field's in errors about it.
+/// The header's name. Errors about the header use it as the name of the field.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
@@ -320,7 +320,7 @@ fn natural(field: &str, text: &str) -> Result<i64> {
     if negative {
         return Err(Error::malformed_field(field, "must not be negative"));
     }
-    // More digits than there is room for mean more than any bound.
+    // A number that does not fit is larger than any bound.
     Ok(digits.parse().unwrap_or(i64::MAX))
 }
 
@@ -333,7 +333,7 @@ mod tests {
 
     use super::*;
 
-    /// What an extractor makes of this query; `None` for text that is no address at all.
+    /// What an extractor makes of this query. `None`: the text is not an address.
     fn read<T: FromRequestParts<(), Rejection = Error>>(query: &str) -> Option<Result<T>> {
         let uri: Uri = format!("/?{query}").parse().ok()?;
         let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
@@ -349,7 +349,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_query_says_it_is_read_within_bounds_or_refused_by_name(query in "(\\PC|[a-z_=&%0-9,+-]){0,60}|((limit|offset|is_read|image_ext)=[0-9tf-]{0,12}&?){0,3}") {
+        fn any_query_is_read_within_bounds_or_refused(query in "(\\PC|[a-z_=&%0-9,+-]){0,60}|((limit|offset|is_read|image_ext)=[0-9tf-]{0,12}&?){0,3}") {
             if let Some(Ok(Paging { limit, offset })) = read(&query) {
                 prop_assert!(limit.is_none_or(|limit| (0..=i64::from(PAGE_ITEMS_MAX)).contains(&limit)));
                 prop_assert!((0..=PAGE_OFFSET_MAX).contains(&offset));
@@ -363,7 +363,7 @@ mod tests {
         }
 
         #[test]
-        fn a_number_of_any_size_is_served_up_to_its_bound_and_nothing_else_is_one(text in "-?[0-9]{1,40}|.{0,5}") {
+        fn a_number_is_served_up_to_its_bound_and_other_text_is_refused(text in "-?[0-9]{1,40}|.{0,5}") {
             let number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
             let served = |max: i64| number.then(|| text.parse().unwrap_or(i64::MAX).min(max));
             let (limit, offset) = (field::<Paging>("limit", &text), field::<Paging>("offset", &text));
@@ -407,7 +407,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_wrong_with_a_body_is_told_without_repeating_it(secret in "[a-z]{12}", digits in "[0-9]{12}") {
+        fn an_error_about_a_body_does_not_repeat_the_body(secret in "[a-z]{12}", digits in "[0-9]{12}") {
             #[derive(Debug, serde::Deserialize)]
             #[expect(dead_code, reason = "read by nobody but the parser")]
             struct Known {

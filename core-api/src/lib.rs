@@ -1,5 +1,4 @@
-//! The core: users, friendships and the events about them, over PostgreSQL. Nothing on the internet reaches
-//! it but the edge.
+//! The core: users, friendships and the events about them, over PostgreSQL. From the internet, only the edge reaches it.
 //!
 //! Deliberately absent: presence and pages. No table, log or metric here knows what anybody looks at.
 
@@ -61,14 +60,14 @@ use crate::{
 };
 pub use serve::serve;
 
-/// What handlers share.
+/// The state that handlers share.
 pub struct App {
     pool: PgPool,
     identity: IdentityProvider,
     metrics: Metrics,
-    /// OutboxEvent after every commit that has written events.
+    /// Notified by `outbox::commit`. It wakes the relay.
     outbox_written: Notify,
-    /// Any of them may have signed a token of the edge: two during a rotation.
+    /// A token of the edge may be signed with any of these. There are two during a rotation.
     service_token_secrets: Vec<String>,
     bounds: Bounds,
     email_verified: EmailVerified,
@@ -87,7 +86,7 @@ impl App {
     pub fn new(config: &ServeConfig, pool: PgPool) -> anyhow::Result<Arc<Self>> {
         let issuer = Issuer { issuer: config.oidc_issuer.clone(), audience: config.oidc_audience.clone() };
         let http = reqwest::Client::builder().timeout(Duration::from_millis(config.oidc_fetch_ms_max)).build()?;
-        // Not by the parser of arguments, whose errors repeat what was given.
+        // Split here and not by the parser of arguments, whose errors repeat the value.
         let service_token_secrets: Vec<String> =
             config.service_token_secret.split_whitespace().map(str::to_owned).collect();
         anyhow::ensure!(
@@ -110,7 +109,7 @@ impl App {
     }
 }
 
-/// Every route of the core. What is under `routes!` is in the public document too.
+/// Every route of the core. Those of `public_routes` are in the public document too.
 ///
 /// # Errors
 ///
@@ -132,7 +131,7 @@ pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
     Ok(router)
 }
 
-/// What is in the public document.
+/// The routes that are in the public document.
 fn public_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::ping))

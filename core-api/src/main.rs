@@ -13,21 +13,21 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-/// Answering is mostly making texts of rows and JSON of texts, which is where allocators differ.
+/// Most of the work of an answer is to make strings from rows and JSON from strings. Its speed depends on the allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    // One JSON object a line. tracing-subscriber's own JSON reads a span's fields anew for every line, which takes twice
+    // One JSON object a line. tracing-subscriber's own JSON reads a span's fields again for every line, which takes twice
     // as long.
     json_subscriber::fmt()
         .flatten_event(true)
         .with_span_list(false)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .init();
-    // Where, not what: the message of a panic may repeat what somebody sent.
+    // Only the place is logged: the message of a panic may repeat what a user sent.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(panic.location = place, "panic");
@@ -91,7 +91,7 @@ fn say(outcome: Outcome, done: &str, was_so: &str) {
     }
 }
 
-/// Says how many there were, and fails for those that were not: they were delivered, or never there.
+/// Prints how many of the named changes were found. Fails if some were not found: they were delivered, or never existed.
 fn all_of(named: &[Uuid], found: &[Uuid], what: &str) -> anyhow::Result<()> {
     eprintln!("{} of {} changes {what}", found.len(), named.len());
     let missing: Vec<String> = named.iter().filter(|id| !found.contains(id)).map(Uuid::to_string).collect();

@@ -1,4 +1,4 @@
-//! What Prometheus can ask of this process, on a port of its own.
+//! The metrics of this process for Prometheus, on a port of their own.
 //!
 //! Deliberately absent: anything about single users; labels have few values.
 
@@ -47,12 +47,12 @@ pub struct Metrics {
     outbox_oldest_s: Gauge<f64, AtomicU64>,
     connections: Gauge,
     connections_idle: Gauge,
-    /// For the line of the minute.
+    /// For the log line of `minute`.
     pub(crate) recent: Recent,
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics, at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("core");
         let metrics = Self {
@@ -88,12 +88,12 @@ impl Metrics {
         self.requests.get_or_create(&Answered { method, route, status }).inc();
     }
 
-    /// Counts events that the edge took, left for later, or that did not reach it.
+    /// Counts events by the result of a call: the edge took them, it left them for later, or the call failed.
     pub fn relayed(&self, result: &'static str, events: usize) {
         self.relayed.get_or_create(&Relayed { result }).inc_by(events as u64);
     }
 
-    /// Reads what is only worth reading when asked. What the database cannot tell now is `NaN`.
+    /// Reads the values that are only worth reading on demand. If the database does not answer, its values are `NaN`.
     pub(crate) async fn refresh(&self, app: &App) {
         self.connections.set(i64::from(app.pool.size()));
         self.connections_idle.set(i64::try_from(app.pool.num_idle()).unwrap_or(i64::MAX));

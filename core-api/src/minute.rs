@@ -1,6 +1,6 @@
-//! One line a minute of how this process does, for platforms that read logs and scrape nothing.
+//! One log line a minute about the state of this process, for platforms that read logs but do not scrape metrics.
 //!
-//! Terraform makes metrics and alarms of its fields, which are named here and nowhere else.
+//! Terraform makes metrics and alarms of its fields: `terraform/eyes.tf` must have the same names.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,14 +15,15 @@ use tokio::{
 use crate::App;
 
 const EVERY: Duration = Duration::from_secs(60);
-/// How long a line waits for what the database has to tell. A database that is away must not keep a process from ending.
+/// How long a line waits for the database, in milliseconds. A database that is away must not keep a process from ending.
 const DATABASE_MS_MAX: u64 = 2_000;
 
-/// Upper bounds of what is told of latency, in ms. Slower answers are told as the last one.
+/// Upper bounds of the classes in which latency is counted, in milliseconds. Slower answers count in the last class.
 const LATENCIES_MS: [u32; 20] =
     [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 10_000];
 
-/// Calls by which orchestrators and balancers ask whether the process is well. They are many, quick, and nobody's.
+/// Health checks of orchestrators and load balancers. They are not counted: they are many and quick, and no user makes
+/// them.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 /// What was answered since the last line.
@@ -34,7 +35,7 @@ struct Answers {
     succeeded: u64,
     refused: u64,
     failed: u64,
-    /// How many took at most as long as [`LATENCIES_MS`] says at the same place.
+    /// How many answers are in each class of [`LATENCIES_MS`].
     latencies: [u64; LATENCIES_MS.len()],
 }
 
@@ -67,7 +68,7 @@ impl Answers {
         }
     }
 
-    /// The least of the bounds that this many of a hundred answers kept; 0 when there were none.
+    /// The smallest bound of a class that at least this percentage of the answers kept; 0 when there were no answers.
     fn percentile_ms(&self, percent: u64) -> u32 {
         let all: u64 = self.latencies.iter().sum();
         let wanted = all.saturating_mul(percent).div_ceil(100);
@@ -97,7 +98,7 @@ pub async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 async fn tell(app: &App) {
     let answers = app.metrics.recent.take();
     let refreshed = time::timeout(Duration::from_millis(DATABASE_MS_MAX), app.metrics.refresh(app)).await;
-    // An older answer would hide that there is none. In JSON these are null.
+    // Without an answer these are NaN, which is null in JSON. The values of an older answer would hide that there is none.
     let (outbox_events, outbox_oldest_s) = refreshed.map_or((f64::NAN, f64::NAN), |()| app.metrics.outbox());
     tracing::info!(
         answers_2xx = answers.succeeded,
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_counted_by_class_and_health_is_not() {
+    fn answers_are_counted_by_class_and_health_checks_are_not() {
         let recent = Recent::default();
         for (route, status) in
             [("/users/me", 200), ("/users/me", 201), ("/users/me", 404), ("/users/me", 503), ("/healthz", 200)]
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn latency_is_told_by_the_bound_that_so_many_kept() {
+    fn a_percentile_is_the_bound_that_so_many_answers_kept() {
         let mut answers = Answers::default();
         assert_eq!((answers.percentile_ms(50), answers.percentile_ms(99)), (0, 0));
         for _ in 0..98 {

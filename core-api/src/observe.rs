@@ -1,4 +1,5 @@
-//! Around every request: its id, its deadline, its size, its log line, its metrics, and what its answer is protected by.
+//! What is done around every request: its id, deadline, largest size, log line and metrics, and the headers that protect its
+//! answer.
 //!
 //! Deliberately absent: paths, queries and bodies. What is logged is the pattern of the route that matched.
 
@@ -59,8 +60,8 @@ pub async fn observe(
     response
 }
 
-/// What browsers and caches may do with an answer. Only what describes the API is the same for everybody: everything
-/// else is for the caller alone, or true only now.
+/// Sets the headers that say what browsers and caches may do with an answer. Only the answers that describe the API are the
+/// same for everybody. All others are for the caller alone, or true only now.
 fn protect(route: &str, headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let page = matches!(route, "/docs" | "/docs/" | "/docs/{*file}");
@@ -72,12 +73,12 @@ fn protect(route: &str, headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
 }
 
-/// What the page of the document needs: its own files, the document, and calls of the API from where it came. Its style
-/// sheet has pictures in it, and its logo a style of its own.
+/// The content security policy of the page that shows the document. The page needs its own files, the document, and calls
+/// to the API at its own origin. Its style sheet has images in it, and its logo has a style in it.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What is too large about a request, its body aside.
+/// The error if the address or the headers of a request are too large. Its body is not looked at here.
 fn oversize(request: &Request) -> Option<Error> {
     let address_bytes = request.uri().path_and_query().map_or(0, |address| address.as_str().len());
     let headers_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -88,12 +89,12 @@ fn oversize(request: &Request) -> Option<Error> {
     }
 }
 
-/// The answer when a handler panics. Where, the panic hook has logged; what, is nobody's business.
+/// The answer when a handler panics. The panic hook has logged the place. The message is neither logged nor sent.
 pub fn panicked(_: Box<dyn Any + Send>) -> Response {
     Error::Internal("a handler panicked".to_owned()).into_response()
 }
 
-/// The caller's id of the request when it is harmless in logs and headers, or else a new one.
+/// The caller's id of the request if it is safe in logs and headers, otherwise a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     headers.get(REQUEST_ID_HEADER).filter(|id| is_request_id(id.as_bytes())).cloned().unwrap_or_else(|| {
         // The text of a UUID is always a valid header value.
@@ -101,7 +102,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// The method, unless the caller made one up: labels must have few values.
+/// The method, or `other` if it is not one of these: labels must have few values.
 fn known_method(method: &Method) -> &'static str {
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
     let names = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];

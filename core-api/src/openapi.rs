@@ -1,4 +1,4 @@
-//! The document of the public API: what each handler says of itself, and what is true of all of them.
+//! The OpenAPI document of the public API. Handlers describe themselves; this file adds what is true of all of them.
 //!
 //! Deliberately absent: `/internal/*`, which is between the two servers.
 
@@ -22,25 +22,25 @@ use shared::{
     internal::REQUEST_ID_HEADER,
 };
 
-/// The name of the one way to say who is calling.
+/// The name of the only security scheme.
 const BEARER: &str = "bearer";
 
 /// What is true of all calls, in Markdown.
-const DESCRIPTION: &str = "Who is whose friend, what they share with each other, and who they are.
+const DESCRIPTION: &str = "Users, their friendships, and the pages that they share with each other.
 
-Errors are RFC 9457 problems. Moments are RFC 3339 in UTC with a literal `Z`; dates are `YYYY-MM-DD`. Lists take `limit` \
+Errors are RFC 9457 problems. Times are RFC 3339 in UTC with a literal `Z`; dates are `YYYY-MM-DD`. Lists take `limit` \
 (at most 100, more is served as 100) and `offset`. Bodies are JSON of at most 64 KiB, whatever their content type says.";
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "PageNow", description = DESCRIPTION),
-    // What only parameters use is not collected by itself.
+    // Schemas that only parameters use are not collected by the library.
     components(schemas(Problem, FieldError, DomainList, ImageExtension, SearchText, UserIds)),
     tags(
         (name = "users", description = "Accounts, profiles and profile images"),
         (name = "friendships", description = "Friends, requests for friendship, and blocks"),
         (name = "shares", description = "Pages that users send each other"),
-        (name = "service", description = "Of the service itself; no token needed"),
+        (name = "service", description = "The service itself; no token needed"),
     )
 )]
 struct Frame;
@@ -67,7 +67,7 @@ pub fn complete(document: &mut Document) {
         }
     }
     for (name, schema) in document.components.iter_mut().flat_map(|components| &mut components.schemas) {
-        // What is null in an answer is there all the same, while a request may leave it out.
+        // In an answer, a field that is null is still present. A request may leave it out.
         if !asked.contains(name) {
             require_nullable(schema);
         }
@@ -85,7 +85,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Ope
 }
 
 fn complete_operation(path: &str, operation: &mut Operation) {
-    // Handlers of different files may have one name.
+    // Handlers of different files may have the same name.
     let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
     operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
 
@@ -93,14 +93,14 @@ fn complete_operation(path: &str, operation: &mut Operation) {
         (414, "The address is longer than 16 KiB."),
         (431, "The headers are larger than 32 KiB."),
         (500, "Something went wrong on our side."),
-        (503, "Something this service needs is away, or the request took too long."),
+        (503, "Something that this service needs is away, or the request took too long."),
     ];
     if operation.security.is_none() {
         also.extend([(401, "No valid token."), (429, "Too many requests.")]);
         if path == "/users/me" || path.starts_with("/users/me/") {
             also.push((404, "The caller is not registered."));
         } else {
-            also.push((403, "The caller is not registered."));
+            also.push((403, "The caller is not registered, or is suspended."));
         }
     }
     if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {

@@ -1,7 +1,7 @@
-//! What operators do by hand: look at a user, suspend and restore one; look at events that wait, try them again, drop them.
-//! Each leaves a line in `audit`, in the transaction of what was done.
+//! What operators do by hand: show, suspend and restore a user; list the events that wait, try them again, drop them. What
+//! shows a user or changes anything adds lines to `audit`, in the same transaction. Listing events adds none.
 //!
-//! Deliberately absent: any way to these over the network. They are commands of the program.
+//! Deliberately absent: any way to do this over the network. These are commands of the program.
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     outbox::{self, told},
 };
 
-/// What is held about one user: who they are, how much there is of the rest, and what operators did.
+/// What is stored about one user: who they are, how many rows there are of the rest, and what operators did.
 #[derive(Debug, Serialize)]
 pub struct Held {
     user_id: String,
@@ -33,7 +33,7 @@ pub struct Held {
     friends: i64,
     /// Requests to be friends that wait for the user's answer.
     requests_received: i64,
-    /// Those of the user that wait for another's.
+    /// Requests of the user that wait for another user's answer.
     requests_sent: i64,
     blocked: i64,
     shares_sent: i64,
@@ -52,10 +52,10 @@ pub struct Line {
     reason: String,
 }
 
-/// A change that waits for the edge. What it tells is left out: it may name people and pages.
+/// A change that waits for the edge. Its contents are left out, because they may name people and pages.
 #[derive(Debug, Serialize)]
 pub struct Waiting {
-    /// By it the other commands name the change.
+    /// The other commands take this id.
     pub id: Uuid,
     kind: String,
     recipients: i32,
@@ -68,13 +68,13 @@ pub struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// It was so already: nothing has changed, and there is no line of it.
+    /// It was so already: nothing has changed, and `audit` has no line about it.
     WasSo,
 }
 
 const AUDIT_LINES_MAX: i64 = 50;
 
-/// What is held about a user.
+/// What is stored about a user.
 ///
 /// # Errors
 ///
@@ -125,7 +125,7 @@ pub async fn show(pool: &PgPool, user_id: &UserId, operator: &Operator) -> anyho
     })
 }
 
-/// Lets the user in nowhere from now on, and tells the edge. Nothing of theirs is deleted.
+/// Suspends the user and tells the edge: from now on they are let in nowhere. Nothing of theirs is deleted.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ pub async fn restore(pool: &PgPool, user_id: &UserId, operator: &Operator) -> an
     Ok(Outcome::Done)
 }
 
-/// Nothing was to be done, unless there is no such user.
+/// The outcome when no row was changed: there was nothing to do. It is an error if there is no such user.
 async fn was_so(connection: &mut PgConnection, user_id: &UserId) -> anyhow::Result<Outcome> {
     let exists = sqlx::query_scalar!(
         r#"select exists (select from users where user_id = $1) as "registered!""#,
@@ -186,7 +186,7 @@ async fn tell(connection: &mut PgConnection, user_id: &UserId, version: i64, cha
     event.await.map_err(|error: Error| anyhow::anyhow!("the edge cannot be told: {error:?}"))
 }
 
-/// The changes that have waited for the edge the longest, so many at most.
+/// The changes that have waited for the edge the longest, at most `limit`.
 ///
 /// # Errors
 ///
@@ -201,7 +201,7 @@ pub async fn waiting(pool: &PgPool, limit: i64) -> anyhow::Result<Vec<Waiting>> 
     Ok(waiting.fetch_all(pool).await?)
 }
 
-/// Lets these changes be tried again at once, as if for the first time. Gives those that are there.
+/// Makes these changes due at once, as if they had never been tried. Returns the ids of those that exist.
 ///
 /// # Errors
 ///
@@ -219,7 +219,7 @@ pub async fn requeue(pool: &PgPool, ids: &[Uuid], operator: &Operator) -> anyhow
     Ok(requeued)
 }
 
-/// Drops these changes: the edge is not told of them any more. Gives those that were there.
+/// Drops these changes: the edge is not told of them any more. Returns the ids of those that existed.
 ///
 /// # Errors
 ///
@@ -238,7 +238,7 @@ fn texts(ids: &[Uuid]) -> Vec<String> {
     ids.iter().map(Uuid::to_string).collect()
 }
 
-/// A line for each subject.
+/// Adds a line to `audit` for each subject.
 async fn note(
     connection: &mut PgConnection,
     operator: &Operator,

@@ -1,4 +1,4 @@
-//! How fast one user may call: so many times a minute, all at once or spread.
+//! How often one user may call: a number of times a minute, all at once or spread out.
 //!
 //! Deliberately absent: anything shared between instances. The bound keeps one client from crowding out the
 //! others at an instance; what may be done at all is bounded in the database.
@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How much of their pace each user has used lately.
+/// How much of their limit each user has used lately.
 pub struct Pace(DefaultKeyedRateLimiter<UserId>);
 
 impl Pace {
@@ -33,7 +33,7 @@ impl Pace {
         })
     }
 
-    /// Forgets users who have used nothing lately: to them, being forgotten changes nothing.
+    /// Forgets users who have not called lately. Their whole limit is free again, so this changes nothing for them.
     pub fn forget_the_idle(&self) {
         self.0.retain_recent();
         self.0.shrink_to_fit();

@@ -1,4 +1,4 @@
-//! One process: listeners, relay, and how they end together.
+//! One process: its listeners, the relay and the other tasks, and how they end together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -83,7 +83,7 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     }
 }
 
-/// Gives back, every minute, what users who have gone quiet take up.
+/// Every minute, frees the memory that the limit of calls holds for users who have not called lately.
 async fn tidy(app: Arc<App>, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     loop {
         tokio::select! {
@@ -99,7 +99,7 @@ async fn listen(name: &str, address: std::net::SocketAddr) -> anyhow::Result<Tcp
 
 async fn answer(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     let stop = async move {
-        // An error means that the sender is gone, which is as good a reason to stop.
+        // An error means that the sender is gone. Then this stops too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the listener failed")

@@ -1,6 +1,7 @@
-//! Who is suspended: a list that each instance reads again when it is old, so that calls need no statement for it.
+//! The suspended users. Each instance keeps a list and reads it again when it is old, so that a call needs no statement for
+//! it.
 //!
-//! Deliberately absent: suspending anybody, which is an operator's (`operate`).
+//! Deliberately absent: suspending a user, which operators do (`operate`).
 
 use std::{
     collections::HashSet,
@@ -29,7 +30,7 @@ struct Known {
 }
 
 impl Suspensions {
-    /// Lets pass who is not suspended.
+    /// Checks that the user is not suspended.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ macro_rules! summary_row {
 pub(crate) use summary_row;
 
 impl SummaryRow {
-    /// The summary, with the caller's standing where it is known.
+    /// The summary, with the caller's friendship state towards the user where it is known.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl SummaryRow {
     }
 }
 
-/// What lists show of a user, with the caller's standing towards them.
+/// What lists show of a user, with the caller's friendship state towards them.
 pub struct RelatedRow {
     pub user_id: String,
     pub first_name: String,
@@ -93,7 +93,7 @@ pub struct RelatedRow {
 }
 
 impl RelatedRow {
-    /// The summary as this caller sees it; nobody has a standing towards themselves.
+    /// The summary as this caller sees it. The caller's own has no friendship state.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl TryFrom<InfoRow> for UserInfo {
 ///
 /// # Errors
 ///
-/// [`Error::Internal`] for text that is no id: something else than this service has written it.
+/// [`Error::Internal`] for text that is not an id. Then something other than this service has written it.
 pub fn stored_id(text: String) -> Result<UserId> {
     UserId::try_from(text).map_err(|_| Error::Internal("a stored user id is not one".to_owned()))
 }
@@ -157,7 +157,7 @@ impl StoredPolicy {
         }
     }
 
-    /// The settings from columns, every entry as it was once accepted.
+    /// The settings from columns. The entries are not checked again, because they were accepted once.
     pub fn policy(&self) -> SharePolicy {
         SharePolicy {
             mode: stored_mode(&self.share_mode),

@@ -1,13 +1,13 @@
-//! Versions after a backup was restored: every user's is raised, so that objects of the edge take what was restored.
+//! Raises every user's social version after a backup was restored, so that objects of the edge take what was restored.
 //!
-//! Deliberately absent: telling anybody. Objects ask when their user comes online next.
+//! Deliberately absent: telling the edge. Its objects ask when their user comes online next.
 
 use anyhow::Context as _;
 use shared::limits::RAISED_VERSIONS_PER_BATCH;
 use sqlx::PgPool;
 
-/// Raises the social version of every user to the present at least, in milliseconds since 1970: higher than any that an
-/// object remembers of the time after the backup. Harmless to repeat.
+/// Raises the social version of every user by one at least, and to the present time in milliseconds since 1970 at least.
+/// That is higher than any version that an object remembers from the time after the backup. It does no harm to repeat this.
 ///
 /// # Errors
 ///
