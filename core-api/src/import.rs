@@ -1,10 +1,10 @@
-//! The cut-over: brings the predecessor's users, friendships, shares and read marks into this schema.
+//! The cut-over: imports the predecessor's users, friendships, shares and read marks into this schema.
 //!
-//! What is there already is left as it is, so a run that was ended early is finished by the next, and one too many changes
-//! nothing. A dry run takes every step but the writing.
+//! Rows that are there already are left as they are. So if a run stops early, the next run finishes it, and a run after that
+//! changes nothing. A dry run takes every step except writing.
 //!
-//! Deliberately absent: images, which stay in their bucket under the keys they have, and telling the edge: nobody is
-//! connected yet.
+//! Deliberately absent: images, which stay in their bucket under the keys that they have, and telling the edge, because no
+//! user is connected yet.
 
 mod convert;
 mod report;
@@ -26,8 +26,8 @@ use convert::{Pair, Reason};
 use report::{Kind, Report};
 use source::Source;
 
-/// Imports, or with a dry run looks what importing would do. The list of what it changes and leaves out goes where the
-/// configuration says, progress and the counts to standard error.
+/// Imports, or finds out in a dry run what an import would do. The list of what it changes and leaves out goes where the
+/// configuration says. Progress and the counts go to standard error.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ struct Import {
     source: Source,
     report: Report,
     dry_run: bool,
-    /// Everybody of the predecessor's who has an account here now, or would have.
+    /// The predecessor's users who have an account here now, or would have one without the dry run.
     users: HashSet<String>,
 }
 
@@ -123,7 +123,7 @@ impl Import {
             let page = self.source.friendships(IMPORT_ROWS_PER_BATCH).await?;
             let last = page.is_empty();
             rows.extend(page);
-            // Both rows of a pair lie side by side. The second of the last may be on the next page.
+            // Both rows of a pair are side by side. The second row of the last pair may be on the next page.
             let split = if last { rows.len() } else { convert::whole_pairs(&rows) };
             let pairs = convert::pairs(rows.drain(..split).collect());
             let keys: Vec<(String, String)> = pairs.iter().map(Pair::key).collect();

@@ -1,6 +1,6 @@
 //! What a row of the predecessor's becomes here, and why it is changed or left out.
 //!
-//! Deliberately absent: reading and writing. What may stand in a field is decided where a request's is.
+//! Deliberately absent: reading and writing. What a field may have in it is decided by the same code as for requests.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -26,7 +26,7 @@ use crate::{extract::bounded_text, image_store::ImageExtension};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The id is none that a token may name.
+    /// The id is not one that a token may have.
     BadId,
     /// There is no address, or one that is too long.
     BadEmail,
@@ -34,47 +34,47 @@ pub enum Reason {
     EmailTaken,
     /// Characters that nobody sees, or that change the text around them, were taken out.
     Cleaned,
-    /// It was longer than may be, and was cut.
+    /// The text was too long and was cut.
     Shortened,
     /// Nothing was left of the first name.
     NoName,
-    /// It is no date.
+    /// The text is not a date.
     BadDate,
-    /// It was empty or unknown.
+    /// The share mode was empty or unknown.
     BadShareMode,
     /// Entries of the list name no public site.
     NoSite,
     /// Entries of the allow list name a part of a site. To allow the whole site would show more than was allowed.
     PartOfSite,
-    /// The list had more entries than may be. Where entries of a deny list were cut, only allowed sites are shown.
+    /// The list had too many entries and was cut. If a deny list was cut, only allowed sites are shown.
     ListTooLong,
-    /// The image is of no kind that is taken.
+    /// The image is of a kind that is not accepted.
     BadImage,
-    /// The user has more friends than a new friendship would be allowed with. All are kept.
+    /// The user has more friends than the bound for new friendships. All are kept.
     ManyFriends,
-    /// Somebody whom the row names was left out, or never was there.
+    /// A user whom the row names was left out, or never existed.
     UserLeftOut,
     /// The row names one user twice.
     WithThemselves,
-    /// Each had asked the other: one friendship. If neither had accepted, it is accepted now.
+    /// Each had asked the other. Both rows become one friendship. If neither was accepted, the friendship is accepted now.
     BothDirections,
-    /// It does not say when it was sent.
+    /// The share does not say when it was sent.
     NoTime,
-    /// Its address is none that can be sent.
+    /// The share's address is not one that can be sent.
     BadAddress,
-    /// It was sent to somebody else alone.
+    /// The share was sent to another user alone.
     NotAddressee,
     /// There is no such share.
     NoShare,
 }
 
 impl Reason {
-    /// The same of a field.
+    /// A change of this field for this reason.
     pub fn of(self, field: &'static str) -> Change {
         Change { reason: self, field }
     }
 
-    /// How the counts call it.
+    /// The reason's name in the counts.
     pub fn words(self) -> String {
         let name = serde_json::to_value(self).ok();
         name.and_then(|name| Some(name.as_str()?.replace('_', " "))).unwrap_or_default()
@@ -88,10 +88,10 @@ pub struct Change {
     pub field: &'static str,
 }
 
-/// What somebody is called who has no name that can be seen. They can change it.
+/// The first name of a user whose own one has nothing that can be seen. They can change it.
 const UNNAMED: &str = "Unnamed";
 
-/// An account as it is here, with what had to be changed. `now` is when it was made where nothing tells.
+/// An account as it is stored here, with what had to be changed. `now` is its time of creation if the row has none.
 ///
 /// # Errors
 ///
@@ -110,7 +110,7 @@ pub fn user(user: SourceUser, now: OffsetDateTime) -> Result<(User, Vec<Change>)
     let mut first_name = text("first_name", &user.first_name, Lines::Removed, NAME_CHARS_MAX);
     let last_name = text("last_name", &user.last_name, Lines::Removed, NAME_CHARS_MAX);
     let description = text("description", &user.description, Lines::Kept, PROFILE_TEXT_CHARS_MAX);
-    // Empty where there is none.
+    // The text is empty where there is none.
     let mut optional = |field, written: &str| {
         Some(text(field, written, Lines::Removed, PROFILE_TEXT_CHARS_MAX)).filter(|text| !text.is_empty())
     };
@@ -168,7 +168,7 @@ pub fn user(user: SourceUser, now: OffsetDateTime) -> Result<(User, Vec<Change>)
     Ok((converted, changes))
 }
 
-/// A text as a request with it would have it stored, but that nothing is refused: what may not be in it goes.
+/// A text as it would be stored if a request had it. But nothing is refused: what may not be in the text is taken out.
 fn shown_text(written: &str, lines: Lines, chars_max: usize) -> (String, Vec<Reason>) {
     let of_a_line = |c: &char| lines == Lines::Kept && matches!(c, '\n' | '\t');
     let plain: String = written.chars().filter(|c| !is_formatting(*c) || of_a_line(c)).collect();
@@ -186,7 +186,7 @@ fn shown_text(written: &str, lines: Lines, chars_max: usize) -> (String, Vec<Rea
     (cut, reasons)
 }
 
-/// `YYYY-MM-DD`, as PostgreSQL writes dates; years before 1 and `infinity` it writes otherwise.
+/// A date as `YYYY-MM-DD`, in which form PostgreSQL writes it. Years before 1 and `infinity` have another form: `None`.
 fn date(text: &str) -> Option<String> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     time::Date::parse(text, format).ok().map(|date| date.to_string())
@@ -196,7 +196,7 @@ fn at(unix_ms: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms).checked_mul(1_000_000)?).ok()
 }
 
-/// The entries of a list in the order of a set, each by what `read` makes of it.
+/// The entries of a list, each as `read` parses it, sorted and without repeats.
 fn list(
     field: &'static str,
     entries: &[Option<String>],
@@ -221,7 +221,7 @@ fn list(
     domains.into_iter().take(DOMAIN_LIST_LEN_MAX).collect()
 }
 
-/// An entry of an allow list, which never allows more than it did.
+/// An entry of an allow list. It must not allow more than it did.
 fn allowed(entry: &str) -> Result<Domain, Reason> {
     let domain = Domain::parse_entry(entry).map_err(|_| Reason::NoSite)?;
     match Page::parse(&format!("https://{}/", entry.trim()), "") {
@@ -230,7 +230,7 @@ fn allowed(entry: &str) -> Result<Domain, Reason> {
     }
 }
 
-/// An entry of a deny list, which may deny more than it did.
+/// An entry of a deny list. It may deny more than it did.
 fn denied(entry: &str) -> Result<Domain, Reason> {
     Domain::parse_entry(entry).map_err(|_| Reason::NoSite)
 }
@@ -251,7 +251,7 @@ impl Pair {
         key(&self.asker, &self.asked)
     }
 
-    /// The friendship as it is here. Where nothing tells when it was asked for, it was when it was accepted.
+    /// The friendship as it is stored here. If the time of the request is not known, it is the time of acceptance.
     pub fn friendship(&self, now: OffsetDateTime) -> Friendship {
         let accepted_at = self.accepted_at.map(|ms| at(ms).unwrap_or(now));
         let requested_at = self.requested_ms.and_then(at).or(accepted_at).unwrap_or(now);
@@ -263,18 +263,19 @@ fn key(one: &str, other: &str) -> (String, String) {
     if one <= other { (one.to_owned(), other.to_owned()) } else { (other.to_owned(), one.to_owned()) }
 }
 
-/// How many of these rows, which come pair by pair, are of pairs that surely end there.
+/// How many of these rows, which come pair by pair, belong to complete pairs. The last pair may go on after these rows.
 pub fn whole_pairs(rows: &[SourceFriendship]) -> usize {
     let Some(last) = rows.last() else { return 0 };
     let last = key(&last.user_id1, &last.user_id2);
     rows.iter().rposition(|row| key(&row.user_id1, &row.user_id2) != last).map_or(0, |place| place + 1)
 }
 
-/// One friendship of each pair: who asked first is who asked. Accepted, if either row is, or if each has asked the other.
+/// One friendship for each pair. The user who asked first is the one who asked. The friendship is accepted if one of the rows
+/// is, or if each user has asked the other.
 pub fn pairs(rows: Vec<SourceFriendship>) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
     for row in rows {
-        // Accepted at no moment that can be stored is accepted all the same.
+        // A row whose time of acceptance cannot be stored is accepted all the same.
         let accepted = row.accepted.then(|| row.accepted_ms.or(row.requested_ms).unwrap_or_default());
         match pairs.last_mut().filter(|pair| pair.key() == key(&row.user_id1, &row.user_id2)) {
             Some(pair) => {
@@ -295,7 +296,8 @@ pub fn pairs(rows: Vec<SourceFriendship>) -> Vec<Pair> {
     pairs
 }
 
-/// The id that a share has here: of version 7, by when it was sent, and the same at every run. `None` without a time.
+/// The id of a share here: a UUID of version 7 with the time when it was sent, the same in every run. `None`: there is no
+/// such time.
 pub fn share_id(share: &SourceShare) -> Option<Uuid> {
     let sent_ms = u64::try_from(share.sent_ms?.max(0)).ok()?;
     let hash = Sha256::digest(share.event_id.as_bytes());
@@ -304,10 +306,10 @@ pub fn share_id(share: &SourceShare) -> Option<Uuid> {
     Some(Builder::from_unix_timestamp_millis(sent_ms, &random).into_uuid())
 }
 
-/// What a share becomes: itself, who is left out of its recipients, and what had to be changed.
+/// A share as it is stored here, the recipients that are left out, and what had to be changed.
 type Converted = (Share, Vec<(String, Reason)>, Vec<Change>);
 
-/// A share with its recipients: the addressee, or, of one to all friends, those whom the predecessor noted.
+/// A share with its recipients. They are the addressee, or for a share to all friends, those whom the predecessor noted.
 ///
 /// # Errors
 ///

@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// Rows of one kind. Each that was read is in exactly one of the others.
+/// The counts of rows of one kind. Each row that was read is in exactly one of the other counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     read: usize,
@@ -71,7 +71,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A list in this file, which is written anew, or on standard output.
+    /// Begins the list in this file, which is overwritten, or on standard output.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Report {
         Ok(Self { list, counts, changes: BTreeMap::new(), under_way: None, told_at: Instant::now() })
     }
 
-    /// From now on rows of this kind are read, so many.
+    /// Says that rows of this kind are read from now on, and how many there are.
     pub fn begin_kind(&mut self, kind: Kind, total: i64) {
         self.under_way = Some((kind, total));
         self.tell();

@@ -1,4 +1,4 @@
-//! Reading the predecessor's tables, all as they were at one moment.
+//! Reads the predecessor's tables, all as they were at one moment.
 //!
 //! Deliberately absent: what becomes of a row (`convert`), and writing anything.
 
@@ -75,12 +75,12 @@ pub struct Source(PgConnection);
 impl Source {
     /// # Errors
     ///
-    /// When the URL is none, or the database cannot be reached.
+    /// When the URL is not one of PostgreSQL, or the database cannot be reached.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
         let options = database::connect_options(url).ok().context("--from is no PostgreSQL URL")?;
         let mut connection = options.connect().await.context("cannot connect to the database that --from names")?;
         connection.execute("begin transaction isolation level repeatable read read only").await?;
-        // Sorting a large table takes its time.
+        // Sorting a large table takes long.
         connection.execute("set local statement_timeout = 0").await?;
         connection.execute("set local idle_in_transaction_session_timeout = 0").await?;
         Ok(Self(connection))
@@ -97,7 +97,7 @@ impl Source {
         sqlx::query_scalar(sql).fetch_one(&mut self.0).await.with_context(|| format!("cannot read {table}"))
     }
 
-    /// The oldest account comes first.
+    /// Begins to read the users. The oldest account comes first.
     pub async fn begin_users(&mut self) -> anyhow::Result<()> {
         let public = |name| format!("coalesce({name}, '') as {name}, coalesce({name}_public, false) as {name}_public");
         let texts = ["email", "gender", "school", "work", "location"].map(public).join(", ");
@@ -114,12 +114,12 @@ impl Source {
         .await
     }
 
-    /// At most so many of those that were begun. None: that was all.
+    /// The next users, at most `rows`. An empty list: there are no more.
     pub async fn users(&mut self, rows: usize) -> anyhow::Result<Vec<SourceUser>> {
         self.fetch(rows).await
     }
 
-    /// Both rows of a pair come one after the other, in either order.
+    /// Begins to read the friendships. Both rows of a pair come one after the other, in either order.
     pub async fn begin_friendships(&mut self) -> anyhow::Result<()> {
         self.begin(format!(
             "select user_id1, user_id2, {requested} as requested_ms, {accepted} as accepted_ms,
@@ -138,7 +138,7 @@ impl Source {
         self.fetch(rows).await
     }
 
-    /// The oldest comes first.
+    /// Begins to read the shares. The oldest comes first.
     pub async fn begin_shares(&mut self) -> anyhow::Result<()> {
         self.begin(format!(
             "select event_id, user_id, {sent} as sent_ms, coalesce(url, '') as url, coalesce(title, '') as title, sent_to
@@ -153,7 +153,7 @@ impl Source {
         self.fetch(rows).await
     }
 
-    /// Who was sent these shares, by share.
+    /// The recipients of these shares, by share.
     pub async fn seen(&mut self, shares: &[SourceShare]) -> anyhow::Result<HashMap<Uuid, Vec<SourceSeen>>> {
         let ids: Vec<Uuid> = shares.iter().map(|share| share.event_id).collect();
         let sql = format!("{} where event_id = any($1) order by event_id, user_id collate \"C\"", select_seen());
@@ -165,7 +165,7 @@ impl Source {
         Ok(by_share)
     }
 
-    /// Rows whose share is not there.
+    /// The recipients whose share does not exist.
     pub async fn seen_of_no_share(&mut self) -> anyhow::Result<Vec<SourceSeen>> {
         let sql = format!(
             "{} seen where not exists (select from share_notification_table share where share.event_id = seen.event_id)
@@ -176,7 +176,7 @@ impl Source {
     }
 
     async fn begin(&mut self, select: String) -> anyhow::Result<()> {
-        // Made of this file's texts alone.
+        // The statement is made only of texts in this file.
         self.0.execute(AssertSqlSafe("close all".to_owned())).await?;
         self.0.execute(AssertSqlSafe(format!("declare rows no scroll cursor for {select}"))).await?;
         Ok(())
@@ -191,7 +191,7 @@ impl Source {
     }
 }
 
-/// A time without a zone, which is UTC, in milliseconds. `infinity` is no time.
+/// SQL for a column's time in milliseconds. The time has no zone and is UTC. `infinity` becomes null.
 fn ms(column: &str) -> String {
     format!("case when isfinite({column}) then floor(extract(epoch from {column}) * 1000)::bigint end")
 }

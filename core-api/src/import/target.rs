@@ -1,4 +1,4 @@
-//! Reading and writing this schema for an import. Each batch is one statement, and leaves what is there already.
+//! Reads and writes this schema for an import. Each batch is one statement. It leaves rows that are there already.
 
 use std::collections::HashSet;
 
@@ -67,8 +67,8 @@ pub struct Recipient {
     pub seen_at: Option<OffsetDateTime>,
 }
 
-/// Lets one import at a time write, and the next when the connection of the one before is gone. One that was killed may have
-/// a statement under way.
+/// Lets one import at a time write. The next one waits until the connection of the one before is gone, because an import
+/// that was killed may still have a statement under way.
 ///
 /// # Errors
 ///
@@ -77,10 +77,10 @@ pub async fn wait_for_turn(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("select from pg_advisory_lock(hashtext('import'))").execute(connection).await.map(drop)
 }
 
-/// An e-mail address as accounts are told apart by.
+/// An e-mail address in the form in which accounts are told apart by it.
 pub struct Address {
     pub folded: String,
-    /// Who has it here already.
+    /// The user who has it here already.
     pub owner: Option<String>,
 }
 
@@ -101,13 +101,13 @@ pub async fn addresses(connection: &mut PgConnection, emails: &[String]) -> sqlx
     .await
 }
 
-/// Who of these has an account here.
+/// Which of these users have an account here.
 pub async fn users_there(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet<String>> {
     let there = sqlx::query_scalar!("select user_id from users where user_id = any($1)", ids);
     Ok(there.fetch_all(connection).await?.into_iter().collect())
 }
 
-/// Which of these pairs, each in the order of its ids, have to do with each other here.
+/// Which of these pairs have a friendship or a request here. Each pair is in the order of its ids.
 pub async fn pairs_there(
     connection: &mut PgConnection,
     keys: &[(String, String)],
@@ -131,7 +131,7 @@ pub async fn shares_there(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::
     Ok(there.fetch_all(connection).await?.into_iter().collect())
 }
 
-/// Writes accounts. Gives how many were not there.
+/// Writes accounts. Returns how many were not there.
 pub async fn insert_users(connection: &mut PgConnection, users: &[User]) -> sqlx::Result<u64> {
     let inserted = sqlx::query!(
         r#"insert into users (user_id, email, email_public, first_name, last_name, description, dob, dob_public, gender,
@@ -153,7 +153,7 @@ pub async fn insert_users(connection: &mut PgConnection, users: &[User]) -> sqlx
     Ok(inserted.execute(connection).await?.rows_affected())
 }
 
-/// Writes friendships. Gives how many were not there.
+/// Writes friendships. Returns how many were not there.
 pub async fn insert_friendships(connection: &mut PgConnection, friendships: &[Friendship]) -> sqlx::Result<u64> {
     let (mut askers, mut asked, mut requested, mut accepted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for friendship in friendships {
@@ -173,7 +173,7 @@ pub async fn insert_friendships(connection: &mut PgConnection, friendships: &[Fr
     Ok(inserted.execute(connection).await?.rows_affected())
 }
 
-/// Writes shares together with who was sent them. Gives how many shares were not there.
+/// Writes shares together with their recipients. Returns how many shares were not there.
 pub async fn insert_shares(connection: &mut PgConnection, shares: &[Share]) -> sqlx::Result<u64> {
     let (mut ids, mut senders, mut sent, mut urls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut titles, mut addressees, mut unseen) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! What the API says of itself: the document, and a page that shows it. Everything the page needs comes from here.
+//! The document of the API, and a page that shows it. Everything that the page needs comes from here.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     extract::Path,
 };
 
-/// The document, written out once.
+/// The document as JSON, written once.
 #[derive(Clone)]
 pub struct Written(Bytes);
 
@@ -25,7 +25,7 @@ impl Written {
     ///
     /// # Errors
     ///
-    /// When the document cannot be JSON, which none of these types allows.
+    /// When the document cannot be written as JSON. With these types, that does not happen.
     pub fn new(document: &OpenApi) -> serde_json::Result<Self> {
         serde_json::to_vec(document).map(|text| Self(text.into()))
     }
@@ -33,7 +33,7 @@ impl Written {
 
 /// This document.
 ///
-/// OpenAPI 3.1, made from the code that answers.
+/// It is OpenAPI 3.1, made from the code that answers.
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -62,14 +62,14 @@ pub async fn page_itself() -> Result<Response> {
     file("index.html")
 }
 
-/// `GET /docs/{file}`: what the page asks for.
+/// `GET /docs/{file}`: the files of the page.
 pub async fn page_file(Path(name): Path<String>) -> Result<Response> {
     file(&name)
 }
 
 fn file(name: &str) -> Result<Response> {
-    // As seen from the page, for there may be a prefix before all of this.
-    // And nobody else is asked what they think of it.
+    // The address is relative to the page, because all paths may have a prefix. No validator of another site is asked
+    // about the document.
     let config = Config::from("../openapi.json").validator_url("none");
     let file = utoipa_swagger_ui::serve(name, Arc::new(config))
         .map_err(|_| Error::Internal("the page of the document cannot be made".to_owned()))?

@@ -11,7 +11,7 @@ use crate::auth::Caller;
     get,
     path = "/domains/share/warnings",
     tag = "users",
-    responses((status = 200, description = "Of each such site, the sentence to warn with.", body = BTreeMap<String, String>))
+    responses((status = 200, description = "The sentence to warn with, for each such site.", body = BTreeMap<String, String>))
 )]
 pub async fn warnings(_: Caller) -> Json<BTreeMap<&'static str, &'static str>> {
     Json(BTreeMap::from(WARNINGS))

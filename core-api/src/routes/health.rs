@@ -11,15 +11,15 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How this process is.
+/// The state of this process.
 #[derive(Serialize, ToSchema)]
 pub struct Status {
-    /// ok or ready.
+    /// `ok` or `ready`.
     #[schema(examples("ok"))]
     status: &'static str,
 }
 
-/// Whether anybody is there.
+/// Whether the process answers.
 #[utoipa::path(
     get,
     path = "/ping",
@@ -33,13 +33,13 @@ pub async fn ping() -> Json<&'static str> {
 
 /// Whether the process is up.
 ///
-/// Asks nothing else, so that a database outage restarts nobody.
+/// It does not use the database, so that an outage of the database does not cause restarts.
 #[utoipa::path(
     get,
     path = "/healthz",
     tag = "service",
     security(()),
-    responses((status = 200, description = "It is.", body = Status))
+    responses((status = 200, description = "The process is up.", body = Status))
 )]
 pub async fn healthz() -> Json<Status> {
     Json(Status { status: "ok" })
@@ -53,7 +53,7 @@ pub async fn healthz() -> Json<Status> {
     path = "/readyz",
     tag = "service",
     security(()),
-    responses((status = 200, description = "They can.", body = Status))
+    responses((status = 200, description = "Requests can be served.", body = Status))
 )]
 pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Status>> {
     if database::is_migrated(&app.pool).await? {

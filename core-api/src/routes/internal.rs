@@ -1,4 +1,4 @@
-//! What the edge alone may ask.
+//! Calls that only the edge may make.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub async fn social(
     Path(user_id): Path<UserId>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    // The version is read before the friends: between the two statements friends may only become newer than
-    // the version says, and then an event with a newer version is on its way.
+    // The version is read before the friends. If the friends change between the two statements, they are newer than the
+    // version says. Then an event with the newer version is on its way.
     let user = sqlx::query!(
         r#"select first_name, last_name, profile_image_extension, social_version,
             share_mode, domain_allow_array, domain_deny_array, suspended_at is not null as "suspended!"

@@ -16,5 +16,5 @@ pub mod users;
 use axum::Json;
 use shared::api::Success;
 
-/// The answer of a call that has done what was asked and has nothing else to say.
+/// The answer of a call that has done what was asked and returns no data.
 const SUCCESS: Json<Success> = Json(Success { success: true });

@@ -1,7 +1,6 @@
 //! Other users and who their friends are: `/users/id/…` and `/users/ids/…`.
 //!
-//! Users one of whom has blocked the other do not exist for each other: not as an address, not in a list, not
-//! in a count.
+//! If one of two users has blocked the other, neither exists for the other: not by id, not in a list, not in a count.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -53,7 +52,8 @@ pub async fn profile(
     path = "/users/ids/{ids}",
     tag = "users",
     params(("ids" = UserIds, Path, description = "Whose profiles: at most 100 ids, separated by commas.")),
-    responses((status = 200, description = "In the order asked for; who does not exist is left out.", body = Vec<UserPublic>))
+    responses((status = 200, description = "In the order of the ids. Users who do not exist are left out.",
+        body = Vec<UserPublic>))
 )]
 pub async fn profiles_of(
     State(app): State<Arc<App>>,
@@ -131,8 +131,8 @@ impl ProfileRow {
     }
 }
 
-/// Why a query about somebody found nothing: 403 when the caller has no account, 404 when the other one does not
-/// exist for them.
+/// Finds out why a query about a user found nothing: 403 when the caller has no account, 404 when the user does not exist
+/// for the caller.
 ///
 /// # Errors
 ///
@@ -156,14 +156,15 @@ pub async fn must_be_visible(app: &App, me: &UserId, other: &UserId) -> Result<(
     }
 }
 
-/// Somebody's friends.
+/// A user's friends.
 #[utoipa::path(
     get,
     path = "/users/id/{id}/friends",
     tag = "users",
     params(("id" = UserId, Path, description = "Whose friends."), Paging),
     responses(
-        (status = 200, description = "By name, each with the caller's own standing towards them; 15 where no limit is named.", body = Vec<UserSummary>),
+        (status = 200, description = "By name, each with the caller's own friendship state; 15 where no limit is named.",
+            body = Vec<UserSummary>),
         (status = 404, description = "There is no such user, as far as the caller can see.")
     )
 )]
@@ -175,7 +176,7 @@ pub async fn friends(
 ) -> Result<Json<Vec<UserSummary>>> {
     let rows = sqlx::query_as!(
         RelatedRow,
-        // Which friends come first is decided with what their index holds; the rest is read of those alone.
+        // The page is chosen with the columns of an index. Other columns are read only of the users on it.
         r#"select u.user_id as "user_id!", u.first_name as "first_name!", u.last_name as "last_name!",
             u.description as "description!", u.profile_image_uploaded_at, u.profile_image_extension,
             (select f.accepted_at is not null from friendships f
@@ -218,7 +219,7 @@ pub async fn friends(
     rows.into_iter().map(|row| row.summary(&caller.user_id)).collect::<Result<_>>().map(Json)
 }
 
-/// How many friends somebody has.
+/// How many friends a user has.
 #[utoipa::path(
     get,
     path = "/users/id/{id}/friends/count",
@@ -250,12 +251,12 @@ pub async fn friend_count(
     Ok(Json(Count::of(count)))
 }
 
-/// Who is a friend of both somebody and the caller.
+/// Users who are friends of both the caller and another user.
 #[utoipa::path(
     get,
     path = "/users/id/{id}/mutual-friends",
     tag = "users",
-    params(("id" = UserId, Path, description = "With whom."), Paging),
+    params(("id" = UserId, Path, description = "The other user."), Paging),
     responses(
         (status = 200, description = "By name; 15 where no limit is named.", body = Vec<UserSummary>),
         (status = 404, description = "There is no such user, as far as the caller can see.")
@@ -289,12 +290,12 @@ pub async fn mutual_friends(
     rows.into_iter().map(|row| row.summary(Some(FriendshipState::Accepted))).collect::<Result<_>>().map(Json)
 }
 
-/// How many friends somebody and the caller share.
+/// How many friends the caller and another user have in common.
 #[utoipa::path(
     get,
     path = "/users/id/{id}/mutual-friends/count",
     tag = "users",
-    params(("id" = UserId, Path, description = "With whom.")),
+    params(("id" = UserId, Path, description = "The other user.")),
     responses(
         (status = 200, description = "The number.", body = Count),
         (status = 404, description = "There is no such user, as far as the caller can see.")
