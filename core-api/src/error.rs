@@ -27,7 +27,7 @@ pub enum Error {
     MethodNotAllowed,
     /// 409: in conflict with what is stored.
     Conflict(&'static str),
-    /// 429: possible again after so many seconds.
+    /// 429: possible again after `retry_after_s` seconds.
     TooMany { detail: &'static str, retry_after_s: u64 },
     /// 413: over [`shared::limits::BODY_BYTES_MAX`].
     TooLarge,

@@ -68,7 +68,7 @@ pub fn invalid(errors: impl IntoIterator<Item = FieldError>) -> Error {
     Error::Invalid(errors.into_iter().take(FIELD_ERRORS_MAX).collect())
 }
 
-/// Bounds a text: at most so many characters, and none that PostgreSQL cannot store.
+/// Bounds a text: at most `chars_max` characters, and none that PostgreSQL cannot store.
 ///
 /// # Errors
 ///
