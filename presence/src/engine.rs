@@ -246,9 +246,6 @@ impl UserPresence {
             }
         };
         self.output.request_checkpoint();
-        if concerned == Interest::Availability {
-            self.output.request_state_save();
-        }
         self.contacts.announce(concerned, self.own());
         if urgency == Urgency::Immediate || result == PublishResult::Vanished {
             self.contacts.retry_now(now);

@@ -326,6 +326,21 @@ fn a_page_that_comes_too_fast_hides_the_one_before_as_its_socket_is_closed() {
 }
 
 #[test]
+fn a_message_about_no_page_that_comes_too_fast_closes_its_socket_and_leaves_the_page_for_the_grace() {
+    let (mut population, alice, bob) = two();
+    population.visit(alice, "https://example.com/");
+    population.seen(bob);
+    population.pass_ms(1_000);
+    while population.closed.get(&alice).is_none() {
+        population.say(alice, r#"{"action":"watch","watching":true}"#);
+    }
+    assert_eq!(population.closed.get(&alice), Some(&CloseCode::TooFast));
+    assert_eq!(population.seen(bob), []);
+    let again = population.connect("alice");
+    assert_eq!(population.snapshot(again).user_presence.page.unwrap().url, "https://example.com/");
+}
+
+#[test]
 fn a_message_that_tells_of_no_page_leaves_it_alone() {
     for text in [
         "{}",
