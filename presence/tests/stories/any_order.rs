@@ -1,5 +1,5 @@
-//! Whatever three users, their devices and the core do, in whatever order: what is hidden stays hidden, only
-//! friends see anything, and in the end everybody sees what is true.
+//! Three users, their devices and the core do things in any order. What is hidden stays hidden, only friends see anything, and in
+//! the end everybody sees what is true.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The population, and what a reader of the story knows of it.
+/// The population, and what the test knows of it.
 struct World {
     population: Population,
     sockets: BTreeMap<usize, Vec<SocketId>>,
@@ -155,7 +155,7 @@ impl World {
         self.population.deliver([event]);
     }
 
-    /// Safety, after every step.
+    /// Checks after every step that no socket or call holds anything that it must not.
     fn check(&mut self) {
         for (who, sockets) in self.sockets.clone() {
             for socket in sockets {
@@ -173,7 +173,7 @@ impl World {
         if let ServerMessage::UpdatePresence(update) = message {
             let of = NAMES.iter().position(|name| *name == update.user_id.as_str()).unwrap();
             assert!(of == who || self.are_friends(who, of), "{} saw {}", NAMES[who], NAMES[of]);
-            // The same again is allowed: an object that lost its memory asks, and passes on what it hears.
+            // The same `seq` may come again: an object that lost its memory queries its friends, and passes on what they answer.
             let before = self.seqs.insert((socket, update.user_id.to_string()), update.seq);
             assert!(before.is_none_or(|before| before <= update.seq), "seq went from {before:?} to {}", update.seq);
         }
@@ -186,13 +186,13 @@ impl World {
 
 proptest! {
     #[test]
-    fn whatever_happens(steps in proptest::collection::vec(step(), 1..60)) {
+    fn in_any_order_nothing_hidden_is_shown_and_in_the_end_everybody_sees_what_is_true(steps in proptest::collection::vec(step(), 1..60)) {
         let mut world = World::new();
         for step in steps {
             world.take(step);
             world.check();
         }
-        // It becomes quiet: whoever left is gone, and all that failed is tried again.
+        // Nothing new happens from here on. Graces end, and all calls that failed are made again.
         world.population.unreachable.clear();
         for name in NAMES {
             world.population.alarm(name);
@@ -203,7 +203,7 @@ proptest! {
         }
         for (who, name) in NAMES.into_iter().enumerate() {
             let has_socket = world.sockets.get(&who).is_some_and(|sockets| !sockets.is_empty());
-            // After a deployment the alarm that was set before it finds no socket.
+            // An alarm that was set before a deployment fires after it, and finds no socket.
             if !has_socket {
                 world.population.alarm(name);
             }

@@ -8,7 +8,7 @@ use shared::{
 
 use crate::population::{GRACE_MS, Population, TOKEN_MS, id, two};
 
-/// Both have been there for a while, so that as much is allowed at once as ever.
+/// Alice and bob have been online for so long that a full burst of changes is allowed again.
 fn two_at_rest() -> (Population, SocketId, SocketId) {
     let (mut population, alice, bob) = two();
     population.pass_ms(20_000);
@@ -72,7 +72,7 @@ fn a_change_that_was_undone_before_its_turn_is_not_told() {
 }
 
 #[test]
-fn too_many_messages_are_complained_of_but_the_newest_still_counts_and_going_on_closes() {
+fn too_many_messages_get_an_error_but_the_newest_still_counts_and_even_more_close_the_socket() {
     let (mut population, alice, bob) = two_at_rest();
     for n in 0..30 {
         population.visit(alice, &format!("https://example.com/{n}"));
@@ -97,7 +97,7 @@ fn too_many_messages_are_complained_of_but_the_newest_still_counts_and_going_on_
 }
 
 #[test]
-fn heartbeats_in_their_exact_bytes_are_no_messages_to_count() {
+fn heartbeats_in_their_exact_bytes_do_not_count_as_messages() {
     let (mut population, alice, _) = two_at_rest();
     for _ in 0..100 {
         population.say(alice, HEARTBEAT_REQUEST);
@@ -119,7 +119,7 @@ fn heartbeats_in_other_bytes_are_answered_and_count_as_messages() {
 }
 
 #[test]
-fn where_the_object_answers_heartbeats_none_counts() {
+fn heartbeats_do_not_count_where_the_object_answers_them() {
     let (mut population, alice, _) = two_at_rest();
     population.heartbeat_mode = HeartbeatMode::Wake;
     population.hibernate("alice");
@@ -130,7 +130,7 @@ fn where_the_object_answers_heartbeats_none_counts() {
     assert_eq!(population.seen(alice), vec![ServerMessage::Heartbeat; 200]);
 }
 
-/// Whether memory goes, and so much time passes that nobody takes it for a loss in the midst of something.
+/// Lets so much time pass that a loss of memory counts as sleep. Then alice's memory is lost if `memory_goes`.
 fn sleep(population: &mut Population, memory_goes: bool) {
     population.pass_ms(10_000);
     if memory_goes {
@@ -139,7 +139,7 @@ fn sleep(population: &mut Population, memory_goes: bool) {
 }
 
 #[test]
-fn whoever_connects_and_leaves_for_ever_asks_friends_ten_times_and_then_once_in_ten_seconds() {
+fn a_user_who_keeps_connecting_and_leaving_queries_friends_ten_times_and_then_once_in_ten_seconds() {
     for memory_goes in [false, true] {
         let (mut population, alice, _) = two_at_rest();
         population.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
@@ -163,7 +163,7 @@ fn whoever_connects_and_leaves_for_ever_asks_friends_ten_times_and_then_once_in_
 }
 
 #[test]
-fn a_get_that_would_ask_friends_too_often_is_told_when_to_come_back() {
+fn a_get_that_would_query_friends_too_often_is_told_when_to_come_back() {
     for friend in [None, Some("bob")] {
         for memory_goes in [false, true] {
             let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
@@ -186,7 +186,7 @@ fn a_get_that_would_ask_friends_too_often_is_told_when_to_come_back() {
 }
 
 #[test]
-fn a_snapshot_that_would_ask_friends_too_often_waits_for_its_turn_whatever_becomes_of_memory() {
+fn a_snapshot_that_would_query_friends_too_often_waits_even_if_memory_is_lost() {
     for memory_goes in [false, true] {
         let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
         let bob = population.connect("bob");
@@ -212,7 +212,7 @@ fn a_snapshot_that_would_ask_friends_too_often_waits_for_its_turn_whatever_becom
 }
 
 #[test]
-fn to_wait_for_answers_that_are_on_their_way_is_free() {
+fn waiting_for_answers_that_are_on_their_way_does_not_count_as_a_query() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     population.connect("bob");
     population.slow.insert(id("bob"));
@@ -227,8 +227,8 @@ fn to_wait_for_answers_that_are_on_their_way_is_free() {
     assert!(matches!(population.read("alice", None), Reply::TooMany { .. }));
 }
 
-/// The extension connects, reads once, turns pages and comes back after each break; the web client reads when it
-/// is opened, and every minute while nobody is connected.
+/// The extension connects, sends one `GET`, reports pages and reconnects after each break. The web client sends a `GET` when it
+/// is opened, and one every minute while nobody is connected.
 #[test]
 fn published_clients_ordinary_traffic_never_waits() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
@@ -265,7 +265,7 @@ fn the_tenth_bad_message_in_a_minute_closes_the_socket_even_over_losses_of_memor
 }
 
 #[test]
-fn nine_bad_messages_a_minute_are_borne() {
+fn nine_bad_messages_a_minute_do_not_close_the_socket() {
     let (mut population, alice, _) = two_at_rest();
     for _ in 0..4 {
         for _ in 0..9 {
@@ -354,7 +354,7 @@ fn a_token_that_is_not_good_is_refused_and_one_that_cannot_be_checked_may_come_a
 fn a_goodbye_is_seen_at_once() {
     let (mut population, alice, bob) = two_at_rest();
     let left_at = population.now;
-    // Not even an alarm comes in between, which would cost a row and wake the object.
+    // This needs no alarm, which would cost a row and wake the object.
     population.say(alice, r#"{"action":"goodbye"}"#);
     let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(left_at) };
     assert_eq!(population.seen(bob), [gone]);
@@ -388,7 +388,7 @@ fn a_goodbye_after_many_changes_is_seen_when_its_turn_comes() {
 }
 
 #[test]
-fn who_comes_and_says_goodbye_all_the_time_is_seen_to_no_more_often_than_pages_change() {
+fn coming_and_saying_goodbye_all_the_time_is_shown_no_more_often_than_page_changes() {
     let (mut population, alice, bob) = two_at_rest();
     population.say(alice, r#"{"action":"goodbye"}"#);
     population.pass_ms(0);
@@ -409,7 +409,7 @@ fn who_comes_and_says_goodbye_all_the_time_is_seen_to_no_more_often_than_pages_c
 }
 
 #[test]
-fn whoever_reads_while_many_wait_is_told_what_is_known() {
+fn a_read_while_many_wait_is_answered_with_what_is_known() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let bob = population.connect("bob");
     population.visit(bob, "https://example.com/b");

@@ -1,4 +1,4 @@
-//! Rules 1 and 4: who is online, from when until when, and who hears of it.
+//! Who is online, from when until when, and who hears of it.
 
 use presence::limits::PEER_LATE_MS;
 use shared::wire::{CloseCode, PageView, ServerMessage};
@@ -74,7 +74,7 @@ fn nobody_notices_a_reconnect_within_the_grace_even_if_memory_was_lost_meanwhile
     population.seen(bob);
     population.disconnect(alice);
     population.evict("alice");
-    // Within the last second, nobody could tell by which clock the grace is over.
+    // In the last second of the grace, another clock may already say that it is over.
     population.pass_ms(GRACE_MS - PEER_LATE_MS - 1);
     let alice = population.connect("alice");
     population.visit(alice, "https://example.com/a");
@@ -83,7 +83,7 @@ fn nobody_notices_a_reconnect_within_the_grace_even_if_memory_was_lost_meanwhile
 }
 
 #[test]
-fn heartbeats_keep_a_user_online_and_wake_nobody_more_than_once_per_time_out() {
+fn heartbeats_keep_a_user_online_and_store_nothing() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let (bob, alice) = (population.connect("bob"), population.connect("alice"));
     population.seen(bob);
@@ -99,7 +99,7 @@ fn heartbeats_keep_a_user_online_and_wake_nobody_more_than_once_per_time_out() {
 }
 
 #[test]
-fn heartbeats_that_are_a_little_late_cost_one_look_in_three() {
+fn heartbeats_that_are_a_little_late_cost_one_wake_up_for_every_three() {
     let mut population = Population::new(&["alice"], &[]);
     let alice = population.connect("alice");
     let wakes = population.wakes;
@@ -158,7 +158,7 @@ fn an_offline_user_has_nothing_pending() {
 }
 
 #[test]
-fn the_slow_spellings_of_a_heartbeat_are_answered_too() {
+fn a_heartbeat_in_another_spelling_is_answered_too() {
     let mut population = Population::new(&["alice"], &[]);
     let alice = population.connect("alice");
     population.seen(alice);
@@ -167,7 +167,7 @@ fn the_slow_spellings_of_a_heartbeat_are_answered_too() {
 }
 
 #[test]
-fn whoever_is_silent_as_their_token_ends_is_gone_when_silence_would_have_been_noticed() {
+fn a_silent_user_whose_token_ends_is_gone_when_silence_would_have_been_noticed() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let alice = population.connect("alice");
     let mut passed_ms = 0;

@@ -128,7 +128,7 @@ fn however_many_changes_come_at_once_the_list_is_kept_once() {
     assert_eq!(population.saves, saves + 2, "the list, and which events were taken");
 }
 
-/// As the core writes them, with entries that this build's public suffix list knows nothing of, or would shorten.
+/// The core writes the settings with entries that this build's public suffix list does not know, or would shorten.
 #[test]
 fn settings_with_entries_of_another_suffix_list_are_taken_kept_and_never_show_more() {
     let (mut population, alice, bob) = two();
@@ -144,7 +144,7 @@ fn settings_with_entries_of_another_suffix_list_are_taken_kept_and_never_show_mo
             "kind": "settings.updated", "payload": { "share": share },
         });
         population.deliver([serde_json::from_value(event).unwrap()]);
-        // What is kept is read again, and clients are told of it as it is.
+        // The object reads the stored settings again. They were stored unchanged.
         population.hibernate("alice");
         let kept = serde_json::to_value(population.kept("alice").unwrap().share).unwrap();
         assert_eq!(kept["deny"], share["deny"]);
@@ -258,7 +258,7 @@ fn a_new_name_that_was_kept_and_not_shown_is_shown_when_its_event_comes_again() 
 }
 
 #[test]
-fn an_answer_older_than_what_was_heard_meanwhile_is_not_taken_in_though_nothing_was_known() {
+fn an_answer_older_than_an_event_is_not_taken_in_even_if_nothing_was_known() {
     let mut population = Population::new(&["alice"], &[]);
     let older = population.social("alice");
     let closed = population.set_share("alice", ShareMode::DefaultNone, &[], &[]);
@@ -270,7 +270,7 @@ fn an_answer_older_than_what_was_heard_meanwhile_is_not_taken_in_though_nothing_
 }
 
 #[test]
-fn clients_are_told_of_the_settings_of_now_however_late_an_event_comes() {
+fn clients_are_told_the_current_settings_however_late_an_event_comes() {
     let (mut population, alice, _bob) = two();
     let (open, closed) = (
         population.set_share("alice", ShareMode::DefaultAll, &[], &[]),
@@ -308,7 +308,7 @@ fn clients_hear_nothing_of_a_friendship_that_has_changed_again_since() {
 }
 
 #[test]
-fn events_that_were_taken_before_are_written_no_more() {
+fn an_event_that_was_taken_before_is_not_stored_again() {
     let (mut population, _alice, _bob) = two();
     let event = population.set_share("alice", ShareMode::DefaultAll, &[], &[]);
     population.deliver([event.clone()]);
@@ -487,7 +487,7 @@ fn an_account_that_is_gone_leaves_at_once_and_leaves_nothing_behind() {
     let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(population.now) };
     assert_eq!(population.seen(bob), [gone]);
     assert_eq!(population.saved("alice"), Saved::default());
-    // Nor does a repeat bring anything back.
+    // A repeat of the event brings nothing back either.
     population.deliver([event]);
     assert_eq!(population.saved("alice"), Saved::default());
     let peek = population.message("bob", 1, PeerSay::Peek);
@@ -511,7 +511,7 @@ fn a_suspended_user_leaves_at_once_and_is_there_again_when_restored() {
     let gone = ServerMessage::PresenceTimeout { user_id: id("alice"), last_seen_at: Some(population.now) };
     assert_eq!(population.seen(bob), [gone]);
     assert_eq!(population.read("bob", Some("alice")), Reply::One(None));
-    // Whoever asks, she is offline; and a socket that was on its way in is closed.
+    // A socket that was being let in at that moment is closed, and bob hears nothing of it.
     let late = population.connect("alice");
     assert_eq!(population.closed.get(&late), Some(&CloseCode::AccountGone));
     assert_eq!(population.seen(bob), []);
@@ -521,7 +521,7 @@ fn a_suspended_user_leaves_at_once_and_is_there_again_when_restored() {
     let back = population.connect("alice");
     population.visit(back, "https://example.com/again");
     assert_eq!(population.seen(bob).len(), 2, "she comes, and shows her page");
-    // A repeat is known.
+    // A repeat of the suspension is recognised by its version, even under another id.
     population.deliver([CoreEvent { id: EventId(Uuid::from_u128(1 << 100)), ..suspended }]);
     assert_eq!(population.closed.get(&back), None);
 }
@@ -546,7 +546,7 @@ fn a_suspension_is_believed_though_a_change_before_it_is_missing_and_a_restorati
 }
 
 #[test]
-fn a_suspension_that_only_the_core_s_answer_tells_closes_the_sockets() {
+fn a_suspension_that_only_an_answer_of_the_core_tells_closes_the_sockets() {
     let (mut population, alice, bob) = two();
     population.change_silently("alice", |social| social.suspended = true);
     let social = population.social("alice");
@@ -556,7 +556,7 @@ fn a_suspension_that_only_the_core_s_answer_tells_closes_the_sockets() {
 }
 
 #[test]
-fn sockets_that_a_lost_memory_left_open_are_closed_when_a_suspended_user_is_remembered() {
+fn sockets_of_a_suspended_user_that_outlived_memory_are_closed() {
     let (population, alice, _bob) = two();
     let mut saved = population.saved("alice");
     let social = population.social("alice");
@@ -572,11 +572,11 @@ fn sockets_that_a_lost_memory_left_open_are_closed_when_a_suspended_user_is_reme
 }
 
 #[test]
-fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
+fn an_answer_of_the_core_from_before_a_removal_brings_nobody_back() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob")]);
     let alice = population.connect("alice");
     let old = population.social("alice");
-    // One change is missing before the one that takes bob away.
+    // The event before the one that removes bob is missing.
     let [_missing, _] = population.befriend("alice", "carol");
     population.core_is_away = true;
     let [for_alice, _] = population.unfriend("alice", "bob");
@@ -586,7 +586,7 @@ fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
     population.load("alice", shared::internal::Social { version: old.version + 1, ..old });
     assert_eq!(population.read("alice", Some("bob")), Reply::NotFriends);
     assert_eq!(population.calls.len(), calls, "nothing is said to one who was taken away");
-    // The newer answer comes.
+    // Now the core gives its newest answer.
     population.core_is_away = false;
     population.pass_ms(2_000);
     assert_ne!(population.read("alice", Some("carol")), Reply::NotFriends);
@@ -594,7 +594,7 @@ fn an_answer_of_the_core_that_a_removal_overtook_brings_nobody_back() {
 }
 
 #[test]
-fn who_reads_while_their_account_goes_is_answered() {
+fn a_read_that_waits_while_the_account_is_deleted_is_answered() {
     let (mut population, _alice, _bob) = two();
     population.hibernate("alice");
     population.slow.insert(id("bob"));
@@ -607,7 +607,7 @@ fn who_reads_while_their_account_goes_is_answered() {
 }
 
 #[test]
-fn whoever_registers_anew_is_not_behind_what_the_account_before_knew_of() {
+fn an_account_registered_again_does_not_miss_changes_of_the_account_before() {
     let (mut population, _alice, _bob) = two();
     let anew = population.social("alice");
     population.core_is_away = true;
@@ -621,7 +621,7 @@ fn whoever_registers_anew_is_not_behind_what_the_account_before_knew_of() {
 
 #[test]
 fn an_account_that_is_deleted_before_anything_is_known_of_it_is_forgotten_too() {
-    // The core may be asked about it at this moment, and have answered before.
+    // A request to the core about the account may be in progress now, and may have been answered before the deletion.
     let mut population = Population::new(&["alice"], &[]);
     let gone = population.delete("alice");
     let mut alice =
@@ -631,7 +631,7 @@ fn an_account_that_is_deleted_before_anything_is_known_of_it_is_forgotten_too() 
 }
 
 #[test]
-fn a_friend_made_while_nobody_was_there_and_the_core_was_away_is_listed_for_the_first_who_reads() {
+fn a_friend_made_while_the_user_and_the_core_were_away_is_listed_in_the_first_read() {
     let mut population = Population::new(&["alice", "carol"], &[]);
     population.read("alice", None);
     population.core_is_away = true;
@@ -647,7 +647,7 @@ fn a_friend_made_while_nobody_was_there_and_the_core_was_away_is_listed_for_the_
 }
 
 #[test]
-fn what_the_core_has_told_already_costs_no_call_when_its_event_comes_late() {
+fn a_late_event_that_an_answer_of_the_core_covers_costs_no_call() {
     let (mut population, _alice, _bob) = two();
     let late = population.set_share("alice", ShareMode::DefaultAll, &[], &[]);
     population.change_silently("alice", |_| {});
@@ -657,7 +657,7 @@ fn what_the_core_has_told_already_costs_no_call_when_its_event_comes_late() {
     population.deliver([late]);
     assert_eq!(population.core_calls, calls);
     assert!(population.saved("alice").state.missing_up_to.is_none());
-    // Nor does the one that is as new as what was told.
+    // An event with exactly the version of the core's answer costs no call either.
     let late = population.set_share("alice", ShareMode::DefaultNone, &[], &[]);
     let newest = population.social("alice");
     population.load("alice", newest);
@@ -706,7 +706,7 @@ fn with_the_core_away_settings_are_those_of_the_newest_event() {
 }
 
 #[test]
-fn nobody_wakes_for_an_old_list_while_away() {
+fn an_absent_user_is_not_woken_for_an_old_list() {
     let (mut population, alice, _bob) = two();
     population.say(alice, r#"{"action":"goodbye"}"#);
     population.core_is_away = true;
@@ -730,11 +730,11 @@ fn an_old_answer_of_the_core_is_dropped_without_a_second_question() {
 }
 
 #[test]
-fn a_repeat_of_a_deletion_leaves_the_account_registered_anew_alone() {
+fn a_repeat_of_a_deletion_does_not_touch_the_account_registered_since() {
     let (mut population, _alice, _bob) = two();
     let gone = population.delete("alice");
     population.deliver([gone.clone()]);
-    // Its versions begin beyond those of before.
+    // The versions of the new account begin above those of the old one.
     population.change_silently("alice", |_| {});
     let alice = population.connect("alice");
     population.deliver([gone]);
@@ -743,7 +743,7 @@ fn a_repeat_of_a_deletion_leaves_the_account_registered_anew_alone() {
 }
 
 #[test]
-fn who_was_no_friend_for_a_while_without_anybody_noticing_is_asked_how_they_are() {
+fn a_friend_whose_friendship_ended_and_began_again_unnoticed_is_queried() {
     let (mut population, alice, bob) = two();
     let [for_alice, late] = population.unfriend("alice", "bob");
     population.deliver([for_alice]);
@@ -779,7 +779,7 @@ fn names_that_cannot_be_read_are_fetched_when_somebody_is_to_see_them() {
     population.lose_after_saving("alice", make_names_unreadable);
     let Reply::All(snapshot) = population.read("alice", None) else { panic!("she is registered") };
     assert_eq!(snapshot.user_info_map.len(), 2);
-    // As she comes, and on one more device of hers.
+    // Once as she comes online, and once on a second device.
     for _ in 0..2 {
         population.lose_after_saving("alice", make_names_unreadable);
         let device = population.connect("alice");

@@ -16,7 +16,7 @@ const WATCHING: &str = r#"{"action":"watch","watching":true}"#;
 const GOODBYE: &str = r#"{"action":"goodbye"}"#;
 const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
 
-/// The same two, where nothing was said yet and bob does not watch, of which alice's object has not heard.
+/// Alice and bob, where bob has stopped watching and alice's object does not know it yet.
 fn bob_looks_away() -> (Population, SocketId, SocketId) {
     let (mut population, alice, bob) = two();
     population.say(bob, NOT_WATCHING);
@@ -25,7 +25,7 @@ fn bob_looks_away() -> (Population, SocketId, SocketId) {
 }
 
 #[test]
-fn a_page_turned_meanwhile_follows_the_answer() {
+fn a_page_reported_meanwhile_is_sent_after_the_answer() {
     let (mut population, alice, bob) = two();
     population.slow.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -38,7 +38,7 @@ fn a_page_turned_meanwhile_follows_the_answer() {
 }
 
 #[test]
-fn a_page_turned_meanwhile_is_not_for_one_whose_answer_says_that_they_do_not_watch() {
+fn a_page_reported_meanwhile_is_not_sent_if_the_answer_says_that_the_friend_does_not_watch() {
     let (mut population, alice, _bob) = bob_looks_away();
     population.slow.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -48,7 +48,7 @@ fn a_page_turned_meanwhile_is_not_for_one_whose_answer_says_that_they_do_not_wat
 }
 
 #[test]
-fn one_who_does_not_watch_hears_of_a_coming_and_no_more() {
+fn a_friend_who_does_not_watch_hears_only_that_the_user_came() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = population.connect("bob");
     population.say(bob, NOT_WATCHING);
@@ -61,7 +61,7 @@ fn one_who_does_not_watch_hears_of_a_coming_and_no_more() {
 }
 
 #[test]
-fn vanishing_meanwhile_is_for_one_who_does_not_watch_too() {
+fn a_friend_who_does_not_watch_hears_that_the_user_vanished_meanwhile() {
     let (mut population, alice, bob) = bob_looks_away();
     population.seen(bob);
     population.slow.insert(id("bob"));
@@ -72,7 +72,7 @@ fn vanishing_meanwhile_is_for_one_who_does_not_watch_too() {
 }
 
 #[test]
-fn one_who_learns_of_the_friendship_meanwhile_is_no_stranger() {
+fn a_friend_who_learns_of_the_friendship_meanwhile_is_not_taken_for_a_stranger() {
     let mut population = Population::new(&["alice", "bob"], &[]);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
     population.visit(bob, "https://example.com/bob");
@@ -90,12 +90,12 @@ fn one_who_learns_of_the_friendship_meanwhile_is_no_stranger() {
 }
 
 #[test]
-fn whoever_watches_meanwhile_is_told_of_pages_from_then_on() {
+fn a_user_who_begins_to_watch_meanwhile_is_told_of_pages_from_then_on() {
     let (mut population, alice, bob) = two();
     population.say(alice, NOT_WATCHING);
     population.visit(bob, "https://example.com/1");
     population.seen(alice);
-    // Bob is asked after a loss of memory, by an object that does not want pages yet.
+    // After a loss of memory, alice's object queries bob while it does not want pages yet.
     population.slow.insert(id("bob"));
     population.evict("alice");
     population.alarm("alice");
@@ -107,14 +107,14 @@ fn whoever_watches_meanwhile_is_told_of_pages_from_then_on() {
 }
 
 #[test]
-fn an_answer_from_before_a_short_absence_is_asked_for_again() {
+fn a_friend_who_answered_before_a_short_absence_is_queried_again() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = population.connect("bob");
     population.visit(bob, "https://example.com/1");
     population.slow.insert(id("bob"));
     let alice = population.connect("alice");
     population.say(alice, r#"{"action":"goodbye"}"#);
-    // Nobody is there to be told of this.
+    // Alice has left, so nobody is told of this page.
     population.visit(bob, "https://example.com/2");
     let alice = population.connect("alice");
     population.answers_arrive();
@@ -133,9 +133,9 @@ fn nobody_waits_for_a_slow_friend_for_longer_than_two_calls_take() {
     population.say(alice, INVISIBLE);
     population.pass_ms(call_ms * 8 / 10);
     population.answers_so_far_arrive();
-    // Bob hears first that alice vanished, and is asked then.
+    // Bob is told first that alice vanished, and is queried after that.
     population.pass_ms(call_ms * 9 / 10);
-    // To ask once more begins nothing anew.
+    // To ask once more does not start the wait again.
     population.say(alice, r#"{"action":"watch","watching":false}"#);
     population.say(alice, r#"{"action":"watch","watching":true}"#);
     assert_eq!(population.seen(alice), []);
@@ -161,14 +161,14 @@ fn a_farewell_from_before_the_user_came_is_not_believed_though_a_fast_clock_date
 }
 
 #[test]
-fn who_watches_again_while_an_answer_is_on_its_way_hears_what_was_not_told_meanwhile() {
+fn a_user_who_watches_again_while_an_answer_is_on_its_way_gets_what_was_not_sent_meanwhile() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = population.connect("bob");
     population.visit(bob, "https://example.com/1");
     population.slow.insert(id("bob"));
     let alice = population.connect("alice");
     population.say(alice, r#"{"action":"watch","watching":false}"#);
-    // Bob hears that nobody watches, and keeps what follows to himself.
+    // Bob learns from the answer to this page that nobody watches, and does not send the next one.
     population.visit(bob, "https://example.com/2");
     population.visit(bob, "https://example.com/3");
     let second = population.connect("alice");
@@ -178,7 +178,7 @@ fn who_watches_again_while_an_answer_is_on_its_way_hears_what_was_not_told_meanw
 }
 
 #[test]
-fn an_answer_from_before_a_short_absence_is_shown_to_nobody_though_there_is_no_other() {
+fn an_answer_from_before_a_short_absence_is_not_shown_even_if_there_is_no_other() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = population.connect("bob");
     population.visit(bob, "https://example.com/1");
@@ -212,7 +212,7 @@ fn what_was_doubted_while_nobody_was_connected_is_not_undone_by_an_older_answer(
 }
 
 #[test]
-fn who_comes_while_a_get_waits_for_somebody_else_is_shown_in_it() {
+fn a_friend_who_comes_while_a_get_waits_for_another_friend_is_shown_in_its_reply() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     population.connect("carol");
     population.connect("alice");
@@ -226,11 +226,11 @@ fn who_comes_while_a_get_waits_for_somebody_else_is_shown_in_it() {
 }
 
 #[test]
-fn a_farewell_that_is_on_its_way_as_memory_goes_is_said_again() {
+fn a_farewell_without_an_answer_is_sent_again_after_memory_was_lost() {
     let (mut population, alice, _) = two();
     population.slow.insert(id("bob"));
     population.say(alice, GOODBYE);
-    // One that was set for something else.
+    // An alarm fires that was set for something else.
     population.alarm("alice");
     let wake = population.next_wake("alice").expect("nobody knows yet whether bob has heard it");
     assert!(wake <= population.now.plus_ms(TIMEOUT_MS));
@@ -268,7 +268,7 @@ fn a_farewell_that_waits_for_another_call_to_end_is_not_forgotten_either() {
 }
 
 #[test]
-fn an_alarm_that_says_farewell_sets_no_other() {
+fn an_alarm_that_sends_farewells_sets_no_other_alarm() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
     let mut population = Population::new(&["alice", "bob", "carol"], &friendships);
     let (alice, _bob) = (population.connect("alice"), population.connect("bob"));
@@ -282,7 +282,7 @@ fn an_alarm_that_says_farewell_sets_no_other() {
 }
 
 #[test]
-fn whoever_left_before_memory_went_is_there_for_nobody_whatever_comes_first() {
+fn a_user_who_left_before_memory_was_lost_is_shown_to_nobody_after_it() {
     let (mut population, alice, bob) = two();
     population.slow.insert(id("bob"));
     population.say(alice, GOODBYE);
@@ -293,7 +293,7 @@ fn whoever_left_before_memory_went_is_there_for_nobody_whatever_comes_first() {
 }
 
 #[test]
-fn a_farewell_of_an_alarms_that_waits_for_another_call_to_end_sets_one() {
+fn an_alarm_whose_farewell_waits_for_another_call_to_end_sets_another_alarm() {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://example.com/1");
     population.slow.insert(id("bob"));
@@ -328,7 +328,7 @@ fn a_farewell_that_waits_for_another_call_to_end_sets_an_alarm() {
 }
 
 #[test]
-fn an_answer_from_before_a_friendship_ended_says_nothing_once_there_is_another() {
+fn an_answer_from_before_a_friendship_ended_is_ignored_in_the_next_friendship() {
     let (mut population, _alice, bob) = two();
     population.visit(bob, "https://example.com/b");
     population.slow.insert(id("bob"));
@@ -344,7 +344,7 @@ fn an_answer_from_before_a_friendship_ended_says_nothing_once_there_is_another()
 }
 
 #[test]
-fn who_reads_as_their_user_comes_reads_what_friends_answered_before() {
+fn a_read_that_waits_as_the_user_comes_online_gets_what_friends_answered_before() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
     let mut population = Population::new(&["alice", "bob", "carol"], &friendships);
     population.connect("bob");
@@ -360,7 +360,7 @@ fn who_reads_as_their_user_comes_reads_what_friends_answered_before() {
 }
 
 #[test]
-fn who_has_waited_for_long_as_their_user_comes_reads_what_is_known() {
+fn a_read_that_has_waited_for_long_as_the_user_comes_online_gets_what_is_known() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
     let mut population = Population::new(&["alice", "bob", "carol"], &friendships);
     population.connect("bob");

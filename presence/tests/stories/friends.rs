@@ -1,5 +1,4 @@
-//! Rule 5 and the order of what friends say: only friends, both ways, and never an older state after a
-//! newer one.
+//! Only friends see each other, in both directions, and never an older state after a newer one.
 
 use presence::{Effect, EngineConfig, Event, ReadId, Reply, UserPresence, limits::PEER_LATE_MS};
 use shared::{
@@ -28,7 +27,7 @@ fn a_stranger_gets_nothing_and_learns_nothing() {
 }
 
 #[test]
-fn someone_who_never_was_here_tells_nothing_to_anybody() {
+fn a_user_who_never_was_online_answers_as_offline_and_stores_nothing() {
     let mut population = Population::new(&["alice"], &[]);
     let message = population.message("eve", 1, PeerSay::Peek);
     assert_eq!(
@@ -39,14 +38,14 @@ fn someone_who_never_was_here_tells_nothing_to_anybody() {
 }
 
 #[test]
-fn one_who_learns_that_they_are_no_friend_fetches_the_list_anew() {
+fn a_user_who_is_answered_that_they_are_no_friend_fetches_the_list_again() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
     population.seen(alice);
     let [_, for_bob] = population.unfriend("alice", "bob");
     population.deliver([for_bob]);
     assert!(matches!(population.seen(bob).last(), Some(ServerMessage::FriendRemoved { .. })));
-    // Alice's event is late; her next page tells her.
+    // Alice's event is late. She learns of it from the answer to her next page.
     population.visit(alice, "https://example.com/");
     assert!(
         population.seen(alice).contains(&ServerMessage::PresenceTimeout { user_id: id("bob"), last_seen_at: None })
@@ -56,7 +55,7 @@ fn one_who_learns_that_they_are_no_friend_fetches_the_list_anew() {
 }
 
 #[test]
-fn one_who_seemed_to_be_no_friend_is_asked_again_though_they_asked_meanwhile() {
+fn a_friend_who_seemed_to_be_none_is_queried_again_even_if_they_queried_meanwhile() {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://example.com/");
     population.say(bob, r#"{"action":"watch","watching":false}"#);
@@ -65,7 +64,8 @@ fn one_who_seemed_to_be_no_friend_is_asked_again_though_they_asked_meanwhile() {
     population.core_is_away = true;
     population.visit(bob, "https://example.com/bob");
     population.core_is_away = false;
-    // Friends again, of which only she knows yet. She is invisible, and asks without saying that she is there.
+    // They are friends again, but only alice's object knows it yet. She is invisible, so her query does not say that she is
+    // online.
     population.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
     let left_at = population.now;
     let [for_alice, _] = population.befriend("alice", "bob");
@@ -75,7 +75,7 @@ fn one_who_seemed_to_be_no_friend_is_asked_again_though_they_asked_meanwhile() {
 }
 
 #[test]
-fn one_who_seems_to_be_no_friend_is_not_brought_back_by_an_old_message() {
+fn a_friend_who_seems_to_be_none_is_not_brought_back_by_an_old_message() {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://example.com/1");
     let seq = population.update(bob).seq;
@@ -132,7 +132,7 @@ fn a_second_farewell_is_told_to_nobody() {
 }
 
 #[test]
-fn when_somebody_left_whom_nobody_saw_come_is_known_after_sleep_too() {
+fn the_time_of_a_second_farewell_is_known_after_sleep_too() {
     let (mut population, alice, _) = two();
     population.say(alice, r#"{"action":"goodbye"}"#);
     let left = population.now.plus_ms(3_000);
@@ -144,7 +144,7 @@ fn when_somebody_left_whom_nobody_saw_come_is_known_after_sleep_too() {
 }
 
 #[test]
-fn a_late_farewell_takes_nobody_out_of_the_audience() {
+fn a_late_farewell_does_not_remove_a_subscriber() {
     let (mut population, alice, bob) = two();
     let late = population.message("bob", 1, PeerSay::Bye { last_seen_at: population.now });
     population.speak("alice", PeerMessage { wants: Interest::Nothing, ..late });
@@ -153,7 +153,7 @@ fn a_late_farewell_takes_nobody_out_of_the_audience() {
 }
 
 #[test]
-fn the_offline_are_dropped_from_the_audience() {
+fn a_friend_who_goes_offline_is_no_longer_a_subscriber() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
     population.disconnect(bob);
@@ -173,7 +173,7 @@ fn a_friend_who_cannot_be_reached_holds_up_no_snapshot() {
 }
 
 #[test]
-fn one_who_is_offline_sees_friends_by_asking_and_keeps_nothing_of_it() {
+fn a_user_who_is_offline_sees_friends_by_reading_and_keeps_nothing_of_it() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
     population.disconnect(bob);
@@ -191,7 +191,7 @@ fn one_who_is_offline_sees_friends_by_asking_and_keeps_nothing_of_it() {
 }
 
 #[test]
-fn a_friend_whose_version_writes_what_this_one_cannot_read_is_there_and_no_more() {
+fn a_friend_whose_presence_this_version_cannot_read_is_online_without_a_page() {
     let (population, _, _) = two();
     let now = population.now;
     let mut bob = UserPresence::restore(id("bob"), EngineConfig::default(), population.saved("bob"), Vec::new(), now);

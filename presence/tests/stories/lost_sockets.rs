@@ -1,4 +1,4 @@
-//! Rule 8: deployments, and sockets that are lost without a word.
+//! Deployments, and sockets that are lost without a close.
 
 use presence::Reply;
 use shared::{
@@ -98,7 +98,7 @@ fn friends_who_come_back_after_a_deployment_ask_each_of_them_once() {
 }
 
 #[test]
-fn what_was_in_front_on_a_socket_that_went_with_memory_is_shown_no_more() {
+fn the_page_of_a_socket_lost_with_memory_is_no_longer_shown() {
     let (mut population, first, bob) = two();
     population.visit(first, "https://example.com/1");
     let second = population.connect("alice");
@@ -112,7 +112,7 @@ fn what_was_in_front_on_a_socket_that_went_with_memory_is_shown_no_more() {
 }
 
 #[test]
-fn what_only_a_socket_knew_that_went_with_memory_is_shown_no_more() {
+fn a_change_that_only_a_socket_lost_with_memory_knew_is_followed_by_a_higher_seq() {
     let (mut population, first, bob) = two();
     population.visit(first, "https://example.com/1");
     population.redeploy("alice");
@@ -150,7 +150,7 @@ fn a_friend_of_whom_only_a_lost_socket_knew_hears_that_the_user_left() {
 }
 
 #[test]
-fn a_page_that_was_shown_last_stays_forgotten_though_a_lost_socket_knew_that_it_may_be_seen_no_more() {
+fn a_latest_page_that_is_no_longer_allowed_stays_forgotten_when_the_newest_socket_is_lost() {
     let (mut population, first, bob) = two();
     let second = population.connect("alice");
     population.visit(first, "https://github.com/1");
@@ -167,7 +167,7 @@ fn a_page_that_was_shown_last_stays_forgotten_though_a_lost_socket_knew_that_it_
 }
 
 #[test]
-fn whoever_vanished_on_a_socket_that_went_with_memory_was_seen_last_then() {
+fn a_user_who_vanished_on_a_socket_lost_with_memory_was_last_seen_at_that_moment() {
     let (mut population, _first, bob) = two();
     let second = population.connect("alice");
     population.visit(second, "https://example.com/2");
@@ -185,7 +185,7 @@ fn whoever_vanished_on_a_socket_that_went_with_memory_was_seen_last_then() {
 }
 
 #[test]
-fn whoever_reads_after_a_deployment_and_has_not_come_back_is_not_shown_to_have() {
+fn a_read_after_a_deployment_does_not_show_that_the_user_is_back() {
     let (mut population, _alice, bob) = two();
     population.redeploy("alice");
     let Reply::All(all) = population.read("alice", None) else { panic!("she reads of all") };
@@ -194,7 +194,7 @@ fn whoever_reads_after_a_deployment_and_has_not_come_back_is_not_shown_to_have()
 }
 
 #[test]
-fn whoever_said_goodbye_has_left_by_any_clock() {
+fn a_user_who_said_goodbye_has_left_even_if_a_clock_is_behind() {
     let (mut population, alice, bob) = two();
     population.slow.insert(id("bob"));
     population.say(alice, GOODBYE);
@@ -206,7 +206,7 @@ fn whoever_said_goodbye_has_left_by_any_clock() {
 }
 
 #[test]
-fn whoever_was_active_on_a_socket_that_went_with_memory_is_idle() {
+fn a_user_whose_active_socket_was_lost_with_memory_is_idle() {
     let (mut population, first, bob) = two();
     population.visit(first, "https://example.com/1");
     population.say(first, r#"{"action":"set-idle","idle":true}"#);
@@ -219,7 +219,7 @@ fn whoever_was_active_on_a_socket_that_went_with_memory_is_idle() {
 }
 
 #[test]
-fn whoever_vanished_and_lost_all_stays_where_they_were_seen_last() {
+fn a_user_who_vanished_keeps_the_time_when_they_were_last_seen_after_a_deployment() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
     population.unreachable.insert(id("bob"));

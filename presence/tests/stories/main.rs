@@ -1,5 +1,5 @@
-//! Named stories: what a few users, their sockets and the core do, and what each of them gets to see.
-//! The engines talk to each other directly, one effect after the other, on a clock that the story turns.
+//! Named stories: what a few users, their sockets and the core do, and what each of them gets to see. The engines talk to each
+//! other directly, one effect after the other, on a clock that the story sets.
 
 #![allow(
     clippy::expect_used,

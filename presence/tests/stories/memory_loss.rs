@@ -1,4 +1,4 @@
-//! Rule 8: hibernation, and the loss of memory between any two events.
+//! Hibernation, and the loss of memory between any two events.
 
 use presence::{
     CachedSocial, Effect, EngineConfig, Event, Reply, Save, Saved, SavedState, UserPresence,
@@ -37,7 +37,7 @@ fn after_hibernation_everything_goes_on_as_if_nothing_had_been() {
 }
 
 #[test]
-fn an_object_knows_whether_it_slept_or_was_lost_in_the_midst_of_something() {
+fn an_object_knows_whether_it_slept_or_lost_its_memory_while_something_was_in_progress() {
     let (mut population, alice, _bob) = two();
     population.visit(alice, "https://example.com/1");
     population.hibernate("alice");
@@ -76,7 +76,7 @@ fn a_grace_goes_on_after_memory_was_lost() {
 }
 
 #[test]
-fn a_page_that_waited_as_the_last_socket_closed_is_a_change_of_its_own_after_memory_went() {
+fn a_page_throttled_as_the_last_socket_closed_is_one_change_of_its_own_after_memory_was_lost() {
     let (mut population, alice, bob) = two();
     for number in 0..10 {
         population.visit(alice, &format!("https://example.com/{number}"));
@@ -90,7 +90,7 @@ fn a_page_that_waited_as_the_last_socket_closed_is_a_change_of_its_own_after_mem
     assert_eq!(after.url, "https://example.com/9");
     assert!(after.seq > before.seq);
     assert_eq!(after.at, population.now);
-    // And it is one change, however often memory goes.
+    // It stays one change, however often memory is lost.
     population.evict("alice");
     population.pass_ms(1);
     population.begin_to_read("alice", None);
@@ -98,7 +98,7 @@ fn a_page_that_waited_as_the_last_socket_closed_is_a_change_of_its_own_after_mem
 }
 
 #[test]
-fn a_page_that_waited_as_memory_went_is_the_latest_too_and_own_screens_see_it() {
+fn a_page_throttled_as_memory_was_lost_is_the_latest_too_and_own_sockets_get_it() {
     let (mut population, alice, bob) = two();
     for number in 0..10 {
         population.visit(alice, &format!("https://example.com/{number}"));
@@ -137,7 +137,7 @@ fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_
     population.hibernate("alice");
     population.visit(alice, "https://example.com/1");
     assert!(population.next_wake("alice") >= wake);
-    // But it is asked.
+    // Still, the core is asked.
     population.core_is_away = false;
     let core_calls = population.core_calls;
     population.hibernate("alice");
@@ -146,7 +146,7 @@ fn a_page_change_after_sleep_brings_no_alarm_forward_while_the_core_is_away_and_
     assert_eq!(population.kept("alice"), Some(population.social("alice")));
 }
 
-/// Somebody with so many friends, of whom the one named friend7 is there too.
+/// Alice with this many friends, of whom only the one named friend7 is online.
 fn popular(friends: usize) -> (Population, SocketId, SocketId) {
     let names: Vec<String> = (0..friends).map(|n| format!("friend{n}")).collect();
     let all: Vec<&str> = names.iter().map(String::as_str).chain(["alice"]).collect();
@@ -159,9 +159,9 @@ fn popular(friends: usize) -> (Population, SocketId, SocketId) {
 }
 
 #[test]
-fn a_socket_carries_the_longest_pages_and_who_of_the_most_friends_is_there() {
+fn a_socket_carries_the_longest_page_and_which_of_the_most_friends_are_online() {
     let (mut population, alice, friend) = popular(ROSTER_LEN_MAX);
-    // More who are not reached than it carries when to call them again.
+    // These are more friends than those for whom a socket carries when to call them again.
     let unreached: Vec<String> = (10..RETRIES_LEN_MAX + 50).map(|n| format!("friend{n}")).collect();
     for name in &unreached {
         population.connect(name);
@@ -192,7 +192,7 @@ fn turn_to(population: &mut Population, socket: SocketId, url: &str, title: &str
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever takes most room when it is written down: escapes, long characters, two different pages, hundreds of
+    /// The contents that take most room when they are written down: escapes, long characters, two different pages, hundreds of
     /// absent friends.
     #[test]
     fn a_socket_carries_its_newest_page_through_sleep_whatever_is_in_it(
@@ -221,7 +221,7 @@ proptest! {
 }
 
 #[test]
-fn more_friends_than_a_socket_can_carry_are_all_taken_to_be_there_after_sleep() {
+fn more_friends_than_a_socket_can_carry_all_count_as_online_after_sleep() {
     let (mut population, alice, friend) = popular(ROSTER_LEN_MAX + 1);
     assert!(population.attachment_bytes(alice) < ATTACHMENT_BYTES_MAX / 2);
     population.hibernate("alice");
@@ -234,7 +234,7 @@ fn more_friends_than_a_socket_can_carry_are_all_taken_to_be_there_after_sleep() 
 }
 
 #[test]
-fn who_answers_is_noted_once_however_many_do() {
+fn answers_are_noted_once_however_many_friends_answer() {
     let attachings = |friends: usize| {
         let (mut population, alice, _) = popular(friends);
         for n in (0..friends).filter(|n| *n != 7) {
@@ -245,7 +245,7 @@ fn who_answers_is_noted_once_however_many_do() {
         let before = population.attachings;
         let alice = population.connect("alice");
         assert!(population.snapshot(alice).presence_arr.iter().all(|friend| friend.page.is_some()));
-        // One for each friend, who notes that alice came.
+        // Each friend's socket is written once, to note that alice came.
         population.attachings - before - friends
     };
     assert_eq!(attachings(80), attachings(8));
@@ -259,7 +259,7 @@ fn what_one_answer_tells_outlives_memory_though_another_is_still_to_come() {
     population.unreachable.insert(id("alice"));
     population.say(bob, r#"{"action":"goodbye"}"#);
     population.hibernate("alice");
-    // Her socket carries that nothing is under way.
+    // After this alarm, her socket carries that nothing is in progress.
     population.alarm("alice");
     population.slow.extend([id("bob"), id("carol")]);
     population.begin_to_read("alice", None);
@@ -289,7 +289,7 @@ fn an_alarm_that_hears_nothing_new_notes_nothing() {
 
 #[test]
 fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
-    // Bob's answer was on its way while he turned pages, or while he was quiet.
+    // Bob's answer was on its way. Meanwhile he changed pages, or did not.
     for (answered, said) in [(7, &[7][..]), (7, &[9]), (7, &[8, 9]), (7, &[9, 8])] {
         let (mut population, alice, bob) = two();
         population.visit(alice, "https://example.com/1");
@@ -320,12 +320,12 @@ fn friends_who_come_back_at_the_same_time_ask_each_other_once() {
 }
 
 #[test]
-fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
+fn a_farewell_to_a_friend_whose_memory_was_just_lost_is_sent_again() {
     let (mut population, alice, bob) = two();
     population.visit(bob, "https://example.com/1");
     population.seen(bob);
     population.evict("bob");
-    // Bob's object asks whether it is so, and never hears.
+    // Bob's object queries alice's to be sure, and never gets an answer.
     population.unanswering.insert(id("alice"));
     population.say(alice, r#"{"action":"goodbye"}"#);
     population.evict("bob");
@@ -334,7 +334,7 @@ fn a_farewell_to_somebody_who_lost_their_memory_a_moment_ago_is_said_again() {
 }
 
 #[test]
-fn an_old_word_of_one_who_was_absent_before_sleep_is_not_believed() {
+fn an_old_message_of_a_friend_who_was_absent_before_sleep_is_not_trusted() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = population.connect("bob");
     let alice = population.connect("alice");
@@ -352,10 +352,10 @@ fn an_old_word_of_one_who_was_absent_before_sleep_is_not_believed() {
 }
 
 #[test]
-fn who_came_or_vanished_as_memory_was_lost_is_shown_to_have() {
+fn a_friend_who_came_or_vanished_as_memory_was_lost_is_shown_so() {
     let away = r#"{"action":"watch","watching":false}"#;
     let invisible = |yes: bool| format!(r#"{{"action":"set-visibility","invisible":{yes}}}"#);
-    // What the clients got of it may never have been sent, though it was noted.
+    // The change may have been noted although the clients never got the message.
     let lose = |population: &mut Population, alice| {
         population.seen(alice);
         population.evict("alice");
@@ -374,7 +374,7 @@ fn who_came_or_vanished_as_memory_was_lost_is_shown_to_have() {
 }
 
 #[test]
-fn a_farewell_to_one_who_cannot_be_reached_is_said_ever_more_seldom_though_memory_goes_each_time() {
+fn a_farewell_to_an_unreachable_friend_is_sent_ever_more_rarely_even_if_memory_is_lost_each_time() {
     let (mut population, alice, _) = two();
     population.unreachable.insert(id("bob"));
     population.say(alice, GOODBYE);
@@ -395,7 +395,7 @@ fn a_farewell_to_one_who_cannot_be_reached_is_said_ever_more_seldom_though_memor
 }
 
 #[test]
-fn memory_that_was_lost_at_rest_asks_nobody() {
+fn a_loss_of_memory_while_nothing_is_in_progress_queries_nobody() {
     let (mut population, alice, _) = two();
     population.visit(alice, "https://example.com/1");
     let calls = population.calls.len();
@@ -406,7 +406,7 @@ fn memory_that_was_lost_at_rest_asks_nobody() {
 }
 
 #[test]
-fn whoever_wanted_to_vanish_as_memory_was_lost_has_vanished() {
+fn a_user_who_wanted_to_vanish_as_memory_was_lost_has_vanished() {
     let (mut population, _, bob) = two();
     population.pass_ms(20_000);
     population.lose_after_saving("alice", |saved| saved.state.invisible = true);
@@ -428,7 +428,7 @@ fn a_list_is_asked_for_after_a_loss_of_memory_only_if_it_is_old() {
 }
 
 #[test]
-fn a_snapshot_is_carried_as_sent_only_once_it_was() {
+fn a_socket_carries_that_the_snapshot_was_sent_only_after_it_was() {
     let social = Some(CachedSocial::of(Population::new(&["alice"], &[]).social("alice")));
     let (saved, now) = (Saved { social, ..Saved::default() }, Timestamp::from_unix_ms(1_772_366_400_000));
     let mut alice = UserPresence::restore(id("alice"), EngineConfig::default(), saved, Vec::new(), now);
@@ -471,7 +471,7 @@ fn a_farewell_from_before_memory_was_lost_in_a_grace_is_not_believed() {
 }
 
 #[test]
-fn who_may_have_left_by_another_clock_comes_again() {
+fn a_user_who_may_have_left_by_another_clock_comes_online_again() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let (alice, bob, _carol) = (population.connect("alice"), population.connect("bob"), population.connect("carol"));
     population.unreachable.insert(id("carol"));
@@ -485,7 +485,7 @@ fn who_may_have_left_by_another_clock_comes_again() {
 }
 
 #[test]
-fn what_a_friend_missed_before_the_grace_they_are_told_whatever_is_lost_meanwhile() {
+fn a_friend_is_told_what_they_missed_before_the_grace_even_if_memory_is_lost() {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -516,7 +516,7 @@ fn a_question_about_a_late_message_is_asked_again_when_memory_is_lost() {
     assert!(population.calls.iter().any(|(peer, _)| *peer == id("alice")));
 }
 
-/// To go on without could show what the owner hides.
+/// Without the settings, the object could show what the owner hides.
 #[test]
 fn friends_and_settings_that_cannot_be_read_are_an_error() {
     let kept = CachedSocial::of(Population::new(&["alice", "bob"], &[("alice", "bob")]).social("alice"));
@@ -532,7 +532,7 @@ fn friends_and_settings_that_cannot_be_read_are_an_error() {
 }
 
 #[test]
-fn an_event_counts_as_taken_only_once_all_was_done_that_comes_of_it() {
+fn an_event_counts_as_taken_only_after_all_its_effects() {
     let (mut population, _alice, _bob) = two();
     let [event, _] = population.unfriend("alice", "bob");
     let saved = population.saved("alice");

@@ -1,4 +1,4 @@
-//! Rules 2, 3 and 6: which page is shown, what of it, and in which order.
+//! Which page is shown, which fields of it, and in which order.
 
 use presence::{Frame, Reply};
 use shared::{
@@ -65,7 +65,7 @@ fn a_hidden_page_leaves_the_last_shown_one_and_nothing_of_itself() {
 }
 
 #[test]
-fn from_one_hidden_page_to_another_nothing_is_said() {
+fn a_change_from_one_hidden_page_to_another_is_not_told() {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://secret.org/1");
     population.visit(alice, "https://secret.org/2");
@@ -84,7 +84,7 @@ fn with_default_all_only_denied_domains_are_hidden() {
 }
 
 #[test]
-fn settings_judge_the_page_in_front_anew_and_forget_the_latest_when_it_is_no_longer_allowed() {
+fn new_settings_apply_to_the_page_in_front_and_forget_the_latest_if_it_is_no_longer_allowed() {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://example.com/x");
     population.seen(bob);
@@ -115,7 +115,7 @@ fn the_socket_that_reported_last_is_in_front_until_it_closes() {
 }
 
 #[test]
-fn where_somebody_is_again_their_page_is_in_front() {
+fn the_page_of_a_socket_that_is_no_longer_idle_comes_to_the_front() {
     let (mut population, first, bob) = two();
     let second = population.connect("alice");
     population.visit(first, "https://example.com/first");
@@ -167,7 +167,7 @@ fn a_user_is_idle_when_all_their_sockets_are() {
     assert!(!population.update(bob).idle);
 }
 
-/// A fresh snapshot of a socket.
+/// Lets a socket stop watching and watch again. Gives the fresh snapshot.
 fn look_again(population: &mut Population, socket: SocketId) -> PresenceSnapshot {
     population.say(socket, r#"{"action":"watch","watching":false}"#);
     population.seen(socket);
@@ -201,7 +201,7 @@ fn a_snapshot_tells_since_when_each_page_is_as_it_is() {
 }
 
 #[test]
-fn what_is_no_message_is_refused_and_changes_nothing() {
+fn a_frame_that_is_no_message_is_refused_and_changes_nothing() {
     let (mut population, alice, bob) = two();
     let long = serde_json::json!({ "action": "update-presence", "url": format!("https://example.com/{}", "a".repeat(2_029)), "title": "t" });
     for text in ["", "not json", "[]", r#"{"action":"fly"}"#, r#"{"action":"update-presence"}"#, &long.to_string()] {
@@ -232,7 +232,7 @@ fn a_frame_over_8_kib_closes_the_socket() {
     assert_eq!(population.seen(alice), []);
 }
 
-/// What may have told of another page and cannot be taken.
+/// Frames that may have reported another page and cannot be read.
 fn unreadable_pages() -> Vec<Frame> {
     let url = |chars: usize| format!("https://example.com/{}", "a".repeat(chars - 20));
     let texts = [
@@ -269,7 +269,7 @@ fn a_page_that_cannot_be_read_hides_the_one_before() {
             population.seen(alice).as_slice(),
             [ServerMessage::UpdatePresence(own), ServerMessage::Error { code: ErrorCode::BadMessage, .. }] if *own == update
         ));
-        // Nor does a socket that opens before the grace is over bring it back.
+        // A socket that opens before the grace is over does not bring the page back.
         population.disconnect(alice);
         let again = population.connect("alice");
         population.hibernate("alice");
@@ -341,7 +341,7 @@ fn a_message_about_no_page_that_comes_too_fast_closes_its_socket_and_leaves_the_
 }
 
 #[test]
-fn a_message_that_tells_of_no_page_leaves_it_alone() {
+fn a_bad_message_that_reports_no_page_leaves_the_page_shown() {
     for text in [
         "{}",
         r#"{"action":"fly","url":"https://example.com/x"}"#,
@@ -378,7 +378,7 @@ fn half_an_emoji_in_a_title_is_replaced_and_the_page_is_shown() {
 }
 
 #[test]
-fn a_title_is_shown_without_what_nobody_sees() {
+fn a_title_is_shown_without_invisible_characters() {
     let (mut population, alice, bob) = two();
     population.say(
         alice,
@@ -388,7 +388,7 @@ fn a_title_is_shown_without_what_nobody_sees() {
 }
 
 #[test]
-fn what_is_denied_is_hidden_with_all_below_it() {
+fn a_denied_domain_is_hidden_with_all_its_subdomains() {
     let (mut population, alice, bob) = two();
     let event = population.set_share("alice", ShareMode::DefaultAll, &[], &["amazonaws.com", "docs.bank.com"]);
     population.deliver([event]);

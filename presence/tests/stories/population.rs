@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 pub const TIMEOUT_MS: i64 = 180_000;
 pub const GRACE_MS: i64 = 15_000;
-/// How late silence is noticed at most.
+/// The longest delay before silence is noticed.
 pub const SLACK_MS: i64 = 2_000;
-/// How long nothing happens to an object before it sleeps.
+/// An object to which nothing happens for this long goes to sleep.
 pub const SLEEP_MS: i64 = 10_000;
-/// How long a token is good.
+/// How long a token is valid.
 pub const TOKEN_MS: i64 = 3_600_000;
-/// More calls or wake-ups than any story has: what goes on for ever fails here.
+/// More calls or wake-ups than any story needs. A story that never settles fails at this bound.
 const ENDLESS: usize = 10_000;
 
 pub struct Population {
@@ -44,9 +44,9 @@ pub struct Population {
     pub core_is_away: bool,
     /// Users whose objects cannot be reached.
     pub unreachable: BTreeSet<UserId>,
-    /// Users whose objects hear what is said, and whose answers get lost.
+    /// Users whose objects receive calls, but whose answers get lost.
     pub unanswering: BTreeSet<UserId>,
-    /// Friends whose answers are on their way until they arrive.
+    /// Users whose answers are held back until the story lets them arrive.
     pub slow: BTreeSet<UserId>,
     answers: Vec<(UserId, Event)>,
     pub calls: Vec<(UserId, PeerMessage)>,
@@ -83,7 +83,7 @@ pub fn summary(name: &str) -> UserSummary {
     }
 }
 
-/// What somebody shows who has that page in front; none when the URL is empty.
+/// What friends see of a user who shows this page. An empty URL means that no page is shown.
 pub fn showing(name: &str, url: &str, at: Timestamp) -> Presence {
     let page = Page::parse(url, "t").expect("a short URL");
     let PageView { url, title, domain } = PageView::from(page.as_ref());
@@ -102,7 +102,7 @@ pub fn showing(name: &str, url: &str, at: Timestamp) -> Presence {
     })
 }
 
-/// What storage and sockets give back.
+/// The value after it was written as JSON and read again, as storage and sockets do.
 fn written<T: Serialize + DeserializeOwned>(value: &T) -> T {
     serde_json::from_slice(&serde_json::to_vec(value).unwrap()).unwrap()
 }
@@ -161,7 +161,7 @@ impl Population {
         }
     }
 
-    /// Time passes; whoever wants to be woken in the meantime is, in order.
+    /// Lets time pass. Every user whose alarm or timer falls due in the meantime is woken, in order.
     pub fn pass_ms(&mut self, ms: i64) {
         let until = self.now.plus_ms(ms);
         loop {
@@ -182,17 +182,17 @@ impl Population {
         self.happen(who, Event::Woken { heard });
     }
 
-    /// When somebody wants the alarm to fire.
+    /// When the user's engine wants its alarm to fire.
     pub fn next_wake(&self, name: &str) -> Option<Timestamp> {
         self.users[&id(name)].next_wake().map(|wake| wake.at)
     }
 
-    /// The alarm fires, whatever the engine wants.
+    /// Fires the user's alarm now, whenever the engine wants it to fire.
     pub fn alarm(&mut self, name: &str) {
         self.wake(&id(name));
     }
 
-    /// A client connects, as the shell lets it: the core is asked when the user comes online, or names are missing.
+    /// Connects a client as the shell does. The core is asked first if the user comes online or if names are missing.
     pub fn connect(&mut self, name: &str) -> SocketId {
         self.next_id += 1;
         let socket = SocketId(Uuid::from_u128(self.next_id));
@@ -206,7 +206,7 @@ impl Population {
         socket
     }
 
-    /// Asks the core as the shell does before somebody is let in.
+    /// Asks the core as the shell does before it lets somebody in.
     fn admit(&mut self, who: &UserId, mut admission: Admission) {
         while let AdmissionStep::AskCore { known_version } = admission.next(self.user(who)) {
             if self.core_is_away {
@@ -228,7 +228,7 @@ impl Population {
         self.attachments.remove(&socket);
     }
 
-    /// The runtime answers a heartbeat: nobody is woken.
+    /// The runtime answers a heartbeat itself, and wakes nobody.
     pub fn heartbeat(&mut self, socket: SocketId) {
         self.heartbeats.insert(socket, self.now);
     }
@@ -252,7 +252,7 @@ impl Population {
         self.reply(read)
     }
 
-    /// What came of a reading that had to wait.
+    /// The reply to a read. It must have been given by now.
     pub fn reply(&mut self, read: ReadId) -> Reply {
         self.replies.remove(&read).expect("every read is answered")
     }
@@ -267,14 +267,14 @@ impl Population {
         read
     }
 
-    /// The core changes its mind about somebody, without telling.
+    /// Changes what the core knows of a user and raises the version, without an event.
     pub fn change_silently(&mut self, name: &str, change: impl FnOnce(&mut Social)) {
         let social = self.socials.get_mut(&id(name)).unwrap();
         social.version += 1;
         change(social);
     }
 
-    /// The core makes friends of two, and makes the events that say so: the first one's, the second one's.
+    /// Makes two users friends in the core. Gives the events for the first and for the second user.
     pub fn befriend(&mut self, a: &str, b: &str) -> [CoreEvent; 2] {
         [(a, b), (b, a)].map(|(who, whom)| {
             self.change_silently(who, |social| social.friends.push(info(whom)));
@@ -296,7 +296,7 @@ impl Population {
         self.event(name, Change::SettingsUpdated { share })
     }
 
-    /// Somebody has a new name: events for them and their friends.
+    /// Renames a user in the core. Gives the events for the friends and for the user.
     pub fn rename(&mut self, name: &str, first_name: &str) -> Vec<CoreEvent> {
         let user = UserInfo { first_name: first_name.to_owned(), ..info(name) };
         let friends = self.social(name).friends.into_iter().map(|friend| friend.user_id.to_string());
@@ -311,19 +311,19 @@ impl Population {
         concerned.into_iter().map(renamed).collect()
     }
 
-    /// The core deletes an account, and makes the event that says so.
+    /// Deletes an account in the core, and gives the event for it.
     pub fn delete(&mut self, name: &str) -> CoreEvent {
         self.change_silently(name, |social| social.friends.clear());
         self.event(name, Change::UserDeleted {})
     }
 
-    /// An operator suspends somebody, or takes that back, and the core makes the event that says so.
+    /// Suspends or restores a user in the core, as an operator does, and gives the event for it.
     pub fn suspend(&mut self, name: &str, suspended: bool) -> CoreEvent {
         self.change_silently(name, |social| social.suspended = suspended);
         self.event(name, if suspended { Change::UserSuspended {} } else { Change::UserRestored {} })
     }
 
-    /// An event of the core's that leaves the social version as it is.
+    /// An event of the core that leaves the social version as it is.
     pub fn passing_event(&mut self, recipient: &str, change: Change) -> CoreEvent {
         CoreEvent { version: 0, ..self.event(recipient, change) }
     }
@@ -340,19 +340,19 @@ impl Population {
         }
     }
 
-    /// The same for events of one recipient's, in one batch.
+    /// Delivers events of one recipient in one batch.
     pub fn deliver_together<const N: usize>(&mut self, events: [CoreEvent; N]) {
         let who = events[0].recipient.clone();
         self.happen(&who, Event::CoreReported { events: events.into() });
     }
 
-    /// Nothing happens for a while, and memory goes; storage and sockets stay.
+    /// Lets an object sleep: time passes, and then its memory is lost. Storage and sockets stay.
     pub fn hibernate(&mut self, name: &str) {
         self.pass_ms(SLEEP_MS);
         self.evict(name);
     }
 
-    /// Somebody's object sleeps as soon as it can, until its alarm fires. All clients live on.
+    /// Lets a user's object sleep as soon as it can, until its alarm fires. The heartbeats of all sockets go on.
     pub fn sleep_until_alarm(&mut self, name: &str) {
         loop {
             let wake = self.next_wake(name).expect("an alarm is set");
@@ -366,12 +366,12 @@ impl Population {
         }
     }
 
-    /// What the core knows of somebody.
+    /// What the core knows of a user.
     pub fn social(&self, name: &str) -> Social {
         self.socials[&id(name)].clone()
     }
 
-    /// An answer of the core's comes, whatever it was asked.
+    /// Gives a user's object this answer of the core, whatever it asked.
     pub fn load(&mut self, name: &str, social: Social) {
         self.happen(&id(name), Event::SocialLoaded { social });
     }
@@ -382,14 +382,14 @@ impl Population {
         self.answers_so_far_arrive();
     }
 
-    /// The answers of slow friends arrive, who stay slow.
+    /// The answers of slow friends so far arrive. The friends stay slow.
     pub fn answers_so_far_arrive(&mut self) {
         for (who, answer) in std::mem::take(&mut self.answers) {
             self.happen(&who, answer);
         }
     }
 
-    /// What this slow friend answered arrives, and they are slow no more.
+    /// The answers of this slow friend arrive, and the friend is no longer slow.
     pub fn answer_arrives(&mut self, from: &str) {
         self.slow.remove(&id(from));
         let of = |event: &Event| matches!(event, Event::PeerAnswered { peer, .. } if *peer == id(from));
@@ -401,40 +401,40 @@ impl Population {
         }
     }
 
-    /// Memory goes in the midst of something; storage and sockets stay.
+    /// Memory is lost at this moment. Storage and sockets stay.
     pub fn evict(&mut self, name: &str) {
         self.users.remove(&id(name));
     }
 
-    /// What somebody's object makes of the end of its memory.
+    /// Whether the user's object believes that it slept.
     pub fn has_slept(&mut self, name: &str) -> bool {
         self.user(&id(name)).has_slept()
     }
 
-    /// Memory and sockets are gone: a deployment. Nobody hears a close.
+    /// A deployment: memory and all sockets are lost, and no close is reported.
     pub fn redeploy(&mut self, name: &str) {
         self.users.remove(&id(name));
         self.attachments.retain(|_, (who, _)| *who != id(name));
     }
 
-    /// Memory goes, and one of the sockets: nobody hears its close.
+    /// Memory and this socket are lost, and no close is reported.
     pub fn lose(&mut self, socket: SocketId) {
         let (who, _) = self.attachments.remove(&socket).unwrap();
         self.users.remove(&who);
     }
 
-    /// Memory goes between two things that were to be kept: storage has this already, sockets do not.
+    /// Memory is lost between two writes: storage has this change already, the sockets do not.
     pub fn lose_after_saving(&mut self, name: &str, change: impl FnOnce(&mut Saved)) {
         change(self.saved.get_mut(&id(name)).unwrap());
         self.evict(name);
     }
 
-    /// What a socket got since it was last asked.
+    /// The messages that a socket got since the last call.
     pub fn seen(&mut self, socket: SocketId) -> Vec<ServerMessage> {
         std::mem::take(self.inboxes.get_mut(&socket).unwrap())
     }
 
-    /// The one presence update a socket got.
+    /// The presence update that a socket got. It must be the only message.
     pub fn update(&mut self, socket: SocketId) -> PresenceUpdate {
         match self.seen(socket).as_slice() {
             [ServerMessage::UpdatePresence(update)] => update.clone(),
@@ -442,7 +442,7 @@ impl Population {
         }
     }
 
-    /// The snapshot a socket got first, and nothing else.
+    /// The snapshot that a socket got. It must be the only message.
     pub fn snapshot(&mut self, socket: SocketId) -> PresenceSnapshot {
         match self.seen(socket).as_slice() {
             [ServerMessage::PresenceSnapshot(snapshot)] => snapshot.clone(),
@@ -450,33 +450,33 @@ impl Population {
         }
     }
 
-    /// How much a socket carries.
+    /// The size of a socket's attachment, in bytes.
     pub fn attachment_bytes(&self, socket: SocketId) -> usize {
         serde_json::to_vec(&self.attachments[&socket].1).unwrap().len()
     }
 
-    /// What is in storage for somebody.
+    /// What storage holds for a user.
     pub fn saved(&self, name: &str) -> Saved {
         self.saved.get(&id(name)).cloned().unwrap_or_default()
     }
 
-    /// What somebody's sockets carry.
+    /// The attachments of a user's sockets.
     pub fn carried(&self, name: &str) -> Vec<Attachment> {
         let of = |(who, attachment): &(UserId, Attachment)| (*who == id(name)).then(|| attachment.clone());
         self.attachments.values().filter_map(of).collect()
     }
 
-    /// Friends and settings as somebody's object keeps them.
+    /// Friends and settings as a user's object has stored them.
     pub fn kept(&self, name: &str) -> Option<Social> {
         self.saved(name).social.map(|kept| kept.read().unwrap())
     }
 
-    /// What somebody's object says now to a friend's.
+    /// A message that a user's object sends to a friend's object now.
     pub fn message(&self, from: &str, seq: u64, say: PeerSay) -> PeerMessage {
         PeerMessage { from: id(from), seq, sent_at: self.now, wants: Interest::Pages, say }
     }
 
-    /// A peer's words reach an object, and this is the answer.
+    /// Delivers a peer's message to an object, and gives the answer.
     pub fn speak(&mut self, to: &str, message: PeerMessage) -> PeerAnswer {
         self.happen(&id(to), Event::PeerSpoke { message }).expect("every peer is answered")
     }
@@ -491,7 +491,7 @@ impl Population {
         })
     }
 
-    /// Something happens to a user, and everything that follows from it.
+    /// Lets an event happen to a user, and carries out everything that follows from it.
     fn happen(&mut self, who: &UserId, event: Event) -> Option<PeerAnswer> {
         let now = self.now;
         let mut queue = VecDeque::from(self.user(who).handle(event, now));

@@ -1,4 +1,4 @@
-//! Rule 8: what could not be delivered is tried again, until the friend has the newest state or is away.
+//! What could not be delivered is tried again until the friend has the newest state or is away.
 
 use presence::Reply;
 use shared::{
@@ -49,7 +49,7 @@ fn retries_become_rare_but_come_once_an_hour_at_least() {
 }
 
 #[test]
-fn a_farewell_is_repeated_until_it_is_heard_whatever_is_lost_meanwhile() {
+fn a_farewell_is_repeated_until_it_is_answered_even_if_memory_is_lost() {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
     population.say(alice, r#"{"action":"goodbye"}"#);
@@ -68,7 +68,7 @@ fn a_farewell_is_repeated_until_it_is_heard_whatever_is_lost_meanwhile() {
 }
 
 #[test]
-fn a_farewell_is_kept_once_and_given_up_once_however_many_are_to_hear_it() {
+fn a_farewell_is_stored_once_and_removed_once_however_many_friends_must_hear_it() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let (alice, _bob, _carol) = (population.connect("alice"), population.connect("bob"), population.connect("carol"));
     population.unreachable.extend([id("bob"), id("carol")]);
@@ -112,7 +112,7 @@ fn two_and_a_lost_answer() -> (Population, SocketId, SocketId) {
 }
 
 #[test]
-fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
+fn a_friend_who_may_have_heard_that_the_user_came_hears_that_they_vanished() {
     let (mut population, alice, bob) = two_and_a_lost_answer();
     population.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
     population.pass_ms(5_000);
@@ -120,7 +120,7 @@ fn who_may_have_heard_that_somebody_came_hears_that_they_vanished() {
 }
 
 #[test]
-fn who_may_have_heard_that_somebody_came_hears_that_they_left_whatever_is_lost_meanwhile() {
+fn a_friend_who_may_have_heard_that_the_user_came_hears_that_they_left_even_if_memory_is_lost() {
     for lost in [false, true] {
         let (mut population, alice, bob) = two_and_a_lost_answer();
         population.disconnect(alice);
@@ -135,7 +135,7 @@ fn who_may_have_heard_that_somebody_came_hears_that_they_left_whatever_is_lost_m
 }
 
 #[test]
-fn a_farewell_from_before_a_friend_came_back_cancels_nothing_they_are_still_to_hear() {
+fn an_old_farewell_of_a_friend_cancels_nothing_that_they_must_still_hear() {
     let (mut population, alice, bob) = two();
     let last_seen_at = population.now.plus_ms(-20_000);
     let late = population.message("bob", 1_772_366_380_000, PeerSay::Bye { last_seen_at });
@@ -150,7 +150,7 @@ fn a_farewell_from_before_a_friend_came_back_cancels_nothing_they_are_still_to_h
 }
 
 #[test]
-fn a_friend_whose_presence_could_not_be_had_is_asked_again() {
+fn a_friend_who_could_not_be_queried_is_queried_again() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     let bob = population.connect("bob");
     population.visit(bob, "https://example.com/bob");
@@ -165,7 +165,7 @@ fn a_friend_whose_presence_could_not_be_had_is_asked_again() {
 }
 
 #[test]
-fn an_object_that_lost_its_memory_in_the_midst_of_something_makes_sure_that_all_is_told() {
+fn an_object_that_lost_its_memory_while_something_was_in_progress_tells_its_friends_again() {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -201,7 +201,7 @@ fn a_friend_who_was_reached_at_last_is_not_called_after_sleep() {
 }
 
 #[test]
-fn a_friend_who_could_not_be_asked_is_not_forgotten_when_memory_is_lost() {
+fn a_friend_who_could_not_be_queried_is_not_forgotten_in_sleep() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     population.connect("bob");
     population.unreachable.insert(id("bob"));
@@ -214,7 +214,7 @@ fn a_friend_who_could_not_be_asked_is_not_forgotten_when_memory_is_lost() {
 }
 
 #[test]
-fn who_was_only_to_be_told_before_sleep_is_only_told_after_it() {
+fn a_friend_with_an_outstanding_delivery_before_sleep_is_not_queried_after_it() {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -230,7 +230,7 @@ fn who_was_only_to_be_told_before_sleep_is_only_told_after_it() {
 }
 
 #[test]
-fn one_friend_who_cannot_be_reached_costs_ever_less_and_the_others_nothing() {
+fn an_unreachable_friend_costs_ever_fewer_calls_and_the_other_friends_nothing() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
     let mut population = Population::new(&["alice", "bob", "carol"], &friendships);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
@@ -239,17 +239,17 @@ fn one_friend_who_cannot_be_reached_costs_ever_less_and_the_others_nothing() {
     population.unreachable.insert(id("carol"));
     population.visit(alice, "https://example.com/1");
     population.update(bob);
-    // Less than the token is good for.
+    // This is shorter than the lifetime of the token.
     const LONG_MS: i64 = 3_000_000;
     let (began, mut wakes) = (population.now, 0);
     while population.now < began.plus_ms(LONG_MS) {
         population.sleep_until_alarm("alice");
         wakes += 1;
     }
-    // One for each time-out, and those that try again: twice as late each time.
+    // One wake-up for each time-out, and one for each retry. Each retry waits twice as long as the one before.
     assert!(wakes <= LONG_MS / TIMEOUT_MS + 12, "{wakes} wake-ups");
     assert_eq!(population.seen(bob), []);
-    // Whom she tells after that is told as ever, and what was on its way to them as she slept is not taken for lost.
+    // After that, bob still gets every page in one call. What was sent before alice slept is not taken for lost.
     for number in 2..5 {
         let calls = population.calls.len();
         population.visit(alice, &format!("https://example.com/{number}"));
@@ -287,7 +287,7 @@ fn an_invisible_user_who_did_not_reach_a_friend_before_sleep_still_only_asks_aft
 }
 
 #[test]
-fn who_was_reached_because_somebody_read_is_not_called_after_sleep() {
+fn a_friend_who_was_reached_by_a_read_is_not_called_after_sleep() {
     let (mut population, alice, bob) = two();
     population.say(alice, r#"{"action":"watch","watching":false}"#);
     population.visit(bob, "https://example.com/b");
@@ -302,7 +302,7 @@ fn who_was_reached_because_somebody_read_is_not_called_after_sleep() {
 }
 
 #[test]
-fn who_said_meanwhile_that_they_left_is_not_called_after_sleep() {
+fn a_friend_who_said_meanwhile_that_they_left_is_not_called_after_sleep() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     population.unreachable.insert(id("bob"));
     population.connect("alice");
@@ -315,7 +315,7 @@ fn who_said_meanwhile_that_they_left_is_not_called_after_sleep() {
 }
 
 #[test]
-fn a_message_older_than_the_receivers_memory_is_not_believed_but_asked_about() {
+fn a_message_older_than_the_receivers_memory_is_not_trusted_and_its_sender_is_queried() {
     let (mut population, alice, bob) = two();
     let presence = showing("alice", "https://example.com/old", population.now);
     let late = population.message("alice", u64::MAX / 2, PeerSay::Presence { presence });
@@ -357,7 +357,7 @@ fn a_farewell_that_a_stranger_refuses_is_over() {
 }
 
 #[test]
-fn one_who_has_left_is_not_called_about_a_page_they_missed() {
+fn a_friend_who_has_left_is_not_called_about_a_page_they_missed() {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -369,7 +369,7 @@ fn one_who_has_left_is_not_called_about_a_page_they_missed() {
 }
 
 #[test]
-fn what_a_friend_says_meanwhile_settles_no_debt() {
+fn a_message_from_a_friend_does_not_settle_a_delivery_to_them() {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
     population.visit(alice, "https://example.com/1");
@@ -380,7 +380,7 @@ fn what_a_friend_says_meanwhile_settles_no_debt() {
     assert_eq!(population.update(bob).url, "https://example.com/1");
 }
 
-/// Alice has not reached bob for so long that her next call is far away; now she could.
+/// Alice has not reached bob for so long that her next retry is far away. Now he could be reached.
 fn two_and_a_long_silence() -> (Population, SocketId, SocketId) {
     let (mut population, alice, bob) = two();
     population.unreachable.insert(id("bob"));
@@ -412,7 +412,7 @@ fn to_hide_or_to_leave_does_not_wait_for_a_retry_that_is_far_away() {
 }
 
 #[test]
-fn whoever_is_heard_of_again_is_tried_at_once() {
+fn a_friend_who_sends_a_message_is_called_at_once() {
     let (mut population, _alice, bob) = two_and_a_long_silence();
     population.visit(bob, "https://example.com/b");
     let seen = population.seen(bob);

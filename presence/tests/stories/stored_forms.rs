@@ -1,5 +1,6 @@
-//! What another version of this program stored, and what it must be able to read of ours: during a roll-out both run, and one
-//! may go back. `stored/form-1.json` was written by the engine before its state was divided into parts.
+//! What another version of this program has stored must be readable, and that version must be able to read what this one stores.
+//! During a roll-out both versions run, and a deployment may go back. `stored/form-1.json` was written by the engine before its
+//! state was divided into parts.
 
 use presence::{Attachment, Effect, EngineConfig, Event, Frame, ReadId, Reply, Save, Saved, SavedState, UserPresence};
 use serde_json::Value;
@@ -59,8 +60,8 @@ fn offline(seq: u64, last_seen_at: Option<Timestamp>) -> PeerAnswer {
     PeerAnswer::Offline { seq, last_seen_at, wants: Interest::Nothing }
 }
 
-/// What alice's object stores in the story that form 1 is of: two friends are online, two offline, two were not reached. She
-/// turns to a page, and then her socket closes.
+/// What alice's object stores in the story of form 1. Two of her friends are online, two are offline, and two were not reached.
+/// She reports a page, and then her socket closes.
 fn stored_now() -> (Attachment, SavedState, Saved) {
     let now = began();
     let mut engine = UserPresence::restore(id("alice"), EngineConfig::default(), Saved::default(), Vec::new(), now);
@@ -98,7 +99,7 @@ fn stored_now() -> (Attachment, SavedState, Saved) {
     (attached.unwrap(), saved.state.clone(), saved)
 }
 
-/// Everything in `before` is in `now` too, the same. `now` may have more fields.
+/// Checks that `now` has every field of `before` with the same value. It may have more fields.
 fn assert_holds(before: &Value, now: &Value, path: &str) {
     let Value::Object(fields) = before else { return assert_eq!(before, now, "{path}") };
     for (name, value) in fields {
@@ -123,14 +124,14 @@ fn what_the_version_before_stored_is_read_and_goes_on() {
     let (attachment, state) = form_1();
     let (.., saved) = stored_now();
     let attachment: Attachment = serde_json::from_value(attachment).unwrap();
-    // Asleep for a minute, with the socket that carries it.
+    // The object has slept for a minute, and its socket carries the attachment.
     let connected = Saved { state: SavedState { departure: None, ..saved.state.clone() }, ..saved.clone() };
     let mut settled = attachment.clone();
     settled.checkpoint.unsettled = false;
     let now = began().plus_ms(68_000);
     let mut engine = UserPresence::restore(id("alice"), EngineConfig::default(), connected, vec![settled], now);
     assert!(engine.has_slept());
-    // Only those are queried of whom nothing is known; when the absent were last seen is known.
+    // Absent friends are not queried, because it is known when they were last seen. The others are.
     let effects = engine.handle(Event::Read { read: ReadId(1), friend: None }, now);
     let queried = effects.iter().find_map(|effect| {
         let Effect::CallPeers { peers, message } = effect else { return None };
@@ -141,7 +142,7 @@ fn what_the_version_before_stored_is_read_and_goes_on() {
         engine.handle(Event::PeerFailed { peer: id(name) }, now);
     }
 
-    // In the grace, as storage has it.
+    // During the grace, restored from storage alone.
     let in_grace = Saved { state: serde_json::from_value(state).unwrap(), ..saved };
     let now = began().plus_ms(12_000);
     let mut engine = UserPresence::restore(id("alice"), EngineConfig::default(), in_grace, Vec::new(), now);

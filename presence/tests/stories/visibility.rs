@@ -1,4 +1,4 @@
-//! To be invisible is to be offline for everybody else, and to see them nonetheless.
+//! An invisible user is offline for everybody else, and still sees the others.
 
 use presence::Reply;
 use shared::{
@@ -12,7 +12,7 @@ use crate::population::{GRACE_MS, Population, id, showing, two};
 const INVISIBLE: &str = r#"{"action":"set-visibility","invisible":true}"#;
 const VISIBLE: &str = r#"{"action":"set-visibility","invisible":false}"#;
 
-/// Alice shows a page when it begins.
+/// Alice and bob, where alice shows a page.
 fn two_and_a_page() -> (Population, SocketId, SocketId) {
     let (mut population, alice, bob) = two();
     population.visit(alice, "https://example.com/before");
@@ -43,7 +43,7 @@ fn vanishing_looks_like_leaving_and_what_follows_is_seen_by_nobody() {
     assert_eq!(population.snapshot(second).presence_arr[0].last_seen_at, Some(vanished_at), "frozen");
 }
 
-/// All that bob's clients ever get or read of alice, who is gone for good or only looks it.
+/// Everything that bob's clients get or read of alice after she left or vanished.
 fn seen_of_alice(vanish: impl FnOnce(&mut Population, SocketId)) -> String {
     let (mut population, alice, bob) = two_and_a_page();
     vanish(&mut population, alice);
@@ -79,7 +79,7 @@ fn an_invisible_user_is_byte_for_byte_an_offline_one() {
         population.visit(alice, "https://example.com/secret");
         population.hibernate("alice");
     });
-    // The nap in between is the only difference, and friends' clients do not see the time.
+    // Only numbers may differ, because alice's object sleeps for a while in one of the two stories.
     let times = |text: &str| text.matches("lastSeenAt").count();
     assert_eq!(times(&offline), times(&invisible));
     assert_eq!(offline.replace(char::is_numeric, "0"), invisible.replace(char::is_numeric, "0"));
@@ -102,7 +102,7 @@ fn the_invisible_still_see_their_friends() {
 }
 
 #[test]
-fn one_who_connects_invisible_sees_all_and_is_seen_by_nobody() {
+fn a_user_who_connects_while_invisible_sees_all_and_is_seen_by_nobody() {
     let (mut population, alice, bob) = two_and_a_page();
     population.say(alice, INVISIBLE);
     population.disconnect(alice);
@@ -120,7 +120,7 @@ fn one_who_connects_invisible_sees_all_and_is_seen_by_nobody() {
 }
 
 #[test]
-fn to_be_visible_again_is_to_come_online_with_the_page_of_now_and_nothing_before_it() {
+fn a_user_who_becomes_visible_comes_online_with_the_current_page_and_nothing_before_it() {
     let (mut population, alice, bob) = two_and_a_page();
     population.say(alice, INVISIBLE);
     population.visit(alice, "https://example.com/meanwhile");
@@ -167,7 +167,7 @@ fn hiding_never_waits_for_its_turn() {
 }
 
 #[test]
-fn a_friend_who_says_hello_to_an_invisible_user_hears_what_an_offline_one_says() {
+fn an_invisible_user_answers_a_hello_as_offline() {
     let (mut population, alice, _) = two_and_a_page();
     population.say(alice, INVISIBLE);
     let presence = showing("bob", "", population.now);
@@ -188,7 +188,7 @@ fn one_in_hiding_and_one_away() -> (Population, SocketId, SocketId) {
 }
 
 #[test]
-fn who_loses_memory_is_told_of_the_invisible_what_they_are_told_of_the_offline() {
+fn after_a_loss_of_memory_clients_get_the_same_of_an_invisible_friend_as_of_an_offline_one() {
     let (mut population, _alice, bob) = one_in_hiding_and_one_away();
     population.visit(bob, "https://example.com/1");
     population.evict("bob");
@@ -200,7 +200,7 @@ fn who_loses_memory_is_told_of_the_invisible_what_they_are_told_of_the_offline()
 }
 
 #[test]
-fn whatever_becomes_of_an_invisible_user_nobody_hears_of_it() {
+fn nobody_hears_of_what_happens_to_an_invisible_user() {
     let (mut population, alice, bob) = one_in_hiding_and_one_away();
     population.hibernate("bob");
     population.visit(alice, "https://example.com/1");

@@ -1,4 +1,4 @@
-//! Who does not watch is not told of pages, and costs nothing while pages change.
+//! A user who does not watch is not told of pages, and costs nothing while pages change.
 
 use shared::wire::ServerMessage;
 
@@ -49,7 +49,7 @@ fn watching_again_outlives_hibernation() {
 }
 
 #[test]
-fn whoever_watches_again_is_up_to_date_from_then_on() {
+fn a_user_who_watches_again_is_up_to_date_from_then_on() {
     let (mut population, alice, bob) = two();
     population.say(alice, AWAY);
     population.visit(bob, "https://example.com/1");
@@ -60,11 +60,11 @@ fn whoever_watches_again_is_up_to_date_from_then_on() {
 }
 
 #[test]
-fn whoever_left_the_user_out_without_news_is_asked_too() {
+fn a_friend_who_learned_from_a_query_that_the_user_does_not_watch_is_queried_too() {
     let (mut population, alice, bob) = two();
     population.visit(bob, "https://example.com/1");
     population.say(alice, AWAY);
-    // Bob's object lost its memory, asks who is there, and hears that alice does not watch.
+    // Bob's object lost its memory. It queries alice, and learns that she does not watch.
     population.evict("bob");
     population.alarm("bob");
     population.seen(alice);
@@ -74,7 +74,7 @@ fn whoever_left_the_user_out_without_news_is_asked_too() {
 }
 
 #[test]
-fn who_reappears_before_sleep_does_not_come_again_after_it() {
+fn a_friend_who_reappeared_before_sleep_does_not_come_again_after_it() {
     let (mut population, away, bob) = two();
     population.say(away, AWAY);
     let alice = population.connect("alice");
@@ -105,7 +105,7 @@ fn watching_again_brings_a_fresh_snapshot_and_then_every_page() {
 }
 
 #[test]
-fn watching_again_asks_only_friends_who_left_the_user_out() {
+fn watching_again_queries_only_friends_who_left_the_user_out() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let (alice, bob, _carol) = (population.connect("alice"), population.connect("bob"), population.connect("carol"));
     population.say(alice, AWAY);
@@ -118,7 +118,7 @@ fn watching_again_asks_only_friends_who_left_the_user_out() {
 }
 
 #[test]
-fn who_does_not_watch_still_sees_friends_come_and_go() {
+fn a_user_who_does_not_watch_still_sees_friends_come_and_go() {
     let (mut population, alice, bob) = two();
     population.say(bob, AWAY);
     population.say(alice, r#"{"action":"goodbye"}"#);
@@ -145,7 +145,7 @@ fn of_two_sockets_only_the_one_that_watches_gets_pages() {
 }
 
 #[test]
-fn one_who_comes_online_is_told_nothing_more_than_who_watches() {
+fn a_user_who_comes_online_learns_from_the_answers_who_watches() {
     let (mut population, alice, bob) = two();
     population.say(bob, AWAY);
     population.say(alice, r#"{"action":"goodbye"}"#);
@@ -171,7 +171,7 @@ fn nobody_watches_during_the_grace() {
 }
 
 #[test]
-fn whoever_watches_again_after_sleep_asks_only_those_who_are_there() {
+fn a_user_who_watches_again_after_sleep_queries_only_friends_who_are_online() {
     let mut population =
         Population::new(&["alice", "bob", "carol", "dave"], &[("alice", "bob"), ("alice", "carol"), ("alice", "dave")]);
     let (carol, bob) = (population.connect("carol"), population.connect("bob"));
