@@ -1,7 +1,7 @@
-//! The system's clients, as people have them: REST calls and live sockets against real processes.
+//! Clients of the system as people use them: REST calls and live sockets against real processes.
 //!
-//! Deliberately absent: any way into the system that a client does not have, but for counts of work and the core's own
-//! address, and starting or stopping it, which is `devstack`'s.
+//! Deliberately absent: any way into the system that a client does not have, except for the counts of work and the address of the
+//! core. `devstack` starts and stops the system.
 
 mod live;
 mod person;

@@ -1,4 +1,4 @@
-//! One live socket: it beats, and keeps what arrives until somebody looks.
+//! One live socket. It sends heartbeats by itself, and keeps what arrives until the test reads it.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -25,10 +25,10 @@ use tokio_tungstenite::{
     tungstenite::{self, Bytes, Message, handshake::client::Request, handshake::client::Response},
 };
 
-/// How long anything may take to arrive. Far longer than it does, for machines with much else to do.
+/// The longest that a test waits for anything to arrive. Arrival takes far less, but the machine may be busy with other work.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time between the heartbeats of a socket that beats by itself; well below the shortest time-out of any test.
+/// Time between the heartbeats that a socket sends by itself; well below the shortest time-out of any test.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What came, and when it was read from the connection.
@@ -47,13 +47,13 @@ pub enum Incoming {
     Closed(Option<u16>),
 }
 
-/// A connected client. Dropped, its connection breaks without a close frame.
+/// A connected client. When it is dropped, its connection breaks without a close frame.
 #[derive(Debug)]
 pub struct Live {
     outgoing: mpsc::UnboundedSender<Message>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     task: JoinHandle<()>,
-    /// Every text frame that was looked at.
+    /// Every text frame that the test has read.
     seen: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl Drop for Live {
 }
 
 impl Live {
-    /// Upgrades; the socket then beats by itself. The answer is given too.
+    /// Opens a socket that sends heartbeats by itself. Gives the answer to the upgrade too.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Live {
         Ok((Self::over(socket, true), response))
     }
 
-    /// The same without heartbeats: their answers, should somebody send one, are seen.
+    /// Opens a socket that sends no heartbeats by itself. Answers to heartbeats that the test sends are not left out.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Live {
 
     /// Sends text as it is.
     pub fn send_text(&self, text: impl Into<String>) {
-        // Should the socket be closed, whoever waits for an answer hears of it.
+        // If the socket is closed, the test learns of it when it waits for an answer.
         let _ = self.outgoing.send(Message::text(text.into()));
     }
 
@@ -108,12 +108,12 @@ impl Live {
         Ok(())
     }
 
-    /// Turns to a page.
+    /// Reports a page.
     pub fn visit(&self, url: &str, title: &str) -> Result<()> {
         self.say(&ClientMessage::UpdatePresence { url: url.to_owned(), title: title.to_owned() })
     }
 
-    /// Whatever comes next.
+    /// The next arrival of any kind.
     pub async fn arrival(&mut self) -> Result<Arrival> {
         let arrival = timeout(PATIENCE, self.arrivals.recv()).await;
         let arrival =
@@ -148,7 +148,7 @@ impl Live {
         }
     }
 
-    /// What comes next that is no news from the core: that takes its own time, and may come in between.
+    /// The next message that is no news from the core. Such news can arrive at any time, and is passed over.
     pub async fn answer(&mut self) -> Result<ServerMessage> {
         self.find(|message| (!is_news_from_core(&message)).then_some(message)).await
     }
@@ -161,8 +161,8 @@ impl Live {
         }
     }
 
-    /// The next message about somebody's presence, which must be that they are online or turned to a page.
-    /// News of friendships and settings are passed over.
+    /// The next message about somebody's presence. It must say that they are online or show another page. News of friendships and
+    /// settings are passed over.
     pub async fn update(&mut self) -> Result<PresenceUpdate> {
         match self.find(about_presence).await? {
             ServerMessage::UpdatePresence(update) => Ok(update),
@@ -170,8 +170,7 @@ impl Live {
         }
     }
 
-    /// The next message about somebody's presence, which must be that they went offline: who, and when they
-    /// were last seen.
+    /// The next message about somebody's presence. It must say that they went offline. Gives who, and when they were last seen.
     pub async fn gone(&mut self) -> Result<(UserId, Option<Timestamp>)> {
         match self.find(about_presence).await? {
             ServerMessage::PresenceTimeout { user_id, last_seen_at } => Ok((user_id, last_seen_at)),
@@ -179,7 +178,7 @@ impl Live {
         }
     }
 
-    /// The code with which the server closes the socket, whatever comes before.
+    /// The code with which the server closes the socket. Anything that arrives before is passed over.
     pub async fn closed(&mut self) -> Result<Option<u16>> {
         loop {
             if let Incoming::Closed(code) = self.arrival().await?.what {
@@ -188,17 +187,17 @@ impl Live {
         }
     }
 
-    /// Every text frame looked at so far, as it came.
+    /// Every text frame read so far, as it came.
     pub fn seen(&self) -> &[String] {
         &self.seen
     }
 
-    /// Whether any frame looked at so far holds this text.
+    /// Whether any frame read so far contains this text.
     pub fn has_seen(&self, text: &str) -> bool {
         self.seen.iter().any(|frame| frame.contains(text))
     }
 
-    /// Closes in order, and waits until the server has answered.
+    /// Sends a close frame, and waits until the server has answered.
     pub async fn close(mut self) -> Result<()> {
         let _ = self.outgoing.send(Message::Close(None));
         self.closed().await.map(drop)
@@ -232,7 +231,7 @@ async fn run(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tell = |what| {
-        // Nobody may be looking any more.
+        // The test may have dropped the receiver.
         let _ = arrived.send(Arrival { at: Instant::now(), what });
     };
     loop {
@@ -260,7 +259,7 @@ async fn run(
             _ = heartbeat.tick(), if beats => socket.send(Message::text(HEARTBEAT_REQUEST)).await,
         };
         if sent.is_err() {
-            // Why it broke is still to be read: a close frame, perhaps.
+            // The reason may still be there to read, such as a close frame.
             while let Some(Ok(frame)) = socket.next().await {
                 if let Message::Close(frame) = frame {
                     return tell(Incoming::Closed(frame.map(|frame| frame.code.into())));

@@ -1,4 +1,4 @@
-//! Somebody with a token: what they can ask for over REST, and how they connect.
+//! A person with a token: what they can ask for over REST, and how they connect.
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -30,7 +30,7 @@ impl Person {
         self.site.request(method, path).bearer_auth(&self.token)
     }
 
-    /// A call that must succeed, and what it answers.
+    /// Makes a call that must succeed, and gives its answer.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let mut request = self.request(method.clone(), path);
         if let Some(body) = body {
@@ -53,12 +53,12 @@ impl Person {
         self.call(Method::POST, "/friendship/requests", Some(json!({ "user_id2": other.id }))).await.map(drop)
     }
 
-    /// Takes on a request of `other`'s.
+    /// Accepts a request of `other`.
     pub async fn accept(&self, other: &Self) -> Result<()> {
         self.call(Method::POST, "/friendship/accept", Some(json!({ "user_id1": other.id }))).await.map(drop)
     }
 
-    /// Asks, and lets the other one accept.
+    /// Makes the two friends: this person asks, and `other` accepts.
     pub async fn befriend(&self, other: &Self) -> Result<()> {
         self.ask(other).await?;
         other.accept(self).await
@@ -92,7 +92,8 @@ impl Person {
         Ok(serde_json::from_value(self.call(Method::GET, "/presence", None).await?)?)
     }
 
-    /// `GET /presence/{id}`: the other one's page, `None` while they are offline. Fails unless they are friends.
+    /// `GET /presence/{id}`: the page of a friend or of the person themselves, `None` while they are offline. Fails for anybody
+    /// else.
     pub async fn page_of(&self, other: &UserId) -> Result<Option<PageView>> {
         Ok(serde_json::from_value(self.call(Method::GET, &format!("/presence/{other}"), None).await?)?)
     }
@@ -102,7 +103,7 @@ impl Person {
         Ok(self.request(Method::GET, &format!("/presence/{other}")).send().await?.status())
     }
 
-    /// What the person's object has done so far. Asking wakes nothing.
+    /// What the person's object has done since its worker started. Reading it wakes nothing.
     pub async fn counts(&self) -> Result<ObjectCounts> {
         let answer = self.site.request(Method::GET, &format!("/internal/counts/{}", self.id)).send().await?;
         Ok(answer.error_for_status()?.json().await?)
@@ -113,14 +114,14 @@ impl Person {
         self.connect_with_snapshot().await.map(|(live, _)| live)
     }
 
-    /// The same with what the snapshot says.
+    /// Connects as browsers do, and gives the snapshot too.
     pub async fn connect_with_snapshot(&self) -> Result<(Live, PresenceSnapshot)> {
         let (mut live, _) = Live::open(live_request(&self.site, "/ws", &self.token, TokenIn::Subprotocol)?).await?;
         let snapshot = live.snapshot().await?;
         Ok((live, snapshot))
     }
 
-    /// Connects, takes the snapshot, and never gives a sign of life unless told to.
+    /// Connects, takes the snapshot, and sends nothing by itself, not even heartbeats.
     pub async fn connect_silently(&self) -> Result<Live> {
         let request = live_request(&self.site, "/ws", &self.token, TokenIn::Subprotocol)?;
         let (mut live, _) = Live::open_silent(request).await?;

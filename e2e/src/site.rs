@@ -51,22 +51,22 @@ impl Site {
         Ok(Self { info, http: http::client()? })
     }
 
-    /// A call to the public origin that says nothing of who is calling.
+    /// A call to the public origin without a token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.info.edge_url))
     }
 
-    /// The same straight to the core, where no client outside tests can go.
+    /// A call directly to the core, which no client outside tests can reach.
     pub fn core_request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.info.core_url))
     }
 
-    /// Somebody with a token who has not registered. The id, and with it the address, is new.
+    /// A person with a token who has not registered. Both the id and the e-mail address are new.
     pub async fn newcomer(&self, first_name: &str) -> Result<Person> {
         self.newcomer_called(first_name, &Uuid::new_v4().to_string()).await
     }
 
-    /// The same with an id that the caller makes sure is new.
+    /// A person as [`Self::newcomer`] makes one, with an id that the caller chooses and that must be new.
     pub async fn newcomer_called(&self, first_name: &str, user_id: &str) -> Result<Person> {
         let request =
             TokenRequest { email: Some(format!("{}@example.com", Uuid::new_v4())), ..TokenRequest::new(user_id) };
@@ -74,7 +74,7 @@ impl Site {
         Ok(Person { site: self.clone(), id: user_id.parse()?, first_name: first_name.to_owned(), token })
     }
 
-    /// Somebody who has just registered.
+    /// A person who has just registered.
     pub async fn person(&self, first_name: &str) -> Result<Person> {
         let person = self.newcomer(first_name).await?;
         person.register().await?;
@@ -90,7 +90,7 @@ impl Site {
         Ok((alice, bob))
     }
 
-    /// The same two, both connected, each having been told of the other.
+    /// The same two, both connected. Each has been told that the other is online.
     pub async fn friends_online(&self) -> Result<((Person, Live), (Person, Live))> {
         let (alice, bob) = self.friends().await?;
         let mut alice_live = alice.connect().await?;
@@ -113,7 +113,7 @@ pub enum TokenIn {
 }
 
 impl TokenIn {
-    /// Every way there is.
+    /// Every place that there is.
     pub const ALL: [Self; 3] = [Self::Query, Self::Header, Self::Subprotocol];
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What a story can have done to the system.
+/// Carries out what a story asks for on its control connection.
 async fn obey(stack: &mut Stack, mut story: TcpStream) -> Result<()> {
     let (read, mut write) = story.split();
     let mut lines = BufReader::new(read).lines();
@@ -37,7 +37,7 @@ async fn run(file: &str) -> Result<()> {
     Site::of_tests()?;
     let dir = tempfile::tempdir()?;
     let options = StackOptions {
-        // With the page, which workerd alone does not serve.
+        // The stories need the page, which workerd alone does not serve.
         edge: Edge::Wrangler { rebuild: None },
         ports: Ports { images: Some(0), ..Ports::default() },
         ..StackOptions::for_test(dir.path())

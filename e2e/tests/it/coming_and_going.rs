@@ -105,7 +105,7 @@ async fn closing_the_last_socket_shows_after_the_grace() -> Result<()> {
 
     let closing = Instant::now();
     second.close().await?;
-    // Until the grace is over she is there for everybody.
+    // She is shown as online until the grace is over.
     assert_eq!(bob.page_of(&alice.id).await?.unwrap().url, "https://example.com/");
     let (who, last_seen_at) = bob_live.gone().await?;
     assert_eq!(who, alice.id);
@@ -116,7 +116,7 @@ async fn closing_the_last_socket_shows_after_the_grace() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_without_a_word_shows_as_well() -> Result<()> {
+async fn a_connection_that_breaks_without_a_close_frame_ends_presence_as_well() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, alice_live), (_, mut bob_live)) = site.friends_online().await?;
     drop(alice_live);
@@ -133,12 +133,12 @@ async fn a_reconnect_within_the_grace_is_seen_by_nobody() -> Result<()> {
 
     alice_live.close().await?;
     let (alice_live, snapshot) = alice.connect_with_snapshot().await?;
-    // Nor has anything changed for herself.
+    // Nothing has changed in her own snapshot either.
     assert_eq!(snapshot.user_presence.page.unwrap().url, before.url);
     assert_eq!(bob.page_of(&alice.id).await?.unwrap().url, before.url);
-    // What the client shows is what it showed: still nothing to tell.
+    // The client reports the page that is shown already, so there is still nothing to tell.
     alice_live.visit("https://example.com/before", "Before")?;
-    // Past the moment at which she would have gone, had she not come back.
+    // Wait until after the moment at which she would have left without the reconnect.
     sleep(GRACE * 3 / 2).await;
     alice_live.visit("https://example.com/after", "")?;
     assert_eq!(bob_live.update().await?.url, "https://example.com/after");
@@ -168,7 +168,7 @@ async fn somebody_offline_sees_who_is_online_when_they_ask() -> Result<()> {
     assert_eq!(seen.user_presence.page, None, "asking is not being online");
     assert_eq!(seen.presence_arr[0].page.as_ref().unwrap().title, "Here");
     assert_eq!(bob.page_of(&alice.id).await?.unwrap().title, "Here");
-    // Nor did Alice hear of him.
+    // Alice did not hear of him either.
     assert_eq!(alice.call(Method::GET, &format!("/presence/{}", bob.id), None).await?, serde_json::Value::Null);
     alice_live.visit("https://example.com/next", "")?;
     assert_eq!(alice_live.update().await?.user_id, alice.id);

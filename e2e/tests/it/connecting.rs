@@ -37,7 +37,7 @@ async fn the_snapshot_comes_first_and_shows_oneself_and_every_friend() -> Result
     let names: Vec<&str> = snapshot.user_info_map.values().map(|user| user.first_name.as_str()).collect();
     assert_eq!(snapshot.user_info_map.len(), 3);
     assert!(["Alice", "Bob", "Carol"].iter().all(|name| names.contains(name)), "{names:?}");
-    // Two friendships and one list of domains: each let the version grow.
+    // Two friendships and one list of domains: each raised the version.
     assert!(snapshot.version >= 4, "{}", snapshot.version);
 
     let raw: Value = serde_json::from_str(&alice_live.seen()[0])?;
@@ -83,7 +83,7 @@ async fn a_bare_token_is_taken_without_its_scheme() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_has_not_registered_is_not_let_in_until_they_have() -> Result<()> {
+async fn a_person_is_let_in_only_once_they_have_registered() -> Result<()> {
     let site = Site::of_tests()?;
     let dave = site.newcomer("Dave").await?;
     assert_eq!(dave.request(Method::GET, "/users/me").send().await?.status(), StatusCode::NOT_FOUND);
@@ -102,7 +102,7 @@ async fn who_has_not_registered_is_not_let_in_until_they_have() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_channel_wants_an_upgrade() -> Result<()> {
+async fn the_channel_refuses_a_request_that_is_no_upgrade() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
     let answer = alice.request(Method::GET, "/ws").send().await?;

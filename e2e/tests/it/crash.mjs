@@ -1,4 +1,4 @@
-// The worker, with a way to make it believe that it has panicked: what Rust's panic hook does, and nothing more.
+// The worker, with a path that marks its instance as panicked. It sets what Rust's panic hook sets, and does nothing more.
 import worker, { UserObject } from "./entry.mjs";
 import { __worker_init_state } from "./build/index.js";
 

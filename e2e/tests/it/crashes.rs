@@ -1,4 +1,4 @@
-//! What users notice of a panic in the worker: nothing, but for the call in which it happened.
+//! A panic in the worker. Users notice nothing of it, except in the call in which it happened.
 
 use anyhow::Result;
 use devstack::{
@@ -13,8 +13,8 @@ use devstack::{
 use e2e::Site;
 
 #[tokio::test]
-async fn after_a_panic_the_worker_begins_anew_and_objects_go_on_from_storage() -> Result<()> {
-    // Our worker in workerd by itself, before the core that all tests share.
+async fn after_a_panic_the_worker_starts_again_and_objects_go_on_from_storage() -> Result<()> {
+    // Our worker in a workerd of its own. Its core is the one that all tests share.
     let shared_site = Site::of_tests()?;
     let secrets = Secrets::load_or_make(&test_run::test_dir().join("stack/secrets.json"))?;
     let dir = tempfile::tempdir()?;
@@ -45,7 +45,7 @@ async fn after_a_panic_the_worker_begins_anew_and_objects_go_on_from_storage() -
     let before = instance().await?;
 
     http::client()?.get(format!("{}/crash", port.url())).send().await?.error_for_status()?;
-    // The sockets are the runtime's, and stay.
+    // The runtime holds the sockets, so they stay open.
     alice_live.visit("https://example.com/after", "After")?;
     assert_eq!(bob_live.update().await?.title, "After");
     assert_ne!(instance().await?, before, "it went on with the broken one");

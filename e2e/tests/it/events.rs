@@ -82,7 +82,7 @@ async fn a_shared_page_reaches_every_socket_and_being_read_on_one_shows_on_the_o
             .await?;
         assert_eq!(read, [id]);
     }
-    // The sender's own sockets hear nothing of it: whatever comes next is something else.
+    // The sender's own sockets hear nothing of the share: their next update is about something else.
     alice_live.visit("https://example.com/", "")?;
     alice_live.update().await?;
     assert!(!alice_live.has_seen("share-notification"));
@@ -94,7 +94,7 @@ async fn every_socket_hears_of_requests_of_friends_and_of_settings() -> Result<(
     let site = Site::of_tests()?;
     let (alice, bob) = (site.person("Alice").await?, site.person("Bob").await?);
     let mut sockets = [alice.connect().await?, alice.connect().await?];
-    // In the order in which they happen: one is only made when the one before has been heard.
+    // Each change is made only when the sockets have heard of the one before, so their order is known.
     bob.ask(&alice).await?;
     for live in &mut sockets {
         let asked =
@@ -154,7 +154,7 @@ async fn a_block_cuts_both_at_once_and_for_good() -> Result<()> {
 }
 
 #[tokio::test]
-async fn with_an_account_go_its_sockets_and_its_place_among_friends() -> Result<()> {
+async fn a_deleted_account_loses_its_sockets_and_its_place_among_friends() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, mut alice_live), (bob, mut bob_live)) = site.friends_online().await?;
     let mut other_device = alice.connect().await?;
@@ -173,7 +173,7 @@ async fn with_an_account_go_its_sockets_and_its_place_among_friends() -> Result<
     assert_eq!(bob.presence().await?.presence_arr.len(), 0);
     let refused = alice.request(Method::GET, "/presence").send().await?;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-    // Whoever comes back under the same id is somebody new, and starts with nothing.
+    // A person who registers again under the same id is a new user, and starts with nothing.
     alice.register().await?;
     let (_live, snapshot) = alice.connect_with_snapshot().await?;
     assert_eq!((snapshot.presence_arr.len(), snapshot.user_presence.last_seen_at), (0, None));
@@ -181,7 +181,7 @@ async fn with_an_account_go_its_sockets_and_its_place_among_friends() -> Result<
 }
 
 #[tokio::test]
-async fn a_new_name_is_told_to_friends_and_to_oneself_and_read_by_whoever_asks() -> Result<()> {
+async fn a_new_name_is_told_to_friends_and_to_the_user_and_is_in_the_next_read() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, mut alice_live), (bob, mut bob_live)) = site.friends_online().await?;
     let renamed = Person { first_name: "Alicia".to_owned(), ..alice.clone() };

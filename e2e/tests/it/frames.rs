@@ -1,4 +1,4 @@
-//! Frames that are not what they should be: they are refused, and the socket goes on wherever it can.
+//! Frames that are not as they should be. They are refused, and the socket stays open wherever it can.
 
 use anyhow::Result;
 use e2e::Site;
@@ -9,7 +9,7 @@ use shared::{
 };
 
 #[tokio::test]
-async fn what_is_no_message_is_refused_and_the_socket_stays_open() -> Result<()> {
+async fn a_frame_that_is_no_message_is_refused_and_the_socket_stays_open() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
     alice.share_only(&["example.com"]).await?;
@@ -42,7 +42,7 @@ async fn what_is_no_message_is_refused_and_the_socket_stays_open() -> Result<()>
 }
 
 #[tokio::test]
-async fn fields_nobody_knows_are_passed_over() -> Result<()> {
+async fn unknown_fields_are_ignored() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
     alice.share_only(&["example.com"]).await?;
@@ -89,13 +89,13 @@ async fn one_socket_closed_for_its_frames_leaves_the_others_alone() -> Result<()
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_hides_the_page_from_friends_and_a_reconnect_does_not_revive_it() -> Result<()> {
+async fn an_unreadable_frame_hides_the_page_from_friends_and_a_reconnect_does_not_bring_it_back() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, mut alice_live), (_, mut bob_live)) = site.friends_online().await?;
     for text in [
         r#"{"action":"update-presence","url":7}"#.to_owned(),
         "hello".to_owned(),
-        // The runtime takes frames of 32 MiB.
+        // The runtime takes frames of up to 32 MiB.
         "x".repeat(31 * 1_024 * 1_024),
     ] {
         alice_live.visit("https://example.com/before", "Before")?;

@@ -1,4 +1,4 @@
-//! Friends only: strangers and those who have merely asked get nothing, and a friendship counts from the moment it
+//! Only friends see a user. Strangers and people who have only asked get nothing, and a friendship counts from the moment it
 //! begins to the moment it ends.
 
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use shared::{api::FriendshipState, wire::ServerMessage};
 
-/// Within this time an end of a friendship shows, as the contract promises.
+/// The longest time until the end of a friendship shows, as the contract promises.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Nothing of Alice reaches the outsider while it reaches Bob, neither live nor when asked for.
+/// Checks that pages of Alice reach Bob and not the outsider, neither live nor by REST.
 async fn sees_nothing(outsider: &Person, alice: (&Person, &Live), bob: &mut Live) -> Result<()> {
     let (alice, alice_live) = alice;
     let (mut outsider_live, snapshot) = outsider.connect_with_snapshot().await?;
@@ -29,7 +29,7 @@ async fn sees_nothing(outsider: &Person, alice: (&Person, &Live), bob: &mut Live
         assert!(all.presence_arr.iter().all(|presence| presence.user_id != other.id));
         assert!(!all.user_info_map.contains_key(&other.id));
     }
-    // What comes next is the outsider's own echo: of Alice nothing came.
+    // The next message is the outsider's own echo, so nothing of Alice came before it.
     outsider_live.visit("https://arxiv.org/", "")?;
     assert_eq!(outsider_live.update().await?.user_id, outsider.id);
     assert!(!outsider_live.has_seen(alice.id.as_str()), "{:?}", outsider_live.seen());
@@ -64,7 +64,7 @@ async fn a_friend_of_a_friend_sees_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_has_asked_or_been_asked_sees_nothing_before_the_answer() -> Result<()> {
+async fn a_person_who_has_asked_or_was_asked_sees_nothing_before_the_answer() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, alice_live), (_, mut bob_live)) = site.friends_online().await?;
     let (asking, asked) = (site.person("Asking").await?, site.person("Asked").await?);
@@ -87,7 +87,7 @@ async fn a_friendship_accepted_while_both_are_online_shows_both() -> Result<()> 
     bob.accept(&alice).await?;
 
     for (live, friend, url) in [(&mut alice_live, &bob, ""), (&mut bob_live, &alice, "https://example.com/")] {
-        // The two come in any order.
+        // The two messages come in any order.
         let (mut accepted, mut shown) = (None, None);
         while accepted.is_none() || shown.is_none() {
             let message = live.message().await?;
@@ -104,7 +104,7 @@ async fn a_friendship_accepted_while_both_are_online_shows_both() -> Result<()> 
         assert_eq!(accepted.friendship_state, Some(FriendshipState::Accepted));
         assert_eq!((&shown.user_id, shown.url.as_str()), (&friend.id, url));
     }
-    // And from here on as with any friend.
+    // From here on they are like any friends.
     alice_live.visit("https://example.com/next", "")?;
     assert_eq!(bob_live.update().await?.url, "https://example.com/next");
     assert_eq!(bob.page_of(&alice.id).await?.unwrap().url, "https://example.com/next");
@@ -124,7 +124,7 @@ async fn asking_back_is_accepting() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_end_of_the_friendship_cuts_both_at_once_and_for_good() -> Result<()> {
+async fn the_end_of_a_friendship_hides_both_from_each_other_at_once_and_for_good() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, mut alice_live), (bob, mut bob_live)) = site.friends_online().await?;
     alice_live.visit("https://example.com/before", "")?;
@@ -144,7 +144,7 @@ async fn an_end_of_the_friendship_cuts_both_at_once_and_for_good() -> Result<()>
     }
     assert!(ended.elapsed() < AT_ONCE, "it took {:?}", ended.elapsed());
 
-    // Afterwards each meets nothing but the own echo.
+    // After that, each gets only their own echo.
     alice_live.visit("https://example.com/after-alice", "")?;
     assert_eq!(alice_live.update().await?.url, "https://example.com/after-alice");
     bob_live.visit("https://example.com/after-bob", "")?;
@@ -156,7 +156,7 @@ async fn an_end_of_the_friendship_cuts_both_at_once_and_for_good() -> Result<()>
     assert_eq!(alice.may_see(&bob.id).await?, StatusCode::FORBIDDEN);
     assert!(alice.presence().await?.presence_arr.is_empty() && bob.presence().await?.presence_arr.is_empty());
 
-    // Nor does coming back bring anything.
+    // A reconnect shows no friend either.
     let (_, snapshot) = bob.connect_with_snapshot().await?;
     assert!(snapshot.presence_arr.is_empty());
     Ok(())

@@ -1,7 +1,7 @@
 //! The whole system as its clients meet it: real processes, HTTP and WebSocket. `cargo xtask test` runs this.
 //!
-//! All tests but those of `browsers`, `outages` and `self_hosting` share one stack, whose times are short (`xtask/src/test.rs`). Nobody waits for
-//! nothing to happen: that something never comes is shown by what comes next instead.
+//! All tests share one stack with short times (`xtask/src/test.rs`), except those of `browsers`, `outages` and `self_hosting`. No
+//! test waits to see that nothing happens. It shows that something never comes by what comes next instead.
 
 #![allow(
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Parts of the system sleep, stop, crash and come back: what goes on meanwhile, and what is right afterwards.
+//! Parts of the system sleep, stop, crash and come back. The tests check what works meanwhile, and what is right afterwards.
 //!
 //! Each test has a stack of its own.
 
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Error;
 
-/// A stack for one test. Whoever restarts its parts has time to come back before anybody counts as gone.
+/// A stack for one test. Clients have time to come back after a part restarts, before they count as gone.
 struct OwnStack {
     stack: Stack,
     site: Site,
@@ -33,13 +33,13 @@ impl OwnStack {
         Self::start_with_timeout(30_000).await
     }
 
-    /// The same where whoever says nothing is gone after that many milliseconds.
+    /// Starts a stack in which a client that says nothing for this many milliseconds is gone.
     async fn start_with_timeout(timeout_ms: u32) -> Result<Self> {
         Self::start_with(|options| options.var("PRESENCE_TIMEOUT_MS", timeout_ms).var("COUNT_WORK", true)).await
     }
 
     async fn start_with(vars: impl FnOnce(StackOptions) -> StackOptions) -> Result<Self> {
-        // For the sentence that says how to run the tests.
+        // Without the shared stack, this fails with a sentence that says how to run the tests.
         Site::of_tests()?;
         let dir = tempfile::tempdir()?;
         let options =
@@ -50,14 +50,14 @@ impl OwnStack {
         Ok(Self { stack, site, _dir: dir })
     }
 
-    /// A call to the core itself, for when the edge is down.
+    /// A call directly to the core, for when the edge is down.
     async fn core_call(&self, person: &Person, path: &str, body: Value) -> Result<()> {
         let answer = self.site.core_request(Method::POST, path).bearer_auth(&person.token).json(&body).send().await?;
         ensure!(answer.status().is_success(), "{path} was answered {}", answer.status());
         Ok(())
     }
 
-    /// Makes them friends while the edge is down, so that the news of it has to wait.
+    /// Makes two people friends while the edge is down, so that the events about it have to wait.
     async fn befriend_behind_the_edge(&self, one: &Person, other: &Person) -> Result<()> {
         self.core_call(one, "/friendship/requests", json!({ "user_id2": other.id })).await?;
         self.core_call(other, "/friendship/accept", json!({ "user_id1": one.id })).await
@@ -89,7 +89,7 @@ async fn a_worker_that_crashed_comes_back_with_friends_settings_and_presence() -
     alice_live.closed().await?;
     bob_live.closed().await?;
     drop(carol_live);
-    // Nor is the core there to ask who is friends with whom.
+    // The core is not there either to say who is friends with whom.
     own.stack.stop_core().await;
     own.stack.start_worker().await?;
 
@@ -112,7 +112,7 @@ async fn a_worker_that_crashed_comes_back_with_friends_settings_and_presence() -
     assert!(after.seq > before.seq);
     assert!(!bob_live.has_seen("idden"));
 
-    // Carol has not come back: nobody takes her for online much longer.
+    // Carol has not come back, so she soon counts as offline.
     let gone = alice_live.find(|message| match message {
         ServerMessage::PresenceTimeout { user_id, last_seen_at } => Some((user_id, last_seen_at)),
         _ => None,
@@ -144,7 +144,7 @@ async fn presence_goes_on_while_the_core_is_stopped() -> Result<()> {
     is_unavailable(alice.request(Method::GET, "/users/me").send().await?).await?;
     let body = json!({ "user_id2": bob.id });
     is_unavailable(alice.request(Method::POST, "/friendship/requests").json(&body).send().await?).await?;
-    // Of whom the edge knows nothing, it cannot say who their friends are.
+    // The edge knows nothing of this person, so it cannot say who their friends are.
     is_unavailable(unseen.request(Method::GET, "/presence").send().await?).await?;
     let request = live_request(&own.site, "/ws", &unseen.token, TokenIn::Subprotocol)?;
     let Err(Error::Http(answer)) = Live::open(request).await else { panic!("somebody unknown was let in") };
@@ -161,7 +161,7 @@ async fn presence_goes_on_while_the_core_is_stopped() -> Result<()> {
 async fn an_event_outlives_a_crash_of_the_core() -> Result<()> {
     let mut own = OwnStack::start().await?;
     let (alice, bob) = (own.site.person("Alice").await?, own.site.person("Bob").await?);
-    // From here on the edge knows them, and needs no core to let them in.
+    // From here on the edge knows both, and lets them in without the core.
     alice.connect().await?.close().await?;
     bob.connect().await?.close().await?;
     own.stack.kill_worker().await;
@@ -194,7 +194,7 @@ async fn an_event_waits_for_a_worker_that_crashed() -> Result<()> {
     own.befriend_behind_the_edge(&alice, &bob).await?;
     own.stack.start_worker().await?;
 
-    // Reading asks the core nothing about somebody known: only the event can have brought the friend.
+    // A read does not ask the core about a user whom the edge knows. Only the event can have brought the friend.
     let begun = Instant::now();
     for (me, friend) in [(&alice, &bob), (&bob, &alice)] {
         while !me.presence().await?.user_info_map.contains_key(&friend.id) {
@@ -208,17 +208,17 @@ async fn an_event_waits_for_a_worker_that_crashed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result<()> {
-    // No alarm is to wake anybody before.
+async fn a_sleeping_object_is_woken_by_a_page_by_a_friend_and_by_a_close() -> Result<()> {
+    // The time-out is so long that no alarm wakes an object during the test.
     let own = OwnStack::start_with_timeout(600_000).await?;
     let ((alice, alice_live), (bob, mut bob_live)) = own.site.friends_online().await?;
     let slept = async || -> Result<()> {
         let before = [alice.counts().await?.starts, bob.counts().await?.starts];
-        // The runtime puts an object to sleep that has been quiet for ten seconds.
+        // The runtime puts an object to sleep after ten quiet seconds.
         sleep(Duration::from_secs(12)).await;
         alice_live.visit(&format!("https://example.com/{}", before[0]), "")?;
         while [alice.counts().await?.starts, bob.counts().await?.starts] != before.map(|starts| starts + 1) {
-            // Nothing tells when they have begun anew.
+            // No message says when the objects have started again.
             sleep(Duration::from_millis(50)).await;
         }
         Ok(())
@@ -229,7 +229,7 @@ async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result
     let elsewhere = alice.connect().await?;
     sleep(Duration::from_secs(12)).await;
     let before = alice.counts().await?;
-    // Gone without a word: the other one stays, and nobody hears anything.
+    // This socket breaks without a close frame. The other one stays, and friends hear nothing.
     drop(elsewhere);
     while alice.counts().await?.closes == before.closes {
         sleep(Duration::from_millis(50)).await;
@@ -246,7 +246,7 @@ async fn whoever_slept_is_woken_by_a_page_by_a_friend_and_by_leaving() -> Result
 }
 
 #[tokio::test]
-async fn heartbeats_keep_a_user_online_where_they_wake_and_nobody_is_told_what_that_costs() -> Result<()> {
+async fn heartbeats_that_wake_the_object_keep_a_user_online_and_its_counts_are_not_served() -> Result<()> {
     const TIMEOUT_MS: u32 = 4_000;
     let vars = |options: StackOptions| options.var("PRESENCE_TIMEOUT_MS", TIMEOUT_MS).var("HEARTBEAT_MODE", "wake");
     let own = OwnStack::start_with(vars).await?;
@@ -254,7 +254,8 @@ async fn heartbeats_keep_a_user_online_where_they_wake_and_nobody_is_told_what_t
     let mut silent = alice.connect_silently().await?;
     silent.send_text(HEARTBEAT_REQUEST);
     assert_eq!(silent.answer().await?, ServerMessage::Heartbeat);
-    // Her other socket says nothing but heartbeats for longer than anybody may be silent, which this one is.
+    // This socket sends nothing more, and is closed for its silence. Her other socket sends only heartbeats for just as long, and
+    // stays open.
     assert_eq!(silent.closed().await?, Some(CloseCode::Silent.number()));
     alice_live.visit("https://example.com/still", "")?;
     assert_eq!(bob_live.update().await?.url, "https://example.com/still");
@@ -265,8 +266,8 @@ async fn heartbeats_keep_a_user_online_where_they_wake_and_nobody_is_told_what_t
     own.stack.stop().await
 }
 
-/// Two people who are new to both servers are let in, become friends, and hear of it: the edge has asked the core, and
-/// the core has told the edge.
+/// Two people who are new to both servers connect, become friends, and hear of it. For this the edge has asked the core, and the
+/// core has told the edge.
 async fn newcomers_become_friends(site: &Site) -> Result<()> {
     let (alice, bob) = (site.person("Alice").await?, site.person("Bob").await?);
     let (mut alice_live, mut bob_live) = (alice.connect().await?, bob.connect().await?);
@@ -281,8 +282,9 @@ async fn newcomers_become_friends(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// People who come one after the other, until nobody looks at how many were `served`. Each asks the edge for what it
-/// must ask the core, and the core for what it must tell the edge. How many calls were answered with each status.
+/// Lets new people come, one after the other, until nobody receives `served` any more. Each makes calls for which the edge must
+/// ask the core, and the core must tell the edge. `served` counts the people whose calls all succeeded. Gives how many calls were
+/// answered with each status.
 async fn people_coming(site: &Site, host: &Person, served: watch::Sender<u32>) -> Result<BTreeMap<StatusCode, u32>> {
     let mut answers = BTreeMap::new();
     while !served.is_closed() {
@@ -294,7 +296,8 @@ async fn people_coming(site: &Site, host: &Person, served: watch::Sender<u32>) -
         ];
         let mut refused = false;
         for call in calls {
-            // Without an answer, the worker is being replaced; who is not registered for that has no more to ask.
+            // There is no answer while the worker is replaced. The person may not be registered then, so their other calls are
+            // left out.
             let Ok(answer) = call.send().await else {
                 refused = true;
                 break;
@@ -310,10 +313,10 @@ async fn people_coming(site: &Site, host: &Person, served: watch::Sender<u32>) -
     Ok(answers)
 }
 
-/// How many people come after each step of a rotation.
+/// How many people must be served after each step of a rotation.
 const GUESTS: u32 = 3;
 
-/// Waits until everything that [`GUESTS`] more people asked was answered well.
+/// Waits until all calls of [`GUESTS`] more people have succeeded.
 async fn more_are_served(served: &mut watch::Receiver<u32>) -> Result<()> {
     let goal = *served.borrow_and_update() + GUESTS;
     timeout(PATIENCE, served.wait_for(|count| *count >= goal)).await??;
@@ -328,7 +331,7 @@ async fn rotating_both_secrets_under_load_refuses_nothing() -> Result<()> {
     let (site, host) = (own.site.clone(), own.site.person("Host").await?);
     let (serve, mut served) = watch::channel(0);
     let rotate = async {
-        // Either side knows both before the other uses the new one.
+        // Each side knows both secrets before the other uses the new one.
         own.stack.give_core(&Secrets {
             event_signing_secret: old.event_signing_secret.clone(),
             service_token_secret: both(&old.service_token_secret, &new.service_token_secret),
@@ -340,7 +343,7 @@ async fn rotating_both_secrets_under_load_refuses_nothing() -> Result<()> {
 
         own.stack.give_worker(Secrets {
             event_signing_secret: both(&old.event_signing_secret, &new.event_signing_secret),
-            // The first is what it signs with.
+            // The worker signs with the first one.
             service_token_secret: both(&new.service_token_secret, &old.service_token_secret),
         });
         own.stack.kill_worker().await;
@@ -367,13 +370,13 @@ async fn rotating_both_secrets_under_load_refuses_nothing() -> Result<()> {
     let away = answers.get(&StatusCode::SERVICE_UNAVAILABLE).copied().unwrap_or_default();
     let good: u32 = answers.iter().filter(|(status, _)| status.is_success()).map(|(_, count)| count).sum();
     assert_eq!(good + away, answers.values().sum::<u32>(), "{answers:?}");
-    // What one server refuses the other hides from clients, and tries again.
+    // A server repeats a call that the other refused, and clients do not see it. So the log of the core is read.
     let log = fs::read_to_string(own.stack.logs().join("core.log"))?;
     let answered = |status: u16| {
         let lines = log.lines().filter(|line| line.contains("/internal/users/{id}/social"));
         lines.filter(|line| line.contains(&format!("\"http.status\":{status},"))).count()
     };
-    // Each of the four steps was followed by guests, whose objects ask the core.
+    // After each of the four steps guests came, and their objects asked the core.
     assert!(answered(200) >= 4 * GUESTS as usize, "{}", answered(200));
     assert_eq!(answered(401), 0);
     assert!(!log.contains("the edge answered 401"));
@@ -388,7 +391,7 @@ async fn after_a_backup_is_restored_objects_that_remember_more_take_what_was_res
     let mut database = PgConnection::connect(&own.stack.info().database_url).await?;
     let backup: Vec<(String, i64)> =
         sqlx::query_as("select user_id, social_version from users").fetch_all(&mut database).await?;
-    // After the backup Alice and Carol become friends, which their objects remember.
+    // After the backup Alice and Carol become friends. Their objects remember it.
     alice.befriend(&carol).await?;
     for person in [&alice, &carol] {
         person.connect().await?.close().await?;
@@ -408,7 +411,7 @@ async fn after_a_backup_is_restored_objects_that_remember_more_take_what_was_res
     own.stack.start_core().await?;
     own.stack.start_worker().await?;
 
-    // An object asks the core when its user comes online: after the grace, and not within ten seconds of the last time.
+    // An object asks the core when its user comes online after the grace, but not within ten seconds of the last time.
     let taken = async {
         loop {
             let (live, snapshot) = alice.connect_with_snapshot().await?;

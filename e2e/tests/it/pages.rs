@@ -1,4 +1,4 @@
-//! Turning to a page: who hears of it, and every field of what they hear.
+//! A reported page: who hears of it, and every field of what they hear.
 
 use anyhow::Result;
 use e2e::Site;
@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::wire::{ClientMessage, PageView, PresenceSnapshot};
 
-/// The names of an object's fields, in order of the alphabet.
+/// The names of an object's fields, in alphabetical order.
 pub fn keys(object: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
@@ -54,7 +54,7 @@ async fn a_page_reaches_the_friend_and_the_users_other_socket_with_every_field()
     assert_eq!(raw, expected);
     assert!(raw["at"].as_str().unwrap().ends_with('Z'), "{}", raw["at"]);
 
-    // The echo, on both sockets of hers, is the very same.
+    // Both of her sockets get exactly the same update as echo.
     assert_eq!(laptop.update().await?, update);
     assert_eq!(phone.update().await?, update);
 
@@ -108,7 +108,7 @@ async fn the_newest_page_of_any_socket_is_in_front_and_the_one_before_returns_wh
 async fn seq_grows_with_every_change_and_the_newest_state_comes_last() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, alice_live), (bob, mut bob_live)) = site.friends_online().await?;
-    // As many as may go out at once.
+    // These are as many changes as may go out at once.
     let pages: Vec<String> = (0..10).map(|n| format!("https://example.com/{n}")).collect();
     for page in &pages {
         alice_live.visit(page, "")?;
@@ -150,7 +150,7 @@ async fn a_user_is_idle_while_all_their_sockets_are() -> Result<()> {
     let ((alice, laptop), (_, mut bob_live)) = site.friends_online().await?;
     let phone = alice.connect().await?;
     laptop.say(&ClientMessage::SetIdle { idle: true })?;
-    // The phone is in use: what comes next is not that she is idle.
+    // The phone is still in use, so the next update does not say that she is idle.
     laptop.visit("https://example.com/", "")?;
     let update = bob_live.update().await?;
     assert!(!update.idle && update.idle_since.is_none() && !update.url.is_empty(), "{update:?}");

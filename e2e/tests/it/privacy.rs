@@ -1,4 +1,4 @@
-//! What the owner's rules hide never leaves: nobody's frames hold it, and no answer does.
+//! What the owner's rules hide never leaves. It is in no frame and in no answer.
 
 use anyhow::Result;
 use e2e::{Live, Person, Site};
@@ -8,8 +8,8 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// Turns to each of these pages, whose URL and title hold a secret, and makes sure that Bob sees no page then. What
-/// shows that he has heard of it is that Alice turns idle, or back, upon it.
+/// Reports each of these pages, whose URL and title hold a secret, and checks that Bob sees no page. After each page Alice
+/// becomes idle or active, which shows that Bob has heard of the page.
 async fn hides(alice: &Live, bob: &mut Live, urls: &[&str]) -> Result<()> {
     let secret = Uuid::new_v4().simple().to_string();
     for (n, url) in urls.iter().enumerate() {
@@ -33,7 +33,7 @@ async fn hides(alice: &Live, bob: &mut Live, urls: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Turns to a page and gives what Bob sees of it.
+/// Reports a page, and gives what Bob sees of it.
 async fn shows(alice: &Live, bob: &mut Live, url: &str, title: &str) -> Result<PresenceUpdate> {
     alice.visit(url, title)?;
     let update = bob.update().await?;
@@ -76,7 +76,7 @@ async fn with_default_all_everything_but_denied_domains_is_shown() -> Result<()>
     Ok(())
 }
 
-/// Two people, of whom Alice shares whatever can be shared.
+/// Alice and Bob, where Alice shares everything that can be shared.
 async fn one_who_shares_all() -> Result<(Live, Live)> {
     let (alice, bob) = Site::of_tests()?.friends().await?;
     alice.share(ShareMode::DefaultAll, &[], &[]).await?;
@@ -156,7 +156,7 @@ async fn a_url_of_2048_characters_is_shown_and_one_of_2049_refused() -> Result<(
     alice_live.update().await?;
 
     alice_live.visit(&of_length(2_049), "one too many")?;
-    // What was in front before no longer is, and the socket goes on.
+    // The page before is no longer in front, and the socket stays open.
     let hidden = bob_live.update().await?;
     assert_eq!((hidden.url, hidden.latest_url), (String::new(), of_length(2_048)));
     assert_eq!(alice_live.update().await?.url, "");
@@ -169,7 +169,7 @@ async fn a_url_of_2048_characters_is_shown_and_one_of_2049_refused() -> Result<(
 }
 
 #[tokio::test]
-async fn a_title_is_cut_at_300_characters_between_two() -> Result<()> {
+async fn a_title_is_cut_after_300_whole_characters() -> Result<()> {
     let site = Site::of_tests()?;
     let ((_, alice_live), (_, mut bob_live)) = site.friends_online().await?;
     let update = shows(&alice_live, &mut bob_live, "https://example.com/", &"ü€😀".repeat(200)).await?;
@@ -196,18 +196,18 @@ async fn a_hidden_page_leaves_the_last_one_shown_as_the_latest() -> Result<()> {
 }
 
 #[tokio::test]
-async fn changed_settings_judge_the_page_in_front_anew_at_once() -> Result<()> {
+async fn changed_settings_apply_to_the_page_in_front_at_once() -> Result<()> {
     let site = Site::of_tests()?;
     let ((alice, mut alice_live), (bob, mut bob_live)) = site.friends_online().await?;
     alice_live.visit("https://docs.example.org/", "Docs")?;
 
-    // Allowed while she looks at it.
+    // The page is allowed while she looks at it.
     alice.share_only(&["example.com", "Docs.Example.ORG"]).await?;
     let update = bob_live.update().await?;
     assert_eq!((update.url.as_str(), update.domain.as_str()), ("https://docs.example.org/", "example.org"));
     assert_eq!(alice_live.update().await?.url, update.url);
 
-    // No longer allowed: neither it nor its trace as the latest page remains.
+    // The page is no longer allowed. It is not shown as the latest page either.
     alice.share_only(&["example.com"]).await?;
     let update = bob_live.update().await?;
     assert_eq!((update.url, update.latest_url), (String::new(), String::new()));
@@ -215,7 +215,7 @@ async fn changed_settings_judge_the_page_in_front_anew_at_once() -> Result<()> {
     assert_eq!(page_as_bob_asks(&alice, &bob).await?, PageView::default());
     alice_live.update().await?;
 
-    // The mode turns, and with it the list that counts.
+    // The mode changes, and with it the list that counts.
     alice.share(ShareMode::DefaultAll, &["example.com"], &[]).await?;
     assert_eq!(bob_live.update().await?.url, "https://docs.example.org/");
     alice.share(ShareMode::DefaultAll, &["example.com"], &["example.org"]).await?;
@@ -224,7 +224,7 @@ async fn changed_settings_judge_the_page_in_front_anew_at_once() -> Result<()> {
     // Her own clients hear of it too.
     let told = alice_live.find(|message| {
         let ServerMessage::SettingsUpdated { share_mode, domain_deny_array, .. } = message else { return None };
-        // The last of the changes: the one before it, in the same mode, denied nothing.
+        // This is the last of the changes. The one before it has the same mode, and denies nothing.
         (share_mode == ShareMode::DefaultAll && !domain_deny_array.is_empty()).then_some(domain_deny_array)
     });
     assert_eq!(told.await?.iter().map(|domain| domain.as_str()).collect::<Vec<_>>(), ["example.org"]);
@@ -245,8 +245,8 @@ async fn a_new_user_shares_the_default_domains_and_nothing_else() -> Result<()> 
     Ok(())
 }
 
-/// The platform would record URLs, which hold tokens and what people search for. What it records itself no client can
-/// see, so what it is told stands for it.
+/// The platform would record URLs, which hold tokens and what people search for. No client can see what it records, so the
+/// configuration is checked instead.
 #[test]
 fn the_platform_is_told_to_record_no_request() {
     let settings = include_str!("../../../wrangler.toml");

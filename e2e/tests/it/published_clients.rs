@@ -1,12 +1,12 @@
-//! What PageNow's published extension and web client send, byte for byte as they write it, and what they read of the answers.
-//! No type of ours stands between: whatever is added to the contract, these must go on.
+//! What PageNow's published extension and web client send, byte for byte as they write it, and what they read of the answers. The
+//! tests use none of our types for messages. Whatever is added to the contract, these clients must go on working.
 
 use anyhow::{Context as _, Result};
 use e2e::{Live, Person, Site, TokenIn, live_request};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-/// The extension: the token in the address, at the root.
+/// A socket as the extension opens it: at the root, with the token in the address.
 async fn extension_of(person: &Person) -> Result<Live> {
     let request = live_request(&person.site, "/", &person.token, TokenIn::Query)?;
     Ok(Live::open_silent(request).await?.0)
@@ -22,7 +22,7 @@ async fn known(live: &mut Live) -> Result<Value> {
     }
 }
 
-/// A call of the web client's: the token bare, and a body that calls itself text.
+/// A call as the web client makes it: the token without a scheme, and a body whose type says text.
 async fn web_call(person: &Person, method: Method, path: &str, body: &str) -> Result<Value> {
     let mut request = person.site.request(method, path).header(header::AUTHORIZATION, &person.token);
     if !body.is_empty() {
@@ -39,7 +39,7 @@ fn only(object: &Value, names: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn the_published_extension_shows_pages_and_goes_as_ever() -> Result<()> {
+async fn the_published_extension_shows_pages_and_leaves_as_before() -> Result<()> {
     let site = Site::of_tests()?;
     let (alice, bob) = site.friends().await?;
     let mut bob_live = extension_of(&bob).await?;
@@ -58,7 +58,7 @@ async fn the_published_extension_shows_pages_and_goes_as_ever() -> Result<()> {
         seen = known(&mut bob_live).await?;
     }
     assert_eq!(only(&seen, &read), shown);
-    // Their own page comes back to them, as the friend gets it.
+    // Alice gets her own page back, with the fields that her friend gets.
     loop {
         let echo = known(&mut alice_live).await?;
         if echo["userId"] == json!(alice.id) && echo["url"] != "" {
@@ -66,7 +66,7 @@ async fn the_published_extension_shows_pages_and_goes_as_ever() -> Result<()> {
             break;
         }
     }
-    // A page that is not shared: an empty address.
+    // For a page that is not shared, the extension sends an empty address.
     alice_live.send_text(r#"{"action":"update-presence","url":"","title":""}"#);
     let hidden = known(&mut bob_live).await?;
     let expected = json!({
@@ -81,10 +81,10 @@ async fn the_published_extension_shows_pages_and_goes_as_ever() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_published_web_client_reads_and_sends_as_ever() -> Result<()> {
+async fn the_published_web_client_reads_and_sends_as_before() -> Result<()> {
     let site = Site::of_tests()?;
     let (alice, bob, carol) = (site.newcomer("Alice").await?, site.person("Bob").await?, site.person("Carol").await?);
-    // It registers whoever is answered 404.
+    // The web client registers a person when this call is answered 404.
     assert_eq!(alice.request(Method::GET, "/users/me").send().await?.status(), StatusCode::NOT_FOUND);
     let body = r#"{"first_name":"Alice","last_name":"Liddell","dob":"1990-02-28","gender":"female"}"#;
     let me = web_call(&alice, Method::POST, "/users/me", body).await?;

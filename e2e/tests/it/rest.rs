@@ -1,4 +1,4 @@
-//! REST through the one public origin: what is the core's comes through unchanged, what is internal stays inside.
+//! REST through the one public origin. Answers of the core come through unchanged, and internal routes cannot be reached.
 
 use anyhow::Result;
 use e2e::{Person, Site};
@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 const REQUEST_ID: &str = "x-request-id";
 
-/// Two origins that may call: one that `wrangler.toml` names for development, and that of an extension in Firefox, which is
-/// another in every installation.
+/// Two origins that may call. `wrangler.toml` names the first for development. The second is that of an extension in Firefox,
+/// which is different in every installation.
 const ALLOWED_ORIGINS: [&str; 2] = ["http://localhost:3000", "moz-extension://6b0f7d0c-92a5-4d8e-8b1e-0f3c5f1a2b4d"];
 
-/// Origins that are none of these, however they begin.
+/// Origins that may not call, although some begin like those that may.
 const FOREIGN_ORIGINS: [&str; 3] =
     ["https://evil.example", "https://moz-extension.example", "chrome-extension://abcdef"];
 
@@ -58,7 +58,7 @@ async fn json_is_taken_whatever_the_content_type_says() -> Result<()> {
 async fn a_body_of_64_kib_is_taken_and_a_longer_one_is_not() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
-    // Blanks around it do not change what JSON says.
+    // Blanks after the JSON do not change what it says.
     let of_length = |bytes: usize| {
         let json = r#"["example.com"]"#;
         format!("{json}{}", " ".repeat(bytes - json.len()))
@@ -66,7 +66,7 @@ async fn a_body_of_64_kib_is_taken_and_a_longer_one_is_not() -> Result<()> {
     let answer = alice.request(Method::PUT, ALLOW_LIST).body(of_length(BODY_BYTES_MAX)).send().await?;
     assert_eq!(answer.status(), StatusCode::OK);
     for bytes in [BODY_BYTES_MAX + 1, 65 * 1_024] {
-        // A connection for each: one on which a body was refused half read is closed after the answer.
+        // Each request has a connection of its own, because the server closes one on which it refused a body before its end.
         let request = alice.request(Method::PUT, ALLOW_LIST).header(header::CONNECTION, "close");
         let answer = request.body(of_length(bytes)).send().await?;
         is_problem(answer, StatusCode::PAYLOAD_TOO_LARGE).await?;
@@ -74,7 +74,7 @@ async fn a_body_of_64_kib_is_taken_and_a_longer_one_is_not() -> Result<()> {
     Ok(())
 }
 
-/// What an answer says, but for what belongs to one connection or one request alone.
+/// What an answer says, without the headers in which the edge's answer may differ from the core's.
 async fn said(request: RequestBuilder) -> Result<(StatusCode, Vec<(HeaderName, String)>, String)> {
     const OF_THIS_ANSWER: [&str; 7] = [
         "connection",
@@ -157,7 +157,7 @@ async fn the_document_and_the_page_that_shows_it_come_through_whole() -> Result<
         assert_eq!(through.0, StatusCode::OK, "{path}");
         assert!(!through.2.is_empty(), "{path}");
         assert_eq!(through, said(site.core_request(Method::GET, &path)).await?, "{path}");
-        // Where the page finds the document, as a browser resolves it.
+        // The page finds the document here, as a browser resolves the address.
         if part.ends_with("swagger-initializer.js") {
             assert!(through.2.contains("../openapi.json"), "{}", through.2);
             assert_eq!(address.join("../openapi.json")?.path(), "/openapi.json");
@@ -167,7 +167,7 @@ async fn the_document_and_the_page_that_shows_it_come_through_whole() -> Result<
 }
 
 #[tokio::test]
-async fn the_page_stands_at_its_own_address_and_takes_none_of_the_others() -> Result<()> {
+async fn the_page_is_served_at_its_own_address_and_at_no_other() -> Result<()> {
     let site = Site::of_tests()?;
     let navigated = |path: &str| site.request(Method::GET, path).header("sec-fetch-mode", "navigate").send();
     let page = navigated("/app/").await?;
@@ -210,7 +210,7 @@ async fn an_id_of_any_characters_reaches_edge_and_core_alike() -> Result<()> {
 async fn a_request_id_is_taken_over_or_made() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
-    // The edge's own answer, the core's, a refusal, and what neither knows.
+    // Answers of the edge and of the core, a refusal, and a path that neither knows.
     for path in ["/presence", "/users/me", "/presence/nobody", "/no/such/thing", "/healthz"] {
         let given = Uuid::new_v4().to_string();
         let answer = alice.request(Method::GET, path).header(REQUEST_ID, &given).send().await?;
@@ -287,11 +287,11 @@ async fn browsers_at_an_allowed_origin_may_call_and_others_may_not() -> Result<(
 }
 
 #[tokio::test]
-async fn what_is_internal_cannot_be_reached_from_outside() -> Result<()> {
+async fn internal_routes_cannot_be_reached_from_outside() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
     let social = format!("internal/users/{}/social", alice.id);
-    // It is there, for whoever comes by the inside with the right token.
+    // The route exists at the core, for callers with the right token.
     let answer = site.core_request(Method::GET, &format!("/{social}")).bearer_auth(&alice.token).send().await?;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     for path in [
@@ -304,7 +304,7 @@ async fn what_is_internal_cannot_be_reached_from_outside() -> Result<()> {
         "/internal".to_owned(),
         "/internal/events".to_owned(),
     ] {
-        // Nothing tells what is there and what is not.
+        // The answer does not tell whether the route exists.
         let answer = alice.request(Method::GET, &path).send().await?;
         is_problem(answer, StatusCode::NOT_FOUND).await?;
     }
@@ -324,7 +324,7 @@ async fn events_that_the_core_did_not_sign_are_refused_and_change_nothing() -> R
             "mutual_friend_count": null,
         })
     };
-    // As their objects would take them in.
+    // Events that the objects would take if they were signed.
     let event = async |recipient: &Person, friend: &Person| {
         let version = recipient.presence().await?.version + 1;
         anyhow::Ok(json!({
@@ -359,7 +359,7 @@ async fn events_that_the_core_did_not_sign_are_refused_and_change_nothing() -> R
 }
 
 #[tokio::test]
-async fn the_edge_tells_that_it_is_up() -> Result<()> {
+async fn the_edge_says_that_it_is_up() -> Result<()> {
     let answer = Site::of_tests()?.request(Method::GET, "/healthz").send().await?;
     assert_eq!(answer.status(), StatusCode::OK);
     Ok(())
@@ -398,13 +398,13 @@ async fn head_answers_as_get_does_without_the_body() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_body_with_get_or_head_is_passed_over() -> Result<()> {
+async fn a_body_with_get_or_head_is_ignored() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
     for method in [Method::GET, Method::HEAD] {
         for path in ["/users/me", "/presence", "/healthz", "/friendship/all"] {
             for body in [r#"{"a":1}"#.to_owned(), "x".repeat(BODY_BYTES_MAX + 1)] {
-                // A connection for each, since nobody reads those bodies.
+                // Each request has a connection of its own, because nothing reads these bodies.
                 let request = alice.request(method.clone(), path).header(header::CONNECTION, "close");
                 let answer = request.body(body).send().await?;
                 assert_eq!(answer.status(), StatusCode::OK, "{method} {path}");
@@ -415,7 +415,7 @@ async fn a_body_with_get_or_head_is_passed_over() -> Result<()> {
 }
 
 #[tokio::test]
-async fn other_methods_than_those_there_are_are_405_and_told_which() -> Result<()> {
+async fn an_unknown_method_is_answered_405_with_those_that_exist() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
     let propfind = Method::from_bytes(b"PROPFIND")?;
@@ -441,7 +441,7 @@ async fn other_methods_than_those_there_are_are_405_and_told_which() -> Result<(
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_to_be_careful_and_nobody_to_keep_what_is_private() -> Result<()> {
+async fn every_answer_has_security_headers_and_is_not_stored() -> Result<()> {
     let site = Site::of_tests()?;
     let (alice, bob) = site.friends().await?;
     for path in [
@@ -463,7 +463,7 @@ async fn every_answer_tells_browsers_to_be_careful_and_nobody_to_keep_what_is_pr
 }
 
 #[tokio::test]
-async fn of_a_batch_that_cannot_be_signed_nothing_is_read() -> Result<()> {
+async fn the_body_of_a_batch_that_cannot_be_signed_is_not_read() -> Result<()> {
     let site = Site::of_tests()?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let plausible = [
@@ -484,7 +484,7 @@ async fn of_a_batch_that_cannot_be_signed_nothing_is_read() -> Result<()> {
         (altered(HEADER_WEBHOOK_TIMESTAMP, &(now + 400).to_string()), StatusCode::UNAUTHORIZED),
         (altered(HEADER_WEBHOOK_TIMESTAMP, "soon"), StatusCode::UNAUTHORIZED),
         (altered(HEADER_WEBHOOK_SIGNATURE, "AAAA"), StatusCode::UNAUTHORIZED),
-        // Only what may be signed is looked at, and it is too long.
+        // These headers may be right, so the body is read, and it is too long.
         (plausible.to_vec(), StatusCode::PAYLOAD_TOO_LARGE),
     ];
     for (headers, status) in cases {
@@ -498,7 +498,8 @@ async fn of_a_batch_that_cannot_be_signed_nothing_is_read() -> Result<()> {
     Ok(())
 }
 
-/// Windows are the platform's, and one may end in between: so twice as many and one more.
+/// Checks that at least this many requests are let through, and that some are refused. The platform sets the windows, and one may
+/// end in between. So twice as many requests and one more are made.
 async fn is_limited_to(per_minute: u32, request: impl Fn() -> RequestBuilder) -> Result<()> {
     let calls = (0..=2 * per_minute).map(|_| request().send());
     let answers: Vec<Response> = stream::iter(calls).buffer_unordered(16).try_collect().await?;
@@ -516,9 +517,9 @@ async fn one_users_calls_are_limited_and_nobody_elses() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.newcomer("Alice").await?;
     let bob = site.person("Bob").await?;
-    // The keys are known from here on.
+    // From here on the edge knows the provider's keys.
     assert_eq!(bob.presence().await?.presence_arr, []);
-    // A window may end right before the last of these: then the next is filled.
+    // A window may end right before the last request. Then the next window is filled.
     let mut filled = 0;
     let answer = loop {
         is_limited_to(CALLS_PER_MINUTE_MAX, || alice.request(Method::GET, "/ping")).await?;
@@ -529,7 +530,7 @@ async fn one_users_calls_are_limited_and_nobody_elses() -> Result<()> {
         }
     };
     is_problem(answer, StatusCode::TOO_MANY_REQUESTS).await?;
-    // Neither calls without a token nor preflights are anybody's.
+    // Calls without a token and preflights count for no user.
     assert_eq!(site.request(Method::GET, "/ping").send().await?.status(), StatusCode::OK);
     assert_eq!(alice.request(Method::OPTIONS, "/users/me").send().await?.status(), StatusCode::NO_CONTENT);
     assert_eq!(bob.request(Method::GET, "/users/me").send().await?.status(), StatusCode::OK);
@@ -540,7 +541,7 @@ async fn one_users_calls_are_limited_and_nobody_elses() -> Result<()> {
 async fn one_users_upgrades_are_limited() -> Result<()> {
     let site = Site::of_tests()?;
     let alice = site.newcomer("Alice").await?;
-    // Of one who is not registered, an upgrade is refused after it was counted.
+    // Alice is not registered, so an upgrade is refused, but only after it was counted.
     let upgrade = || {
         let request = alice.request(Method::GET, "/ws").header(header::UPGRADE, "websocket");
         let request = request.header(header::CONNECTION, "Upgrade").header("sec-websocket-version", "13");

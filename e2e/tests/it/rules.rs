@@ -15,7 +15,7 @@ use shared::{
 };
 use tokio::time::Instant;
 
-/// Everything before has been dealt with when this is answered.
+/// Sends a bad message and waits for the error. Then everything that was sent before has been handled.
 async fn answers(live: &mut Live) -> Result<()> {
     live.send_text("?");
     live.find(|message| matches!(message, ServerMessage::Error { .. }).then_some(())).await
@@ -53,7 +53,7 @@ async fn the_invisible_are_offline_for_everybody_and_still_see_their_friends() -
     });
     assert_eq!(seen.await?, "https://example.com/bob");
 
-    // Kept over a reconnect, and the moment of vanishing with it.
+    // She stays invisible over a reconnect, and the time at which she vanished stays too.
     alice_live.close().await?;
     let (alice_live, snapshot) = alice.connect_with_snapshot().await?;
     assert_eq!(snapshot.presence_arr[0].page.as_ref().map(|page| page.url.as_str()), Some("https://example.com/bob"));
@@ -70,7 +70,7 @@ async fn the_invisible_are_offline_for_everybody_and_still_see_their_friends() -
 }
 
 #[tokio::test]
-async fn who_does_not_watch_gets_no_pages_until_they_do_again() -> Result<()> {
+async fn a_user_who_does_not_watch_gets_no_pages_until_they_watch_again() -> Result<()> {
     let site = Site::of_tests()?;
     let ((_, alice_live), (_, mut bob_live)) = site.friends_online().await?;
     bob_live.say(&ClientMessage::Watch { watching: false })?;
@@ -88,7 +88,7 @@ async fn who_does_not_watch_gets_no_pages_until_they_do_again() -> Result<()> {
         }
     };
     let page = snapshot.presence_arr[0].page.as_ref().map(|page| page.url.as_str());
-    // The pages and the wish to watch again take different ways, so the last may come after the snapshot.
+    // Alice's pages and Bob's wish to watch again take different ways, so the last page may come after the snapshot.
     if page != Some("https://example.com/3") {
         while bob_live.update().await?.url != "https://example.com/3" {}
     }
@@ -115,7 +115,7 @@ async fn a_socket_ends_with_its_token_unless_a_fresh_one_comes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_of_somebody_else_extends_nothing() -> Result<()> {
+async fn a_token_of_somebody_else_does_not_extend_a_socket() -> Result<()> {
     let site = Site::of_tests()?;
     let (alice, bob) = (site.person("Alice").await?, site.person("Bob").await?);
     let mut live = alice.connect().await?;

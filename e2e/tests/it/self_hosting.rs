@@ -1,7 +1,7 @@
-//! `compose.yaml` without a container engine: its services as `docker-compose config` resolves them, each with its
-//! command, its environment, its user and its mounts, in a file system that holds nothing else and cannot be written.
+//! Runs the services of `compose.yaml` without a container engine. Each has the command, environment, user and mounts that
+//! `docker-compose config` resolves, in a file system that holds nothing else and cannot be written.
 //!
-//! Every service has an address of its own on this machine, by which the others know it under its name.
+//! Every service has an address of its own on this machine. The other services find it by its name.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// What a service may be told, as far as this test obeys it. What compose.yaml says besides is the engine's.
+/// The settings of a service that this test applies. All other settings of compose.yaml are for the container engine.
 #[derive(Debug, Deserialize)]
 struct Service {
     #[serde(default)]
@@ -78,7 +78,8 @@ struct Compose {
     services: BTreeMap<String, Service>,
 }
 
-/// A copy of what somebody who hosts this has, with the settings that `self-host/make-env` has written.
+/// Copies the files that somebody who hosts this has, and lets `self-host/make-env` write the settings. Then changes them by
+/// `edits`, and gives the resolved configuration.
 fn settle(dir: &Path, edits: &[(&str, &str)]) -> Result<Compose> {
     let root = project::root();
     for name in ["compose.yaml", "self-host/Caddyfile", "self-host/make-env"] {
@@ -99,7 +100,7 @@ fn settle(dir: &Path, edits: &[(&str, &str)]) -> Result<Compose> {
     serde_saphyr::from_slice(&config.stdout).context("docker-compose wrote something else")
 }
 
-/// Docker's Compose, as a plugin or by itself.
+/// Docker's Compose, as a plugin or as a program of its own.
 fn compose() -> StdCommand {
     let plugin = StdCommand::new("docker").args(["compose", "version"]).stderr(Stdio::null()).output();
     if plugin.is_ok_and(|output| output.status.success()) {
@@ -114,7 +115,7 @@ fn compose() -> StdCommand {
 struct Machine {
     dir: TempDir,
     compose: Compose,
-    /// In place of what stands in the configuration: where the database is, and the address of each service.
+    /// First the replacement for the database's address in the configuration, last the network of the services' addresses.
     instead: Vec<(String, String)>,
     hosts: PathBuf,
     bundle: PathBuf,
@@ -122,18 +123,17 @@ struct Machine {
     page: PathBuf,
 }
 
-/// What the images of ours bring besides the program: distroless's `cc` has these of glibc and GCC, and nothing that starts
-/// another program.
+/// The libraries in our images. Distroless's `cc` has these of glibc and GCC, and nothing that starts another program.
 const LIBRARIES: [&str; 7] =
     ["ld-linux-", "libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "librt.so.1"];
 
-/// Arguments that bring a program's libraries along, and no others.
+/// Arguments of `bwrap` that mount the libraries of a program. Fails if it needs one that our images do not have.
 fn libraries_of(program: &Path) -> Result<Vec<String>> {
     let ldd = StdCommand::new("ldd").arg(program).output()?;
     ensure!(ldd.status.success(), "ldd: {}", String::from_utf8_lossy(&ldd.stderr));
     let mut arguments = Vec::new();
     for line in String::from_utf8(ldd.stdout)?.lines() {
-        // `name => path (address)`, or the loader's path alone. What the kernel brings has none.
+        // A line is `name => path (address)`, or only the path of the loader. The library that the kernel provides has no path.
         let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) else { continue };
         let name = Path::new(path).file_name().context("a library has a name")?.to_string_lossy();
         ensure!(LIBRARIES.iter().any(|known| name.starts_with(known)), "the image has no {name}");
@@ -142,12 +142,14 @@ fn libraries_of(program: &Path) -> Result<Vec<String>> {
     Ok(arguments)
 }
 
-/// The services that this test runs in a file system of their own. PostgreSQL's image brings its own way to start.
+/// The services that this test runs in a file system of their own. PostgreSQL is not among them, because its image has its own
+/// way to start.
 const CONFINED: [&str; 6] = ["roles", "migrations", "core", "edge", "images", "proxy"];
 
 impl Machine {
     async fn new(dir: TempDir, compose: Compose, database: &Port) -> Result<Self> {
-        // Addresses that belong to this machine alone, and to this test alone as far as chance goes.
+        // Loopback addresses, which belong to this machine alone. They are random, so that hardly any other test has the same
+        // ones.
         let network = format!("127.{}.{}", rand::random_range(1..=254), rand::random_range(1..=254));
         let mut instead = vec![("@database:5432".to_owned(), format!("@127.0.0.1:{}", database.number()))];
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
@@ -169,14 +171,14 @@ impl Machine {
         format!("{}.{place}", self.instead.last().unwrap().1)
     }
 
-    /// What a service is told, with its own address where it would listen at all of its container's.
+    /// A text of a service's configuration. The service's own address replaces the one that means all addresses of its container.
     fn told(&self, name: &str, text: &str) -> String {
         let (database, at) = &self.instead[0];
         let text = text.replace(database, at).replace("0.0.0.0", &self.address(name));
         if text.starts_with("http=*") { text.replacen('*', &self.address(name), 1) } else { text }
     }
 
-    /// The service as its image starts it.
+    /// The command that starts the service as its image does.
     fn service(&self, name: &str) -> Result<Command> {
         let service = &self.compose.services[name];
         let mut confined = Command::new("bwrap");
@@ -224,11 +226,11 @@ impl Machine {
             confined.args(["--tmpfs", place]);
         }
         if name == "proxy" {
-            // Where Caddy's image keeps them.
+            // Caddy's image keeps its data and configuration here.
             let folders = ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
             confined.args(folders.iter().flat_map(|folder| ["--setenv", folder, "/data"]));
         } else {
-            // Everything of ours.
+            // All other services must be confined.
             ensure!(service.read_only && service.cap_drop == ["ALL"], "{name} may write, or more: {service:?}");
             let user = service.user.as_deref().context("no user is named")?;
             let (user, group) = user.split_once(':').context("no group is named")?;
@@ -264,7 +266,7 @@ impl Machine {
         Ok(child)
     }
 
-    /// Everything that stays, once the database is there.
+    /// Starts every service that keeps running, once the database is there.
     async fn start_all(&self, public_url: &str) -> Result<[Child; 4]> {
         self.complete("roles").await?;
         self.complete("migrations").await?;
@@ -276,8 +278,8 @@ impl Machine {
     }
 }
 
-/// Every file of the page comes with the same bytes and headers as from the edge that all tests share, but for the addresses of
-/// each system in the policy.
+/// Checks that every file of the page has the same bytes and headers as at the edge that all tests share. Only the addresses in
+/// the policy differ.
 async fn serves_the_page_as_cloudflare_does(own: &Site) -> Result<()> {
     let cloudflare = Site::of_tests()?;
     let served = page_files(&client_of_tests()?.join("app"))?;
@@ -291,7 +293,7 @@ async fn serves_the_page_as_cloudflare_does(own: &Site) -> Result<()> {
         let moved = site.request(Method::GET, "/app").send().await?;
         assert_eq!((moved.status(), moved.url().path()), (StatusCode::OK, "/app/"));
     }
-    // What is beside the page's files is nobody's.
+    // Files beside those of the page are not served.
     for path in ["/headers.caddy", "/app/../headers.caddy", "/app/%2e%2e/headers.caddy"] {
         assert_ne!(own.request(Method::GET, path).send().await?.status(), StatusCode::OK, "{path}");
     }
@@ -306,12 +308,13 @@ struct Asset {
     bytes: Vec<u8>,
 }
 
-/// A file of the page as it is served: what says how browsers treat it, with a name for each address of this system.
+/// A file of the page as it is served, with the headers that tell browsers how to treat it. Names replace the addresses of this
+/// system.
 async fn asset(site: &Site, name: &str) -> Result<Asset> {
     let answer = site.request(Method::GET, &format!("/app/{name}")).send().await?;
     let status = answer.status();
     if status == StatusCode::NOT_FOUND {
-        // What is said of no file is each server's own.
+        // Each server may answer in its own way for a file that does not exist.
         return Ok(Asset { status, kind: None, headers: BTreeMap::new(), bytes: Vec::new() });
     }
     let of = |name: &str| answer.headers().get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
@@ -320,7 +323,7 @@ async fn asset(site: &Site, name: &str) -> Result<Asset> {
         headers.insert(name.to_owned(), of(name)?.with_context(|| format!("{name} is missing"))?);
     }
     let policy = headers.get_mut("content-security-policy").context("there is a policy")?;
-    // The origin of the live channel, the issuer's and the images', which may be one.
+    // These are the origins of the live channel, the issuer and the images. Some may be the same.
     let addresses: Vec<&str> = policy.split([' ', ';']).filter(|part| part.contains("://")).collect();
     ensure!(addresses.iter().all(|address| address.parse::<reqwest::Url>().is_ok()), "{policy}");
     let live = site.info.edge_url.replacen("http", "ws", 1);
@@ -333,7 +336,7 @@ async fn asset(site: &Site, name: &str) -> Result<Asset> {
     Ok(Asset { status, kind, headers, bytes: answer.bytes().await?.to_vec() })
 }
 
-/// What each file of the page is served with.
+/// The headers with which each file of the page is served.
 const SECURITY_HEADERS: [&str; 5] = [
     "cache-control",
     "content-security-policy",
@@ -342,7 +345,7 @@ const SECURITY_HEADERS: [&str; 5] = [
     "x-content-type-options",
 ];
 
-/// The files of a folder and of those in it, as paths from it.
+/// All files of a folder and its subfolders, as paths relative to the folder.
 fn page_files(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let entries = fs::read_dir(folder).with_context(|| format!("{} is not there", folder.display()))?;
@@ -362,7 +365,7 @@ async fn start_database(dir: &Path, port: &Port) -> Result<Postgres> {
     Postgres::start(&dir.join("database"), port, Durability::Full, &[], dir.join("logs/database.log")).await
 }
 
-/// As PostgreSQL's image does at its first start: the password of the superuser, and a database.
+/// Sets the password of the superuser and creates a database, as PostgreSQL's image does at its first start.
 async fn initialise(database: &Postgres, dir: &Path, service: &Service) -> Result<()> {
     let mut connection = PgConnection::connect(database.url()).await?;
     let password = &service.environment["POSTGRES_PASSWORD"];
@@ -372,13 +375,13 @@ async fn initialise(database: &Postgres, dir: &Path, service: &Service) -> Resul
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
     }
     connection.close().await?;
-    // By which the next start finds out whether it answers.
+    // The next start reads the password here, to find out whether the database answers.
     project::write_private(&dir.join("database/password"), password)
 }
 
 #[tokio::test]
-async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_anew() -> Result<()> {
-    // For the sentence that says how to run the tests.
+async fn a_self_hosted_machine_keeps_everything_when_all_services_are_killed_and_started_again() -> Result<()> {
+    // Without the shared stack, this fails with a sentence that says how to run the tests.
     Site::of_tests()?;
     let dir = tempfile::tempdir()?;
     project::make_dir(&dir.path().join("logs"))?;
@@ -404,7 +407,7 @@ async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_a
     project::make_dir(&folder.join("volumes/images/profile-images"))?;
     let children = machine.start_all(&public_url).await?;
 
-    // Nobody reaches the core, or what only the core may tell the edge.
+    // The proxy does not pass on the route by which only the core may call the edge.
     let core_url = format!("http://{}:8080", machine.address("core"));
     let info = StackInfo { edge_url: public_url.clone(), core_url, issuer, database_url: String::new() };
     let site = Site::of(info)?;
@@ -427,10 +430,10 @@ async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_a
     alice_live.visit("https://example.com/", "Before")?;
     assert_eq!(bob_live.update().await?.title, "Before");
     let picture = upload(&alice, b"a picture").await?;
-    // 413, or from older versions of Caddy 502.
+    // The status is 413, or 502 from older versions of Caddy.
     assert!(!upload_status(&alice, &vec![0; 3_000_000]).await?.is_success());
 
-    // Alice goes, and her object sets an alarm for the end of her grace. Dave becomes Bob's friend while the edge is away.
+    // Alice leaves, and her object sets an alarm for the end of her grace. Dave becomes Bob's friend while the edge is away.
     let dave = site.person("Dave").await?;
     dave.ask(&bob).await?;
     drop(alice_live);
@@ -447,7 +450,7 @@ async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_a
 
     let database = start_database(folder, &database_port).await?;
     let children = machine.start_all(&public_url).await?;
-    // Nobody asks for Alice: the alarm that was set before rings by itself.
+    // Nobody reads of Alice. The alarm that was set before fires by itself.
     until(async || Ok(earliest_alarm(folder)?.is_none_or(|due_s| due_s > grace_ends).then_some(()))).await?;
     let (_bob_live, snapshot) = bob.connect_with_snapshot().await?;
     let friends: Vec<_> = snapshot.user_info_map.keys().collect();
@@ -459,7 +462,7 @@ async fn a_machine_of_ones_own_keeps_everything_when_all_is_killed_and_started_a
     assert_eq!(bob.page_of(&carol.id).await?, None, "Carol is invisible still");
     let kept = http::client()?.get(picture).send().await?;
     assert_eq!((kept.status(), kept.bytes().await?.as_ref()), (StatusCode::OK, b"a picture".as_slice()));
-    // What waited in the outbox was delivered.
+    // The event that waited in the outbox was delivered.
     until(async || Ok((bob.may_see(&dave.id).await? == StatusCode::OK).then_some(()))).await?;
     for child in children {
         child.kill().await;
@@ -481,7 +484,7 @@ async fn until<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> 
     tokio::time::timeout(Duration::from_secs(40), wait).await.context("it never came to that")?
 }
 
-/// When the next alarm of any object rings, in seconds of Unix time, as workerd has it on its disk.
+/// When the next alarm of any object fires, in seconds of Unix time, as workerd has it on its disk.
 fn earliest_alarm(folder: &Path) -> Result<Option<f64>> {
     const ASK: &str = "import sqlite3, sys
 (due_ns,) = sqlite3.connect(sys.argv[1]).execute('select min(scheduled_time) from _cf_ALARM').fetchone()
@@ -497,7 +500,7 @@ fn now_s() -> f64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Uploads a picture as browsers do, and gives where it is then.
+/// Uploads a picture as browsers do, and gives its address.
 async fn upload(person: &e2e::Person, bytes: &[u8]) -> Result<String> {
     let url = signed(person, "/users/me/profile-image-upload-url?image_ext=png").await?;
     let preflight = http::client()?.request(Method::OPTIONS, &url).header(header::ORIGIN, "https://web.example");

@@ -8,7 +8,7 @@ use shared::{
     wire::{ClientMessage, HEARTBEAT_REQUEST, ServerMessage},
 };
 
-/// Both their friends and themselves, all online, and nothing more under way.
+/// Alice and this many friends, all online, and with nothing more in progress.
 async fn crowd(site: &Site, friends: usize) -> Result<((Person, Live), Vec<(Person, Live)>)> {
     let alice = site.person("Alice").await?;
     alice.share_only(&["example.com"]).await?;
@@ -26,7 +26,8 @@ async fn crowd(site: &Site, friends: usize) -> Result<((Person, Live), Vec<(Pers
     Ok(((alice, alice_live), others))
 }
 
-/// What was spent between two counts, but for what the clock alone causes.
+/// Calls of friends, calls of the core and frames between two counts. Alarms and rows are left out, because the clock alone
+/// causes some.
 fn spent(before: ObjectCounts, after: ObjectCounts) -> (u64, u64, u64) {
     (after.peer_calls - before.peer_calls, after.core_calls - before.core_calls, after.frames - before.frames)
 }
@@ -38,13 +39,13 @@ async fn heartbeats_wake_nothing() -> Result<()> {
     let mut live = alice.connect_silently().await?;
     let before = alice.counts().await?;
     let begun = std::time::Instant::now();
-    // As many as an hour's.
+    // These are as many as in an hour at one a minute.
     for _ in 0..60 {
         live.send_text(HEARTBEAT_REQUEST);
         assert_eq!(live.answer().await?, ServerMessage::Heartbeat);
     }
     let after = alice.counts().await?;
-    // The alarm that looks for silence is the only one to wake, once per time-out.
+    // Only the alarm that looks for silence wakes the object, once per time-out.
     let alarms = u64::try_from(begun.elapsed().as_millis() / TIMEOUT.as_millis())? + 1;
     assert_eq!((after.frames, after.requests, after.starts), (before.frames, before.requests, before.starts));
     assert!(after.alarms - before.alarms <= alarms && after.rows - before.rows <= alarms, "{before:?} {after:?}");
@@ -59,7 +60,7 @@ async fn a_page_change_costs_one_request_per_friend_who_watches_and_no_row() -> 
     left.say(&ClientMessage::Goodbye)?;
     let (_, unwatching) = others.last_mut().unwrap();
     unwatching.say(&ClientMessage::Watch { watching: false })?;
-    // When this is answered, the wish has been heard.
+    // When this is answered, the message before it has been handled.
     unwatching.send_text("?");
     unwatching.find(|message| matches!(message, ServerMessage::Error { .. }).then_some(())).await?;
     let (mut pages, mut before) = (0, alice.counts().await?);
@@ -72,7 +73,7 @@ async fn a_page_change_costs_one_request_per_friend_who_watches_and_no_row() -> 
         }
         alice.counts().await
     };
-    // From the answers to one page or another she learns who watches and who left.
+    // Alice's object learns from the answers to the first pages who watches and who left.
     loop {
         let after = turn(&mut others).await?;
         if after.peer_calls - before.peer_calls == 2 {
@@ -87,7 +88,7 @@ async fn a_page_change_costs_one_request_per_friend_who_watches_and_no_row() -> 
     }
     let after = alice.counts().await?;
     assert_eq!(spent(before, after), (10, 0, 5), "5 pages for 2 who watch: {before:?} {after:?}");
-    // But for the alarm, which is set anew when it fires, nothing was written.
+    // Nothing was written except the alarm, which is set again when it fires.
     let alarms = u64::try_from(begun.elapsed().as_millis() / TIMEOUT.as_millis())? + 1;
     assert!(after.rows - before.rows <= alarms, "{before:?} {after:?}");
     Ok(())
@@ -103,9 +104,9 @@ async fn connecting_costs_one_request_per_friend_and_at_most_one_core_call() -> 
     let _live = alice.connect().await?;
     let after = alice.counts().await?;
     assert_eq!(after.peer_calls - before.peer_calls, 3);
-    // None, when the core was asked a moment ago.
+    // There is no call if the core was asked a moment ago.
     assert!(after.core_calls - before.core_calls <= 1);
-    // A second device finds everything there.
+    // A second device costs no calls.
     let _second = alice.connect().await?;
     let second = alice.counts().await?;
     assert_eq!((second.peer_calls, second.core_calls), (after.peer_calls, after.core_calls));

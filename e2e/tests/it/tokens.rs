@@ -1,4 +1,4 @@
-//! Which tokens open nothing: at the live channel, at the edge's own answers and at the core behind it.
+//! Which tokens are refused: at the live channel, in the edge's own answers and at the core behind it.
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -14,7 +14,7 @@ use rsa::{
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest as _};
 
-/// The provider's key as it is published: what a forger has.
+/// The provider's public key, which a forger has too.
 struct Published {
     kid: String,
     key: RsaPublicKey,
@@ -42,7 +42,7 @@ fn encoded(json: &Value) -> String {
     URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
-/// Every place that wants a token refuses this one the same way.
+/// Checks that every place that takes a token refuses this one in the same way.
 async fn opens_nothing(site: &Site, what: &str, token: &str) -> Result<()> {
     for path in ["/presence", "/users/me", "/friendship/all"] {
         let answer = site.request(Method::GET, path).bearer_auth(token).send().await?;
@@ -65,7 +65,7 @@ async fn opens_nothing(site: &Site, what: &str, token: &str) -> Result<()> {
 async fn alice() -> Result<(Site, Person, TokenRequest)> {
     let site = Site::of_tests()?;
     let alice = site.person("Alice").await?;
-    // The good one is good: what is refused below is refused for what is wrong with it.
+    // The unchanged token is good, so a token below is refused only for what is wrong with it.
     alice.connect().await?;
     let request = TokenRequest::new(alice.id.as_str());
     Ok((site, alice, request))
@@ -88,7 +88,7 @@ async fn without_a_token_nothing_opens() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_no_token_opens_nothing() -> Result<()> {
+async fn a_text_that_is_no_token_opens_nothing() -> Result<()> {
     let site = Site::of_tests()?;
     for garbage in ["garbage", "a.b.c", "..", "eyJhbGciOiJSUzI1NiJ9.e30."] {
         opens_nothing(&site, garbage, garbage).await?;

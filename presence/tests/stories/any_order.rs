@@ -186,7 +186,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn in_any_order_nothing_hidden_is_shown_and_in_the_end_everybody_sees_what_is_true(steps in proptest::collection::vec(step(), 1..60)) {
+    fn in_any_order_only_friends_see_and_only_what_is_true(steps in proptest::collection::vec(step(), 1..60)) {
         let mut world = World::new();
         for step in steps {
             world.take(step);
