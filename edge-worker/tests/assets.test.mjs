@@ -1,5 +1,5 @@
-// What is served as files and what reaches the worker, by wrangler.toml, with another worker and another page: published
-// extensions open sockets at /, and no page may stand in for what is the core's.
+// What wrangler.toml serves as files, and what it passes to the worker. The tests use another worker and another page. Published
+// extensions open sockets at /, and no page may take the place of an answer of the core.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -34,7 +34,7 @@ before(async () => {
     writeFileSync(join(folder, name), text);
   };
   write("worker.mjs", WORKER);
-  // A page at the root too, which nothing may ever show.
+  // There are files outside /app/ too, which must never be served.
   for (const name of ["index.html", "app/index.html", "docs/index.html", "404.html", "app/404.html"]) write(`site/${name}`, `file ${name}`);
   write("site/app/worker.js", "// a script");
   const assets = { ...rawConfig.assets, directory: "site" };
@@ -53,7 +53,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** As a browser asks when somebody follows a link: some rules of assets look at that alone. */
+/** The headers of a browser in which somebody follows a link. Some rules for assets look at them alone. */
 const NAVIGATION = { "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", Accept: "text/html" };
 
 const get = (path, headers = {}) => fetch(new URL(path, url), { headers, redirect: "manual" });

@@ -1,5 +1,5 @@
-// Environments as wrangler resolves them. It finds no fault with one that lacks what the worker reads, nor with one that
-// records what it must not.
+// The environments as wrangler resolves them. Wrangler reports no error if one lacks what the worker reads, or records what it
+// must not. So these tests check it.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -20,10 +20,10 @@ after(() => rmSync(folder, { recursive: true }));
 
 const ENVIRONMENTS = ["staging", "production"];
 const SECRETS = ["EVENT_SIGNING_SECRETS", "SERVICE_TOKEN_SECRET"];
-// For tests only.
+// These variables are only for tests.
 const NEVER = ["COUNT_WORK"];
 
-// Methods, algorithms and the like: names of nothing in the environment.
+// Methods, algorithms and the like. They are spelled like variables, and are none.
 const OTHER_NAMES = [
   "C", "CONNECT", "DELETE", "GET", "HEAD", "HMAC", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "TRACK",
 ];
@@ -52,8 +52,8 @@ const resolved = (environment) => {
 };
 
 /**
- * Every name that the worker reads from its environment, by its sources: each text that is spelled as such names are. What
- * else is spelled so stands in OTHER_NAMES.
+ * Every name that the worker reads from its environment, found in its sources: each text that is spelled like such a name. Other
+ * texts with that spelling are in OTHER_NAMES.
  */
 const namesRead = () => {
   const folder = join(root, "edge-worker/src");

@@ -8,7 +8,7 @@ const MAX = 8192;
 test("text is read up to the bound", () => {
   assert.equal(isRead("", MAX), true);
   assert.equal(isRead("x".repeat(MAX), MAX), true);
-  // It may still be too large as UTF-8, which is for whoever reads it to see.
+  // It may still be too large as UTF-8. The engine, which reads it, checks that.
   assert.equal(isRead("é".repeat(MAX), MAX), true);
 });
 

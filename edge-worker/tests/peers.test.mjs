@@ -1,9 +1,9 @@
-// Calls to many objects at once, against friends that answer when a test lets them.
+// Calls to many objects at once. The friends answer when a test lets them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { callPeers } from "../src/peers.mjs";
 
-/** Friends whose calls wait in `calls`, by name, for the test to settle. */
+/** Friends whose calls wait in `calls`, by name, until the test answers them. */
 const friends = () => {
   const calls = new Map();
   const peer = (name) => (message) =>
@@ -11,7 +11,7 @@ const friends = () => {
   return { calls, users: { getByName: (name) => ({ peer: peer(name) }) } };
 };
 
-/** Lets everything happen that waits for nothing but its turn. */
+/** Lets every callback run that is ready to run. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
@@ -45,7 +45,7 @@ test("answers that come together are heard together", async () => {
   assert.deepEqual(heard, ["0 1\n1 2", "2 3"]);
 });
 
-test("what takes too long is not waited for, and not heard when it comes", async () => {
+test("an answer that takes too long is not waited for, and is ignored when it comes", async () => {
   const { calls, users } = friends();
   const heard = [];
   const before = timers();
@@ -59,7 +59,7 @@ test("what takes too long is not waited for, and not heard when it comes", async
   assert.equal(timers(), before);
 });
 
-test("friends who cannot even be called were not reached", async () => {
+test("friends who cannot be called at all count as not reached", async () => {
   const before = timers();
   const users = {
     getByName: () => {
@@ -74,7 +74,7 @@ test("friends who cannot even be called were not reached", async () => {
   assert.equal(timers(), before);
 });
 
-test("a fault in whoever hears the answers ends the whole, and leaves no timer", async () => {
+test("an error in the function that takes the answers ends the whole call, and leaves no timer", async () => {
   const before = timers();
   const { calls, users } = friends();
   const taking = callPeers(users, "a\nb", "hello", 60_000, () => {

@@ -1,4 +1,4 @@
-// What the runtime makes of keys and signatures, with keys made here.
+// How the runtime treats keys and signatures. The keys are made here.
 import assert from "node:assert/strict";
 import { createHmac, createSign, generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
@@ -22,16 +22,16 @@ test("a signature is good for its message and its key alone", async () => {
   assert.equal(await isSigned(await importKey(jwk(theirs.publicKey)), "header.claims", signature), false);
 });
 
-test("a signature is spelt in one way", async () => {
+test("only one spelling of a signature is accepted", async () => {
   const { publicKey, privateKey } = pair();
   const key = await importKey(jwk(publicKey));
-  // With both letters in which base64 and base64url differ.
+  // The signature holds both letters in which base64 and base64url differ.
   let [message, signature] = [0, ""];
   while (!/-/.test(signature) || !/_/.test(signature)) signature = sign(privateKey, `${++message}`);
   assert.equal(await isSigned(key, `${message}`, signature), true);
   const plus = signature.replaceAll("-", "+");
   const slash = signature.replaceAll("_", "/");
-  // 256 bytes leave four bits of the last letter over.
+  // A signature has 256 bytes, so four bits of the last letter are unused.
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   const bits = signature.slice(0, -1) + letters[letters.indexOf(signature.at(-1)) + 1];
   for (const other of [plus, slash, bits, `${signature}==`, ` ${signature}`, `${signature}\n`]) {
@@ -39,7 +39,7 @@ test("a signature is spelt in one way", async () => {
   }
 });
 
-test("what is no base64url is no signature, and what is no RS256 key no key", async () => {
+test("a signature that is no base64url and a key that is not for RS256 are errors", async () => {
   const { publicKey } = pair();
   const key = await importKey(jwk(publicKey));
   await assert.rejects(isSigned(key, "header.claims", "%"));
@@ -50,7 +50,7 @@ test("what is no base64url is no signature, and what is no RS256 key no key", as
 });
 
 test("what is signed for the core is HS256 with the secret", async () => {
-  // Many, for both letters in which base64 and base64url differ.
+  // There are many messages, so that signatures hold both letters in which base64 and base64url differ.
   for (let n = 0; n < 50; n += 1) {
     const message = `header.${n}`;
     const signature = createHmac("sha256", "a secret, at length").update(message).digest("base64url");

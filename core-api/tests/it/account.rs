@@ -10,8 +10,8 @@ use tower::ServiceExt;
 
 use crate::world::{World, token};
 
-/// Alice, who has done everything that leaves a row: friends, requests and declines both ways, a block, shares
-/// to all, to one and from others, read and unread.
+/// Alice, who has done everything that leaves a row. She has friends, a sent request, a decline and a block. There are shares to
+/// all, to one and from others, read and unread.
 async fn busy(pool: PgPool) -> World {
     let world = World::new(pool).await;
     world.register(&["alice", "bob", "carol", "dave", "erin", "frank"]).await;
@@ -50,7 +50,7 @@ async fn busy(pool: PgPool) -> World {
     world
 }
 
-/// Every table but the migrations' own.
+/// Every table except the migrations' own.
 async fn tables(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
         "select table_name::text from information_schema.tables
@@ -68,7 +68,7 @@ async fn nothing_is_left_of_a_deleted_account(pool: PgPool) {
     let version = world.social("alice", None).await.body["version"].as_i64();
     let reply = world.delete("alice", "/users/me").await;
     assert_eq!((reply.status, reply.text.as_str()), (204, ""));
-    // The events that say so name her until they are delivered, and then they are gone too.
+    // The events about the deletion name her until they are delivered. Then they are gone too.
     world.forget_events().await;
     for table in tables(&pool).await {
         let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select t::text from {table} t")))
@@ -91,10 +91,10 @@ async fn nothing_is_left_of_a_deleted_account(pool: PgPool) {
     world.get("alice", "/users/me").await.is_problem(404);
     world.get("bob", "/users/id/alice").await.is_problem(404);
     assert_eq!(world.get("bob", "/friendship/all").await.body, json!([]));
-    // What others sent to many remains theirs, with one reader less to wait for.
+    // What others sent to many stays, with one reader less.
     let sent = world.get("bob", "/notifications/share/sent").await.body;
     assert_eq!((sent.as_array().unwrap().len(), &sent[0]["not_seen_count"]), (1, &json!(0)));
-    // And she may come back as somebody new, whom no event of before is newer than.
+    // She may register again as a new user, whose version is newer than every earlier event.
     world.register(&["alice"]).await;
     assert!(world.social("alice", None).await.body["version"].as_i64() > version);
     assert_eq!(world.get("alice", "/friendship/all").await.body, json!([]));
@@ -103,7 +103,7 @@ async fn nothing_is_left_of_a_deleted_account(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn friends_and_who_was_asked_hear_of_a_deletion_and_so_does_the_account(pool: PgPool) {
+async fn friends_and_users_who_were_asked_hear_of_a_deletion_and_so_does_the_account(pool: PgPool) {
     let world = busy(pool).await;
     let version = world.version("bob").await;
     let last = world.social("alice", None).await.body["version"].as_i64().unwrap();
@@ -139,9 +139,9 @@ async fn an_export_holds_every_column(pool: PgPool) {
     for (table, column) in columns {
         schema.entry(table).or_default().insert(column);
     }
-    // Events wait for moments and tell only what is in the other tables, what users are found by is made of those, images
-    // are removed once more within hours, and erasures hold what is left of accounts that are no more. What operators did, and why, is
-    // theirs: it may name others.
+    // These tables are left out. Events wait for moments, and tell only what is in the other tables. What users are found by is
+    // made of those. Images are removed once more within hours. Erasures hold what is left of deleted accounts. The audit belongs
+    // to the operators: it holds what they did and why, and may name others.
     for derived in ["outbox", "search_keys", "search_texts", "image_removals", "erasures", "audit"] {
         assert!(schema.remove(derived).is_some(), "{derived}");
     }
@@ -172,7 +172,7 @@ async fn an_export_holds_every_column(pool: PgPool) {
     for at in [&export["user"]["created_at"], &export["friendships"][0]["requested_at"], &received[0]["sent_at"]] {
         assert!(at.as_str().unwrap().ends_with('Z'), "{at}");
     }
-    // What others hold is theirs.
+    // What alice did is not in frank's export.
     let frank = world.get("frank", "/users/me/export").await.body;
     assert_eq!((&frank["blocks"], &frank["declines"]), (&json!([]), &json!([])));
     world.get("nobody", "/users/me/export").await.is_problem(404);
@@ -229,7 +229,7 @@ async fn an_export_of_many_pages_holds_each_row_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn whoever_takes_in_an_export_slowly_holds_no_connection(pool: PgPool) {
+async fn a_client_that_reads_an_export_slowly_holds_no_connection(pool: PgPool) {
     let one = PgPoolOptions::new().max_connections(1).acquire_timeout(std::time::Duration::from_secs(5));
     let world = World::new(one.connect_with((*pool.connect_options()).clone()).await.unwrap()).await;
     fill(&world, 500, 500).await;
@@ -246,7 +246,7 @@ async fn whoever_takes_in_an_export_slowly_holds_no_connection(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn after_a_block_an_export_keeps_ones_own_texts_and_names_nobody(pool: PgPool) {
+async fn after_a_block_an_export_keeps_the_users_own_texts_and_does_not_name_the_other(pool: PgPool) {
     let world = World::new(pool).await;
     fill(&world, 500, 90).await;
     world.post("bob", "/friendship/requests", json!({"user_id2": "alice"})).await.is_success();
@@ -256,13 +256,13 @@ async fn after_a_block_an_export_keeps_ones_own_texts_and_names_nobody(pool: PgP
     };
     let before = world.get("alice", "/users/me/export").await.body;
     assert_eq!(counts(&before), 30 + 30 + 60);
-    // Whoever of the two has blocked the other.
+    // It does not matter which of the two has blocked the other.
     for (blocker, blocked) in [("bob", "alice"), ("alice", "bob")] {
         world.put(blocker, &format!("/friendship/blocks/{blocked}"), Value::Null).await.is_success();
         let reply = world.get("alice", "/users/me/export").await;
         let (mut export, text) = (reply.body, reply.text);
         if blocker == "alice" {
-            // Her own list says whom she has blocked, as the call for it does.
+            // Her own list names whom she has blocked, as the call for it does.
             assert_eq!(export["blocks"][0]["blocked_id"], "bob");
             export["blocks"] = json!([]);
         }

@@ -1,4 +1,4 @@
-//! Two of whom one has blocked the other do not exist for each other, and nobody else notices.
+//! Two users do not exist for each other while one has blocked the other, and nobody else notices.
 
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn a_block_ends_the_friendship_and_hides_each_from_the_other(pool: PgPool)
         world.post(me, "/friendship/requests", json!({"user_id2": other})).await.is_problem(404);
         world.post(me, "/friendship/accept", json!({"user_id1": other})).await.is_problem(404);
         assert_eq!(ids(&world.get(me, "/friendship/all").await.body), ["carol"]);
-        // Not even among the friends of a friend.
+        // They do not see each other among the friends of a friend either.
         assert_eq!(ids(&world.get(me, "/users/id/carol/friends").await.body), [me]);
         assert_eq!(world.get(me, "/users/id/carol/friends/count").await.body, json!({"count": 1, "count_1": 1}));
         assert_eq!(world.social(me, None).await.body["friends"].as_array().unwrap().len(), 1);
@@ -88,7 +88,7 @@ async fn taking_a_block_back_makes_each_visible_again_but_not_friends(pool: PgPo
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn nobody_blocks_themselves_the_unknown_or_whoever_has_blocked_them(pool: PgPool) {
+async fn a_user_cannot_block_themselves_an_unknown_user_or_one_who_has_blocked_them(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob"]).await;
     world.put("alice", "/friendship/blocks/alice", Value::Null).await.is_problem(400);
@@ -101,7 +101,7 @@ async fn nobody_blocks_themselves_the_unknown_or_whoever_has_blocked_them(pool: 
     world.get("alice", "/users/id/bob").await.is_problem(404);
 }
 
-/// What a block leaves for the last: the account's end, and the block's.
+/// The calls that end the block and the account. They are made last.
 const ENDINGS: [(&str, &str); 2] = [("DELETE", "/friendship/blocks/{id}"), ("DELETE", "/users/me")];
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -110,7 +110,7 @@ async fn after_a_block_no_call_and_no_event_shows_the_one_to_the_other(pool: PgP
     let edge_url = format!("http://{}", edge.address);
     let flags = [bucket.flags(), vec!["--edge-url", &edge_url, "--outbox-poll-ms", "50"]].concat();
     let world = World::with(pool, &flags).await;
-    // An id is in the name and in the address too.
+    // The name and the address contain the id too.
     let pair = ["aline-one", "bertil-two"];
     world.register(&[pair[0], pair[1], "carol"]).await;
     world.befriend(pair[0], pair[1]).await;
@@ -131,7 +131,7 @@ async fn after_a_block_no_call_and_no_event_shows_the_one_to_the_other(pool: PgP
     for (me, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {
         let mine = events.iter().filter(|event| event["recipient"] == me);
         let naming: Vec<_> = mine.filter(|event| event.to_string().to_lowercase().contains(other)).collect();
-        // That there is nothing any more between the two is said as after any other end of a friendship.
+        // The two are told of the end of their friendship, as of any other end.
         let removed = json!({"user_id": other});
         assert!(!naming.is_empty() && naming.iter().all(|event| event["payload"] == removed), "{naming:#?}");
     }
@@ -142,7 +142,7 @@ async fn after_a_block_no_call_and_no_event_shows_the_one_to_the_other(pool: PgP
     let last = ENDINGS.iter().flat_map(|ending| TABLE.iter().filter(|row| (row.0, row.1) == *ending));
     for (method, path, query, body, _) in rows.chain(last) {
         for (me, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {
-            // Whom one has blocked oneself one may know.
+            // A user may know whom they have blocked.
             let lists_own_blocks = matches!((*method, *path), ("GET", "/friendship/blocks" | "/users/me/export"));
             if lists_own_blocks && me == pair[0] {
                 continue;
@@ -163,7 +163,7 @@ async fn after_a_block_no_call_and_no_event_shows_the_one_to_the_other(pool: PgP
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPool) {
+async fn shares_between_two_users_are_hidden_while_one_blocks_the_other(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob", "carol"]).await;
     for (one, other) in [("alice", "bob"), ("bob", "carol"), ("carol", "alice")] {
@@ -203,7 +203,7 @@ async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPoo
         }
         all
     };
-    // Of what bob sent, alice has read one.
+    // Alice has read one of the shares that bob sent.
     let of_bob = world.get("alice", "/notifications/share").await.body;
     let ids: Vec<Value> =
         of_bob.as_array().unwrap().iter().map(|share| json!({"event_id": share["event_id"]})).collect();
@@ -213,7 +213,7 @@ async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPoo
         |list: &[(&str, (i64, i64))]| list.iter().map(|(title, n)| ((*title).to_owned(), *n)).collect::<Vec<_>>();
     assert_eq!(sent("bob").await, counted(&[("bobcarol", (1, 1)), ("bobalice", (0, 1)), ("bob", (2, 2))]));
 
-    // Whoever blocks, and both: the same is gone, and comes back.
+    // It does not matter which of the two blocks, or if both do. The same shares are gone, and come back.
     for blockers in [&["alice"][..], &["bob"], &["alice", "bob"]] {
         for (blocker, path) in [("alice", "/friendship/blocks/bob"), ("bob", "/friendship/blocks/alice")] {
             if blockers.contains(&blocker) {
@@ -228,7 +228,7 @@ async fn what_two_sent_each_other_is_gone_while_one_blocks_the_other(pool: PgPoo
             assert_eq!(received(me, "?limit=1&offset=1").await, [""; 0]);
             assert_eq!(sent(me).await, counted(&[(&format!("{me}carol"), (1, 1)), (me, (1, 1))]));
         }
-        // Reading what one no longer sees is reading what was never sent to one.
+        // A user cannot mark a hidden share as read, as if it had never been sent to them.
         world.forget_events().await;
         world.post("alice", "/notifications/share/read", json!(ids[2..])).await.is_success();
         assert_eq!(world.outbox().await, []);

@@ -1,4 +1,4 @@
-//! How much one user may ask, of others and of the service.
+//! Limits on what one user may ask of others and of the service.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -22,7 +22,7 @@ async fn unanswered_requests_are_bounded_and_an_answer_makes_room(pool: PgPool) 
     ask(&world, "alice", "u1").await.is_success();
     ask(&world, "alice", "u2").await.is_success();
     ask(&world, "alice", "u3").await.is_problem(409);
-    // What is there already changes nothing, and so is in order.
+    // The request exists already, so asking again changes nothing and is allowed.
     ask(&world, "alice", "u1").await.is_success();
     ask(&world, "u3", "alice").await.is_success();
     ask(&world, "alice", "u3").await.is_success();
@@ -49,7 +49,7 @@ async fn requests_are_bounded_by_the_day_even_those_taken_back(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn who_declined_is_left_alone_for_a_week_and_may_ask_any_time(pool: PgPool) {
+async fn a_declined_user_may_not_ask_again_for_a_week_but_may_be_asked(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob", "carol"]).await;
     ask(&world, "alice", "bob").await.is_success();
@@ -60,11 +60,11 @@ async fn who_declined_is_left_alone_for_a_week_and_may_ask_any_time(pool: PgPool
     ask(&world, "carol", "bob").await.is_success();
     ask(&world, "bob", "alice").await.is_success();
     world.post("alice", "/friendship/accept", json!({"user_id1": "bob"})).await.is_success();
-    // They have been friends since: the old decline means nothing any more.
+    // They have been friends since, so the old decline no longer counts.
     let pair = json!({"user_id1": "alice", "user_id2": "bob"});
     world.post("bob", "/friendship/delete", pair.clone()).await.is_success();
     ask(&world, "alice", "bob").await.is_success();
-    // Declining with the call that also unfriends is declining.
+    // The call that ends a friendship can also decline a request.
     world.post("bob", "/friendship/delete", pair).await.is_success();
     wait_s(&ask(&world, "alice", "bob").await);
     sqlx::query("update declines set declined_at = declined_at - interval '7 days'")
@@ -75,7 +75,7 @@ async fn who_declined_is_left_alone_for_a_week_and_may_ask_any_time(pool: PgPool
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn who_calls_too_fast_waits_and_others_do_not(pool: PgPool) {
+async fn a_user_who_calls_too_fast_must_wait_and_others_need_not(pool: PgPool) {
     let world = World::with(pool, &["--calls-per-minute-max", "5"]).await;
     world.register(&["alice", "bob"]).await;
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! A real store that speaks S3's language and checks signatures, as a process of each test's own.
+//! A real store with S3's interface, which checks signatures. Each test has a process of its own.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -10,10 +10,10 @@ use tokio::{
 const ACCESS_KEY: &str = "AKIATEST";
 const SECRET_KEY: &str = "the secret of the store";
 
-/// The program; `cargo xtask test` installs it and says where it is.
+/// The variable that names the program. `cargo xtask test` installs the program and sets this.
 const PROGRAM: &str = "PAGENOW_S3_SERVER";
 
-/// A running store with one empty bucket. Dropping it ends it and removes its folder.
+/// A running store with one empty bucket. When it is dropped, the process ends and its folder is removed.
 pub struct Bucket {
     _server: Child,
     folder: PathBuf,
@@ -36,29 +36,29 @@ impl Bucket {
                 break url.split([',', ' ']).next().unwrap().to_owned();
             }
         };
-        // Somebody must read what it goes on to say.
+        // The rest of the output must be read, because the store stops when the pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { _server: server, folder, url }
     }
 
-    /// The flags of `serve` by which a core uses it.
+    /// The flags of `serve` with which a core uses this store.
     pub fn flags(&self) -> Vec<&str> {
         flags(&self.url, SECRET_KEY).to_vec()
     }
 
-    /// The same for the program, by its environment.
+    /// Sets the environment with which the program uses this store.
     pub fn configure(&self, mut core: Command) -> Command {
         core.envs([("PROFILE_IMAGES_BUCKET", "images"), ("AWS_ENDPOINT_URL", &self.url)]);
         core.envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]);
         core
     }
 
-    /// The flags of somebody who has another secret.
+    /// The flags of a core that has another secret than the store.
     pub fn flags_with_another_secret(&self) -> Vec<&str> {
         flags(&self.url, "another secret").to_vec()
     }
 
-    /// The images there are, as `user.extension`.
+    /// The images in the store, as `user.extension`.
     pub fn objects(&self) -> Vec<String> {
         let inside = |folder: &std::path::Path| -> Vec<String> {
             let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! The running program held against its own document by schemathesis: whatever is sent, the answer is one that the
-//! document tells of, and never our fault.
+//! Schemathesis tests the running program against its own document. Whatever is sent, the document describes the answer, and the
+//! answer is never a server error.
 
 use std::{path::Path, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     world::{Provider, SERVING, World, token, url_of},
 };
 
-/// The program; `cargo xtask test` installs it and says where it is.
+/// The variable that names the program. `cargo xtask test` installs the program and sets this.
 const PROGRAM: &str = "PAGENOW_SCHEMATHESIS";
 
-/// The id that the document gives as an example, which some of the calls take up.
+/// The id that the document gives as an example. Some of the calls use it.
 const EXAMPLE: &str = "google_117400000000000000000";
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
@@ -34,7 +34,7 @@ async fn the_running_program_does_what_its_document_says(pool: PgPool) {
     }
     let server = Server::start(bucket.configure(command)).await;
 
-    // Who deletes their account has nothing left to ask for, so that comes last.
+    // The other calls need the account, so its deletion comes last.
     let all_but_the_end = ["--exclude-operation-id", "users_delete"];
     let the_end = ["--include-operation-id", "users_delete"];
     for selection in [all_but_the_end, the_end] {
@@ -46,7 +46,7 @@ async fn the_running_program_does_what_its_document_says(pool: PgPool) {
 async fn check(url: &str, selection: &[&str]) {
     let program = std::env::var(PROGRAM).unwrap_or_else(|_| panic!("{PROGRAM} names no schemathesis"));
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemathesis.toml");
-    // It leaves notes of its own where it runs.
+    // Schemathesis leaves files in its working directory.
     let folder = std::env::temp_dir().join(format!("core-api-conformance-{}", uuid::Uuid::now_v7()));
     std::fs::create_dir(&folder).unwrap();
     let mut schemathesis = Command::new(program);
@@ -57,7 +57,7 @@ async fn check(url: &str, selection: &[&str]) {
     std::fs::remove_dir_all(&folder).unwrap();
     let output = output.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    // Bodies that are sent can be very long.
+    // The output holds bodies that were sent, which can be very long.
     let said: Vec<String> = said.lines().map(|line| line.chars().take(500).collect()).collect();
     assert!(output.status.success(), "{}", said.join("\n"));
 }

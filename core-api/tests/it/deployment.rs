@@ -1,4 +1,4 @@
-//! What Terraform tells the core, held against what the core reads.
+//! The files of a deployment, checked against what the core reads: environment, network rules, sizes, the shell and the runbook.
 
 use clap::CommandFactory as _;
 use core_api::config::Cli;
@@ -29,7 +29,8 @@ fn every_name_that_terraform_sets_is_one_that_the_core_reads_and_none_that_it_ne
         let name = argument.get_env().unwrap().to_str().unwrap().to_owned();
         assert!(set.contains(&name), "{name} is needed, and Terraform does not set it");
     }
-    // What must not be read by whoever may look at the task, and only that.
+    // Secrets are not in the plain environment, which everybody who may look at the task can read. `DATABASE_URL` may be, because
+    // the password is in a variable of its own.
     for argument in serve.get_arguments().filter(|argument| argument.is_hide_env_values_set()) {
         let name = argument.get_env().unwrap().to_str().unwrap();
         assert!(name == "DATABASE_URL" || !environment.iter().any(|plain| plain == name), "{name} is a secret");
@@ -37,7 +38,7 @@ fn every_name_that_terraform_sets_is_one_that_the_core_reads_and_none_that_it_ne
     assert!(secrets.contains(&"PGPASSWORD".to_owned()), "the address of the database holds no password");
 }
 
-/// The names of the maps' entries in a file of Terraform, that far from its left.
+/// The names of the entries of maps in a Terraform file, at this depth of indentation.
 fn entries(text: &str, indent: usize) -> Vec<&str> {
     let left = " ".repeat(indent);
     let entries = text.lines().filter_map(|line| line.strip_prefix(&left)?.strip_suffix(" = {"));
@@ -69,7 +70,7 @@ fn sets(body: &str, arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn no_rule_that_is_ever_added_lets_anybody_in_but_a_group_of_the_vpc() {
+fn every_ingress_rule_lets_in_only_a_security_group() {
     let resources = resources();
     let rules: Vec<_> = resources.iter().filter(|(kind, ..)| kind == "aws_vpc_security_group_ingress_rule").collect();
     assert!(rules.len() >= 5, "{rules:?}");
@@ -78,7 +79,7 @@ fn no_rule_that_is_ever_added_lets_anybody_in_but_a_group_of_the_vpc() {
         assert!(!sets(body, &["cidr_ipv4", "cidr_ipv6", "prefix_list_id"]), "{name} lets in addresses");
     }
     for (kind, name, body) in &resources {
-        // The older forms, which the rules above would not be seen in.
+        // The loop above does not see rules in the older forms, so there must be none.
         assert_ne!(kind, "aws_security_group_rule", "{name}");
         assert!(kind != "aws_security_group" || !sets(body, &["ingress", "egress"]), "{name} has rules of its own");
         assert!(!["aws_lb_listener_rule", "aws_eip_association", "aws_api_gateway_rest_api"].contains(&kind.as_str()));
@@ -86,7 +87,7 @@ fn no_rule_that_is_ever_added_lets_anybody_in_but_a_group_of_the_vpc() {
 }
 
 #[test]
-fn no_route_that_is_ever_added_leads_out_of_the_data_subnets() {
+fn no_route_leads_out_of_the_data_subnets() {
     let resources = resources();
     let of = |wanted: &str| -> Vec<_> { resources.iter().filter(|(kind, ..)| kind == wanted).collect() };
     assert!(of("aws_route").len() >= 2);
@@ -114,13 +115,13 @@ fn production_has_two_of_everything_that_may_fail() {
         assert!(set(name).parse::<u32>().is_ok_and(|number| number >= 2), "production has one of {name}");
     }
     assert_eq!((set("environment"), set("balancer")), ("\"production\"", "true"));
-    // Not protected would have to be said here: the variable's default is that it is.
+    // The variable's default is that the database is protected. Anything else would have to be set here.
     assert_eq!(set("deletion_protection"), "");
     assert!(set("backup_retention_days").parse::<u32>().is_ok_and(|days| days >= 7));
 }
 
-/// What `terraform/shell.sh` lets a shell say, sourced for a file of `env`. AWS's command line is one that answers with the exit code of
-/// the task that it is asked of.
+/// Runs a command in a shell that has sourced `terraform/shell.sh` for a file of `env`. The `aws` of this shell answers with this
+/// exit code when it is asked about a task.
 fn in_shell(sizes: &str, exit_code: &str, command: &str) -> std::process::Output {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
@@ -148,7 +149,7 @@ fn in_shell(sizes: &str, exit_code: &str, command: &str) -> std::process::Output
 }
 
 #[test]
-fn the_shell_of_a_deployment_names_both_files_of_variables_and_a_task_that_fails_fails() {
+fn the_shell_of_a_deployment_names_both_files_of_variables_and_reports_a_failed_task() {
     let told = in_shell("small", "0", "env; echo \"prefix=$prefix environment=$environment\"");
     let told = String::from_utf8(told.stdout).unwrap();
     for command in ["plan", "apply", "destroy", "import"] {
@@ -179,7 +180,7 @@ fn the_image_store_of_one_machine_takes_what_clients_send() {
 }
 
 #[test]
-fn whoever_is_told_of_an_alarm_finds_what_to_do() {
+fn the_runbook_has_a_section_for_every_alarm() {
     let read = |path: &str| std::fs::read_to_string(project::root().join(path)).unwrap();
     let (eyes, runbook) = (read("terraform/eyes.tf"), read("docs/runbook.md"));
     let mut alarms = entries(&eyes, 6);

@@ -1,4 +1,4 @@
-//! Friendships and requests, one caller at a time. What happens at once is in `races`.
+//! Friendships and requests, one caller at a time. Simultaneous calls are in `races`.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -58,7 +58,7 @@ async fn sent_requests_are_listed_newest_first_until_they_are_answered(pool: PgP
     for asked in ["bob", "carol", "dave", "erin"] {
         ask(&world, "alice", asked).await;
     }
-    // Neither one that was received nor a friend.
+    // A received request is not listed.
     ask(&world, "frank", "alice").await;
     let sent = async |query: &str| {
         let list = world.get("alice", &format!("/friendship/sent-requests{query}")).await.body;
@@ -117,7 +117,7 @@ async fn accepting_makes_friends_and_tells_both(pool: PgPool) {
     let events = world.outbox().await;
     let accepted: Vec<_> = events.iter().filter(|(_, kind, ..)| kind == "friend.accepted").cloned().collect();
     assert_eq!(accepted, told);
-    // The request is off the other devices of who was asked.
+    // The other devices of the user who was asked remove the request.
     let settled = events.iter().find(|(_, kind, ..)| kind == "friend.request-removed").unwrap();
     assert_eq!((settled.0.as_str(), &settled.3), ("bob", &json!({"user_id": "alice"})));
     assert_eq!(events.len(), 4);
@@ -213,7 +213,7 @@ async fn unfriending_tells_both_and_can_be_repeated(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob"]).await;
     world.befriend("alice", "bob").await;
-    // Either of the two, named in either order.
+    // Either of the two may end it, with the ids in either order.
     let pair = json!({"user_id1": "bob", "user_id2": "alice"});
     world.post("bob", "/friendship/delete", pair.clone()).await.is_success();
     assert_eq!(world.get("alice", "/friendship/check/bob").await.text, "null");
@@ -230,7 +230,7 @@ async fn unfriending_tells_both_and_can_be_repeated(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn taking_back_a_request_is_told_to_who_was_asked(pool: PgPool) {
+async fn taking_back_a_request_is_told_to_the_user_who_was_asked(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice", "bob"]).await;
     ask(&world, "alice", "bob").await;
@@ -238,7 +238,7 @@ async fn taking_back_a_request_is_told_to_who_was_asked(pool: PgPool) {
     assert_eq!(world.get("bob", "/friendship/requests").await.body, json!([]));
     assert_eq!(world.told().await, ["bob friend.request-removed 0", "bob friend.requested 0"]);
     assert_eq!(world.version("bob").await, 1);
-    // Nothing was declined, so asking again is in order.
+    // Nothing was declined, so alice may ask again.
     ask(&world, "alice", "bob").await;
 }
 

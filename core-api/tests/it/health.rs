@@ -1,4 +1,4 @@
-//! Whether the process says truthfully how it is, and what it does without its database.
+//! Whether the process reports its state correctly, and what it does without its database.
 
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,7 @@ async fn an_exhausted_pool_is_503_until_a_connection_is_free(pool: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATIONS")]
 async fn a_request_that_takes_too_long_is_503_and_changes_nothing(pool: PgPool) {
-    // However slow this machine is, only the one request that is to wait is cut off.
+    // Only `hasty` has the short limit. So only the request that must wait is cut off, however slow this machine is.
     let world = World::new(pool.clone()).await;
     let hasty = World::with(pool.clone(), &["--request-ms-max", "300"]).await;
     world.register(&["alice"]).await;
@@ -127,7 +127,7 @@ async fn connections_that_the_database_cut_are_replaced(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
-async fn metrics_count_requests_by_route_and_tell_of_the_outbox(pool: PgPool) {
+async fn metrics_count_requests_by_route_and_describe_the_outbox(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     world.get("alice", "/users/id/nobody").await.is_problem(404);
@@ -148,6 +148,6 @@ async fn metrics_count_requests_by_route_and_tell_of_the_outbox(pool: PgPool) {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(!text.contains("nobody") && !text.contains("/no/such"));
-    // The API's own port does not know it.
+    // The port of the API does not serve metrics.
     open(&world, "/metrics").await.is_problem(404);
 }

@@ -15,7 +15,7 @@ use crate::{
 const UPLOAD: &str = "/users/me/profile-image-upload-url?image_ext=png";
 const BOBS: &str = "/users/id/bob/profile-image-url?image_ext=png";
 
-/// A core over the bucket, with these users.
+/// A core that uses the bucket, with these users.
 async fn world(pool: PgPool, bucket: &Bucket, user_ids: &[&str]) -> World {
     let world = World::with(pool, &bucket.flags()).await;
     world.register(user_ids).await;
@@ -28,7 +28,7 @@ async fn signed(world: &World, user_id: &str, path: &str) -> String {
     reply.body.as_str().unwrap().to_owned()
 }
 
-/// As published clients upload: with the type of the file.
+/// Uploads as published clients do, with the media type of the file.
 async fn put(url: &str, bytes: &'static [u8]) -> u16 {
     let kind = url.split('?').next().unwrap().rsplit('.').next().unwrap();
     put_as(&format!("image/{}", if kind == "jpg" { "jpeg" } else { kind }), url, bytes).await
@@ -86,7 +86,7 @@ async fn a_url_is_good_for_one_call_on_one_image_by_the_right_secret(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_is_uploaded_is_an_image_and_comes_as_one(pool: PgPool) {
+async fn only_images_are_uploaded_and_they_are_served_as_images(pool: PgPool) {
     let bucket = Bucket::start().await;
     let world = world(pool, &bucket, &["bob"]).await;
     for (kind, media_type) in [
@@ -110,13 +110,13 @@ async fn what_is_uploaded_is_an_image_and_comes_as_one(pool: PgPool) {
         let other = url.replace(&format!("response-content-type={image}"), &format!("response-content-type={html}"));
         assert_ne!(other, url);
         assert_eq!(get(&other).await.0, 403);
-        // Each kind is a change that all friends are told of.
+        // Each kind is a change that friends are told of, and such changes are limited. So they are forgotten here.
         sqlx::query("update users set looks_changed_ms = '{}'").execute(&world.pool).await.unwrap();
     }
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_is_uploaded_after_a_removal_goes_when_the_url_has_ended(pool: PgPool) {
+async fn an_image_uploaded_after_a_removal_is_removed_once_the_url_has_expired(pool: PgPool) {
     let bucket = Bucket::start().await;
     let flags = [bucket.flags(), vec!["--profile-image-url-s", "8"]].concat();
     let world = World::with(pool, &flags).await;
@@ -134,7 +134,7 @@ async fn what_is_uploaded_after_a_removal_goes_when_the_url_has_ended(pool: PgPo
     }
     assert_eq!(bucket.objects(), ["alice.png", "bob.png", "carol.gif", "carol.png"]);
     let (stop, stopped) = watch::channel(false);
-    // Another instance than the one that removed them.
+    // This instance is another than the one that removed them.
     let app = World::with(world.pool.clone(), &flags).await.app;
     let removals = tokio::spawn(image_removals::run(app, stopped));
     until("they are gone", async || bucket.objects() == ["carol.gif"]).await;
@@ -203,7 +203,7 @@ async fn only_five_kinds_of_images_are_taken(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn of_a_user_who_does_not_exist_for_the_caller_there_is_no_url(pool: PgPool) {
+async fn there_is_no_url_for_a_user_who_does_not_exist_for_the_caller(pool: PgPool) {
     let bucket = Bucket::start().await;
     let world = world(pool, &bucket, &["alice", "bob", "carol"]).await;
     world.put("bob", "/friendship/blocks/alice", Value::Null).await.is_success();
@@ -230,7 +230,7 @@ async fn a_removed_image_is_gone_and_so_are_those_of_a_deleted_account(pool: PgP
     assert_eq!(bucket.objects(), ["alice.png", "alice.webp"]);
     let bob = world.get("bob", "/users/me").await.body;
     assert_eq!((&bob["profile_image_extension"], &bob["profile_image_uploaded_at"]), (&json!(null), &json!(null)));
-    // There is nothing any more, which is what was asked for.
+    // There is no image any more, which is what the call asks for.
     world.delete("bob", "/users/me/profile-image").await.is_success();
     assert_eq!(world.delete("alice", "/users/me").await.status, 204);
     assert_eq!(bucket.objects(), [""; 0]);
@@ -253,7 +253,7 @@ async fn without_a_store_the_answer_says_so_and_accounts_can_be_deleted(pool: Pg
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn an_image_that_could_not_be_removed_is_still_told_of(pool: PgPool) {
+async fn an_image_that_could_not_be_removed_stays_in_the_profile(pool: PgPool) {
     let bucket = Bucket::start().await;
     let world = world(pool, &bucket, &["bob"]).await;
     signed(&world, "bob", UPLOAD).await;

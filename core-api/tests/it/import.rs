@@ -1,4 +1,5 @@
-//! The cut-over, as an operator runs it: from a database of the predecessor's schema, with what stands in such databases.
+//! The import, as an operator runs it at the cut-over, from a database with the predecessor's schema and with the data that such
+//! databases hold.
 
 use std::{collections::BTreeMap, process::Stdio};
 
@@ -69,7 +70,7 @@ struct Imported {
 }
 
 impl Imported {
-    /// Of these, how many were read, imported, there already, merged and left out.
+    /// How many rows of this kind were read, imported, there already, merged and left out.
     fn counts(&self, kind: &str) -> [usize; 5] {
         let line = self.said.lines().find(|line| {
             let mut words = line.split_whitespace();
@@ -84,7 +85,7 @@ impl Imported {
         numbers.try_into().unwrap()
     }
 
-    /// What was done to a row and why, in order.
+    /// What was done to a row and why, sorted.
     fn reasons(&self, id: &str) -> Vec<String> {
         let of = self.list.iter().filter(|line| line["id"] == id);
         let mut reasons: Vec<String> = of
@@ -112,7 +113,7 @@ async fn import(world: &World, from: &str, args: &[&str]) -> Imported {
     Imported { code: done.status.code(), said: String::from_utf8(done.stderr).unwrap(), list: list.collect() }
 }
 
-/// All rows of the tables that an import writes, without what differs from run to run.
+/// All rows of the tables that an import writes, without the columns that differ from run to run.
 async fn content(pool: &PgPool) -> BTreeMap<String, Value> {
     let mut content = BTreeMap::new();
     for (table, without) in [
@@ -129,7 +130,7 @@ async fn content(pool: &PgPool) -> BTreeMap<String, Value> {
     content
 }
 
-/// Everything that the predecessor lets stand.
+/// Every oddity that the predecessor allows.
 const ODD: &str = r#"
     insert into user_table (user_id, email, first_name, last_name, created_at, share_mode, domain_allow_array, domain_deny_array,
         description, dob, gender, email_public, profile_image_uploaded_at, profile_image_extension) values
@@ -177,12 +178,12 @@ fn old(n: u8) -> String {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn every_oddity_of_the_predecessor_is_brought_in_order_or_left_out_and_listed(pool: PgPool) {
+async fn every_oddity_of_the_predecessor_is_corrected_or_left_out_and_listed(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     let predecessor = Predecessor::new(&pool, ODD).await;
     let done = import(&world, &predecessor.url, &[]).await;
     assert_eq!(done.code, Some(0), "{}", done.said);
-    // Read, imported, there, merged, left out.
+    // The numbers are: read, imported, there already, merged, left out.
     assert_eq!(done.counts("users"), [7, 4, 0, 0, 3]);
     assert_eq!(done.counts("friendships"), [8, 4, 0, 2, 2]);
     assert_eq!(done.counts("shares"), [8, 3, 0, 0, 5]);
@@ -245,7 +246,7 @@ async fn every_oddity_of_the_predecessor_is_brought_in_order_or_left_out_and_lis
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn whoever_was_brought_in_finds_everything_by_the_api(pool: PgPool) {
+async fn imported_users_find_everything_by_the_api(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     let predecessor = Predecessor::new(&pool, ODD).await;
     assert_eq!(import(&world, &predecessor.url, &[]).await.code, Some(0));
@@ -283,7 +284,7 @@ async fn whoever_was_brought_in_finds_everything_by_the_api(pool: PgPool) {
     );
     assert_eq!(world.get("younger", "/users/me").await.status, 404);
 
-    // Accepted in one direction only, and asked in both.
+    // Some were accepted in one direction only, and some asked in both.
     let friends = async |who: &str| -> Vec<String> {
         let all = world.get(who, "/friendship/all").await.body;
         let mut ids: Vec<String> =
@@ -313,7 +314,7 @@ async fn whoever_was_brought_in_finds_everything_by_the_api(pool: PgPool) {
         ]
     );
     assert_eq!(world.get("dave", "/friendship/requests").await.body[0]["user_id"], "alice");
-    // The triggers have done their part.
+    // The triggers have filled the tables for search and for friends in common.
     assert_eq!(world.get("bob", "/users/search/name/alice").await.body[0]["user_id"], "alice");
     assert_eq!(world.get("dave", "/users/id/carol/mutual-friends/count").await.status, 200);
 
@@ -329,7 +330,7 @@ async fn whoever_was_brought_in_finds_everything_by_the_api(pool: PgPool) {
     let sent = world.get("alice", "/notifications/share/sent").await.body;
     let counts: Vec<&Value> = sent.as_array().unwrap().iter().map(|share| &share["not_seen_count"]).collect();
     assert_eq!(counts, [&json!(0), &json!(1)], "carol has not read what all were sent");
-    // By id is by time.
+    // The order of ids is the order of times.
     let ids: Vec<(Uuid, OffsetDateTime)> =
         sqlx::query_as("select event_id, sent_at from shares order by event_id").fetch_all(&pool).await.unwrap();
     assert!(ids.windows(2).all(|two| two[0].1 <= two[1].1));
@@ -358,7 +359,7 @@ async fn a_dry_run_lists_what_a_run_does_and_writes_nothing_and_a_second_run_cha
     for kind in ["users", "friendships", "shares", "recipients"] {
         assert_eq!(first.counts(kind), dry.counts(kind));
     }
-    // What users have done since stays.
+    // What users have changed since the import stays.
     assert_eq!(world.put("alice", "/users/me/domain_array/allow", json!(["example.net"])).await.status, 200);
     let before = content(&pool).await;
     let again = import(&world, &predecessor.url, &[]).await;
@@ -414,7 +415,7 @@ async fn an_import_that_is_killed_is_finished_by_the_next(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn who_has_more_friends_than_may_be_keeps_them_and_is_listed(pool: PgPool) {
+async fn a_user_with_more_friends_than_allowed_keeps_them_and_is_listed(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     let crowd = "
         insert into user_table (user_id, email, first_name, last_name) select 'u' || n, n || '@example.com', 'U', '' from generate_series(0, 1001) n;
@@ -429,12 +430,12 @@ async fn who_has_more_friends_than_may_be_keeps_them_and_is_listed(pool: PgPool)
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_cannot_be_reached_is_named_without_its_password(pool: PgPool) {
+async fn a_database_that_cannot_be_reached_is_named_without_its_password(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     for (from, named) in [
         ("mysql://user:hunter2@127.0.0.1/db", "--from"),
         ("postgres://user:hunter2@127.0.0.1:9/db", "--from"),
-        // Not of that schema.
+        // This database does not have the predecessor's schema.
         (&format!("{}?application_name=hunter2", database_url(&pool)), "user_table"),
     ] {
         let refused = import(&world, from, &[]).await;

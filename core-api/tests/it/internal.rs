@@ -95,7 +95,7 @@ async fn during_a_rotation_tokens_of_either_secret_are_taken(pool: PgPool) {
 async fn raised_versions_are_newer_than_any_that_the_edge_remembers(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
-    // Some batches, and one who changed so often that the version is ahead of the clock.
+    // These are some batches, and a user who changed so often that the version is ahead of the clock.
     sqlx::raw_sql(
         "insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array, social_version)
          select 'user-' || n, n || '@example.com', 'U', 'N', '{}', '{}', 1 from generate_series(1, 2500) n;

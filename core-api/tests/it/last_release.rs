@@ -1,4 +1,4 @@
-//! While a version is rolled out, instances of the last one serve from the new schema: every statement of theirs goes on.
+//! While a version is rolled out, instances of the last one serve from the new schema. Every statement of theirs must still work.
 
 use devstack::{
     project,
@@ -12,7 +12,7 @@ use crate::world::{SERVING, World, migrate_up_to};
 async fn statements_of_the_last_release_run_on_the_newest_schema(pool: PgPool) {
     let last: Release = serde_json::from_str(&std::fs::read_to_string(project::root().join(LAST)).unwrap()).unwrap();
     assert!(last.statements.len() > 50);
-    // As the role that serves.
+    // The statements run as the role that serves.
     let world = World::new(pool).await;
     let mut connection = world.serving.acquire().await.unwrap();
     let now = Release::of(&mut connection, last.statements.keys().cloned()).await.unwrap();
@@ -22,7 +22,7 @@ async fn statements_of_the_last_release_run_on_the_newest_schema(pool: PgPool) {
     assert_eq!(last.schema.misses_in(&now.schema), Vec::<String>::new());
 }
 
-/// Each of these prepares, but cannot be carried out.
+/// Each of these statements can be prepared, but not carried out.
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn a_lost_unique_index_and_a_lost_right_are_found(pool: PgPool) {
     let world = World::new(pool.clone()).await;
@@ -45,7 +45,7 @@ async fn a_lost_unique_index_and_a_lost_right_are_found(pool: PgPool) {
 async fn a_rule_that_old_code_does_not_know_is_found(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     let before = Schema::of(&mut connection).await.unwrap();
-    // Of a new column alone, and so of no column that old code writes.
+    // This rule is about a new column only, so it concerns no column that old code writes.
     sqlx::raw_sql("alter table users add column nickname text; alter table users add constraint short check (length(nickname) < 9)")
         .execute(&mut *connection)
         .await
@@ -66,7 +66,7 @@ async fn a_rule_that_old_code_does_not_know_is_found(pool: PgPool) {
     }
 }
 
-/// The sixth migration gave the outbox columns that its writers had to name, and took one away that they named.
+/// The sixth migration added columns to the outbox that its writers must name, and removed one that they named.
 #[sqlx::test(migrations = false)]
 async fn a_migration_that_breaks_the_release_before_it_is_found(pool: PgPool) {
     let statement = "insert into outbox (id, recipient, version, kind, payload) values ($1, $2, $3, $4, $5)".to_owned();

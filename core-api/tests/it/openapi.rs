@@ -1,4 +1,4 @@
-//! The document of the API: that it lists what the router answers, and that people can look at it.
+//! The document of the API lists what the router answers, and people can look at it.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ async fn without_token(world: &World, method: Method, path: &str) -> Reply {
     world.send(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
 }
 
-/// Every path somebody has put into the router, by whatever call. It tells nobody but the debugger.
+/// Every path in the router, for any method. The router shows them only in its debug output.
 fn registered(world: &World) -> BTreeSet<String> {
     let told = format!("{:?}", world.router);
     let (own, _fallbacks) = told.split_once(", fallback_router: ").unwrap();
@@ -105,7 +105,7 @@ async fn the_page_of_the_document_needs_nothing_from_elsewhere(pool: PgPool) {
     assert!(!page.text.contains("src=\"http") && !page.text.contains("href=\"http"), "{}", page.text);
     assert!(get("/docs/swagger-initializer.js").await.text.contains("\"../openapi.json\""));
     get("/docs/nothing").await.is_problem(404);
-    // By its policy it could not get anything from elsewhere, nor run what stands in the page itself.
+    // The page's policy allows nothing from elsewhere, and no script in the page itself.
     let policy = page.headers["content-security-policy"].to_str().unwrap().to_owned();
     let directives: Vec<Vec<&str>> = policy.split(';').map(|one| one.split_whitespace().collect()).collect();
     let sources = |name: &str| directives.iter().find(|one| one[0] == name).map(|one| one[1..].to_vec());

@@ -1,4 +1,4 @@
-//! What operators do with commands of the program, and how it is seen at running instances.
+//! What operators do with commands of the program, and what running instances make of it.
 
 use serde_json::{Value, json};
 use shared::limits::SUSPENDED_MAX;
@@ -44,7 +44,7 @@ async fn status(server: &Server, user_id: &str) -> u16 {
     request.header("authorization", format!("Bearer {}", token(user_id))).send().await.unwrap().status().as_u16()
 }
 
-/// Waits until both servers answer alice so; ten seconds at most.
+/// Waits until both servers answer alice with this status, for ten seconds at most.
 async fn until_answered(servers: &[Server; 2], expected: u16) {
     let begun = Instant::now();
     for server in servers {
@@ -86,7 +86,7 @@ async fn a_suspended_user_is_refused_by_every_instance_until_restored(pool: PgPo
     assert_eq!((again.code, again.err.trim()), (Some(0), "the user was not suspended"));
     assert_eq!(world.social("alice", None).await.body["suspended"], Value::Null);
 
-    // Each change once, under the version that it made. The edge is away.
+    // Each change is told once, under the version that it made. The events wait, because there is no edge.
     let events: Vec<(String, Vec<String>, Vec<i64>)> =
         sqlx::query_as("select kind, recipients, versions from outbox order by id").fetch_all(&pool).await.unwrap();
     let event = |kind: &str, more: u64| (kind.to_owned(), vec!["alice".to_owned()], vec![(version + more) as i64]);
@@ -128,7 +128,7 @@ async fn a_suspended_user_can_do_nothing_and_loses_nothing(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!(before, after);
-    // Others see a friend as ever.
+    // Others still see their friend.
     assert_eq!(world.get("bob", "/friendship/all").await.body[0]["user_id"], "alice");
 }
 
@@ -148,12 +148,12 @@ async fn what_is_held_about_a_user_is_shown_with_what_operators_did(pool: PgPool
     assert!(held["suspended_at"].is_string());
     assert_eq!(held["audit"].as_array().unwrap().len(), 1);
     assert_eq!(held["audit"][0]["action"], "user.suspend");
-    // To look is an act too.
+    // Looking at a user is recorded too.
     assert_eq!(audit(&world).await.last(), Some(&line("user.show", "alice")));
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_makes_no_sense_is_refused_by_name_and_leaves_no_line(pool: PgPool) {
+async fn a_command_that_makes_no_sense_is_refused_by_name_and_leaves_no_line(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     world.register(&["alice"]).await;
     let long = "x".repeat(1_001);
@@ -248,6 +248,6 @@ async fn the_role_that_serves_adds_lines_to_the_audit_and_changes_none(pool: PgP
         assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42501"), "{change}");
     }
     assert_eq!(audit(&world).await.len(), 1);
-    // Its owner may: lines may have to go some day.
+    // The owner of the table may, because lines may have to be removed some day.
     sqlx::query("delete from audit").execute(&pool).await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! Events on their way to the edge. The receiver is the other party: it checks signatures with the library of
-//! the Standard Webhooks specification and decides what it takes.
+//! Events on their way to the edge. The receiver stands for the edge: it checks signatures with the library of the Standard
+//! Webhooks specification, and decides what it takes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,15 +32,15 @@ use crate::world::{EVENT_SECRET, World, until};
 /// How the receiver answers a batch.
 type Answer = Arc<dyn Fn(&[Value]) -> Response + Send + Sync>;
 
-/// How long the edge waits for an object that does not answer: longer than it really does, so that a slow machine is
-/// not taken for somebody who has waited for it.
+/// How long the receiver waits for an object that does not answer. It is longer than the edge waits, so that a slow machine is
+/// not taken for an event that had to wait.
 const SATURATED: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
 pub struct Receiver {
     pub address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
-    /// Whoever makes a batch wait for [`SATURATED`], and does not take their events.
+    /// The recipient who makes a batch wait for [`SATURATED`], and whose events are not taken.
     saturated: Arc<Mutex<Option<String>>>,
     batches: Arc<Mutex<Vec<Vec<Value>>>>,
     /// One permit per answer that may be given.
@@ -124,13 +124,13 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     answer(&others)
 }
 
-/// Where a redirect leads: nothing should ever arrive here, so whatever does is counted and not taken.
+/// The target of a redirect. Nothing should ever arrive here, so a batch that does is counted and not taken.
 async fn stray(State(receiver): State<Receiver>) -> StatusCode {
     receiver.batches.lock().unwrap().push(vec![Value::Null]);
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-/// A relay under way, and what stops it.
+/// A running relay, and what stops it.
 pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -162,7 +162,7 @@ pub async fn delivered(world: &World) {
     until("the outbox is empty", async || is_empty(world).await).await;
 }
 
-/// Fills the outbox with settings events, as many as asked for, for as many users.
+/// Adds this many settings events to the outbox, each for another user.
 async fn fill(world: &World, events: i32) {
     sqlx::query(
         "insert into outbox (id, recipients, versions, kind, payload)
@@ -180,7 +180,7 @@ async fn fill(world: &World, events: i32) {
 async fn a_new_friendship_reaches_the_edge_at_once_signed_and_in_the_agreed_form(pool: PgPool) {
     let receiver = Receiver::start().await;
     let url = format!("http://{}/", receiver.address);
-    // Polling this seldom cannot be what delivers.
+    // Polling is so rare that it cannot be what delivers.
     let world = World::with(pool, &["--edge-url", &url, "--outbox-poll-ms", "600000"]).await;
     let relay = Running::start(&world);
     world.register(&["alice", "bob"]).await;
@@ -214,7 +214,7 @@ async fn events_written_while_the_edge_is_away_arrive_later(pool: PgPool) {
     let relay = Running::start(&world);
     world.register(&["alice", "bob"]).await;
     world.befriend("alice", "bob").await;
-    // The relay has tried in vain when the failure is counted.
+    // Once the failure is counted, the relay has tried in vain.
     until("a failed attempt", async || metrics(&world).await.contains(r#"core_outbox_relayed_total{result="failed"}"#))
         .await;
     assert!(!is_empty(&world).await);
@@ -264,7 +264,7 @@ async fn a_whole_batch_that_is_never_taken_holds_up_no_other(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn an_edge_that_answers_wrongly_gets_everything_again(pool: PgPool) {
+async fn a_batch_that_the_edge_answers_wrongly_is_sent_again(pool: PgPool) {
     let receiver = Receiver::start().await;
     let world = receiver.world(pool).await;
     fill(&world, 1).await;
@@ -323,7 +323,7 @@ async fn a_full_outbox_goes_out_in_batches_shared_by_two_instances_without_repea
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn a_change_for_many_reaches_each_of_them_once_whoever_refuses_it_at_first(pool: PgPool) {
+async fn a_change_for_many_is_sent_again_only_to_those_who_refused_it_at_first(pool: PgPool) {
     let receiver = Receiver::start().await;
     let refused: Mutex<BTreeSet<String>> = Mutex::default();
     receiver.answers(move |events| {
@@ -365,7 +365,7 @@ async fn a_batch_keeps_within_its_bytes(pool: PgPool) {
     let receiver = Receiver::start().await;
     let world = receiver.world(pool).await;
     fill(&world, 3).await;
-    // Three megabytes each: no more than two fit into eight.
+    // Each is three MiB long, so no more than two fit into eight.
     sqlx::query("update outbox set payload = jsonb_build_object('share', repeat('x', 3 * 1024 * 1024))")
         .execute(&world.pool)
         .await
@@ -412,7 +412,7 @@ async fn stopping_lets_the_batch_under_way_end(pool: PgPool) {
     assert_eq!(receiver.events().len(), 3);
 }
 
-/// Writes one change for so many users.
+/// Writes one change for this many users.
 async fn broadcast(world: &World, recipients: i32) {
     sqlx::query(
         "insert into outbox (id, recipients, versions, kind, payload)
@@ -426,14 +426,14 @@ async fn broadcast(world: &World, recipients: i32) {
     .unwrap();
 }
 
-/// A core whose relay waits as long as it does by default.
+/// A core whose relay has the default waits.
 async fn unhurried(receiver: &Receiver, pool: PgPool) -> World {
     let url = format!("http://{}", receiver.address);
     World::with(pool, &["--edge-url", &url]).await
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn one_of_a_thousand_who_never_takes_it_delays_none_of_the_others(pool: PgPool) {
+async fn one_recipient_of_a_thousand_who_never_takes_a_change_delays_no_other(pool: PgPool) {
     let receiver = Receiver::start().await;
     receiver.answers(|events| {
         taken(&events.iter().filter(|event| event["recipient"] != "user-7").cloned().collect::<Vec<_>>())
@@ -444,12 +444,12 @@ async fn one_of_a_thousand_who_never_takes_it_delays_none_of_the_others(pool: Pg
     let waiting =
         async || world.outbox().await.into_iter().map(|(recipient, ..)| recipient).collect::<Vec<_>>() == ["user-7"];
     until("all others have taken it", waiting).await;
-    // Each once, and not one of them after a further attempt at the one.
+    // Each of the others got it once, and none of them after the second attempt for `user-7`.
     let recipients: Vec<Value> = receiver.events().iter().map(|event| event["recipient"].clone()).collect();
     let attempts: Vec<usize> = (0..recipients.len()).filter(|place| recipients[*place] == "user-7").collect();
     assert_eq!(recipients.len() - attempts.len(), 999);
     assert!(attempts.get(1).is_none_or(|second| *second >= 1_000), "{attempts:?}");
-    // Whoever fails for ever is tried again, under the same id, and what is new for others goes by.
+    // The one that fails is tried again, under the same id. New events for others do not wait for it.
     until("it is tried again", async || receiver.events().len() > 1_001).await;
     let ids: BTreeSet<String> = receiver.events().iter().map(|event| event["id"].to_string()).collect();
     assert_eq!(ids.len(), 1_000);
@@ -468,7 +468,7 @@ async fn a_saturated_recipient_delays_nobody_elses_unfriending(pool: PgPool) {
     let relay = Running::start(&world);
     delivered(&world).await;
     for round in 0..4 {
-        // A change for many with the saturated one among them, and many for that one alone.
+        // One change for many, the saturated one among them, and many changes for that one alone.
         broadcast(&world, 1_000).await;
         sqlx::query(
             "insert into outbox (id, recipients, versions, kind, payload)
@@ -535,7 +535,7 @@ async fn no_connection_is_held_while_batches_are_under_way(pool: PgPool) {
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn a_change_for_a_thousand_is_claimed_once_and_removed_once(pool: PgPool) {
     let receiver = Receiver::start().await;
-    // What one connection has counted, it adds to the statistics at the end of the statement that asks for that.
+    // The one connection adds its counts to the statistics at the end of the statement that asks for that.
     let one = PgPoolOptions::new().max_connections(1).connect_with((*pool.connect_options()).clone()).await.unwrap();
     let world = receiver.world(one).await;
     broadcast(&world, 1_000).await;
@@ -574,7 +574,7 @@ async fn a_claim_is_renewed_while_its_batch_is_under_way(pool: PgPool) {
     relay.stop().await;
 }
 
-/// What a version of the core does that keeps rows locked while their batch is under way.
+/// How a version of the core claims rows that keeps them locked while their batch is in progress.
 const LOCKING: &str = "select id from outbox where next_attempt_at <= clock_timestamp()
     order by next_attempt_at, id limit 2 for update skip locked";
 
@@ -589,14 +589,14 @@ async fn beside_an_instance_that_locks_rows_each_event_is_sent_by_one(pool: PgPo
     assert_eq!(locked.len(), 2);
     let relay = Running::start(&world);
     until("the others are under way", async || receiver.events().len() == 3).await;
-    // These are not for the other instance, as long as they are under way.
+    // As long as these are in progress, the other instance does not get them.
     let mut third = world.pool.begin().await.unwrap();
     let due: Vec<uuid::Uuid> = sqlx::query_scalar(LOCKING).fetch_all(&mut *third).await.unwrap();
     assert!(due.is_empty());
     drop(third);
     sqlx::query("delete from outbox where id = any($1)").bind(&locked[..1]).execute(&mut *other).await.unwrap();
     other.commit().await.unwrap();
-    // What it did not deliver is left for whoever comes.
+    // What the other instance did not deliver is left for the next claim.
     receiver.may_answer.add_permits(1_000);
     delivered(&world).await;
     assert_eq!(receiver.events().len(), 4);
@@ -604,7 +604,7 @@ async fn beside_an_instance_that_locks_rows_each_event_is_sent_by_one(pool: PgPo
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn stopping_gives_back_what_is_not_under_way_yet(pool: PgPool) {
+async fn stopping_releases_what_was_claimed_and_not_sent_yet(pool: PgPool) {
     let receiver = Receiver { may_answer: Arc::new(Semaphore::new(0)), ..Receiver::absent().await };
     receiver.listen().await;
     let world = receiver.world(pool).await;

@@ -1,4 +1,4 @@
-//! Other users: profiles, their friends, and whom two have in common.
+//! Other users: profiles, their friends, and friends in common.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -33,7 +33,7 @@ async fn friends_of_somebody_come_by_name_with_the_callers_standing(pool: PgPool
         "mutual_friend_count": null,
     });
     assert_eq!(friends[0], expected);
-    // The caller among somebody's friends has no standing towards themselves.
+    // If the caller is among somebody's friends, their own entry has no friendship state.
     assert_eq!(world.get("ann", "/users/id/hub/friends").await.body[0]["friendship_state"], Value::Null);
     assert_eq!(ids(&world.get("alice", "/users/id/hub/friends?limit=1&offset=1").await.body), ["bea"]);
     assert_eq!(world.get("alice", "/users/id/hub/friends?limit=0").await.body, json!([]));
@@ -104,7 +104,7 @@ async fn friends_in_common_are_counted_right_through_every_change(pool: PgPool) 
     for name in &names {
         world.register(&[name]).await;
     }
-    // A fixed walk through all pairs, at each of which something happens that changes who is whose friend.
+    // A fixed walk through the pairs. At each pair something happens that changes who is whose friend.
     for step in 0..60_usize {
         let (one, other) = (&names[step % 6], &names[(step * step + 1 + step / 6) % 6]);
         if one == other {

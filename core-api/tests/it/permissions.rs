@@ -1,4 +1,4 @@
-//! Who may do what: every call of the API by everybody there is, in one table.
+//! Who may do what: every call of the API by every kind of caller, in one table.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,27 @@ use crate::{
     world::{KEY, Reply, World, claims, token},
 };
 
-/// Who calls, as they stand to the owner of what is called for.
+/// The callers, by their relation to the owner of what is called for.
 pub const CALLERS: [&str; 8] =
     ["without a token", "with an expired one", "unregistered", "stranger", "pending", "friend", "blocked", "owner"];
 
 pub type Expected = [u16; CALLERS.len()];
 
-/// For these it does not matter who calls.
+/// Everybody may make these calls.
 const ANYBODY: Expected = [200; 8];
-/// What every member may do.
+/// Every registered user may make these calls.
 const MEMBERS: Expected = [401, 401, 403, 200, 200, 200, 200, 200];
-/// The same to their own account, of which there is none yet while they are not registered.
+/// Every registered user may do this to their own account. An unregistered one has none yet.
 const OWN: Expected = [401, 401, 404, 200, 200, 200, 200, 200];
-/// What names the owner: for whoever is blocked, there is no such user.
+/// These calls name the owner. For a blocked caller, there is no such user.
 const SEEN: Expected = [401, 401, 403, 200, 200, 200, 404, 200];
 
 const UPDATE: &str = r#"{"first_name": "New", "last_name": "Name", "share_mode": "default_all", "email_public": true,
     "domain_allow_array": [], "domain_deny_array": [], "gender_public": true, "school_public": true,
     "work_public": true, "location_public": true}"#;
 
-/// A call and what becomes of it. In queries and bodies, OWNER and CALLER stand for their ids. "pending" is somebody
-/// whom the owner has asked, "blocked" somebody whom the owner has blocked.
+/// A call, and the status that each caller gets. In bodies, OWNER and CALLER stand for their ids. "pending" is somebody whom the
+/// owner has asked, "blocked" somebody whom the owner has blocked.
 pub type Row = (&'static str, &'static str, &'static str, &'static str, Expected);
 
 #[rustfmt::skip]
@@ -58,13 +58,13 @@ pub const TABLE: &[Row] = &[
     ("GET", "/users/id/{id}/mutual-friends", "", "", SEEN),
     ("GET", "/users/id/{id}/mutual-friends/count", "", "", SEEN),
     ("GET", "/users/id/{id}/profile-image-url", "?image_ext=png", "", SEEN),
-    // These leave out whom the caller cannot see.
+    // These calls leave out users whom the caller cannot see.
     ("GET", "/users/ids/{ids}", "", "", MEMBERS),
     ("GET", "/users/ids/{ids}/profile-image-url", "?image_ext_arr=png", "", MEMBERS),
     ("GET", "/users/search/name/{text}", "", "", MEMBERS),
     ("GET", "/users/search/email/{text}", "", "", MEMBERS),
 
-    // Nothing between two users is null here, whether they exist for each other or not.
+    // These calls answer null if there is nothing between two users, whether they exist for each other or not.
     ("GET", "/friendship/check/{id}", "", "", MEMBERS),
     ("GET", "/friendship/requests/{id}", "", "", MEMBERS),
     ("GET", "/friendship/requests", "", "", MEMBERS),
@@ -88,7 +88,7 @@ pub const TABLE: &[Row] = &[
     ("GET", "/notifications/share/sent", "", "", MEMBERS),
     ("POST", "/notifications/share/read", "", r#"[{"event_id": "019aa4f0-7c00-7000-8000-000000000000"}]"#, MEMBERS),
 
-    // The same for everybody, and of use before one registers.
+    // Everybody with a valid token may call this, because it is of use before one registers.
     ("GET", "/domains/share/warnings", "", "", [401, 401, 200, 200, 200, 200, 200, 200]),
 ];
 
@@ -98,7 +98,7 @@ async fn everybody_may_do_what_the_table_says_and_no_more(pool: PgPool) {
     let world = World::with(pool, &bucket.flags()).await;
     let mut surprises = Vec::new();
     for (number, (method, path, query, body, expected)) in TABLE.iter().enumerate() {
-        // New users for each row, because some calls leave nothing as it was.
+        // Each row has new users, because some calls change everything.
         let [unregistered, stranger, pending, friend, blocked, owner] =
             ["unregistered", "stranger", "pending", "friend", "blocked", "owner"].map(|who| format!("{who}-{number}"));
         world.register(&[&stranger, &pending, &friend, &blocked, &owner]).await;

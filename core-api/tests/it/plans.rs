@@ -1,6 +1,6 @@
-//! That no call reads a large table from end to end, nor much of it, on data of some size: PostgreSQL's own counters
-//! tell, so what is judged are the plans that it really chose, for whatever statements the calls really make. No
-//! statement of the core is left out: those that were prepared are compared with `.sqlx`, where the compiler keeps all.
+//! No call reads a large table from end to end, or much of it, on data of some size. PostgreSQL's own counters tell, so the plans
+//! that it really chose are judged, for the statements that the calls really make. No statement of the core is left out: the
+//! prepared ones are compared with `.sqlx`, where the compiler keeps all.
 
 use std::{
     collections::BTreeMap,
@@ -40,51 +40,53 @@ use crate::{
     world::{OWNER, World, as_role, token, until},
 };
 
-/// As `dev/dataset.sql` makes them.
+/// The id of the nth user, as `dev/dataset.sql` makes it.
 fn user_id(n: u64) -> String {
     (1_000_000_000_000_874_219 + n * 618_033_988_749 % 999_999_999_989 * 1_000_000).to_string()
 }
 
-/// Enough for reading all of a table to be dearer than a few hundred of its rows by an index.
+/// So many users that it costs more to read all of a table than to read a few hundred of its rows by an index.
 const USERS: u64 = 20_000;
 
 const NO_DOMAINS: &str = r#"{"allow": [], "deny": []}"#;
 
-/// Names of which each is that of one user in twenty.
+/// Names, each of which one user in twenty has.
 const NAMES: [(&str, &str); 5] = [("!!!", "-.-"), ("😀", "👍🏽"), ("Мария", "Петрова"), ("민준", "김"), ("文字", "中")];
 
-/// As often as it takes until PostgreSQL has compared its plan for these very parameters with one for any.
+/// How often each call is made. After so many calls, PostgreSQL has compared its plan for the given parameters with one for any
+/// parameters.
 const CALLS: u64 = 8;
 
-/// Most pages of one table that a call may read. A search looks each user whom it ranks up by an index.
+/// Most pages of one table that a call may read. A search reads each user whom it ranks by an index.
 const PAGES_MAX: i64 = 1_000;
 
-/// The same for the last page of a search: one for every entry of the index, where it was not vacuumed since.
+/// The same for the last page of a search. It reads one page for every entry of the index, where the table was not vacuumed
+/// since.
 const LAST_PAGE_PAGES_MAX: i64 = 3_000;
 
 const LARGE_TABLES: [&str; 8] =
     ["circles", "friendships", "outbox", "search_keys", "search_texts", "share_recipients", "shares", "users"];
 
-/// A table of at least so many rows is a large one.
+/// A table with at least this many rows is a large one.
 const LARGE: i64 = 1_000;
 
-/// A share by each caller, sent long ago with this key.
+/// The key with which each caller sent a share long ago.
 const OLD_KEY: &str = "a-key-of-long-ago";
 
-/// Takes every event but theirs.
+/// The recipient whose events the edge does not take.
 const REFUSING: &str = "refusing";
 
-/// What reading a table has come to.
+/// How much of a table was read so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reading {
     whole_scans: i64,
-    /// Of the table and its indexes, each as often as it was looked at.
+    /// Pages of the table and its indexes, each counted as often as it was read.
     pages: i64,
 }
 
-/// Of each large table.
+/// How much of each large table was read so far.
 async fn readings(pool: &PgPool) -> BTreeMap<String, Reading> {
-    // The pool has one connection: what it has counted, it adds to the statistics at the end of this.
+    // The pool has one connection. It adds its counts to the statistics at the end of this statement.
     sqlx::query("select pg_stat_force_next_flush()").execute(pool).await.unwrap();
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "select relname::text, seq_scan, (heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit)::bigint
@@ -98,12 +100,12 @@ async fn readings(pool: &PgPool) -> BTreeMap<String, Reading> {
     rows.into_iter().map(|(table, whole_scans, pages)| (table, Reading { whole_scans, pages })).collect()
 }
 
-/// Who makes the calls: the same few in each, who are nobody's neighbours in the dataset.
+/// The user who makes the nth call of each kind. These few users are no neighbours of each other in the dataset.
 fn caller(n: u64) -> u64 {
     1_000 + n * 100
 }
 
-/// A world with a crowd in it, and changes that wait for the relay. It has one connection.
+/// A world with the users of the dataset, and changes that wait for the relay. It has one connection.
 async fn crowded(pool: &PgPool, flags: &[&str]) -> World {
     let mut connection = pool.acquire().await.unwrap();
     for (name, value) in
@@ -140,22 +142,23 @@ async fn crowded(pool: &PgPool, flags: &[&str]) -> World {
         .await
         .unwrap();
     connection.execute("vacuum analyze").await.unwrap();
-    // A session tells what it has read within a second of the last time only when it has been idle for ten, and that
-    // would be counted as read by the calls.
+    // A session reports what it has read only if the last report is a second old, or after it was idle for ten seconds. Such a
+    // late report would count as read by the calls.
     connection.execute("select pg_stat_force_next_flush()").await.unwrap();
     drop(connection);
-    // What a page costs that is in memory or on a solid disk already. The default is for disks that turn, and lets
-    // tables of this size be read whole where larger ones would not be. And nothing is prepared twice, nor forgotten.
+    // This is what a page costs that is in memory or on a solid-state disk. The default is for rotating disks. It lets PostgreSQL
+    // read tables of this size as a whole where it would not read larger ones. No statement is prepared twice or dropped from the
+    // cache.
     let options = (*pool.connect_options()).clone().options([("random_page_cost", "1.1")]);
     let options = options.statement_cache_capacity(1_000);
     let one = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
     let world = World::with(one, flags).await;
-    // What a session has prepared and read, only that session can tell in time.
+    // Only the session itself can tell in time what it has prepared and read.
     World { pool: world.serving.clone(), ..world }
 }
 
-/// Paths and bodies of calls, in an order in which each finds what it needs. ME is the caller, who changes; ASKER and
-/// ASKER2 have asked them; OTHER, who is nobody's neighbour, and OTHERS stay the same.
+/// Paths and bodies of calls, in an order in which each finds what it needs. ME is the caller, who changes. ASKER and ASKER2 have
+/// asked the caller. OTHER and OTHERS stay the same, and OTHER is no neighbour of a caller.
 const CALLS_OF_MEMBERS: &[(&str, &str, &str)] = &[
     ("GET", "/users/me", ""),
     ("GET", "/users/id/OTHER", ""),
@@ -300,14 +303,14 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
     stop.send_replace(true);
     removals.await.unwrap();
 
-    // Reads all that waits, and is asked by whoever runs the service, not by a caller.
+    // This reads all that waits. It is called by those who run the service, so it is not judged.
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     assert_eq!(metrics::router(world.app.clone()).oneshot(request).await.unwrap().status(), 200);
 
-    // So does this, a batch at a time.
+    // This reads all users, a batch at a time, and is not judged either.
     versions::raise(&world.pool).await.unwrap();
 
-    // What operators do, who have as many rows of their own as they make.
+    // The commands of operators.
     let operator = Operator { by: "a test".to_owned(), reason: "to count".to_owned() };
     let user_of = |n| user_id(caller(n) + 1).parse::<UserId>().unwrap();
     called(&world, "showing, suspending and restoring a user", async |n| {
@@ -328,7 +331,7 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
     })
     .await;
 
-    // What a cut-over asks of this schema. Its writing is one statement a batch, into tables that it fills.
+    // What an import reads from this schema. It writes with one statement a batch, into tables that it fills.
     called(&world, "a batch of an import", async |n| {
         let (me, other) = (user_id(caller(n) + 1), user_id(caller(n) + 2));
         let pair = if me < other { (me.clone(), other) } else { (other, me.clone()) };
@@ -346,16 +349,17 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
     })
     .await;
 
-    // While much waits, and when nothing does any more.
+    // The relay runs while much waits, and when nothing waits any more.
     let before = readings(&world.pool).await;
     relayed_until(&world, async || batches.load(Ordering::SeqCst) >= CALLS).await;
-    // Each of a hundred rows is claimed and settled by its place in every index.
+    // A batch has a hundred rows, and each is claimed and settled by its place in every index. So a tenth of a batch counts as
+    // one call.
     let tenths = 10 * batches.load(Ordering::SeqCst);
     judge("a tenth of a batch of the relay", tenths, &before, &readings(&world.pool).await);
     world.forget_events().await;
-    // Whom an event shows is looked for among the blocked.
+    // For an event that shows a user, the relay looks for that user among the blocked.
     world.post("new-0", "/friendship/requests", json!({"user_id2": user_id(7)})).await.is_success();
-    // Much is left of an account, whose turn ends before it is gone. Nothing is old enough to go.
+    // Much is left of an account, and its turn ends before all is removed. No share is old enough to be removed.
     sqlx::query(
         "with left_over as (
             insert into shares (event_id, sender_id, sent_at, url, title, not_seen_count)
@@ -388,10 +392,11 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn whoever_has_to_do_with_many_blocks_reads_no_more_for_it(pool: PgPool) {
+async fn a_user_whom_many_have_blocked_reads_no_more_for_it(pool: PgPool) {
     let world = crowded(&pool, &[]).await;
     let me = user_id(caller(0));
-    // Friends too, as they were when they sent what is hidden now. Others may block anybody, any number of them.
+    // Some of those who block are friends, as they were when they sent what is hidden now. Any number of other users may block
+    // somebody.
     sqlx::query(
         "with blocking as (
             (select user_id from users where user_id <> $1 limit 5000)
@@ -413,7 +418,7 @@ async fn whoever_has_to_do_with_many_blocks_reads_no_more_for_it(pool: PgPool) {
         let path = format!("/notifications/share{query}");
         called(&world, &path, async |_| world.get(&me, &path).await.status).await;
     }
-    // Nobody whom this user may not see.
+    // A user who has not blocked the caller.
     let friend: String = sqlx::query_scalar(
         "select user_id from users where user_id <> $1 and not exists (
             select from blocks where blocker_id = users.user_id
@@ -441,7 +446,7 @@ async fn whoever_has_to_do_with_many_blocks_reads_no_more_for_it(pool: PgPool) {
     }
 }
 
-/// Runs the relay until something is so, or for thirty seconds.
+/// Runs the relay until the condition holds, for thirty seconds at most.
 async fn relayed_until(world: &World, mut is_so: impl AsyncFnMut() -> bool) {
     let (stop, stopped) = watch::channel(false);
     let relay = tokio::spawn(Relay::new(world.app.clone(), &world.config).unwrap().run(stopped));
@@ -455,7 +460,7 @@ async fn relayed_until(world: &World, mut is_so: impl AsyncFnMut() -> bool) {
     relay.await.unwrap();
 }
 
-/// Makes a call several times over and judges what it reads.
+/// Makes a call [`CALLS`] times, and judges how much it reads.
 async fn called(world: &World, what: &str, call: impl AsyncFn(u64) -> u16) {
     let before = readings(&world.pool).await;
     for n in 0..CALLS {
@@ -465,7 +470,7 @@ async fn called(world: &World, what: &str, call: impl AsyncFn(u64) -> u16) {
     judge(what, CALLS, &before, &readings(&world.pool).await);
 }
 
-/// Fails when so many calls have scanned a large table, or read much of one by its indexes.
+/// Fails if these calls have scanned a large table, or have read many pages of one by its indexes.
 #[track_caller]
 fn judge(what: &str, calls: u64, before: &BTreeMap<String, Reading>, after: &BTreeMap<String, Reading>) {
     for (table, reading) in before {
@@ -499,7 +504,7 @@ async fn unmade(pool: &PgPool) -> Vec<String> {
 async fn take(State(batches): State<Arc<AtomicU64>>, Json(batch): Json<Value>) -> Json<Value> {
     batches.fetch_add(1, Ordering::SeqCst);
     let events = batch["events"].as_array().unwrap().iter();
-    // Claims are renewed while the edge takes its time.
+    // The edge takes so long for this batch that the relay renews its claims.
     if events.clone().any(|event| event["kind"] == "friend.requested") {
         tokio::time::sleep(RENEWAL + Duration::from_secs(1)).await;
     }
@@ -518,7 +523,7 @@ async fn ending_accounts_exporting_them_and_removing_old_shares_reads_no_large_t
     }
     judge("GET /users/me/export", CALLS, &before, &readings(&world.pool).await);
 
-    // It changes the rows of its forty friends.
+    // A deletion also changes the rows of forty friends, so it may read as much as two calls.
     let before = readings(&world.pool).await;
     for me in users(400) {
         assert_eq!(world.delete(&me, "/users/me").await.status, 204);
@@ -527,7 +532,7 @@ async fn ending_accounts_exporting_them_and_removing_old_shares_reads_no_large_t
     let left: i64 = sqlx::query_scalar("select count(*) from erasures").fetch_one(&world.pool).await.unwrap();
     assert_eq!(left, 0);
 
-    // As many as three batches, and then a look that finds none.
+    // These are three batches. One more look finds none.
     sqlx::query(
         "insert into shares (event_id, sender_id, sent_at, url, title, not_seen_count)
         select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, $1, 'epoch', 'https://example.com/', '', 0
@@ -551,9 +556,10 @@ async fn ending_accounts_exporting_them_and_removing_old_shares_reads_no_large_t
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn a_page_of_an_export_costs_no_more_where_there_are_many(pool: PgPool) {
+async fn a_page_of_an_export_reads_no_more_if_there_are_many(pool: PgPool) {
     let world = crowded(&pool, &[]).await;
-    // PostgreSQL believes that this user, like all others, has got some ten shares, and that disks turn.
+    // PostgreSQL believes that this user has received some ten shares, as all others have. It also believes that the disk
+    // rotates.
     for setting in ["set random_page_cost = 4", "set plan_cache_mode = force_custom_plan"] {
         sqlx::query(setting).execute(&world.pool).await.unwrap();
     }

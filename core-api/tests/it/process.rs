@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::world::{AUDIENCE, EVENT_SECRET, ISSUER, OWNER, Provider, SERVICE_SECRET, SERVING, World, token, url_of};
 
-/// The program, with nothing of this environment but what it needs.
+/// The program, with an environment that holds only what it needs.
 pub fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
     let jwks_url = format!("http://{}/jwks", provider.address);
     let mut command = Command::new(env!("CARGO_BIN_EXE_core-api"));
@@ -37,10 +37,10 @@ pub fn program(database_url: &str, provider: &Provider, what: &str) -> Command {
     command
 }
 
-/// The server under way, and its log.
+/// A running server, and its log.
 pub struct Server {
     child: Child,
-    /// Read all the time: a server whose log nobody reads stops when the pipe is full.
+    /// Reads all the time, because a server whose log nobody reads stops when the pipe is full.
     log: JoinHandle<String>,
     pub url: String,
     metrics_url: String,
@@ -51,7 +51,7 @@ impl Server {
         Self::start_after(&[], command).await
     }
 
-    /// The same where the program says something else first.
+    /// Starts a server that logs these messages before it listens.
     pub async fn start_after(said_first: &[&str], mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -92,7 +92,7 @@ impl Server {
 
 #[sqlx::test(migrations = false)]
 async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_when_asked(pool: PgPool) {
-    // For the client of this test; the program brings its own.
+    // The clients of this test need it. The program installs its own.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let provider = Provider::start().await;
     World::new(pool.clone()).await;
@@ -128,7 +128,8 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
     assert!(answered[1..].iter().all(|line| line["span"]["user.id"] == "alice"));
     let causes = lines.iter().filter(|line| line["cause"] == "database error 42P01" && !line["span"].is_null());
     assert_eq!(causes.count(), 1);
-    // What the last minute was, at the latest when the process ends. The outbox was taken away.
+    // The line for the last minute is written when the process ends, at the latest. It tells nothing of the outbox, whose table
+    // was dropped.
     let minute = lines.iter().rfind(|line| line["message"] == "minute").unwrap();
     let counted = ["answers_2xx", "answers_4xx", "answers_5xx"].map(|field| minute[field].as_u64().unwrap());
     assert_eq!(counted, [2, 1, 1]);
@@ -145,13 +146,13 @@ async fn the_program_migrates_serves_logs_without_what_users_wrote_and_stops_whe
 }
 
 #[sqlx::test(migrations = false)]
-async fn the_line_of_a_minute_in_which_the_database_does_not_answer_tells_no_older_outbox(pool: PgPool) {
+async fn the_line_of_a_minute_repeats_no_values_of_the_outbox_if_the_database_does_not_answer(pool: PgPool) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let provider = Provider::start().await;
     World::new(pool.clone()).await;
     assert!(program(&url_of(OWNER, &pool), &provider, "migrate").status().await.unwrap().success());
     let server = Server::start(program(&url_of(SERVING, &pool), &provider, "serve")).await;
-    // What is known from here on would be told again.
+    // From here on the process knows values of the outbox, which it could repeat.
     reqwest::get(format!("{}/metrics", server.metrics_url)).await.unwrap();
     let mut held = pool.begin().await.unwrap();
     sqlx::query("lock table outbox in access exclusive mode").execute(&mut *held).await.unwrap();
@@ -162,7 +163,7 @@ async fn the_line_of_a_minute_in_which_the_database_does_not_answer_tells_no_old
     assert!(minute["outbox_oldest_s"].is_null() && minute["outbox_events"].is_null(), "{minute}");
 }
 
-/// What stands between backquotes in the runbook and begins with that word.
+/// The texts between backquotes in the runbook that begin with this word.
 fn runbook_queries(first_word: &str) -> Vec<String> {
     let runbook = std::fs::read_to_string(project::root().join("docs/runbook.md")).unwrap();
     let spans = runbook.split('`').skip(1).step_by(2);
@@ -188,7 +189,7 @@ async fn the_queries_of_the_runbook_name_what_the_log_and_the_database_have(pool
         let fields: Vec<&str> = words.filter(|word| *word == "message" || word.contains(['.', '_'])).collect();
         assert!(fields.len() >= 3, "{query}");
         for field in fields {
-            // Logs Insights names a field of an object, and a field whose own name has a dot, alike.
+            // Logs Insights uses the same name for a field of an object and for a field whose own name has a dot.
             let within = field.split_once('.').and_then(|(object, field)| answered.get(object)?.get(field));
             assert!(answered.get(field).or(within).is_some(), "{field} of {query} is not in {answered}");
         }
@@ -241,7 +242,7 @@ async fn help_names_every_variable_that_a_platform_gives() {
     }
 }
 
-/// Runs `healthcheck` for a server that listens there: whether it is content, and what it says.
+/// Runs `healthcheck` for a server that listens at this address. Gives whether it succeeds, and what it says.
 async fn healthcheck(listen_addr: &str) -> (bool, String) {
     let mut command = program("postgres://nowhere", &Provider::start().await, "healthcheck");
     let output = command.env("LISTEN_ADDR", listen_addr).output().await.unwrap();

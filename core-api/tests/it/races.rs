@@ -1,4 +1,4 @@
-//! The same changes at once, many times over: whatever the order, the end is one of the allowed ones.
+//! Simultaneous changes, many times over. Whatever their order is, the end is one of the allowed ones.
 
 use axum::{
     body::Body,
@@ -74,7 +74,8 @@ async fn accepting_and_taking_back_at_once_leaves_nothing_half_done(pool: PgPool
         let (accepted, ended) = at_once(&world, accept, ("alice", "/friendship/delete", pair)).await;
         ended.is_success();
         assert_eq!(count(&world, "select count(*) from friendships").await, 0);
-        // Either it was accepted first and then ended, and both heard of both, or it was gone.
+        // Either the request was accepted first and the friendship then ended, and both heard of both changes. Or the request was
+        // gone already.
         let about_friends = "select count(*) from outbox where kind in ('friend.accepted', 'friend.removed')";
         let told = count(&world, about_friends).await;
         assert!(matches!((accepted.status, told), (200, 4) | (404, 0)), "{} {told}", accepted.status);
@@ -203,7 +204,7 @@ async fn reading_the_same_shares_at_once_counts_each_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn whatever_friends_write_to_an_account_while_it_is_deleted_nothing_of_it_stays(pool: PgPool) {
+async fn nothing_stays_of_what_others_write_to_an_account_while_it_is_deleted(pool: PgPool) {
     let world = World::with(pool, &["--shares-per-hour-max", "100000"]).await;
     let friends: Vec<String> = (0..6).map(|n| format!("friend-{n}")).collect();
     let strangers: Vec<String> = (0..6).map(|n| format!("stranger-{n}")).collect();
@@ -237,13 +238,13 @@ async fn whatever_friends_write_to_an_account_while_it_is_deleted_nothing_of_it_
             let world = &world;
             async move { world.post(user_id, path, body).await.status }
         });
-        // The deletion starts after some of them, another number in every round.
+        // The deletion starts after some of the calls, after another number of them in every round.
         let mut calls: Vec<_> = calls.map(FutureExt::boxed_local).collect();
         let delete = async { world.delete("victim", "/users/me").await.status };
         calls.insert(round % calls.len(), delete.boxed_local());
         let statuses = join_all(calls).await;
         assert!(statuses.iter().all(|status| *status < 500), "{statuses:?}");
-        // It may have been too early to find an account quiet enough only if it says so, which 503 would.
+        // The deletion may give up only with 503, if the friends change too fast. Here it must succeed.
         assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
         let traces = "select (select count(*) from users where user_id = 'victim')
             + (select count(*) from friendships where 'victim' in (user_id1, user_id2))
@@ -264,7 +265,7 @@ async fn whatever_friends_write_to_an_account_while_it_is_deleted_nothing_of_it_
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn friends_who_get_new_names_while_friendships_come_and_go_wait_for_nobody_for_ever(pool: PgPool) {
+async fn new_names_of_friends_while_friendships_come_and_go_cause_no_deadlock(pool: PgPool) {
     let world = World::new(pool).await;
     let all = ["u1", "u2", "u3", "u4", "u5"];
     world.register(&all).await;

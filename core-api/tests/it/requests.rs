@@ -26,7 +26,7 @@ async fn json_is_taken_under_any_content_type(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_is_no_json_is_400_and_what_has_another_shape_422(pool: PgPool) {
+async fn a_body_that_is_no_json_is_400_and_one_of_another_shape_422(pool: PgPool) {
     let world = World::new(pool).await;
     let deep = "[".repeat(60_000);
     let no_json: [&[u8]; 6] =
@@ -47,7 +47,7 @@ async fn a_body_has_at_most_64_kib(pool: PgPool) {
         body.replace(r#""pad": ""#, &format!(r#""pad": "{}"#, "x".repeat(length - body.len())))
     };
     post_raw(&world, None, padded(65_537)).await.is_problem(413);
-    // Nor does it help not to say how long it is.
+    // A body without a stated length is refused too.
     let chunks = padded(65_537).into_bytes().chunks(1_000).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let chunks = futures_util::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
     post_raw(&world, None, Body::from_stream(chunks)).await.is_problem(413);
@@ -107,7 +107,7 @@ async fn an_address_has_at_most_16_kib_and_headers_32(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn a_query_is_read_where_it_makes_sense_and_refused_by_name_where_not(pool: PgPool) {
+async fn a_query_is_read_if_it_makes_sense_and_otherwise_refused_by_name(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     let paths = [
@@ -147,7 +147,7 @@ async fn a_query_is_read_where_it_makes_sense_and_refused_by_name_where_not(pool
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn no_answer_for_somebody_is_kept_and_none_is_taken_for_what_it_is_not(pool: PgPool) {
+async fn private_answers_are_not_stored_and_no_type_is_guessed(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     let open = async |path: &str| world.send(Request::get(path).body(Body::empty()).unwrap()).await;

@@ -21,7 +21,7 @@ async fn bootstrap(url: &str, names: [&str; 2], passwords: [&str; 2]) -> std::pr
     command.output().await.unwrap()
 }
 
-/// Names of roles that no other test of the server uses.
+/// Names of roles that no other test on the server uses.
 fn names() -> [String; 2] {
     let unique = uuid::Uuid::new_v4().simple();
     ["owner", "app"].map(|role| format!("{role}_{unique}"))
@@ -48,7 +48,7 @@ async fn drop_roles(pool: &PgPool, roles: &[&str]) {
 
 #[sqlx::test(migrations = false)]
 async fn one_role_migrates_and_the_other_serves_and_cannot_change_the_schema(pool: PgPool) {
-    // For the client of this test; the program brings its own.
+    // The clients of this test need it. The program installs its own.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let names = names();
     let [owner, app] = names.each_ref().map(String::as_str);
@@ -69,7 +69,7 @@ async fn one_role_migrates_and_the_other_serves_and_cannot_change_the_schema(poo
     assert_eq!(call.body(body).send().await.unwrap().status(), 201);
     server.stop().await;
 
-    // As platforms have it: a URL without secrets, and who connects in variables of their own.
+    // As on many platforms, the URL holds no secrets, and variables hold the user and the password.
     let mut apart = url::Url::parse(&as_owner).unwrap();
     apart.set_username("").unwrap();
     apart.set_password(None).unwrap();
@@ -106,7 +106,7 @@ async fn roles_take_over_a_database_that_was_there_before_them_and_new_passwords
     let names = names();
     let [owner, app] = names.each_ref().map(String::as_str);
     World::new(pool.clone()).await.register(&["alice"]).await;
-    // Whether a password is asked for is the server's affair; what it would compare with can be seen.
+    // The server decides whether it asks for a password. What it would compare with can be seen here.
     let kept = async |role| {
         let kept = sqlx::query_scalar("select rolpassword from pg_authid where rolname = $1").bind(role);
         kept.fetch_one(&pool).await.unwrap()
@@ -123,7 +123,7 @@ async fn roles_take_over_a_database_that_was_there_before_them_and_new_passwords
     let mut connection = options.connect().await.unwrap();
     let seen: Vec<String> = sqlx::query_scalar("select user_id from users").fetch_all(&mut connection).await.unwrap();
     assert_eq!(seen, ["alice"]);
-    // Where the core leaves the limit to the role.
+    // This is the limit where the core leaves it to the role.
     let limit: String = sqlx::query_scalar("show statement_timeout").fetch_one(&mut connection).await.unwrap();
     assert_eq!(limit, "5s");
     connection.close().await.unwrap();
@@ -139,7 +139,7 @@ async fn roles_take_over_a_database_that_was_there_before_them_and_new_passwords
     drop_roles(&pool, &[app, owner]).await;
 }
 
-/// As Amazon RDS and others have it: the administrator may make roles and databases, and is no superuser.
+/// As on Amazon RDS and elsewhere, the administrator may make roles and databases, and is no superuser.
 #[sqlx::test(migrations = false)]
 async fn an_administrator_who_is_no_superuser_can_make_them(pool: PgPool) {
     let [owner, app] = names();
@@ -172,7 +172,7 @@ async fn the_limit_of_statements_is_left_to_the_role_where_it_is_0(pool: PgPool)
     for (ms_max, limit) in [("0", ("5000", "database user")), ("700", ("700", "session"))] {
         let arguments = ["core-api", "migrate", "--database-url", &url, "--database-statement-ms-max", ms_max];
         let Command::Migrate(config) = Cli::try_parse_from(arguments).unwrap().command else { panic!("not migrate") };
-        // Anything set on the connection, the same value too, would be the session's own.
+        // A value set on the connection would have the source `session`, even if it were the same value.
         let now: (String, String) =
             sqlx::query_as("select setting, source from pg_settings where name = 'statement_timeout'")
                 .fetch_one(&database::pool(&config).unwrap())

@@ -52,13 +52,13 @@ async fn results_rank_by_standing_then_mutual_friends_then_place_then_id(pool: P
     assert_eq!(standing, [(2, 0), (1, 0), (0, 1), (0, 0), (0, 0), (0, 0), (0, 0)]);
     assert_eq!(ids(&world.get("me", "/users/search/name/marta?limit=2&offset=1").await.body), order[1..3]);
     assert_eq!(world.get("me", "/users/search/name/marta?limit=0").await.body, json!([]));
-    // The whole name counts, and oneself never does.
+    // The text is compared with the whole name. The caller is never found.
     assert_eq!(ids(&world.get("me", "/users/search/name/a%20marta").await.body).len(), 5);
     assert_eq!(world.get("me", "/users/search/name/me%20tester").await.body, json!([]));
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn characters_of_patterns_mean_themselves(pool: PgPool) {
+async fn characters_of_patterns_have_no_special_meaning(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["me"]).await;
     for (user_id, first) in
@@ -168,7 +168,7 @@ async fn what_cannot_be_searched_for_is_refused(pool: PgPool) {
     world.get("nobody", "/friendship/search/name/xyz").await.is_problem(403);
 }
 
-/// Everybody's ids, sorted.
+/// The ids of all users found, sorted.
 async fn found(world: &World, path: &str) -> Vec<String> {
     let reply = world.get("me", path).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
@@ -181,7 +181,7 @@ fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// Registers people under their first names' place in the list, and looks for each text among everybody and among
+/// Registers these people: an id, a first name and a last name each. Then searches for each text among everybody and among
 /// friends.
 async fn check_names(pool: PgPool, people: &[(&str, &str, &str)], expected: &[(&str, &[&str])]) {
     let world = World::new(pool).await;
@@ -197,7 +197,7 @@ async fn check_names(pool: PgPool, people: &[(&str, &str, &str)], expected: &[(&
         world.befriend("me", user_id).await;
     }
     for (text, expected) in expected {
-        // Among friends, a text of any length is found anywhere.
+        // Among friends, a text of any length is found anywhere in a name, so others may be found too.
         let path = format!("/friendship/search/name/{}?limit=100", encoded(text));
         let found = found(&world, &path).await;
         assert!(expected.iter().all(|user_id| found.iter().any(|id| id == user_id)), "{text} among friends: {found:?}");
@@ -321,7 +321,7 @@ async fn a_new_name_is_found_and_the_old_one_is_not_nor_anybody_who_is_gone(pool
     assert_eq!(left, 0);
 }
 
-/// Adds so many users of this name, whose ids are `prefix` and a number of four digits.
+/// Adds `count` users with this name. Their ids are `prefix` and a number of four digits.
 async fn crowd(world: &World, prefix: &str, count: i32, first_name: &str, last_name: &str) {
     sqlx::query(
         "insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array)
@@ -337,7 +337,7 @@ async fn crowd(world: &World, prefix: &str, count: i32, first_name: &str, last_n
     .unwrap();
 }
 
-/// All ids that paging through a search gives.
+/// The ids on all pages of a search.
 async fn paged(world: &World, path: &str, limit: usize) -> Vec<String> {
     let mut all = Vec::new();
     for offset in (0..=1_000).step_by(limit) {
@@ -351,7 +351,7 @@ async fn paged(world: &World, path: &str, limit: usize) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn everybody_of_a_frequent_name_can_be_paged_to_once(pool: PgPool) {
+async fn paging_through_a_frequent_name_gives_each_user_once(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["me"]).await;
     crowd(&world, "kim", 285, "민준", "김").await;
@@ -362,14 +362,14 @@ async fn everybody_of_a_frequent_name_can_be_paged_to_once(pool: PgPool) {
         all.dedup();
         assert_eq!(all.len(), 285, "{text}");
     }
-    // After those that are ranked, by id.
+    // After the ranked users come the others, sorted by id, the largest first.
     let all = paged(&world, "/users/search/name/%EA%B9%80", 100).await;
     let rest = &all[80..];
     assert!(rest.is_sorted_by(|one, next| one > next), "{rest:?}");
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn a_search_ends_behind_an_offset_of_a_thousand(pool: PgPool) {
+async fn a_search_gives_nothing_beyond_an_offset_of_a_thousand(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["me"]).await;
     crowd(&world, "z", 1_500, "Common", "Name").await;
@@ -425,7 +425,7 @@ async fn a_refused_registration_uses_up_no_number(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn whoever_registered_before_there_were_keys_is_found_by_their_newest_name(pool: PgPool) {
+async fn a_user_who_registered_before_there_were_keys_is_found_by_their_newest_name(pool: PgPool) {
     migrate_up_to(&pool, 9).await;
     sqlx::query(
         "insert into users (user_id, email, first_name, last_name, email_public, domain_allow_array, domain_deny_array)
@@ -436,7 +436,7 @@ async fn whoever_registered_before_there_were_keys_is_found_by_their_newest_name
     .await
     .unwrap();
     migrate_up_to(&pool, 10).await;
-    // While the tables are filled, instances of before go on writing.
+    // While the new tables are filled, instances of the version before still write.
     sqlx::query("update users set first_name = 'Newer' where user_id = 'old-7'").execute(&pool).await.unwrap();
     sqlx::query("delete from users where user_id = 'old-8'").execute(&pool).await.unwrap();
     core_api::database::MIGRATIONS.run(&pool).await.unwrap();

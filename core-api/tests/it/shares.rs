@@ -46,7 +46,7 @@ async fn share(world: &World, user_id: &str, body: Value) -> Value {
     reply.body
 }
 
-/// Alice with the friends bob and carol, and dave who has only asked her.
+/// Alice has the friends bob and carol. Dave has only asked her.
 async fn circle(pool: PgPool, flags: &[&str]) -> World {
     let world = World::with(pool, flags).await;
     world.register(&["alice", "bob", "carol", "dave"]).await;
@@ -72,7 +72,7 @@ async fn a_page_for_all_reaches_every_friend_and_nobody_else(pool: PgPool) {
     for nobody in ["alice", "dave"] {
         assert_eq!(ids(&world, nobody, "/notifications/share").await, [] as [Value; 0]);
     }
-    // One row for both recipients, and an event for each.
+    // There is one row for both recipients, and an event for each.
     let events = world.outbox().await;
     let recipients: Vec<&str> = events.iter().map(|(recipient, ..)| recipient.as_str()).collect();
     assert_eq!(recipients, ["bob", "carol"]);
@@ -172,7 +172,7 @@ async fn reading_is_told_to_the_readers_devices_and_keeps_the_first_time(pool: P
     assert_eq!(counts("not_seen_count").await, [1, 2, 1]);
     assert_eq!(ids(&world, "bob", "/notifications/share?is_read=false").await, [second]);
     world.post("bob", "/notifications/share/read", json!([])).await.is_success();
-    // Whoever is no more is no recipient.
+    // A deleted user is no recipient any more.
     assert_eq!(world.delete("bob", "/users/me").await.status, 204);
     assert_eq!(counts("recipient_count").await, [1, 1, 1]);
     assert_eq!(counts("not_seen_count").await, [1, 1, 1]);
@@ -206,7 +206,7 @@ async fn what_is_no_page_is_refused_with_the_field_named(pool: PgPool) {
     assert_eq!(reply.is_problem(422), ["sent_to"]);
     share(&world, "alice", json!({"url": long(2_048), "title": "ß".repeat(300)})).await;
     let too_many: Vec<Value> = (0..1_001).map(|_| json!({"event_id": uuid::Uuid::nil()})).collect();
-    // A list that long is a body over its bound already, or says so itself.
+    // A thousand items are taken. The error for a longer list names the whole body.
     assert_eq!(world.post("bob", "/notifications/share/read", json!(too_many[..1_000])).await.status, 200);
     assert_eq!(world.post("bob", "/notifications/share/read", json!(too_many)).await.is_problem(422), [""]);
     let reply = world.post("bob", "/notifications/share/read", json!([{"event_id": "no uuid"}])).await;
@@ -253,7 +253,7 @@ async fn one_key_sends_once_a_day(pool: PgPool) {
     let path = "/notifications/share";
     let first = send_with_key(&world, "alice", path, "k1", page(1)).await.body;
     assert_eq!(send_with_key(&world, "alice", path, "k1", page(1)).await.body, first);
-    // A version that kept what it was sent may have been first.
+    // The first request may have reached a version that stored what it was sent, without cleaning it.
     let unclean = json!({"url": "https://me:pw@example.com/", "title": " x"});
     let cleaned = send_with_key(&world, "alice", path, "k0", unclean.clone()).await.body;
     sqlx::query("update shares set url = 'https://me:pw@example.com/', title = ' x' where idempotency_key = 'k0'")
@@ -265,7 +265,7 @@ async fn one_key_sends_once_a_day(pool: PgPool) {
     assert_eq!(reply.is_problem(422), ["Idempotency-Key"]);
     let reply = send_with_key(&world, "alice", "/notifications/share/personal", "k1", to("bob")).await;
     assert_eq!(reply.is_problem(422), ["Idempotency-Key"]);
-    // Keys are each sender's own, and another key is another page.
+    // Each sender has keys of their own, and another key means another share.
     let of_bob = send_with_key(&world, "bob", path, "k1", page(1)).await.body;
     let second = send_with_key(&world, "alice", path, "k2", page(1)).await.body;
     let personal = send_with_key(&world, "alice", "/notifications/share/personal", "k3", to("carol")).await.body;
@@ -294,7 +294,7 @@ async fn pages_for_all_are_bounded_by_the_hour_and_personal_ones_are_not(pool: P
     assert!((3_590..=3_600).contains(&wait_s), "{wait_s}");
     share(&world, "alice", to("bob")).await;
     share(&world, "bob", page(1)).await;
-    // An hour later the first has made room.
+    // After an hour the first share no longer counts.
     let an_hour_ago_s = uuid::Uuid::now_v7().get_timestamp().unwrap().to_unix().0 - 3_601;
     let hour_ago = uuid::Uuid::from_u64_pair(((an_hour_ago_s * 1_000) << 16) | 0x7000, 1 << 63);
     sqlx::query(
@@ -339,7 +339,7 @@ async fn sharing_with_a_thousand_friends_takes_as_many_statements_as_with_one(po
     assert_eq!(rows, 2);
 }
 
-/// Counts what sqlx sends to the server.
+/// Counts the statements that sqlx sends to the server.
 #[derive(Clone, Default)]
 struct StatementCounter(Arc<AtomicUsize>);
 

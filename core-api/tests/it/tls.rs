@@ -1,4 +1,4 @@
-//! The way to the database, encrypted: with whose certificate the core takes a server for the one it means.
+//! The encrypted way to the database: which certificates the core accepts.
 
 use std::{path::Path, process::Output};
 
@@ -38,8 +38,8 @@ async fn server(dir: &Path, authority: &Authority) -> Postgres {
 }
 
 #[tokio::test]
-async fn with_verify_full_only_the_server_of_that_name_and_authority_is_taken() {
-    // For the client of this test; the program brings its own.
+async fn with_verify_full_only_the_server_of_that_name_and_authority_is_accepted() {
+    // The clients of this test need it. The program installs its own.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
     let (ours, other) = (authority(), authority());
@@ -63,7 +63,7 @@ async fn with_verify_full_only_the_server_of_that_name_and_authority_is_taken() 
         ("localhost", Some(&*ours_file), None),
         ("127.0.0.1", Some(&ours_file), Some("not valid for name")),
         ("localhost", Some(&other_file), Some("invalid peer certificate")),
-        // The public authorities, who know nothing of ours.
+        // Only the public authorities count then, and they know nothing of ours.
         ("localhost", None, Some("UnknownIssuer")),
     ] {
         let root: Vec<_> = root.iter().map(|file| ("PGSSLROOTCERT", *file)).collect();
@@ -72,7 +72,7 @@ async fn with_verify_full_only_the_server_of_that_name_and_authority_is_taken() 
         assert_eq!(output.status.success(), why_not.is_none(), "{host}, {root:?}: {said}");
         assert!(said.contains(why_not.unwrap_or_default()) && !said.contains(&password), "{host}, {root:?}: {said}");
     }
-    // All of it in the URL, all of it in variables, and nothing said at all, which trusts anybody.
+    // The settings are all in the URL, or all in variables, or missing. If they are missing, every server is trusted.
     for (host, query, environment, succeeds) in [
         ("localhost", format!("sslmode=verify-full&sslrootcert={ours_file}"), &[][..], true),
         ("localhost", format!("sslmode=verify-full&sslrootcert={other_file}"), &[], false),

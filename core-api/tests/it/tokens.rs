@@ -1,4 +1,4 @@
-//! Which tokens open the door, and what happens to the identity provider meanwhile.
+//! Which tokens are accepted, and how often the identity provider is asked meanwhile.
 
 use axum::{body::Body, http::Request};
 use futures_util::future::join_all;
@@ -78,7 +78,7 @@ async fn every_kind_of_bad_token_is_answered_401(pool: PgPool) {
 async fn a_token_that_was_taken_is_refused_once_it_has_expired(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
-    // Whole seconds: with one, it might have gone before it was used.
+    // Tokens expire at whole seconds. With one second, this one might expire before it is used.
     let token = with_claim("exp", json!(time::OffsetDateTime::now_utc().unix_timestamp() + 2));
     assert_eq!(with_token(&world, &token).await.status, 200);
     until("the token is refused", async || with_token(&world, &token).await.status == 401).await;
@@ -93,7 +93,7 @@ async fn any_number_of_callers_cause_one_fetch_of_the_keys(pool: PgPool) {
         assert_eq!(reply.status, if n % 2 == 0 { 404 } else { 401 });
     }
     assert_eq!(world.provider.fetches(), 1);
-    // For ten seconds nothing makes the core ask again, not even a key that the provider has since added.
+    // For ten seconds the core does not ask again, even if the provider has added the key since.
     world.provider.keys.lock().unwrap().push(OTHER_KEY.jwk());
     assert_eq!(with_token(&world, &unknown).await.status, 401);
     assert_eq!(world.provider.fetches(), 1);
@@ -103,7 +103,7 @@ async fn any_number_of_callers_cause_one_fetch_of_the_keys(pool: PgPool) {
 async fn a_caller_who_hangs_up_does_not_allow_another_fetch(pool: PgPool) {
     let world = World::new(pool).await;
     let authorization = token("alice");
-    // Polled once, which sends the fetch on its way, and dropped.
+    // The call is polled once, which starts the fetch, and is then dropped.
     let call = with_token(&world, &authorization);
     assert!(tokio::time::timeout(std::time::Duration::ZERO, call).await.is_err());
     assert_eq!(with_token(&world, &authorization).await.status, 404);
@@ -111,13 +111,13 @@ async fn a_caller_who_hangs_up_does_not_allow_another_fetch(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn without_the_provider_a_known_key_still_opens_and_an_unknown_one_waits(pool: PgPool) {
+async fn a_token_whose_key_cannot_be_fetched_is_answered_503_without_a_second_fetch(pool: PgPool) {
     let world = World::new(pool).await;
     *world.provider.away.lock().unwrap() = true;
     let reply = with_token(&world, &token("alice")).await;
     reply.is_problem(503);
     assert!(reply.headers.contains_key("retry-after"));
-    // Not asked again at once, and still no reason to say that the token is bad.
+    // The provider is not asked again at once, and the token is still not called bad.
     with_token(&world, &token("alice")).await.is_problem(503);
     assert_eq!(world.provider.fetches(), 1);
 }

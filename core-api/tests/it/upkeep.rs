@@ -1,4 +1,4 @@
-//! What instances do beside requests: removing the rest of deleted accounts, and shares whose time is over.
+//! What instances do beside requests. They remove what is left of deleted accounts, and shares that are too old.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     world::{World, until},
 };
 
-/// An instance's upkeep under way, and what stops it.
+/// An instance's running upkeep, and what stops it.
 struct Upkeep {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -40,12 +40,12 @@ async fn execute(world: &World, sql: &'static str) {
     sqlx::raw_sql(sql).execute(&world.pool).await.unwrap();
 }
 
-/// Lets upkeep take up at once what waits for a later attempt.
+/// Makes everything due now that waits for a later attempt.
 async fn hurry(world: &World) {
     execute(world, "update erasures set next_attempt_at = now()").await;
 }
 
-/// Everything about this user that is somewhere.
+/// The number of rows about this user.
 async fn traces(world: &World, user_id: &str) -> i64 {
     count(
         world,
@@ -64,7 +64,7 @@ async fn traces(world: &World, user_id: &str) -> i64 {
     .await
 }
 
-/// Recipients without a share, and shares that count wrongly how many have not read them.
+/// The number of recipients without a share, and of shares that count wrongly how many have not read them.
 async fn wrong(world: &World) -> i64 {
     count(
         world,
@@ -79,7 +79,8 @@ async fn wrong(world: &World) -> i64 {
     .await
 }
 
-/// Alice with more of everything than one batch takes: asked, blocked and declined by and sent to from a crowd.
+/// Alice with a crowd. She has received more requests and shares, and sent more shares, than one batch takes. There are also
+/// blocks and declines in both directions.
 async fn celebrity(pool: PgPool, flags: &[&str]) -> World {
     let world = World::with(pool, flags).await;
     world.register(&["alice", "bob", "carol"]).await;
@@ -119,7 +120,7 @@ async fn celebrity(pool: PgPool, flags: &[&str]) -> World {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn of_an_account_with_more_of_everything_than_a_batch_nothing_is_left(pool: PgPool) {
+async fn nothing_is_left_of_an_account_that_fills_more_than_a_batch(pool: PgPool) {
     let world = celebrity(pool, &[]).await;
     assert_eq!(world.delete("alice", "/users/me").await.status, 204);
     let upkeep = Upkeep::start(&world);
@@ -134,13 +135,13 @@ async fn of_an_account_with_more_of_everything_than_a_batch_nothing_is_left(pool
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn the_rest_of_an_account_does_no_harm_to_the_next_one_under_its_id(pool: PgPool) {
     let world = celebrity(pool.clone(), &["--shares-per-hour-max", "1000"]).await;
-    // Somebody holds what a batch needs, for longer than a deletion waits.
+    // Another transaction holds what a batch needs, for longer than a deletion waits.
     let mut other = pool.begin().await.unwrap();
     sqlx::query("select from share_recipients where user_id = 'alice' for update").execute(&mut *other).await.unwrap();
     assert_eq!(world.delete("alice", "/users/me").await.status, 204);
     assert!(traces(&world, "alice").await > 1);
 
-    // From here on, nobody finds her, and friends have heard.
+    // From here on nobody finds her, and her friends have been told.
     world.get("alice", "/users/me").await.is_problem(404);
     world.get("bob", "/users/id/alice").await.is_problem(404);
     world.post("bob", "/friendship/requests", json!({"user_id2": "alice"})).await.is_problem(404);
@@ -185,9 +186,9 @@ async fn the_rest_of_an_account_does_no_harm_to_the_next_one_under_its_id(pool: 
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn an_account_that_an_older_version_deletes_is_removed_whole(pool: PgPool) {
+async fn an_account_that_an_older_version_deletes_is_removed_completely(pool: PgPool) {
     let world = celebrity(pool, &[]).await;
-    // Its statements, of which the last relied on foreign keys.
+    // These are the statements of that version. The last one relied on foreign keys.
     execute(
         &world,
         "with counted as (
@@ -203,7 +204,7 @@ async fn an_account_that_an_older_version_deletes_is_removed_whole(pool: PgPool)
     )
     .await;
     assert!(count(&world, "blocks where 'alice' in (blocker_id, blocked_id)").await > 0);
-    // What is left is not between the next account under this id and others.
+    // What is left does not count between the next account under this id and others.
     world.register(&["alice"]).await;
     for (table, one, other) in [
         ("blocks", "blocker_id", "blocked_id"),
@@ -218,7 +219,7 @@ async fn an_account_that_an_older_version_deletes_is_removed_whole(pool: PgPool)
     let upkeep = Upkeep::start(&world);
     until("the erasure is done", async || count(&world, "erasures").await == 0).await;
     upkeep.stop().await;
-    // She, her block and the request.
+    // Three rows are left: her account, her block and the request.
     assert_eq!((traces(&world, "alice").await, wrong(&world).await), (3, 0));
 }
 
@@ -230,7 +231,7 @@ async fn upload(world: &World, user_id: &str, extension: &str) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn images_that_the_store_could_not_remove_go_later_and_none_of_the_next_account_does(pool: PgPool) {
+async fn images_that_the_store_could_not_remove_are_removed_later_and_the_next_accounts_stay(pool: PgPool) {
     let bucket = Bucket::start().await;
     let world = World::with(pool.clone(), &bucket.flags()).await;
     let without_store = World::with(pool, &bucket.flags_with_another_secret()).await;
@@ -253,7 +254,7 @@ async fn images_that_the_store_could_not_remove_go_later_and_none_of_the_next_ac
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn shares_go_after_the_configured_days_and_never_without(pool: PgPool) {
+async fn shares_are_removed_after_the_configured_days_and_never_if_none_are_configured(pool: PgPool) {
     let keeping = World::new(pool.clone()).await;
     let world = World::with(pool, &["--share-retention-days", "30"]).await;
     world.register(&["alice", "bob"]).await;

@@ -48,7 +48,7 @@ async fn registering_takes_id_and_email_from_the_token_and_starts_with_the_defau
         "share_mode": "default_none", "domain_allow_array": default_domains()["allow"],
         "domain_deny_array": default_domains()["deny"],
     });
-    // The file keeps its order, the API sorts.
+    // The file has an order of its own, and the API sorts.
     let sorted = |mut user: Value| {
         for list in ["domain_allow_array", "domain_deny_array"] {
             user[list].as_array_mut().unwrap().sort_by_key(|domain| domain.as_str().unwrap().to_owned());
@@ -60,7 +60,7 @@ async fn registering_takes_id_and_email_from_the_token_and_starts_with_the_defau
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn whoever_is_not_registered_gets_404_for_their_account(pool: PgPool) {
+async fn a_caller_who_is_not_registered_gets_404_for_their_account(pool: PgPool) {
     let world = World::new(pool).await;
     world.get("alice", "/users/me").await.is_problem(404);
     world.put("alice", "/users/me", update()).await.is_problem(404);
@@ -197,7 +197,7 @@ async fn each_list_can_be_replaced_alone(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn a_list_that_is_none_is_refused(pool: PgPool) {
+async fn an_unknown_or_invalid_list_is_refused(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     assert_eq!(world.put("alice", "/users/me/domain_array/maybe", json!([])).await.is_problem(400), ["list"]);
@@ -277,7 +277,7 @@ async fn ids_with_unusual_characters_work_everywhere(pool: PgPool) {
     assert_eq!(reply.body["user_id"], id);
 }
 
-/// Calls with a token that says this of the address; null: it is left out.
+/// Calls with a token that has these claims besides the usual ones. If `body` is null, there is none.
 async fn call_with(world: &World, user_id: &str, method: &str, said: Value, body: Value) -> Reply {
     let mut claims = claims(user_id);
     for (claim, value) in said.as_object().unwrap() {
@@ -309,7 +309,7 @@ async fn nobody_registers_with_an_address_that_is_not_verified(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn an_address_follows_the_token_where_it_may(pool: PgPool) {
+async fn an_address_follows_the_token_if_it_is_verified_and_free(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     world.register(&["alice", "bob"]).await;
     let email = async |user_id: &str, method: &str, said: Value| {
@@ -323,7 +323,7 @@ async fn an_address_follows_the_token_where_it_may(pool: PgPool) {
         email("alice", "PUT", json!({"email": "New@example.com", "email_verified": "true"})).await,
         "New@example.com"
     );
-    // Unverified, missing, or somebody else's in whatever case: the old one stays.
+    // The old address stays if the new one is unverified, missing, or somebody else's in upper or lower case.
     for said in [
         json!({"email": "other@example.com", "email_verified": false}),
         json!({"email": null}),
@@ -335,13 +335,13 @@ async fn an_address_follows_the_token_where_it_may(pool: PgPool) {
         }
     }
     assert_eq!(email("bob", "GET", json!({})).await, "bob@example.com");
-    // What its owner has left is free once they have been here.
+    // An address is free once its owner has called with another one.
     let register = json!({"first_name": "C", "last_name": ""});
     let said = json!({"email": "bob@example.com"});
     call_with(&world, "carol", "POST", said.clone(), register.clone()).await.is_problem(409);
     assert_eq!(email("bob", "GET", json!({"email": "bob@example.org"})).await, "bob@example.org");
     assert_eq!(call_with(&world, "carol", "POST", said, register).await.status, 201);
-    // Nothing is written for an address that is the same.
+    // Nothing is written if the address is the same, or belongs to somebody else.
     let row = async || -> String {
         sqlx::query_scalar("select xmin::text from users where user_id = 'bob'").fetch_one(&pool).await.unwrap()
     };
@@ -351,7 +351,7 @@ async fn an_address_follows_the_token_where_it_may(pool: PgPool) {
     assert_eq!(row().await, before);
 }
 
-/// Names, and what becomes of them; `None`: refused.
+/// Names as they are sent and as they are shown. `None`: the name is refused.
 const NAMES: [(&str, Option<&str>); 22] = [
     (" Zoe\u{308}\n", Some("Zo\u{eb}")),
     ("\u{1112}\u{1161}\u{11ab}", Some("\u{d55c}")),
@@ -396,7 +396,7 @@ async fn a_name_is_one_that_others_can_see(pool: PgPool) {
                     assert!(reply.status < 300, "{sent:?}: {}", reply.text);
                     assert_eq!((&reply.body["first_name"], &reply.body["last_name"]), (&json!(shown), &json!(shown)));
                 }
-                // What is taken out whole leaves an empty name, and a last one may be empty.
+                // If every character is taken out, the name is empty, and only a last name may be empty.
                 None => {
                     let fields = reply.is_problem(422);
                     assert!(fields == ["first_name", "last_name"] || fields == ["first_name"], "{sent:?} {fields:?}");
@@ -421,7 +421,7 @@ async fn texts_are_cleaned_and_never_refused_for_what_is_in_them(pool: PgPool) {
         assert_eq!(reply.body[field], "\u{e1}bcde", "{field}");
     }
     assert_eq!(reply.body["description"], "\u{e1}bc\td\ne");
-    // Half of an emoji, as JSON writes it.
+    // Half of an emoji, as an escape in JSON.
     let text = body.to_string().replace("Alicia", "\\ud83d Al");
     let request = axum::http::Request::put("/users/me").header("authorization", token("alice"));
     let reply = world.send(request.body(text.into()).unwrap()).await;
@@ -433,7 +433,7 @@ async fn texts_are_cleaned_and_never_refused_for_what_is_in_them(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_is_stored_comes_back_unchanged_whatever_the_rules_say_today(pool: PgPool) {
+async fn stored_values_can_be_sent_back_unchanged_whatever_the_rules_are_today(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["alice"]).await;
     sqlx::query(
@@ -446,7 +446,7 @@ async fn what_is_stored_comes_back_unchanged_whatever_the_rules_say_today(pool: 
     let before = world.get("alice", "/users/me").await.body;
     assert_eq!(world.put("alice", "/users/me", before.clone()).await.body, before);
     assert_eq!(world.outbox().await, []);
-    // With something new beside it too, which is read as ever.
+    // Stored entries may also stand beside a new one, which is read as usual.
     let reply =
         world.put("alice", "/users/me/domain_array/deny", json!(["localhost", "www.bank.com", "example.com"])).await;
     assert_eq!(reply.body["domain_deny_array"], json!(["bank.com", "example.com", "localhost"]), "{}", reply.text);
@@ -457,7 +457,7 @@ async fn what_is_stored_comes_back_unchanged_whatever_the_rules_say_today(pool: 
     assert_eq!(world.put("alice", "/users/me", other).await.is_problem(422), ["first_name"]);
 }
 
-/// What alice's friends and she herself are to hear of a change.
+/// The events that tell a change of alice's name or picture to her and her friends.
 async fn looks_told(world: &World) -> Vec<(String, i64, Value)> {
     let events = world.outbox().await.into_iter().filter(|(_, kind, ..)| kind == "user.updated");
     events.map(|(recipient, _, version, payload)| (recipient, version, payload["user"].clone())).collect()
@@ -495,7 +495,7 @@ async fn a_new_name_or_picture_is_told_to_the_user_and_all_friends(pool: PgPool)
         let expected = recipients
             .map(|(recipient, version)| told.clone().map(|user| (recipient.to_owned(), version + grown, user)));
         assert_eq!(looks_told(&world).await, expected.flatten().collect::<Vec<_>>(), "{method} {path}");
-        // Whoever asks for the newest version is told the same.
+        // The newest social document says the same.
         let [own, friends] = [world.social("alice", None).await.body, world.social("bob", None).await.body];
         assert_eq!(world.version("bob").await, before[1] + grown);
         assert_eq!(own["user"], friends["friends"][0]);
@@ -529,10 +529,10 @@ async fn a_sixth_new_name_or_picture_within_an_hour_is_refused_and_nothing_of_it
     }
     assert_eq!(world.get("alice", "/users/me").await.body, before);
     assert_eq!(world.outbox().await, []);
-    // What others keep no copy of can be changed all the same.
+    // A field of which others keep no copy can still be changed.
     assert_eq!(world.put("alice", "/users/me", with(named("Three"), "work", json!("elsewhere"))).await.status, 200);
     world.delete("alice", "/users/me/profile-image").await.is_success();
-    // The first has made room for one.
+    // The first change is an hour old now, so one more is allowed.
     sqlx::query("update users set looks_changed_ms[1] = looks_changed_ms[1] - 3600000 where user_id = 'alice'")
         .execute(&pool)
         .await

@@ -39,7 +39,7 @@ pub const AUDIENCE: &str = "the-client";
 pub const SERVICE_SECRET: &str = "a-secret-between-edge-and-core";
 pub const EVENT_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// A signing key and its id. Making one takes a moment, so there are two for all tests.
+/// A signing key and its id. Making one takes a moment, so all tests share two.
 pub struct Key {
     pub id: &'static str,
     pub private: RsaPrivateKey,
@@ -115,7 +115,7 @@ impl Provider {
     }
 }
 
-/// The roles of test databases: not those of a deployment, which may be on the same server.
+/// The roles of test databases. Their names differ from those of a deployment, which may be on the same server.
 pub const OWNER: &str = "pagenow_test_owner";
 pub const SERVING: &str = "pagenow_test_app";
 pub const PASSWORD: &str = "of both roles";
@@ -123,7 +123,7 @@ pub const PASSWORD: &str = "of both roles";
 /// Makes both roles and gives them their rights in the database of this pool.
 async fn bootstrap(pool: &PgPool) {
     static OF_THIS_PROCESS: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-    // Roles are the server's, and other tests make them at the same moment, in databases and processes of their own: they
+    // Roles belong to the server, and other tests make them at the same moment, in other databases and processes. So the tests
     // wait for each other in the one database that they have in common.
     OF_THIS_PROCESS
         .get_or_init(|| async {
@@ -159,7 +159,7 @@ async fn bootstrap(pool: &PgPool) {
     transaction.commit().await.unwrap();
 }
 
-/// A pool on the same database with as many connections, as another role.
+/// A pool for another role on the same database, with as many connections.
 pub fn as_role(pool: &PgPool, role: &str) -> PgPool {
     let options = PgPoolOptions::new()
         .max_connections(pool.options().get_max_connections())
@@ -175,9 +175,9 @@ pub async fn migrate_up_to(pool: &PgPool, last: i64) {
 
 /// A running core and what is around it.
 pub struct World {
-    /// The test's own, which may do anything: to set things up, and to look.
+    /// The test's own connections, which may do anything. They set things up and look at the result.
     pub pool: PgPool,
-    /// The core's, which may do what it may where it is deployed.
+    /// The core's connections, with the rights that the core has where it is deployed.
     pub serving: PgPool,
     pub provider: Provider,
     pub config: ServeConfig,
@@ -198,16 +198,16 @@ impl World {
         Self::with(pool, &[]).await
     }
 
-    /// With further flags of `serve`.
+    /// A core with these flags of `serve` besides the usual ones.
     pub async fn with(pool: PgPool, flags: &[&str]) -> Self {
         bootstrap(&pool).await;
         let serving = as_role(&pool, SERVING);
         Self::over(pool, serving, flags).await
     }
 
-    /// A core with that pool.
+    /// A core that uses `serving`. `pool` is the test's own.
     pub async fn over(pool: PgPool, serving: PgPool, flags: &[&str]) -> Self {
-        // Another test of this process may have been first.
+        // Another test in this process may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let provider = Provider::start().await;
         let jwks_url = format!("http://{}/jwks", provider.address);
@@ -281,13 +281,13 @@ impl World {
         }
     }
 
-    /// How often this user's friends and settings have changed, counted from 1.
+    /// The user's social version, counted from 1: it grows with each change of friends or settings.
     pub async fn version(&self, user_id: &str) -> i64 {
         let first = self.first_version(user_id).await;
         self.social(user_id, None).await.body["version"].as_i64().unwrap() - first + 1
     }
 
-    /// The version that this user began with: when they registered, in milliseconds.
+    /// The social version with which this user began: the time when they registered, in milliseconds.
     pub async fn first_version(&self, user_id: &str) -> i64 {
         sqlx::query_scalar("select (extract(epoch from created_at) * 1000)::bigint from users where user_id = $1")
             .bind(user_id)
@@ -302,19 +302,20 @@ impl World {
         self.post(asked, "/friendship/accept", json!({"user_id1": asker})).await.is_success();
     }
 
-    /// The events that wait in the outbox in short, such as `alice friend.removed 3`, by recipient and version, which
-    /// counts from 1.
+    /// The events in the outbox in short form, such as `alice friend.removed 3`, sorted by recipient and version. The version
+    /// counts from 1, and is 0 for events that have none.
     pub async fn told(&self) -> Vec<String> {
         let events = self.outbox().await.into_iter();
         events.map(|(recipient, kind, version, _)| format!("{recipient} {kind} {version}")).collect()
     }
 
-    /// Forgets what waits in the outbox.
+    /// Empties the outbox.
     pub async fn forget_events(&self) {
         sqlx::query("delete from outbox").execute(&self.pool).await.unwrap();
     }
 
-    /// The events that wait in the outbox, by recipient and version, which counts from 1, as `(recipient, kind, version, payload)`.
+    /// The events in the outbox as `(recipient, kind, version, payload)`, sorted by recipient and version. The version counts
+    /// from 1, and is 0 for events that have none.
     pub async fn outbox(&self) -> Vec<(String, String, i64, Value)> {
         sqlx::query_as(
             "select recipient, kind,
@@ -337,7 +338,7 @@ impl World {
 pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null when there is none, or it is no JSON.
+    /// Null if there is none, or if it is no JSON.
     pub body: Value,
     pub text: String,
 }
@@ -348,7 +349,7 @@ impl Reply {
         assert_eq!((self.status, &self.body), (200, &json!({"success": true})));
     }
 
-    /// A problem as the contract shapes them. Gives the fields that are complained of.
+    /// Checks that this is a problem in the form of the contract. Gives the fields that it names.
     #[track_caller]
     pub fn is_problem(&self, status: u16) -> Vec<String> {
         assert_eq!(self.status, status, "{}", self.text);
@@ -363,14 +364,14 @@ impl Reply {
     }
 }
 
-/// The URL of a test's own database, for whoever may do anything.
+/// The URL of a test's own database, for the role that may do anything.
 pub fn database_url(pool: &PgPool) -> String {
     let mut url = url::Url::parse(&std::env::var("DATABASE_URL").unwrap()).unwrap();
     url.set_path(pool.connect_options().get_database().unwrap());
     url.into()
 }
 
-/// The same for one of the two roles, once there is a [`World`] in the database.
+/// The URL for one of the two roles. It works once there is a [`World`] in the database.
 pub fn url_of(role: &str, pool: &PgPool) -> String {
     let mut url = url::Url::parse(&database_url(pool)).unwrap();
     url.set_username(role).unwrap();
@@ -378,7 +379,7 @@ pub fn url_of(role: &str, pool: &PgPool) -> String {
     url.into()
 }
 
-/// Waits until something is so; fails after thirty seconds.
+/// Waits until the condition holds; fails after thirty seconds.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut is_so: F) {
     let wait = async {
         while !is_so().await {
