@@ -75,7 +75,7 @@ async fn every_operation_says_what_it_does_and_every_error_is_a_problem(pool: Pg
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn whatever_the_document_refers_to_is_in_it(pool: PgPool) {
+async fn everything_that_the_document_refers_to_is_in_it(pool: PgPool) {
     let document = document(&World::new(pool).await).await;
     let text = document.to_string();
     let references: BTreeSet<&str> =

@@ -225,7 +225,7 @@ async fn events_written_while_the_edge_is_away_arrive_later(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_the_edge_did_not_take_is_sent_again_and_holds_up_no_other(pool: PgPool) {
+async fn an_event_that_the_edge_did_not_take_is_sent_again_and_delays_no_other(pool: PgPool) {
     let receiver = Receiver::start().await;
     let stubborn = Arc::new(Mutex::new(3));
     receiver.answers(move |events| {

@@ -157,7 +157,7 @@ async fn a_text_that_fits_thousands_still_finds_every_acquaintance_first(pool: P
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_cannot_be_searched_for_is_refused(pool: PgPool) {
+async fn a_text_that_cannot_be_searched_for_is_refused(pool: PgPool) {
     let world = World::new(pool).await;
     world.register(&["me"]).await;
     for text in ["%20", "%00", &"x".repeat(101)] {

@@ -179,7 +179,7 @@ async fn reading_is_told_to_the_readers_devices_and_keeps_the_first_time(pool: P
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
-async fn what_is_no_page_is_refused_with_the_field_named(pool: PgPool) {
+async fn a_share_that_is_no_page_is_refused_with_the_field_named(pool: PgPool) {
     let world = circle(pool, &[]).await;
     let long = |n: usize| format!("https://example.com/{}", "x".repeat(n - "https://example.com/".len()));
     let bad = [

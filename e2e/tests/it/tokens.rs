@@ -112,7 +112,7 @@ async fn a_token_for_another_client_opens_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_of_another_issuer_opens_nothing_whoever_signed_it() -> Result<()> {
+async fn a_token_of_another_issuer_or_another_key_opens_nothing() -> Result<()> {
     let (site, alice, request) = alice().await?;
     let issuer = Some("https://issuer.example".to_owned());
     let theirs = token::mint(&site.info, &TokenRequest { issuer, ..request }).await?;

@@ -45,7 +45,7 @@ fn a_burst_shows_ten_changes_at_once_then_one_a_second_and_always_the_newest() {
 }
 
 #[test]
-fn what_waited_when_memory_was_lost_is_told_by_the_next_event() {
+fn a_change_throttled_as_memory_was_lost_is_published_by_the_next_event() {
     let (mut population, alice, bob) = two_at_rest();
     for n in 0..15 {
         population.visit(alice, &format!("https://example.com/{n}"));

@@ -358,7 +358,7 @@ fn settings_that_arrive_out_of_order_end_as_the_newest() {
 }
 
 #[test]
-fn settings_count_though_a_later_change_of_another_kind_came_first() {
+fn settings_count_even_if_a_later_change_of_another_kind_came_first() {
     let mut population = Population::new(&["alice", "bob", "carol"], &[("alice", "bob"), ("alice", "carol")]);
     let (alice, bob) = (population.connect("alice"), population.connect("bob"));
     population.visit(alice, "https://example.com/");
@@ -527,7 +527,7 @@ fn a_suspended_user_leaves_at_once_and_is_there_again_when_restored() {
 }
 
 #[test]
-fn a_suspension_is_believed_though_a_change_before_it_is_missing_and_a_restoration_is_not() {
+fn a_suspension_counts_even_if_a_change_before_it_is_missing_and_a_restoration_does_not() {
     let (mut population, alice, bob) = two();
     population.change_silently("alice", |_| {});
     let suspended = population.suspend("alice", true);

@@ -148,7 +148,7 @@ fn nobody_waits_for_a_slow_friend_for_longer_than_two_calls_take() {
 }
 
 #[test]
-fn a_farewell_from_before_the_user_came_is_not_believed_though_a_fast_clock_dates_it_later() {
+fn a_farewell_from_before_the_user_came_is_not_trusted_even_if_a_fast_clock_dates_it_later() {
     let mut population = Population::new(&["alice", "bob"], &[("alice", "bob")]);
     population.connect("bob");
     population.unreachable.insert(id("bob"));
@@ -197,7 +197,7 @@ fn an_answer_from_before_a_short_absence_is_not_shown_even_if_there_is_no_other(
 }
 
 #[test]
-fn what_was_doubted_while_nobody_was_connected_is_not_undone_by_an_older_answer() {
+fn a_page_told_while_nobody_was_connected_is_not_undone_by_an_older_answer() {
     let (mut population, alice, bob) = two();
     population.visit(bob, "https://example.com/1");
     population.slow.insert(id("bob"));

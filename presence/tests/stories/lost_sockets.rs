@@ -238,7 +238,7 @@ fn a_user_who_vanished_keeps_the_time_when_they_were_last_seen_after_a_deploymen
 }
 
 #[test]
-fn what_is_missing_in_the_list_is_not_forgotten_by_losing_memory_twice() {
+fn a_gap_in_the_list_is_not_forgotten_when_memory_is_lost_twice() {
     // Alice has not come back yet, or has left and a friend has yet to hear it.
     for leaves in [false, true] {
         let (mut population, alice, _bob) = two();

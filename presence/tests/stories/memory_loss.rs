@@ -252,7 +252,7 @@ fn answers_are_noted_once_however_many_friends_answer() {
 }
 
 #[test]
-fn what_one_answer_tells_outlives_memory_though_another_is_still_to_come() {
+fn what_one_answer_says_outlives_memory_while_another_is_outstanding() {
     let friendships = [("alice", "bob"), ("alice", "carol")];
     let mut population = Population::new(&["alice", "bob", "carol"], &friendships);
     let (alice, bob, _) = (population.connect("alice"), population.connect("bob"), population.connect("carol"));

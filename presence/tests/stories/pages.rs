@@ -38,7 +38,7 @@ fn a_page_change_costs_one_request_per_online_friend_and_no_row() {
 }
 
 #[test]
-fn a_page_change_is_noted_by_whoever_made_it_alone() {
+fn a_page_change_is_noted_only_where_it_was_made() {
     let (mut population, alice, _) = two();
     let attachings = population.attachings;
     population.visit(alice, "https://example.com/");

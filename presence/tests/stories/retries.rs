@@ -396,7 +396,7 @@ fn two_and_a_long_silence() -> (Population, SocketId, SocketId) {
 }
 
 #[test]
-fn to_hide_or_to_leave_does_not_wait_for_a_retry_that_is_far_away() {
+fn hiding_or_leaving_does_not_wait_for_a_retry_that_is_far_away() {
     let (mut population, alice, bob) = two_and_a_long_silence();
     population.say(alice, r#"{"action":"set-visibility","invisible":true}"#);
     assert!(matches!(population.seen(bob).as_slice(), [ServerMessage::PresenceTimeout { .. }]));

@@ -120,7 +120,7 @@ fn the_version_before_reads_what_is_stored_now() {
 }
 
 #[test]
-fn what_the_version_before_stored_is_read_and_goes_on() {
+fn this_version_goes_on_from_what_the_version_before_stored() {
     let (attachment, state) = form_1();
     let (.., saved) = stored_now();
     let attachment: Attachment = serde_json::from_value(attachment).unwrap();
