@@ -351,7 +351,8 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
 
     // The relay runs while much waits, and when nothing waits any more.
     let before = readings(&world.pool).await;
-    relayed_until(&world, async || batches.load(Ordering::SeqCst) >= CALLS).await;
+    let relayed = relayed_until(&world, async || batches.load(Ordering::SeqCst) >= CALLS).await;
+    assert!(relayed, "{} batches are too few to judge", batches.load(Ordering::SeqCst));
     // A batch has a hundred rows, and each is claimed and settled by its place in every index. So a tenth of a batch counts as
     // one call.
     let tenths = 10 * batches.load(Ordering::SeqCst);
@@ -381,7 +382,8 @@ async fn no_statement_reads_much_of_a_large_table_whatever_is_asked(pool: PgPool
         })
         .await;
         if !ends_early {
-            relayed_until(&world, async || unmade(&world.pool).await.is_empty()).await;
+            // What is still missing then is named below.
+            let _ = relayed_until(&world, async || unmade(&world.pool).await.is_empty()).await;
         }
         stop.send_replace(true);
         upkeep.await.unwrap();
@@ -446,8 +448,8 @@ async fn a_user_whom_many_have_blocked_reads_no_more_for_it(pool: PgPool) {
     }
 }
 
-/// Runs the relay until the condition holds, for thirty seconds at most.
-async fn relayed_until(world: &World, mut is_so: impl AsyncFnMut() -> bool) {
+/// Runs the relay until the condition holds, for thirty seconds at most. Returns whether it held.
+async fn relayed_until(world: &World, mut is_so: impl AsyncFnMut() -> bool) -> bool {
     let (stop, stopped) = watch::channel(false);
     let relay = tokio::spawn(Relay::new(world.app.clone(), &world.config).unwrap().run(stopped));
     let wait = async {
@@ -455,9 +457,10 @@ async fn relayed_until(world: &World, mut is_so: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let _ = timeout(Duration::from_secs(30), wait).await;
+    let held = timeout(Duration::from_secs(30), wait).await.is_ok();
     stop.send_replace(true);
     relay.await.unwrap();
+    held
 }
 
 /// Makes a call [`CALLS`] times, and judges how much it reads.

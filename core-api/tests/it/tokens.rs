@@ -111,6 +111,16 @@ async fn a_caller_who_hangs_up_does_not_allow_another_fetch(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
+async fn a_token_whose_key_is_known_still_opens_while_the_provider_is_away(pool: PgPool) {
+    let world = World::new(pool).await;
+    let authorization = token("alice");
+    assert_eq!(with_token(&world, &authorization).await.status, 404);
+    *world.provider.away.lock().unwrap() = true;
+    assert_eq!(with_token(&world, &authorization).await.status, 404);
+    assert_eq!(world.provider.fetches(), 1);
+}
+
+#[sqlx::test(migrator = "core_api::database::MIGRATIONS")]
 async fn a_token_whose_key_cannot_be_fetched_is_answered_503_without_a_second_fetch(pool: PgPool) {
     let world = World::new(pool).await;
     *world.provider.away.lock().unwrap() = true;
