@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, builder::RangedU64ValueParser};
 use sim::{
     plan,
     rules::Rule,
@@ -31,13 +31,13 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     first: u64,
     /// Users in each run.
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = RangedU64ValueParser::<usize>::new().range(1..=2_000))]
     users: usize,
     /// Days of activity in each run.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = |text: &str| within(text, 0.01, 365.0))]
     days: f64,
     /// How many times more often than in real life everybody acts. Time-outs keep their length.
-    #[arg(long, default_value_t = 24.0)]
+    #[arg(long, default_value_t = 24.0, value_parser = |text: &str| within(text, 1.0, 1_000.0))]
     haste: f64,
     /// Run without faults.
     #[arg(long)]
@@ -51,6 +51,11 @@ struct Args {
     /// Seconds to spend on looking for fewer steps that break the same rule.
     #[arg(long, default_value_t = 60)]
     shrink_s: u64,
+}
+
+fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("must be a number from {least} to {most}"))
 }
 
 impl Args {

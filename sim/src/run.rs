@@ -1,8 +1,11 @@
 //! Runs many seeds, on all processors.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
@@ -37,7 +40,11 @@ pub fn seeds(
             return;
         }
         let setting = setting_of(seed);
-        let outcome = world::run(&setting, &plan::draw(&setting), None, None);
+        let run = AssertUnwindSafe(|| world::run(&setting, &plan::draw(&setting), None, None));
+        let outcome = panic::catch_unwind(run).unwrap_or_else(|cause| {
+            eprintln!("seed {seed} panicked");
+            panic::resume_unwind(cause)
+        });
         let Ok(mut report) = report.lock() else { return };
         report.seeds += 1;
         report.counts += outcome.counts;
