@@ -1,5 +1,6 @@
-// Fills in what only a deployment knows of the edge: wrangler.toml and one file of JSON become wrangler.ENVIRONMENT.json, from
-// which `wrangler deploy --config wrangler.ENVIRONMENT.json --env ENVIRONMENT` deploys. No secret stands in either.
+// Writes the configuration of the edge for one deployment. wrangler.toml and a JSON file with the values of the deployment become
+// wrangler.ENVIRONMENT.json. `wrangler deploy --config wrangler.ENVIRONMENT.json --env ENVIRONMENT` deploys it. Neither file
+// holds a secret.
 //
 // node edge-worker/configure.mjs ENVIRONMENT DEPLOYMENT_FILE OUTPUT_FILE
 
@@ -19,21 +20,21 @@ const url = (value) => {
   return parsed?.protocol === "https:" && !parsed.username && !parsed.password && !/[?#@\\]/.test(value);
 };
 
-/** A public name: no port, no network address, no pattern. */
+/** A public host name in lower case: no port, no IP address, no wildcard. */
 const host = (value) => text(value) && value.length <= 253
   && /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$/.test(value);
 
 const origin = (value) => url(value) && URL.parse(value).origin === value;
 
-/** A web page's, or that of an extension for Chromium, whose id is 32 letters from a to p. */
+/** The origin of a web page, or of a Chromium extension, whose id is 32 letters from a to p. */
 const caller = (value) => origin(value) || (text(value) && /^chrome-extension:\/\/[a-p]{32}$/.test(value));
 
-/** Empty where only the edge's own page and Firefox's extension call: neither needs an entry. */
+/** A list of different origins. It may be empty: the edge's own page and the Firefox extension need no entry. */
 const origins = (value) => Array.isArray(value) && value.every(caller) && new Set(value).size === value.length;
 
 const optional = (isGood) => (value) => value === undefined || isGood(value);
 
-/** Each field of the file: what makes it good, and how it must be. */
+/** Each field of the file: a check of its value, and a description of a valid value. */
 const FIELDS = {
   edge_host: [host, "the host name of the edge in lower case, such as api.example.org"],
   core_service_id: [uuid, "the id of the Workers VPC service that leads to the core, a UUID"],
@@ -41,12 +42,12 @@ const FIELDS = {
   oidc_audience: [text, "the client id that tokens are meant for, without spaces"],
   oidc_jwks_url: [url, "where the issuer's signing keys are, an https:// address without credentials, query or fragment"],
   cors_origins: [origins, "a list of different origins that may call, such as https://web.example.org"],
-  // For the client.
+  // These two are for the client.
   images_origin: [origin, "where profile images are uploaded to and shown from, an https:// origin"],
   sign_in_origin: [optional(origin), "where the issuer's sign-in page is, if not at the issuer's own, an https:// origin"],
 };
 
-/** What is wrong with a deployment's file, a line for each field. */
+/** The faults of a deployment's file, one line for each field. */
 export const faults = (deployment) => {
   if (deployment === null || typeof deployment !== "object" || Array.isArray(deployment)) return ["it is no JSON object"];
   const known = Object.entries(FIELDS)
@@ -56,7 +57,7 @@ export const faults = (deployment) => {
   return [...known, ...unknown.map((name) => `${name}: there is no such field`)];
 };
 
-/** The whole configuration with this environment filled in. */
+/** The configuration of wrangler with the deployment's values, for this environment alone. */
 export const configured = (config, environment, deployment) => {
   const filled = {
     ...config.env[environment],
@@ -73,7 +74,7 @@ export const configured = (config, environment, deployment) => {
   return { ...config, env: { [environment]: filled } };
 };
 
-/** wrangler.toml as it is written. */
+/** The content of wrangler.toml. */
 export const template = () =>
   readRawConfig({ config: fileURLToPath(new URL("../wrangler.toml", import.meta.url)) }).rawConfig;
 

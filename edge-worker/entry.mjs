@@ -1,23 +1,23 @@
-// What the runtime loads. Only a class that extends DurableObject can be called by RPC, and the one that comes out of
-// WebAssembly does not: this thin one holds it and hands every call through.
+// The module that the runtime loads. Only a class that extends DurableObject can be called by RPC, and the class from WebAssembly
+// does not extend it. So the class here holds that one, and passes every call on to it.
 //
-// After a panic or a trap nothing in WebAssembly's memory can be relied on. The next call begins anew with an empty one,
-// and every object makes its own part of it again from storage, as after it has slept.
+// After a panic or a trap, WebAssembly's memory cannot be trusted. The next call starts with a new, empty memory. Every object
+// then restores itself from storage, as it does after hibernation.
 import { DurableObject } from "cloudflare:workers";
 import { __wbg_reset_state, __worker_init_state, fetch, UserObject as Inner } from "./build/index.js";
 import { bytesOf, isRead } from "./src/frames.mjs";
 
-// Shared with the Rust side, which says here that it has panicked, and counts how often it has begun.
+// State that is shared with the Rust side. Rust sets `criticalError` after a panic, and counts its starts in `instanceId`.
 const instance = __worker_init_state();
 
-// Whatever leaves a call, or a promise that nobody waits for.
+// Takes note of a crash. It gets every error that leaves a call, and every error or rejection that nothing handles.
 const note = (error) => {
   if (error instanceof WebAssembly.RuntimeError) instance.criticalError = true;
 };
 addEventListener("error", ({ error }) => note(error));
 addEventListener("unhandledrejection", ({ reason }) => note(reason));
 
-/** Begins anew where the last call has left WebAssembly broken. */
+/** Starts WebAssembly again if an earlier call has crashed it. */
 const renew = () => {
   if (!instance.criticalError) return;
   console.error(JSON.stringify({ level: "error", error: "the worker begins anew after a panic" }));
@@ -25,7 +25,7 @@ const renew = () => {
   instance.criticalError = false;
 };
 
-/** Makes a call into WebAssembly. Whatever it returns or throws comes out, and a crash is remembered. */
+/** Makes a call into WebAssembly, and takes note of a crash. The result and the errors of the call are passed through. */
 const guarded = (call) => {
   renew();
   let result;
@@ -35,11 +35,11 @@ const guarded = (call) => {
     note(error);
     throw error;
   }
-  // Most calls give no promise, and wait for nothing.
+  // Most calls return no promise.
   return result instanceof Promise ? result.catch((error) => { note(error); throw error; }) : result;
 };
 
-// The most that a frame may have.
+// The largest frame that is read, in bytes.
 let frameBytesMax;
 
 export class UserObject extends DurableObject {
@@ -86,8 +86,8 @@ export class UserObject extends DurableObject {
     this.#call((inner) => inner.gone(socket));
   }
 
-  // Another user's object speaks: a PeerMessage in JSON, answered by a PeerAnswer or, for
-  // the usual one, by nothing.
+  // Takes a message of another user's object: a PeerMessage as JSON. The answer is a PeerAnswer as JSON, or nothing for the most
+  // frequent one.
   peer(message) {
     return this.#call((inner) => inner.peer(message));
   }

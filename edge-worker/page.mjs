@@ -1,22 +1,22 @@
-// Puts the built page where it is served from, with the headers that it is served with: on Cloudflare as
-// static assets, of which the worker never hears, and on a machine of one's own as files of Caddy's.
+// Copies the built page into the folder that it is served from, and writes its HTTP headers there. Cloudflare serves the folder
+// as static assets, without calling the worker. On a machine of your own, Caddy serves it.
 //
 // PAGENOW_ORIGIN=… PAGENOW_ISSUER=… PAGENOW_IMAGES=… [PAGENOW_SIGN_IN=…] node edge-worker/page.mjs cloudflare|caddy BUILT FOLDER
 //
-// The folder then holds `app/`, and `_headers` for Cloudflare or `headers.caddy` for Caddy.
+// FOLDER then holds `app/`, and `_headers` for Cloudflare or `headers.caddy` for Caddy.
 
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { argv, env, exit, stderr } from "node:process";
 
-/** The origin of an address, which stands in a policy and must not add to it. */
+/** The origin of an address. The rest is dropped, so that it cannot add anything to the policy in which the origin is written. */
 const origin = (name, address) => {
   const { protocol, origin } = URL.canParse(address ?? "") ? new URL(address) : {};
   if (protocol !== "https:" && protocol !== "http:") throw new Error(`${name} must be an http or https address`);
   return origin;
 };
 
-/** The headers of every file of the page. `issuer` is called to sign in, as is `signIn` where its endpoints lie elsewhere. */
+/** The headers of every file of the page. PAGENOW_SIGN_IN is where the issuer's endpoints are, if not at the issuer's own origin. */
 export const headers = ({ PAGENOW_ORIGIN, PAGENOW_ISSUER, PAGENOW_IMAGES, PAGENOW_SIGN_IN }) => {
   const own = origin("PAGENOW_ORIGIN", PAGENOW_ORIGIN);
   const images = origin("PAGENOW_IMAGES", PAGENOW_IMAGES);
@@ -28,9 +28,9 @@ export const headers = ({ PAGENOW_ORIGIN, PAGENOW_ISSUER, PAGENOW_IMAGES, PAGENO
     "style-src": ["'self'"],
     "worker-src": ["'self'"],
     "manifest-src": ["'self'"],
-    // A picture that was chosen is shown before it is uploaded.
+    // A chosen picture is shown before it is uploaded.
     "img-src": ["'self'", "data:", "blob:", images],
-    // Not every browser takes 'self' for the live channel too.
+    // Not every browser takes 'self' as the address of a WebSocket.
     "connect-src": ["'self'", own.replace(/^http/, "ws"), ...issuers, images],
     "base-uri": ["'none'"],
     "form-action": ["'none'"],
@@ -39,7 +39,8 @@ export const headers = ({ PAGENOW_ORIGIN, PAGENOW_ISSUER, PAGENOW_IMAGES, PAGENO
   return {
     "Content-Security-Policy": Object.entries(policy).map(([name, sources]) => [name, ...sources].join(" ")).join("; "),
     "X-Content-Type-Options": "nosniff",
-    // Names of files carry no hash: during a roll-out, half of the machines would not know them.
+    // Files must be revalidated, because their names carry no hash. With hashes, half of the machines would not have the named
+    // files during a roll-out.
     "Cache-Control": "no-cache",
     "Referrer-Policy": "no-referrer",
     "Strict-Transport-Security": "max-age=31536000",
@@ -63,7 +64,7 @@ if (import.meta.filename === argv[1]) {
     if (!(server in WRITERS) || !folder) throw new Error("say cloudflare or caddy, the folder of the built page, and the one it is served from");
     const all = headers(env);
     if (!existsSync(join(built, "index.html"))) throw new Error(`${built} holds no built page: npm run build --workspace client`);
-    // In place: the server of the folder watches it.
+    // The folder itself is not replaced, because the server watches it.
     rmSync(join(folder, "app"), { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     WRITERS[server](folder, all);

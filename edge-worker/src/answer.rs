@@ -1,4 +1,4 @@
-//! How the edge answers: problems, request ids and what browsers need to see.
+//! The edge's answers: problem documents (RFC 9457), and the headers that every answer carries.
 
 use shared::{
     api::{FieldError, PROBLEM_JSON, Problem},
@@ -23,14 +23,14 @@ pub fn invalid(status: u16, title: &str, field: &str, message: &str) -> worker::
     send(&problem)
 }
 
-/// Something this answer needs is away for now.
+/// The answer 503: something that the answer needs, such as the core, is away for now.
 pub fn unavailable(detail: &str) -> worker::Result<Response> {
     let mut response = problem(503, "Service Unavailable", detail)?;
     response.headers_mut().set("retry-after", RETRY_AFTER_S)?;
     Ok(response)
 }
 
-/// The caller did this too often. `retry_after_ms` later it may do it again.
+/// The answer 429: the caller did this too often, and may do it again after `retry_after_ms` milliseconds.
 pub fn too_many(detail: &str, retry_after_ms: i64) -> worker::Result<Response> {
     let mut response = problem(429, "Too Many Requests", detail)?;
     let retry_after_s = retry_after_ms.saturating_add(999) / 1_000;
@@ -44,18 +44,18 @@ fn send(problem: &Problem) -> worker::Result<Response> {
     Ok(response)
 }
 
-/// The kind of an error, for logs: its text may hold a URL.
+/// The kind of an error, for logs. The error's text is not logged, because it may hold a URL.
 pub fn kind_of(error: &Error) -> &'static str {
     error.into()
 }
 
-/// For how long browsers are to reach this host by TLS alone, once they have: a year, in seconds (RFC 6797).
+/// Tells browsers to reach this host only by TLS for a year, in seconds (RFC 6797).
 const TRANSPORT_SECURITY: &str = "max-age=31536000";
 
-/// Adds what every answer carries: the request's id, what browsers are to be careful of, and, for pages that may call, the
-/// CORS headers. What the core does not say may be kept is about somebody, and nobody keeps it.
+/// Adds the headers that every answer carries: the request's id, security headers, and CORS headers if the caller's origin
+/// is allowed. An answer without `cache-control` is about a user, so it gets `no-store`.
 pub fn finish(response: Response, call: &Call) -> worker::Result<Response> {
-    // An upgrade is the object's: a browser checks no CORS there, and its headers are not ours to change.
+    // The object answers an upgrade. Browsers do not check CORS for WebSockets, and its headers must not be changed here.
     if response.status_code() == 101 {
         return Ok(response);
     }

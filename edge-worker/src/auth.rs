@@ -1,4 +1,4 @@
-//! Who is calling: the token, wherever the client put it, checked against the provider's keys.
+//! Authentication: finds the caller's token in the request, and checks it with the provider's keys.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -13,11 +13,11 @@ use worker::{Delay, Headers, Method, Request, Response};
 
 use crate::{Call, answer, clock, config::Config};
 
-/// Longest wait for the provider's keys, in milliseconds.
+/// Longest wait for the headers of the provider's key set, and again for its body, in milliseconds.
 const JWKS_FETCH_MS_MAX: u32 = 3_000;
 
-/// How often a request looks whether another one's fetch of the keys is done, in milliseconds. One request
-/// cannot await another's IO in this runtime.
+/// Time between two looks at whether another request has fetched the keys, in milliseconds. In this runtime, one request
+/// cannot await the IO of another.
 const JWKS_POLL_MS: u64 = 20;
 
 #[wasm_bindgen(module = "/src/signatures.mjs")]
@@ -31,19 +31,19 @@ extern "C" {
 
 thread_local! {
     static KEYS: RefCell<KeyCache<JsValue>> = RefCell::default();
-    /// Until when another request's fetch of the keys is waited for.
+    /// Until when requests wait for another request's fetch of the keys.
     static FETCHING_UNTIL: RefCell<Option<Timestamp>> = const { RefCell::new(None) };
 }
 
-/// Why there is no caller.
+/// Why the caller is not known.
 pub enum Refusal {
     Unauthorized,
-    /// The provider's keys cannot be had.
+    /// The provider's keys could not be fetched.
     NoKeys,
 }
 
 impl Refusal {
-    /// The answer. It does not say what is wrong with a token: that would help only somebody who made it up.
+    /// The answer. It does not say what is wrong with a token, because that would only help somebody who forges tokens.
     pub fn response(self) -> worker::Result<Response> {
         match self {
             Self::Unauthorized => {
@@ -62,8 +62,8 @@ pub async fn caller(call: &Call, request: &Request) -> Result<Claims, Refusal> {
     check(&token, &call.config, Some(&call.id)).await
 }
 
-/// The verified caller of a request, where the provider's keys are known already. Where they are not, they are fetched
-/// behind the request, for those that follow.
+/// The verified caller of a request, if the provider's keys are cached. If they are not, they are fetched in the background,
+/// for later requests.
 pub async fn caller_by_known_keys(call: &Call, request: &Request) -> Option<Claims> {
     let token = token_of(request)?;
     let key_id = token::key_id(&token).ok()?;
@@ -81,7 +81,7 @@ pub async fn caller_by_known_keys(call: &Call, request: &Request) -> Option<Clai
     }
 }
 
-/// Whom a token is of. `request_id` is for the log, where there is one.
+/// Verifies a token, and returns its claims. `request_id` is for the log; `None` if no request brought the token.
 pub async fn check(token: &str, config: &Config, request_id: Option<&str>) -> Result<Claims, Refusal> {
     let key_id = token::key_id(token).map_err(|_| Refusal::Unauthorized)?;
     let key = key(config, request_id, &key_id).await?;
@@ -95,8 +95,8 @@ async fn verify(token: &str, key: &JsValue, config: &Config) -> Result<Claims, R
     token::verify(token, &config.issuer, clock::now(), is_signed).await.map_err(|_| Refusal::Unauthorized)
 }
 
-/// The token: as the published extension sends it, in the query; in the header; or, from browsers that
-/// keep it out of URLs, as the second subprotocol.
+/// The token of a request: from the `Authorization` header; else the second subprotocol, where browsers can put it without
+/// writing it into a URL; else the query parameter `Authorization`, which the published extension uses.
 pub fn token_of(request: &Request) -> Option<String> {
     let headers = request.headers();
     if let Some(header) = headers.get("authorization").ok().flatten() {
@@ -110,7 +110,7 @@ pub fn token_of(request: &Request) -> Option<String> {
     Some(token::bearer(&value).to_owned())
 }
 
-/// Whether the client names our subprotocol first, which must then be echoed.
+/// Whether the client names our subprotocol first. The answer must then name it too.
 pub fn names_subprotocol(headers: &Headers) -> worker::Result<bool> {
     Ok(subprotocols(headers).next().is_some_and(|first| first == SUBPROTOCOL))
 }
@@ -166,7 +166,7 @@ async fn fetch_keys(config: &Config, request_id: Option<&str>, now: Timestamp) {
     FETCHING_UNTIL.set(None);
 }
 
-/// The keys that can be used, and whether those are all. `None` when there is no key set to be had.
+/// The keys that can be used, and whether these are all keys of the set. `None` if the key set could not be fetched or read.
 async fn fetched(request: Request) -> Option<(Keys<JsValue>, bool)> {
     let mut response = clock::fetch_within(JWKS_FETCH_MS_MAX, request).await?.ok()?;
     if response.status_code() != 200 {

@@ -6,13 +6,13 @@ use futures_util::future::{Either, select};
 use shared::time::Timestamp;
 use worker::{AbortController, Delay, Fetch, Request, Response, js_sys::Date};
 
-/// Now, as the runtime tells it.
+/// The current time of the runtime.
 pub fn now() -> Timestamp {
     Timestamp::from_unix_ms(Date::now() as i64)
 }
 
-/// The future's output, or `None` when it takes longer. Its timer goes with it: a timer left behind would
-/// keep an object from hibernating.
+/// The future's output, or `None` if it takes longer than `ms` milliseconds. The timer is dropped in either case: a running
+/// timer would keep an object from hibernating.
 pub async fn within<F: Future>(ms: u32, future: F) -> Option<F::Output> {
     let timer = pin!(Delay::from(Duration::from_millis(u64::from(ms))));
     match select(pin!(future), timer).await {
@@ -21,7 +21,8 @@ pub async fn within<F: Future>(ms: u32, future: F) -> Option<F::Output> {
     }
 }
 
-/// Fetches, and lets go of the connection when it takes longer. `None`: too late.
+/// Sends the request. If the answer's headers take longer than `ms` milliseconds, the fetch is aborted, and the result is
+/// `None`.
 pub async fn fetch_within(ms: u32, request: Request) -> Option<worker::Result<Response>> {
     let abort = AbortController::default();
     let signal = abort.signal();

@@ -1,4 +1,4 @@
-//! What the environment tells the worker, read once per instance.
+//! The worker's configuration, read from its environment once per instance.
 
 use std::{cell::OnceCell, rc::Rc};
 
@@ -10,10 +10,10 @@ use worker::Env;
 /// The binding of the objects' namespace.
 pub const USERS: &str = "USERS";
 
-/// The binding through which the core is reached where it has no address of its own.
+/// The binding through which the core is reached if it has no public address.
 pub const CORE: &str = "CORE";
 
-/// How the origin of every extension in Firefox begins.
+/// The scheme of the origin of every extension in Firefox.
 const FIREFOX_EXTENSIONS: &str = "moz-extension://";
 
 /// All configuration.
@@ -26,15 +26,15 @@ pub struct Config {
     /// Origins of web pages that may call.
     cors_origins: Vec<String>,
     pub engine: EngineConfig,
-    /// Whether objects count what they do, and tell anybody who asks. Not in production.
+    /// Whether objects count what they do, and anybody may read the counts. Off in production.
     pub counts: bool,
-    /// Any of them may have signed a batch of events: two during a rotation.
+    /// The secrets that may have signed a batch of events. There are two during a rotation.
     pub event_signers: Vec<Webhook>,
-    /// The first where there are two: the core takes both during a rotation.
+    /// Signs the edge's tokens for the core. If the variable holds two, this is the first: the core accepts both.
     pub service_token_secret: String,
 }
 
-/// Which variable is missing or makes no sense. Never its value.
+/// Names the variable that is missing or not valid. It never holds the value.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not set or not valid")]
 pub struct BadConfig(&'static str);
@@ -59,8 +59,8 @@ impl Config {
         })
     }
 
-    /// Whether browsers let pages of this origin call. Firefox gives each installation of an extension a random origin, so all
-    /// of that scheme may: what is called for somebody needs their token, and no cookie would do.
+    /// Whether browsers let pages of this origin call. Firefox gives each installation of an extension a random origin, so
+    /// every origin of that scheme is allowed. This is safe because calls need the user's token, and cookies are not used.
     pub fn may_call(&self, origin: &str) -> bool {
         self.cors_origins.iter().any(|allowed| allowed == origin) || origin.starts_with(FIREFOX_EXTENSIONS)
     }
@@ -107,8 +107,8 @@ fn first_word(text: &str) -> String {
 
 /// A variable or a secret. An empty one counts as not set.
 fn variable(env: &Env, name: &str) -> Option<String> {
-    // Not `Env::var`, which stops the worker where workerd was to take the value from its own environment and found none:
-    // it binds null then.
+    // `Env::var` cannot be used: workerd binds null for a `fromEnvironment` variable that is not set, and `Env::var` stops
+    // the worker at null.
     let value = js_sys::Reflect::get(env, &name.into()).ok()?.as_string()?;
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! The way to the core, and the one thing an object asks it.
+//! Requests to the core, and the one question that an object asks it: the user's friends and settings.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use shared::{
@@ -22,8 +22,8 @@ extern "C" {
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Sends a request to the core: through the private binding where there is one, else to its address.
-/// `None`: it is away.
+/// Sends a request to the core: through the private binding if there is one, else to its address. `None` if the core does
+/// not send the headers of an answer within `ms_max` milliseconds.
 pub async fn send(env: &Env, ms_max: u32, request: Request) -> Option<Response> {
     let outcome = match env.service(CORE) {
         Ok(core) => clock::within(ms_max, through(&core, request)).await,
@@ -39,10 +39,10 @@ async fn through(core: &Fetcher, request: Request) -> worker::Result<Response> {
 /// What the core says of a user.
 pub enum Answer {
     Changed(Social),
-    /// Still the version asked with.
+    /// The core still has `known_version`.
     Same,
     NotRegistered,
-    /// The core is away, or did not answer in a way we understand.
+    /// The core did not answer in time, or its answer is not one of the above.
     Away,
 }
 
@@ -51,7 +51,7 @@ pub async fn social(env: &Env, config: &Config, id: &UserId, known_version: Opti
     let request = match social_request(config, id, known_version).await {
         Ok(request) => request,
         Err(error) => {
-            // No secret that the core takes makes this happen.
+            // Signing failed. That does not happen with a secret that the core accepts.
             worker::console_error!("{}", serde_json::json!({ "level": "error", "error": answer::kind_of(&error) }));
             return Answer::Away;
         }

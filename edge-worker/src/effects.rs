@@ -1,7 +1,7 @@
-//! Carries out what the engine wants: to sockets, to peers, to the core, to storage and to the alarm.
+//! Carries out the engine's effects: on sockets, peers, the core, storage and the alarm.
 //!
-//! Each event is handled without a pause: borrow the engine, decide, release, then act. What takes time
-//! runs on after the event and comes back as events of its own.
+//! Each event is handled without an await: borrow the engine, let it decide, release it, then act. Work that takes time
+//! continues after the event, and its outcome is a new event.
 
 use std::{
     cell::{Cell, RefCell},
@@ -54,26 +54,27 @@ pub struct Shell {
     next_read: Cell<u64>,
     /// How often the account was deleted.
     deletions: Cell<u32>,
-    /// When the core last said what is true of friends and settings.
+    /// When the core last confirmed or sent the friends and settings.
     told_at: Cell<Option<Timestamp>>,
 }
 
-/// What an event came to, for the callback that caused it.
+/// The outcome of an event, for the callback that caused it.
 #[derive(Default)]
 pub struct Outcome {
     pub peer_answer: Option<PeerAnswer>,
     pub events_taken: Option<EventsTaken>,
-    /// One for each effect that calls peers. It ends when the engine has been told how each call went.
+    /// One for each [`Effect::CallPeers`]. It resolves when the engine has been told the outcome of every call.
     pub calls: Vec<Promise>,
 }
 
 impl Shell {
-    /// Brings a user back from storage and from the sockets that are still open. `None` when the object has no name or
-    /// no configuration, or storage cannot be read.
+    /// Restores a user from storage and from the sockets that are still open. `None` if the object has no name or no
+    /// configuration, or if storage cannot be read.
     pub fn restore(state: State, env: Env) -> Option<Self> {
         let config = Config::load(&env).ok()?;
         let me: UserId = state.id().name()?.parse().ok()?;
-        // The host keeps the pair, and the object does not: it is set again whenever memory begins.
+        // The runtime keeps this pair with the object's sockets, and this object does not know whether it did. So the pair is
+        // set at every start.
         if config.engine.heartbeats == HeartbeatMode::Auto {
             let pair = WebSocketRequestResponsePair::new(HEARTBEAT_REQUEST, HEARTBEAT_RESPONSE).ok()?;
             state.set_websocket_auto_response(&pair);
@@ -111,7 +112,7 @@ impl Shell {
         self.handle_all([event])
     }
 
-    /// The same for events that came together.
+    /// The same for several events. The alarm and the tick timer are set once, after the last event.
     fn handle_all(self: &Rc<Self>, events: impl IntoIterator<Item = Event>) -> Outcome {
         let mut outcome = Outcome::default();
         let now = clock::now();
@@ -136,7 +137,7 @@ impl Shell {
                 Effect::Show { sockets, presence } => self.send(&sockets, presence.as_str()),
                 Effect::Close { socket, code } => {
                     if let Some(ws) = self.forget_socket(socket) {
-                        // It fails when the socket is gone already, which is what we want.
+                        // This fails if the socket is closed already, which is no problem.
                         let _ = ws.close::<&str>(Some(code.number()), None);
                     }
                 }
@@ -147,7 +148,7 @@ impl Shell {
                 Effect::LoadSocial { known_version } => self.load_social(known_version),
                 Effect::Reply { read, reply } => {
                     if let Some(waiting) = self.reads.borrow_mut().remove(&read) {
-                        // The caller may have hung up.
+                        // This fails if the caller has disconnected.
                         let _ = waiting.send(reply);
                     }
                 }
@@ -163,23 +164,24 @@ impl Shell {
         }
     }
 
-    /// Wakes the engine.
+    /// Tells the engine that it was woken, and when the runtime last answered each socket's heartbeat.
     pub fn wake(self: &Rc<Self>) -> Outcome {
         let heard = self.last_heartbeats();
         self.handle(Event::Woken { heard })
     }
 
-    /// Counts something, if anything is counted.
+    /// Changes the counts of this object, if `COUNT_WORK` is on.
     pub fn count(&self, add: impl FnOnce(&mut ObjectCounts)) {
         counts::count(&self.config, &self.me, add);
     }
 
-    /// Begins to decide whether a client that connects is let in. [`Self::admission_step`] goes on until that is decided.
+    /// Begins to decide whether a client that connects is let in. The caller repeats [`Self::admission_step`] until that is
+    /// decided.
     pub fn admission_of_client(&self) -> Admission {
         Admission::of_client(&self.engine.borrow(), self.told_at.get(), clock::now())
     }
 
-    /// The same for a `GET` of everybody, or of one friend.
+    /// The same for a `GET` of all friends' presence, or of one friend's.
     pub fn admission_of_reader(&self, of_one: bool) -> Admission {
         Admission::of_reader(&self.engine.borrow(), of_one)
     }
@@ -194,7 +196,7 @@ impl Shell {
         self.count(|counts| counts.core_calls += 1);
         let deletions = self.deletions.get();
         let answer = core_client::social(&self.env, &self.config, &self.me, known_version, ms_max).await;
-        // The core may have read before the account was deleted, and answer after.
+        // The account was deleted while this waited. The core may have read its data before that, so the answer is ignored.
         if self.deletions.get() != deletions {
             return core_client::Answer::NotRegistered;
         }
@@ -204,7 +206,7 @@ impl Shell {
         answer
     }
 
-    /// Reads how everybody, or one friend, appears. `None` when the object went away meanwhile.
+    /// Reads how all friends appear, or one friend. `None` if the engine will not reply any more.
     pub async fn read(self: &Rc<Self>, friend: Option<UserId>) -> Option<Reply> {
         let read = ReadId(self.next_read.replace(self.next_read.get().wrapping_add(1)));
         let (sender, receiver) = oneshot::channel();
@@ -219,16 +221,17 @@ impl Shell {
         self.sockets.borrow_mut().insert(socket, ws.clone());
     }
 
-    /// Which socket this is; `None` for one we have closed.
+    /// The id of an open socket. `None` if this object has closed it.
     pub fn socket_of(&self, ws: &web_sys::WebSocket) -> Option<SocketId> {
         let sockets = self.sockets.borrow();
-        // While we hold it, the runtime keeps one JavaScript object for a socket. To compare is quicker than to read its attachment.
+        // While this map holds the socket, the runtime uses one JavaScript object for it. Comparing objects is faster than
+        // reading the attachment.
         let same = |open: &WebSocket| Object::is(open.as_ref(), ws.as_ref());
         sockets.iter().find_map(|(id, open)| same(open).then_some(*id))
     }
 
-    /// Forgets a socket that is closing. The runtime lists it until its peer has answered, which may be never. Without an attachment
-    /// it does not count as open when memory begins anew.
+    /// Forgets a socket that is closing. The runtime lists it until its peer has answered the close, which may never happen.
+    /// So its attachment is removed: [`Self::restore`] ignores sockets without one.
     pub fn forget_socket(&self, socket: SocketId) -> Option<WebSocket> {
         let ws = self.sockets.borrow_mut().remove(&socket)?;
         if let Err(error) = ws.serialize_attachment(()) {
@@ -237,7 +240,7 @@ impl Shell {
         Some(ws)
     }
 
-    /// The alarm has fired: none is set now.
+    /// Records that the alarm has fired, so that none is set now.
     pub fn alarm_fired(&self) {
         self.keep_alarm(AlarmKeeper::gone);
     }
@@ -256,16 +259,17 @@ impl Shell {
     fn send(&self, to: &[SocketId], text: &str) {
         let sockets = self.sockets.borrow();
         for ws in to.iter().filter_map(|socket| sockets.get(socket)) {
-            // A socket that cannot be written to is closing: its close comes as an event of its own.
+            // This fails if the socket is closing. The close is a separate event.
             let _ = ws.send_with_str(text);
         }
     }
 
     fn attach(&self, socket: SocketId, attachment: &Attachment) {
         if let Some(ws) = self.sockets.borrow().get(&socket) {
-            // As bytes: of a text with a character beyond Latin-1 the runtime would keep two for each.
+            // Attached as bytes: if a string has one character outside Latin-1, the runtime stores all of it with two bytes a
+            // character.
             let json = serde_json::to_vec(attachment).map(ByteBuf::from);
-            // If the new one cannot be written or kept, the older one stays.
+            // If this fails, the socket keeps its previous attachment.
             if let Err(error) = json.map_err(Into::into).and_then(|json| ws.serialize_attachment(json)) {
                 log_error("attachment", &error);
             }
@@ -277,7 +281,7 @@ impl Shell {
         self.told_at.set(None);
         let shell = Rc::clone(self);
         self.state.wait_until(async move {
-            // With all the rest goes the alarm.
+            // `delete_all` removes the alarm too.
             shell.keep_alarm(AlarmKeeper::gone);
             if let Err(error) = shell.state.storage().delete_all().await {
                 log_error("storage", &error);
@@ -295,7 +299,7 @@ impl Shell {
                 None => Event::PeerFailed { peer },
             }));
         });
-        // It fails only where the object is gone already.
+        // This fails only if the object is gone already.
         let _ = self.state.as_raw().wait_until(&calls);
         calls
     }
@@ -327,7 +331,7 @@ impl Shell {
         });
     }
 
-    /// Starts a timer for the engine's next tick, unless one runs.
+    /// Starts a timer for the engine's next tick, unless one is running.
     fn start_tick_timer(self: &Rc<Self>) {
         let mut timer = self.tick_timer.get();
         let start = timer.start(&self.engine.borrow());
@@ -355,7 +359,7 @@ impl Shell {
         self.state.wait_until(async move {
             let storage = shell.state.storage();
             let set = if step == AlarmStep::Look { storage.get_alarm().await.ok().flatten() } else { None };
-            // The engine may want something else by now.
+            // The engine may want to be woken at another time by now.
             let (set, wake) = (set.map(Timestamp::from_unix_ms), shell.next_wake_at());
             let AlarmStep::Set(at) = shell.keep_alarm(|alarm| alarm.found(set, wake, now)) else { return };
             shell.count(|counts| counts.rows += 1);

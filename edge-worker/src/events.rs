@@ -1,4 +1,4 @@
-//! The core's events: checked, sorted by recipient, handed to the recipients' objects.
+//! Receives the core's events: checks the signature of a batch, and hands each recipient's events to their object.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use worker::{Headers, Method, Request, RequestInit, Response, Stub};
 
 use crate::{Call, answer, clock, object, proxy};
 
-/// Takes a batch. What an object did not take, or what this version does not understand, is left out of
-/// the answer, so that the core sends it again.
+/// Takes a batch, and answers with the ids of the events that were taken. Events that an object did not take, or that this
+/// version cannot parse, are left out. The core sends them again.
 pub async fn take(call: &Call, mut request: Request) -> worker::Result<Response> {
-    // Before anything of the body is read: anybody may send one.
+    // Checked before the body is read, because anybody may send one.
     let headers = signature_headers(request.headers());
     if !may_be_signed(&headers, clock::now()) {
         return answer::problem(401, "Unauthorized", "the batch is not signed by the core");
@@ -60,8 +60,8 @@ async fn hand_over(object: worker::Result<Stub>, events: &[CoreEvent]) -> worker
     Ok(response.json::<EventsTaken>().await?.taken)
 }
 
-/// Whether the headers are there that a signed batch has, and its time is near. The library looks at them only together
-/// with the body.
+/// Whether the headers of a signed batch are present, and its timestamp is at most [`EVENT_SIGNED_AGO_S_MAX`] seconds away
+/// from `now`. The library checks the headers only together with the body.
 fn may_be_signed(headers: &HeaderMap, now: Timestamp) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
     let at_s = text(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP).and_then(|at| at.parse::<i64>().ok());
@@ -71,7 +71,7 @@ fn may_be_signed(headers: &HeaderMap, now: Timestamp) -> bool {
         && signature.is_some_and(|all| all.split(' ').any(|one| one.starts_with("v1,")))
 }
 
-/// The three headers of Standard Webhooks, as the library wants them.
+/// The three headers of Standard Webhooks, as the library expects them.
 fn signature_headers(headers: &Headers) -> HeaderMap {
     [
         standardwebhooks::HEADER_WEBHOOK_ID,

@@ -1,9 +1,10 @@
-//! The edge: the one public origin. It checks who is calling, answers the live channel and `/presence`
-//! itself through the caller's own object, takes the core's events, and passes everything else on.
+//! The edge: the one public origin. It checks the caller's token, answers the live channel and `/presence` through the
+//! caller's own object, takes the core's events, and passes everything else on to the core.
 //!
-//! Deliberately absent: presence rules (they are in `presence`), SQL over users, and any trust in a header
-//! that says who somebody is. Where nothing else is said, a `worker::Error` is the runtime's refusal to make or read a
-//! request, an answer or a header; it is answered by 500, and its text is never shown.
+//! Deliberately absent: presence rules (they are in `presence`), SQL, and trust in any header that says who the caller is.
+//!
+//! Unless a function says otherwise, it returns a `worker::Error` when the runtime refuses to make or read a request, an
+//! answer or a header. The caller gets 500, and never sees the error's text.
 
 mod answer;
 mod auth;
@@ -27,7 +28,7 @@ use worker::{Context, Env, Headers, Method, Request, Response, event};
 
 pub use user_object::UserObject;
 
-/// Every request from outside.
+/// Answers every request from outside.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     let started = clock::now();
@@ -60,7 +61,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     finish(if method == "HEAD" { without_body(response)? } else { response }, &call)
 }
 
-/// What logs call a method: a caller's own invention may be anything.
+/// The name of a method in logs. A method that a caller made up is "other", because it may hold any text.
 fn method_name(method: &str) -> &str {
     if METHODS.contains(&method) { method } else { "other" }
 }
@@ -68,15 +69,15 @@ fn method_name(method: &str) -> &str {
 /// Methods that clients use.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// The same answer as to `GET`, which is left out where only the rest was asked for.
+/// The answer to `HEAD`: status and headers as for `GET`, without the body.
 fn without_body(response: Response) -> worker::Result<Response> {
     let bare = Response::empty()?.with_status(response.status_code());
     Ok(bare.with_headers(response.headers().clone()))
 }
 
-/// What every step of one request needs.
+/// The context that every step of one request needs.
 pub(crate) struct Call {
-    /// In every log line about this request, here and in the core.
+    /// The request's id, in every log line about it, here and in the core.
     pub id: String,
     /// The `Origin` header, if the caller is a browser.
     pub origin: Option<String>,
@@ -85,28 +86,28 @@ pub(crate) struct Call {
     pub context: Context,
 }
 
-/// All that the edge answers.
+/// The routes of the edge.
 enum Route {
-    /// A browser asks what it may send.
+    /// `OPTIONS`: a browser asks what it may send (CORS).
     Preflight,
     Health,
-    /// `GET /ws` or `GET /`, upgrading.
+    /// `GET /ws` or `GET /` with an upgrade to a WebSocket.
     Live,
-    /// The same without asking for an upgrade, or by a method that has none.
+    /// `GET /ws` without an upgrade, or `HEAD /ws`.
     UpgradeRequired,
-    /// `GET /presence`, or one friend's.
+    /// `GET /presence`, or `GET /presence/{friend}`.
     Presence {
         friend: Option<String>,
     },
     /// `POST /internal/events`, from the core.
     Events,
-    /// `GET /internal/counts/{id}`, where objects count what they do.
+    /// `GET /internal/counts/{id}`: the counts of an object, if `COUNT_WORK` is on.
     Counts {
         id: String,
     },
-    /// What stays inside, however it is asked for.
+    /// Any other path below `/internal`. Nothing there is public.
     Internal,
-    /// One of the edge's own, asked for by another method than those.
+    /// A route of the edge with a method that it does not take, or a method that the runtime cannot pass on.
     NotAllowed {
         allow: &'static str,
     },
@@ -132,13 +133,13 @@ impl Route {
             ("POST", ["internal", "events"]) => Self::Events,
             ("GET", ["internal", "counts", id]) => Self::Counts { id: (*id).to_owned() },
             (_, ["internal", ..]) => Self::Internal,
-            // The runtime makes no such request, so the core cannot be asked.
+            // The runtime cannot make a request with these methods, so the core cannot be asked.
             ("CONNECT" | "TRACE" | "TRACK", _) => Self::NotAllowed { allow: "GET, HEAD, POST, PUT, DELETE" },
             _ => Self::Core,
         }
     }
 
-    /// What logs call it: never the path, which may hold names and addresses.
+    /// The route's name in logs. The path is never logged, because it may hold names and e-mail addresses.
     fn name(&self) -> &'static str {
         match self {
             Self::Preflight => "preflight",
@@ -156,7 +157,7 @@ impl Route {
 
 impl Call {
     async fn answer(&self, route: &Route, request: Request) -> worker::Result<Response> {
-        // The core's events all come from a few addresses.
+        // Not for events: the core sends all of them from a few addresses.
         if !matches!(route, Route::Events)
             && let Some(address) = request.headers().get("cf-connecting-ip")?
             && let Some(refusal) = rate::refusal(&self.env, rate::REQUESTS_PER_ADDRESS, &address).await?
@@ -229,12 +230,12 @@ fn upgrade_required() -> worker::Result<Response> {
     Ok(response)
 }
 
-/// The object of a user. Creating the stub wakes nothing.
+/// The stub of a user's object. Creating it does not wake the object.
 pub(crate) fn object(env: &Env, id: &UserId) -> worker::Result<worker::Stub> {
     env.durable_object(config::USERS)?.get_by_name(id.as_str())
 }
 
-/// Takes over the caller's request id when it is fit for a log line, or draws one.
+/// The caller's request id if it is valid, else a new one.
 fn request_id(headers: &Headers) -> String {
     let given = headers.get(shared::internal::REQUEST_ID_HEADER).ok().flatten();
     given.filter(|id| is_request_id(id.as_bytes())).unwrap_or_else(|| uuid::Uuid::new_v4().to_string())

@@ -1,27 +1,29 @@
-// The same message to many objects. The calls are made on this side of WebAssembly, and what comes of them crosses over
-// together: one by one, the crossings and a timer for each would cost as much as the calls.
+// Sends the same message to many objects. JavaScript makes the calls, and passes many outcomes to WebAssembly at a time. If
+// each outcome were passed by itself, with a timer for each call, that would cost as much as the calls.
 //
 // Deliberately absent: what the answers mean.
 
-/** Longest time for which an outcome waits for others to go with it, in milliseconds. */
+/** Longest time for which an outcome waits for others, so that they are passed on together, in milliseconds. */
 const GATHER_MS = 100;
 
 /**
- * Calls `peer(message)` on the object of each of these ids, which line feeds separate. All calls are made before any
- * answer is looked at: no friend waits for another's. Gives `take` what came of each, once and never at once: lines of
- * the id's place, and after a space the answer, where it was no failure and took no longer than `msMax` and
- * `GATHER_MS`; nothing is an answer, too. Resolves after the last.
+ * Calls `peer(message)` on the object of each id. Line feeds separate the ids. All calls are made before the first answer is
+ * handled, so no call waits for another.
+ *
+ * `take` gets the outcome of each call exactly once, and never synchronously. It gets lines: the place of the id in the list,
+ * then, after a space, the answer, which may be empty. A line without a space means that the call failed, or took longer than
+ * `msMax` and up to `GATHER_MS` more. The promise resolves after the last outcome.
  */
 export const callPeers = (users, ids, message, msMax, take) =>
   new Promise((resolve, reject) => {
     const begun = Date.now();
     const names = ids.split("\n");
-    // By place; what comes of others is not heard.
+    // The places of calls without an outcome. Later outcomes of other calls are ignored.
     const waiting = new Set(names.keys());
     let outcomes = [];
     let timer;
 
-    // A timer left behind would keep the object from hibernating.
+    // Clears the timer if the work fails: a running timer would keep the object from hibernating.
     const attempt = (work) => {
       try {
         work();

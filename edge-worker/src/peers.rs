@@ -1,4 +1,4 @@
-//! One object speaking to others, by RPC.
+//! Calls from one object to others, by RPC.
 
 use shared::{
     ids::UserId,
@@ -19,22 +19,22 @@ extern "C" {
     fn call_peers(users: &JsValue, ids: &str, message: &str, ms_max: u32, take: &JsValue) -> Promise;
 }
 
-/// What nearly all friends answer to a page. It goes without words: to write, carry and read them took some two
-/// hundredths of the time from a page change until 150 friends had it.
+/// The answer that nearly all friends give to a page. It is sent as nothing, without JSON. Writing, carrying and reading the
+/// JSON took about 2 % of the time from a page change until 150 friends had it.
 const USUAL: PeerAnswer = PeerAnswer::Taken { wants: Interest::Pages };
 
-/// What came of a call. `None`: it failed, or took too long.
+/// The outcome of a call. `None`: it failed, or took too long.
 pub type Outcome = (UserId, Option<PeerAnswer>);
 
-/// Says the same to each of these users' objects, and lets `hear` have what came of each, once, many at a time and never
-/// before this returns. The promise is kept when it has heard of all.
+/// Sends the same message to each of these users' objects. `hear` gets the outcome of each call exactly once. It gets many
+/// outcomes at a time, and is never called before this function returns. The promise resolves after the last outcome.
 pub fn call(
     env: &Env,
     peers: Vec<UserId>,
     message: &PeerMessage,
     mut hear: impl FnMut(Vec<Outcome>) + 'static,
 ) -> Promise {
-    // No object takes what is no JSON, so one that could not be written fails at each of them and is said again.
+    // If the message cannot be written, it is sent as an empty string. Every call then fails, and the engine repeats it.
     let message = serde_json::to_string(message).unwrap_or_default();
     let ids = peers.iter().map(UserId::as_str).collect::<Vec<_>>().join("\n");
     let mut waiting: Vec<Option<UserId>> = peers.into_iter().map(Some).collect();
@@ -43,7 +43,7 @@ pub fn call(
     call_peers(&users, &ids, &message, PEER_CALL_MS_MAX, &take.into_js_value())
 }
 
-/// An answer as it is given: JSON, or nothing for the usual one.
+/// The text of an answer: JSON, or `None` for [`USUAL`].
 pub fn write(answer: &PeerAnswer) -> serde_json::Result<Option<String>> {
     if *answer == USUAL { Ok(None) } else { serde_json::to_string(answer).map(Some) }
 }

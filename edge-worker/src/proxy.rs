@@ -1,4 +1,4 @@
-//! REST calls that are the core's: passed on as they are, answered as the core answers.
+//! Passes REST calls on to the core, and the core's answers back.
 
 use std::rc::Rc;
 
@@ -13,8 +13,8 @@ use worker::{
 
 use crate::{Call, answer, auth, core_client, rate};
 
-/// Headers about one connection, not about the request (RFC 9110, section 7.6.1), and those the runtime
-/// writes itself.
+/// Headers that are not passed on: those that describe one connection (RFC 9110, section 7.6.1), and those that the runtime
+/// sets itself.
 const NOT_PASSED_ON: [&str; 10] = [
     "connection",
     "content-length",
@@ -28,8 +28,8 @@ const NOT_PASSED_ON: [&str; 10] = [
     "accept-encoding",
 ];
 
-/// Passes a call on. It never waits for the provider's keys: who calls is the core's to check, and counted where the keys
-/// are known already.
+/// Passes a call on. It does not wait for the provider's keys, because the core checks the token. If the keys are cached, the
+/// call counts for the rate limit of the token's user.
 pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Response> {
     if let Some(claims) = auth::caller_by_known_keys(call, &request).await
         && let Some(refusal) = rate::refusal(&call.env, rate::CALLS_PER_USER, claims.user_id.as_str()).await?
@@ -51,8 +51,8 @@ pub async fn pass_on(call: &Call, mut request: Request) -> worker::Result<Respon
     Ok(response.with_headers(headers))
 }
 
-/// Makes a newly registered user's object here and now: an object lives where it was first called from,
-/// and this call comes from near its owner.
+/// Calls a newly registered user's object, so that the platform creates it now. An object stays near the place of its first
+/// call, and this call comes from near its user.
 fn create_object(call: &Call, request: &Request) {
     let Some(token) = auth::token_of(request) else { return };
     let (env, config, id) = (call.env.clone(), Rc::clone(&call.config), call.id.clone());
@@ -82,13 +82,13 @@ fn outgoing(call: &Call, request: &Request, body: Vec<u8>) -> worker::Result<Req
         init.with_body(Some(Uint8Array::from(body.as_slice()).into()));
     }
     let init = web_sys::RequestInit::from(&init);
-    // As it came: the `worker` crate takes those that it does not know for GET.
+    // Set on the raw object, because the `worker` crate turns methods that it does not know into GET.
     init.set_method(&request.inner().method());
     let url = format!("{}{}{query}", call.config.core_url, url.path());
     Ok(web_sys::Request::new_with_str_and_init(&url, &init)?.into())
 }
 
-/// The body, or `None` as soon as it is longer than it may be. What comes with a `GET` or `HEAD` means nothing.
+/// The body, or `None` if it is longer than [`BODY_BYTES_MAX`]. The body of a `GET` or `HEAD` is ignored.
 async fn body_of(request: &mut Request) -> worker::Result<Option<Vec<u8>>> {
     if matches!(request.inner().method().as_str(), "GET" | "HEAD") {
         return Ok(Some(Vec::new()));
@@ -96,7 +96,8 @@ async fn body_of(request: &mut Request) -> worker::Result<Option<Vec<u8>>> {
     read_at_most(request, BODY_BYTES_MAX).await
 }
 
-/// Reads a body of at most so many bytes, and no further; nothing of one that says itself that it is longer.
+/// Reads a body of at most `bytes_max` bytes. `None` if it is longer: reading stops there. If `content-length` is greater
+/// already, nothing is read.
 pub async fn read_at_most(request: &mut Request, bytes_max: usize) -> worker::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     if request.inner().body().is_none() {

@@ -1,4 +1,4 @@
-//! What the `worker` crate does not bind of an object's state.
+//! Bindings for the parts of an object's state that the `worker` crate does not bind.
 
 use wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen};
 use worker::{
@@ -11,11 +11,11 @@ use worker::{
 extern "C" {
     pub type RawState;
     type RawStorage;
-    /// The way to storage that waits for nothing: bytes by name. A text would cross over letter by letter, and be kept
-    /// with two bytes for each once one lies beyond Latin-1.
+    /// The synchronous key-value storage. Values are bytes. A string would be copied to JavaScript character by character, and
+    /// stored with two bytes for each character if one of them is outside Latin-1.
     pub type Documents;
 
-    /// When the runtime last answered a heartbeat of that socket.
+    /// When the runtime last answered a heartbeat of this socket.
     #[wasm_bindgen(method, js_name = getWebSocketAutoResponseTimestamp)]
     pub fn auto_response_at(this: &RawState, socket: &web_sys::WebSocket) -> Option<Date>;
 

@@ -10,12 +10,12 @@ const STATE: &str = "state";
 const SOCIAL: &str = "social";
 const EVENT_IDS: &str = "event_ids";
 
-/// Reads all that is kept, at once: an object that wakes has somebody waiting. Of one that never kept anything, this
-/// writes nothing either: a friend's question must not cost an absent user a row.
+/// Reads everything that is kept, synchronously, because a caller waits while an object wakes. It writes nothing, even if
+/// nothing was ever kept: a friend's query must not cost an absent user a row.
 ///
 /// # Errors
 ///
-/// When something is there and cannot be read. To go on as if it were not could show what its owner hides.
+/// If a document exists and cannot be read. Going on without it could show what its user hides.
 pub fn load(state: &State) -> worker::Result<Saved> {
     let documents = RawState::of(state).documents();
     let social = get(&documents, SOCIAL)?.map(|text| {
@@ -29,11 +29,11 @@ pub fn load(state: &State) -> worker::Result<Saved> {
     })
 }
 
-/// Keeps one document in place of what was kept before: one row written.
+/// Replaces one document. This writes one row.
 ///
 /// # Errors
 ///
-/// When storage refuses.
+/// If storage refuses the write.
 pub fn save(state: &State, save: &Save) -> worker::Result<()> {
     let documents = RawState::of(state).documents();
     let (name, text) = match save {

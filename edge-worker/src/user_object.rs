@@ -30,7 +30,7 @@ use crate::{
 /// The header in which the worker tells the object when the token that it has checked expires, in milliseconds since 1970.
 pub const EXPIRES_AT_HEADER: &str = "x-token-expires-at";
 
-/// The object has no name or no configuration, or cannot read what it kept.
+/// The object has no name or no configuration, or cannot read its storage.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("this object cannot start")]
 struct CannotStart;
@@ -41,21 +41,22 @@ impl From<CannotStart> for Error {
     }
 }
 
-/// The class behind `entry.mjs`.
+/// The Durable Object of one user. `entry.mjs` wraps it.
 #[durable_object(alarm)]
 pub struct UserObject {
-    /// `None` only when the object has no name or no configuration, which no request of ours causes, or when it cannot
-    /// read what it kept.
+    /// `None` if the object cannot read its storage, or has no name or no configuration. The worker makes no request that
+    /// leads to an object without either.
     shell: Option<Rc<Shell>>,
 }
 
 #[wasm_bindgen]
 impl UserObject {
-    /// Another user's object speaks: JSON in, JSON out, or nothing for the usual answer.
+    /// Takes a message of another user's object. Message and answer are JSON; the most frequent answer is sent as nothing
+    /// (`peers::write`).
     ///
     /// # Errors
     ///
-    /// When the message is none this version knows, or the object could not start.
+    /// If this version cannot parse the message, or the object could not start.
     pub fn peer(&self, message: &str) -> Result<Option<String>, JsError> {
         let shell = self.shell()?;
         shell.count(|counts| counts.requests += 1);
@@ -66,7 +67,7 @@ impl UserObject {
         Ok(peers::write(&answer)?)
     }
 
-    /// A client sent a message. There is no promise, which would cost time: this is what the object does most.
+    /// Takes a client's message. It returns no promise, because a promise costs time and this is the most frequent call.
     ///
     /// # Errors
     ///
@@ -75,8 +76,8 @@ impl UserObject {
         self.hear(socket, Frame::Text(message))
     }
 
-    /// A client sent a message that is not read, because it is binary or larger than [`Self::frame_bytes_max`]. `bytes`: its size; of
-    /// text, a lower bound.
+    /// Takes note of a client's message that is not read, because it is binary or larger than [`Self::frame_bytes_max`].
+    /// `bytes` is its size; for text it is a lower bound.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl UserObject {
         FRAME_BYTES_MAX
     }
 
-    /// A socket was closed by its peer, or broke. `code`: `None` if it broke.
+    /// Takes note that a socket was closed by its peer, or broke. `code` is `None` if it broke.
     ///
     /// # Errors
     ///
@@ -105,9 +106,10 @@ impl UserObject {
             shell.handle(Event::SocketClosed { socket: id });
         }
         if let Some(code) = code {
-            // The runtime does not answer a close by itself. 1005, 1006 and 1015 stand for no code, and must not be sent.
+            // The runtime does not answer a close by itself. 1005, 1006 and 1015 mean that there was no code, and must not be
+            // sent (RFC 6455, section 7.4.1).
             let code = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
-            // It fails when the peer is gone already, which is what we want.
+            // This fails if the peer is gone already, which is no problem.
             let _ = WebSocket::from(socket).close::<&str>(Some(code), None);
         }
         Ok(())
@@ -152,17 +154,17 @@ impl DurableObject for UserObject {
         let shell = self.shell()?;
         shell.count(|counts| counts.alarms += 1);
         shell.alarm_fired();
-        // The runtime repeats an alarm whose handler did not end, unless another alarm was set meanwhile. So this one ends after the calls
-        // that it caused: friends are told that the user left even if memory is lost in between.
+        // The runtime repeats an alarm whose handler did not end, unless another alarm was set in the meantime. So this handler
+        // ends only after the calls that it caused. Friends are then told that the user left, even if memory is lost meanwhile.
         for call in shell.wake().calls {
-            // The engine has been told how each call went.
+            // The engine has been told the outcome of each call already.
             let _ = JsFuture::from(call).await;
         }
         Response::empty()
     }
 }
 
-/// A client connects.
+/// Opens a client's socket, if the client is let in.
 async fn live(shell: &Rc<Shell>, request: &Request) -> worker::Result<Response> {
     if let Some(refusal) = refusal(shell, shell.admission_of_client()).await? {
         return Ok(refusal);
@@ -199,7 +201,8 @@ async fn presence(shell: &Rc<Shell>, request: &Request) -> worker::Result<Respon
     }
 }
 
-/// Decides whether a client is let in, and asks the core first if need be, within [`SOCIAL_REFRESH_MS_MAX`]. `None`: it is let in.
+/// The answer to a client that is not let in; `None` if it is let in. If necessary, the core is asked first. Its headers and
+/// its body may each take [`SOCIAL_REFRESH_MS_MAX`] milliseconds.
 async fn refusal(shell: &Rc<Shell>, mut admission: Admission) -> worker::Result<Option<Response>> {
     loop {
         match shell.admission_step(&mut admission) {
