@@ -14,7 +14,7 @@ import { DEVELOPMENT_KEY, FIREFOX_ID, manifest, redirects } from "./manifest.mjs
 const here = import.meta.dirname;
 const to = argv[2] ?? join(here, "dist");
 
-/** What the environment says of the system that the client is for. */
+/** Reads the constants of the system that the client is for from the environment. */
 function site() {
   const needed = (name) => {
     const value = env[name];
@@ -26,7 +26,7 @@ function site() {
     return value;
   };
   const firefoxId = env.PAGENOW_FIREFOX_ID || FIREFOX_ID;
-  // Mozilla's rule for ids.
+  // Mozilla's rule for ids of extensions.
   if (!/^([\w.+-]{0,64}@[\w.-]{1,64}|\{[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}\})$/i.test(firefoxId)) {
     throw new Error("PAGENOW_FIREFOX_ID must look like an e-mail address, such as pagenow@example.org, or be a UUID in braces");
   }
@@ -37,14 +37,14 @@ function site() {
     clientId: needed("PAGENOW_CLIENT_ID"),
     images: address("PAGENOW_IMAGES", needed("PAGENOW_IMAGES")),
     signIn: env.PAGENOW_SIGN_IN ? address("PAGENOW_SIGN_IN", env.PAGENOW_SIGN_IN) : undefined,
-    // Stores give their own, and take no archive that has one.
+    // Chromium stores assign a key themselves, and reject an archive that has one.
     key: env.PAGENOW_EXTENSION_KEY || (origin.startsWith("http:") ? DEVELOPMENT_KEY : undefined),
     firefoxId,
     version: JSON.parse(readFileSync(join(here, "package.json"), "utf8")).version,
   };
 }
 
-/** The HTML around the views. Scripts and styles are files, as the policy asks. */
+/** The HTML around the views. Scripts and styles are files, because the Content-Security-Policy allows no inline ones. */
 const html = (surface) => `<!doctype html>
 <html lang="en" data-surface="${surface}">
 <meta charset="utf-8">
@@ -77,7 +77,9 @@ async function bundle(folder, entries, constants) {
   });
 }
 
-/** Fills `folder` anew, and puts it in its place when all is there: a server of it never sees half of it. */
+/**
+ * Builds a folder under a temporary name, and renames it when it is complete. So a server of the folder never sees half of it.
+ */
 async function place(name, fill) {
   const [unfinished, folder] = [join(to, `.${name}`), join(to, name)];
   rmSync(unfinished, { recursive: true, force: true });

@@ -1,23 +1,23 @@
-// The manifests of the extension. All that differs between browsers is here and in src/browser.ts.
+// The manifests of the extension. All differences between browsers are here and in src/browser.ts.
 
 import { createHash } from "node:crypto";
 
-/** The public half of a key that only fixes the id, in Chromium, of an extension for a system on this machine. */
+/** A public key for extensions of a system on this machine. It only fixes the extension's id in Chromium. */
 export const DEVELOPMENT_KEY =
   "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwbHsvtNXWo0RwyqqWOKKaT1tF2dlcFu7CXtxO8lWyixZHqAxwLf15AcqHvy/yT/KqguAhqkiJ9XEv3sl5rPebPyzQhZeyU+myCSSaaz+GT8OCDakIdI3U3ozcSOCqS+9/NYG0PQ8yt2chFwB8eDJ16YQ5DShjQaQXBcUecMS/ajIcZDHS+om3thDmt2ZOsvr8gIVBnvUf1NRn5hChKY2qPL3qjHe3KlCHCRryj67z2xNezbMLvRbiORLgIjzk97A4+qt8tM2we2es7L3eXGoWhlDRi1IuijHjbYhI0YX+OnlqtKgnJJ9V702KPG3cbLDSHUzTM4yxIfNyC+07picjQIDAQAB";
 
-/** Firefox's id of the extension. Mozilla's store gives each id to one publisher, so another one takes another. */
+/** The extension's id in Firefox. Mozilla's store gives an id to one publisher only, so other publishers need their own. */
 export const FIREFOX_ID = "pagenow@pagenow.app";
 
 /**
- * Where sign-in returns to: to the page, and to the extension in each browser, which makes the address of its id. Chromium's id is
- * known where a key fixes it; else the store gives one.
+ * The addresses that sign-in returns to: the page, and the extension in each browser. A browser makes the extension's address
+ * from its id. The id in Chromium is known only if a key fixes it; else the store assigns one.
  *
  * @param {{ origin: string, key?: string | undefined, firefoxId: string }} site
  */
 export function redirects({ origin, key, firefoxId }) {
   const digest = (kind, data) => createHash(kind).update(data).digest("hex");
-  // Each digit of the first half of the hash, as a letter from a to p.
+  // The id is the first half of the hash in hexadecimal, with letters from a to p as digits.
   const letters = (hex) => Array.from(hex.slice(0, 32), (digit) => String.fromCharCode(97 + Number.parseInt(digit, 16))).join("");
   return [
     `${origin}/app/`,
@@ -38,7 +38,7 @@ export function manifest(browser, site) {
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
-    // Notifications draw their icon from the package by a fetch.
+    // Notifications fetch their icon from the package.
     `connect-src 'self' ${[...new Set(connect)].join(" ")}`,
     `img-src 'self' data: blob: ${origin(site.images)}`,
     "base-uri 'none'",
@@ -56,7 +56,7 @@ export function manifest(browser, site) {
     action: { default_popup: "popup.html", default_title: "__MSG_name__", default_icon: icons },
     // No host permissions and no content scripts: the extension cannot read a page.
     permissions: ["alarms", "identity", "idle", "storage"],
-    // Asked for when a person decides to share, and when they switch notifications on.
+    // Requested when the person decides to share ("tabs"), and when they switch notifications on.
     optional_permissions: ["tabs", "notifications"],
     incognito: "not_allowed",
     commands: { pause: { suggested_key: { default: "Alt+Shift+P" }, description: "__MSG_pause__" } },

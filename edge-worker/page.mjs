@@ -16,7 +16,7 @@ const origin = (name, address) => {
   return origin;
 };
 
-/** The headers of every file of the page. PAGENOW_SIGN_IN is where the issuer's endpoints are, if not at the issuer's own origin. */
+/** The headers of every file of the page. PAGENOW_SIGN_IN is the origin of the issuer's endpoints, if the issuer's differs. */
 export const headers = ({ PAGENOW_ORIGIN, PAGENOW_ISSUER, PAGENOW_IMAGES, PAGENOW_SIGN_IN }) => {
   const own = origin("PAGENOW_ORIGIN", PAGENOW_ORIGIN);
   const images = origin("PAGENOW_IMAGES", PAGENOW_IMAGES);

@@ -1,11 +1,16 @@
-/** What differs between browsers, besides the manifests. */
+/** The differences between browsers in code. The others are in the manifests. */
 
-/** Firefox ends an extension's page after 30 s unless the extension's API is called; a socket's traffic does not count there. */
+/**
+ * Keeps the worker running. Firefox ends an extension's background page 30 s after its last API call; socket traffic does not
+ * count.
+ */
 export function keepAwake(): void {
   if (SITE.surface === "firefox") void chrome.runtime.getPlatformInfo();
 }
 
-/** Keeps the list of friends open beside pages. Call it in the very handler of a click: Firefox opens nothing after a wait. */
+/**
+ * Opens the list of friends beside pages. It must be called in a click handler before any await: else Firefox does not open it.
+ */
 export async function openPanel(): Promise<void> {
   if (SITE.surface === "firefox") {
     await (globalThis as unknown as { browser: { sidebarAction: { open(): Promise<void> } } }).browser.sidebarAction.open();

@@ -1,4 +1,7 @@
-/** What views are shown, and what they may ask the worker to do. Both sides of the port import this, and neither imports the other. */
+/**
+ * The contract between views and worker: the scene that views draw, and the actions that they may ask for. Both sides of the port
+ * import this file, and neither imports the other.
+ */
 
 import type {
   FieldError,
@@ -21,10 +24,13 @@ export type Moment = number;
 export type Link =
   | { readonly is: "off" }
   | { readonly is: "connecting" }
-  /** The snapshot has come: what is drawn is what the server says. */
+  /** The snapshot has come, so views draw what the server says now. */
   | { readonly is: "open" }
   | { readonly is: "waiting"; readonly until: Moment }
-  /** The server closed it for good: ten newer sockets are open, or the account is suspended or gone. */
+  /**
+   * The server closed the channel, and it is not opened again by itself. `elsewhere`: ten newer sockets are open. `gone`: the
+   * account is suspended or deleted.
+   */
   | { readonly is: "stopped"; readonly why: "elsewhere" | "gone" };
 
 /** Whether somebody is signed in, as far as the worker knows. */
@@ -34,30 +40,30 @@ export type SignIn =
   | { readonly is: "busy" }
   | { readonly is: "in" };
 
-/** Until when this browser sends no page: a moment, or until the person resumes. */
+/** A pause, in which this browser sends no page: until a moment, or until the person resumes ("resumed"). */
 export type Pause = Moment | "resumed";
 
 /** What the person agreed to. */
 export interface Consent {
-  /** {@link CONSENT_VERSION} at that time. */
+  /** {@link CONSENT_VERSION} when the person agreed. */
   readonly version: number;
   readonly at: Moment;
   readonly choice: "share" | "watch";
-  /** Who agreed. Absent until they have signed in. */
+  /** The user who agreed. Absent until the person has signed in. */
   readonly by?: UserId;
 }
 
-/** Grows when what is shared, or with whom, changes. Then everybody is asked again. */
+/** The version of the question. It grows if what is shared, or with whom, changes. Then every person is asked again. */
 export const CONSENT_VERSION = 1;
 
 /** What this browser shares. */
 export interface Sharing {
   /** Null until the person has chosen. */
   readonly consent: Consent | null;
-  /** Whether the browser lets the extension know the page in front. Always false in the web page. */
+  /** Whether the browser has given the extension the permission to know the page in front. Always false in the web page. */
   readonly permitted: boolean;
   readonly pause: Pause | null;
-  /** The page in front of this browser; null where there is none that could be shared, or it may not be known. */
+  /** The page in front of this browser. Null if there is none, it can never be shared, or the worker may not know it. */
   readonly front: Front | null;
 }
 
@@ -74,18 +80,18 @@ export interface Friend {
   readonly presence: Appearance;
 }
 
-/** Everything that views draw. Only the worker makes one. */
+/** Everything that views draw. Only the worker makes a scene. */
 export interface Scene {
   readonly signIn: SignIn;
   readonly link: Link;
-  /** When the live channel last told the truth about all friends; null before the first time. */
+  /** When the live channel last changed what is known of friends. Null before the first snapshot. */
   readonly asOf: Moment | null;
-  /** Null before it is known, "new" where somebody signed in who has yet to register. */
+  /** Null before it is known. "new": the person has signed in, but not registered yet. */
   readonly account: UserPrivate | "new" | null;
-  /** How the server shows the person to friends. Null before it said so. */
+  /** How friends see the person, as the server says. Null before the first snapshot. */
   readonly own: Appearance | null;
   readonly friends: Readonly<Record<UserId, Friend>>;
-  /** Whether `friends` holds a first snapshot. */
+  /** Whether a snapshot has filled `friends`. */
   readonly known: boolean;
   readonly requests: readonly UserFriendRequest[];
   readonly sentRequests: readonly UserFriendRequest[];
@@ -93,7 +99,7 @@ export interface Scene {
   readonly received: readonly ShareNotification[];
   readonly sharing: Sharing;
   readonly preferences: Preferences;
-  /** Whether the browser lets the extension announce things. */
+  /** Whether the browser has given the extension the permission to show notifications. */
   readonly mayNotify: boolean;
 }
 
@@ -101,15 +107,17 @@ export type Language = "en" | "ko";
 
 /** What a person chose for this browser. */
 export interface Preferences {
-  /** Whether new shares and requests are announced by the browser. */
+  /** Whether the browser shows a notification for new shares and requests. */
   readonly notifications: boolean;
-  /** Null: the browser's. */
+  /** Null: the browser's language. */
   readonly language: Language | null;
-  /** Null: the system's. */
+  /** Null: the system's theme. */
   readonly theme: "light" | "dark" | null;
 }
 
-/** How often a page tells its worker that it is still there: ports do not tell when the other side is gone. */
+/**
+ * Time between two messages in which a page tells its worker that it is there. A port does not tell when its other side is gone.
+ */
 export const STILL_HERE_MS = 15_000;
 
 export const EMPTY_SCENE: Scene = {
@@ -128,16 +136,16 @@ export const EMPTY_SCENE: Scene = {
   mayNotify: false,
 };
 
-/** What a view calls its port when the worker had gone away beneath it. */
+/** The name of the port of a view that connects again because the worker had ended. */
 export const OPEN_AGAIN = "again";
 
-/** What a view can ask for: arguments and result of each. */
+/** The actions that a view can ask for, with their arguments and results. */
 export interface Actions {
   "sign-in": [args: Record<string, never>, result: null];
-  /** The web page's way: where to send the browser, and what came back. */
+  /** For the web page: the address of the provider's page, and the address that the provider sent the browser back to. */
   "sign-in-address": [args: Record<string, never>, result: string];
   "sign-in-returned": [args: { readonly url: string }, result: null];
-  /** The address that ends the provider's session, where the page must go there itself. */
+  /** The address that ends the provider's session, if the page must go there itself. */
   "sign-out": [args: Record<string, never>, result: string | null];
   register: [args: { readonly firstName: string; readonly lastName: string }, result: null];
   "agree": [args: { readonly choice: Consent["choice"] }, result: null];
@@ -152,7 +160,7 @@ export interface Actions {
   "would-show": [args: { readonly text: string }, result: WouldShow];
   warnings: [args: Record<string, never>, result: Readonly<Record<string, string>>];
   "update-account": [args: { readonly changes: Partial<UserUpdate> }, result: null];
-  /** As a file, or, where a port carries JSON alone, as a `data:` address. */
+  /** The picture is a file, or a `data:` address where the port can carry only JSON. */
   "set-picture": [args: { readonly picture: Blob | string; readonly extension: string }, result: null];
   "remove-picture": [args: Record<string, never>, result: null];
   pictures: [args: { readonly people: readonly { readonly id: UserId; readonly extension: string }[] }, result: Readonly<Record<UserId, string>>];
@@ -170,7 +178,7 @@ export interface Actions {
   sent: [args: { readonly offset: number }, result: readonly ShareNotificationSent[]];
   read: [args: { readonly events: readonly string[] }, result: null];
   export: [args: Record<string, never>, result: string];
-  /** The result is that of `sign-out`. */
+  /** The result is the same as for `sign-out`. */
   "delete-account": [args: Record<string, never>, result: string | null];
 }
 
@@ -181,7 +189,7 @@ export type Result<Name extends ActionName> = Actions[Name][1];
 /** The answer of "Would this be shown?". */
 export interface WouldShow {
   readonly shown: boolean;
-  /** The site that decides; null for what no list can show. */
+  /** The site that the lists decide about. Null if the text names none. */
   readonly site: string | null;
 }
 
@@ -192,15 +200,15 @@ export interface Profile {
   readonly mutualCount: number;
 }
 
-/** The fields of a `UserPublic` that are drawn. */
+/** The fields of a `UserPublic` that views draw. */
 export type PublicUser = UserSummary & Partial<Record<"dob" | "gender" | "school" | "work" | "location", string | null>>;
 
 /** Why an action failed. */
 export interface Failure {
   readonly why: "offline" | "refused" | "signed-out" | "sign-in-away" | "sign-in-closed" | "closed" | "no-site" | "list-full";
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was an answer. */
   readonly status?: number;
-  /** The server's sentence. */
+  /** The server's explanation, in English. */
   readonly detail?: string;
   readonly fields?: readonly FieldError[];
 }
@@ -211,14 +219,14 @@ export type Asked = { [Name in ActionName]: { readonly id: number; readonly name
 /** From the worker to a view. */
 export type Told =
   | { readonly is: "scene"; readonly scene: Scene }
-  /** Only what changed: whole fields, but of `friends` single ones; null where somebody is no longer one. */
+  /** The changes since the last scene: whole fields, but only single entries of `friends`. Null: no friend any more. */
   | { readonly is: "patch"; readonly changes: Partial<Omit<Scene, "friends">>; readonly friends: Readonly<Record<UserId, Friend | null>> }
   | { readonly is: "done"; readonly id: number; readonly result: unknown }
   | { readonly is: "failed"; readonly id: number; readonly failure: Failure }
-  /** The worker cannot begin: the browser does not let it read what it keeps. */
+  /** The worker cannot start, because it cannot read its storage. */
   | { readonly is: "broken" };
 
-/** What turns `before` into `after`; undefined where they are the same. */
+/** The patch that turns `before` into `after`. Undefined if they are the same. */
 export function difference(before: Scene, after: Scene): (Told & { is: "patch" }) | undefined {
   const changes: Record<string, unknown> = {};
   for (const name of Object.keys(after) as (keyof Scene)[]) {
@@ -244,7 +252,7 @@ export function patched(scene: Scene, { changes, friends }: Told & { is: "patch"
   return { ...after, friends: left };
 }
 
-/** How many shares and requests wait for the person. */
+/** The number of unread shares and of friend requests. */
 export function waiting(scene: Pick<Scene, "requests" | "received">): number {
   return scene.requests.length + unread(scene).length;
 }
@@ -253,12 +261,12 @@ export function unread({ received }: Pick<Scene, "received">): readonly ShareNot
   return received.filter(({ seen_at }) => seen_at === null);
 }
 
-/** Whether this browser tells the server which page is in front. */
+/** Whether this browser may tell the server which page is in front: the person agreed, the permission is there, and no pause. */
 export function shares({ consent, permitted, pause }: Sharing, now: Moment): boolean {
   return agreed(consent) === "share" && permitted && !isPaused(pause, now);
 }
 
-/** What the person agreed to, if it was asked as it is asked today. */
+/** The person's choice. Undefined if they have not chosen, or answered an older version of the question. */
 export function agreed(consent: Consent | null): Consent["choice"] | undefined {
   return consent?.version === CONSENT_VERSION ? consent.choice : undefined;
 }

@@ -1,17 +1,17 @@
-/** Text that came from others or from pages: which characters may be shown. The same rules as shared/src/text.rs. */
+/** Rules for text that other people or pages wrote: which characters may be shown. They are the same as in shared/src/text.rs. */
 
-/** Control characters, line separators, and what changes the direction of the text around it. */
+/** Control characters, line separators, and characters that change the direction of the text around them. */
 const FORMATTING = /[\p{Cc}\u2028\u2029\p{Bidi_Control}]/u;
-/** What a font may draw as nothing, and what is no character. */
+/** Characters that a font may draw as nothing, and code points that are no characters. */
 const IGNORABLE = /[\p{Default_Ignorable_Code_Point}\uFFF9-\uFFFB\p{Noncharacter_Code_Point}]/u;
 const JOINER = /[\u200C\u200D]/u;
-/** Ignorable characters that may change the shape of the one before: joiners, variation selectors, tags of flags. */
+/** Ignorable characters that may change the shape of the character before them: joiners, variation selectors, tags of flags. */
 const SHAPING = /[\u200C\u200D\u180B-\u180D\u180F\uFE00-\uFE0F\u{E0100}-\u{E01EF}\u{E0020}-\u{E007F}]/u;
-/** White space, and what every font draws as nothing. */
+/** White space, and characters that every font draws as nothing. */
 const EMPTY = /[\p{White_Space}\u2800\u{13441}\u{13442}\u{16FE4}\u{1D159}]/u;
 const EMPTY_ENDS = new RegExp(`^(?:${EMPTY.source})+|(?:${EMPTY.source})+$`, "gu");
 
-/** The text on one line, without what a reader cannot see or what changes how the text around it is shown. */
+/** The text on one line, without characters that cannot be seen or that change how the text around them is shown. */
 export function clean(text: string): string {
   let cleaned = "";
   let followsVisible = false;
@@ -19,7 +19,7 @@ export function clean(text: string): string {
     if (FORMATTING.test(c)) continue;
     if (IGNORABLE.test(c)) {
       if (!(followsVisible && SHAPING.test(c))) continue;
-      // Of several joiners in a row, the first joins.
+        // Only the first of several joiners in a row is kept.
       followsVisible = !JOINER.test(c);
     } else {
       followsVisible = !EMPTY.test(c);
@@ -29,14 +29,14 @@ export function clean(text: string): string {
   return cleaned.replace(EMPTY_ENDS, "");
 }
 
-/** At most that many characters, never a half of one. */
+/** The first `charactersMax` characters (code points). A surrogate pair is never cut. */
 export function clamp(text: string, charactersMax: number): string {
-  // No character is shorter than one unit.
+  // Every character has at least one UTF-16 code unit.
   if (text.length <= charactersMax) return text;
   return Array.from(text).slice(0, charactersMax).join("");
 }
 
-/** An address that may be opened or fetched: http or https only. */
+/** The address, if it may be opened or fetched: only http and https. */
 export function webAddress(text: string): string | undefined {
   const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : undefined);
   return url && (url.protocol === "https:" || url.protocol === "http:") ? url.href : undefined;

@@ -1,10 +1,10 @@
-/** How a person is called. */
+/** Names of people. */
 
 import { clean } from "../text";
 
 const HANGUL = /\p{Script=Hangul}/u;
 
-/** Given name first, but for Korean names, which are written family name first and without a space. */
+/** The full name: given name first. Korean names are written family name first, without a space. */
 export function plainName(first: string, last: string): string {
   const [given, family] = [clean(first), clean(last)];
   return HANGUL.test(given + family) ? family + given : `${given} ${family}`.trim();

@@ -5,7 +5,7 @@ import { ko } from "./ko";
 
 export type Texts = typeof en;
 
-/** For a BCP 47 tag, such as a browser gives. */
+/** The texts for a BCP 47 language tag. Languages other than Korean get English. */
 export function texts(tag: string): Texts {
   return /^ko\b/i.test(tag) ? ko : en;
 }

@@ -8,7 +8,7 @@ const UNITS = [
   ["minute", 60_000],
 ] as const;
 
-/** To make a format takes longer than to use it a hundred times. */
+/** Keeps each format that was made. Making one takes longer than using it a hundred times. */
 function once<Format>(make: (key: string) => Format): (key: string) => Format {
   const made = new Map<string, Format>();
   return (key) => {
@@ -25,7 +25,7 @@ const numbers = once((key) => {
   return new Intl.NumberFormat(tag, { style: "unit", unit, unitDisplay: "short" });
 });
 
-/** "4 min", "2 hr", "3 days"; undefined for less than a minute, and for what a wrong clock puts into the future. */
+/** "4 min", "2 hr", "3 days". Undefined for less than a minute, and for a moment in the future, which a wrong clock may give. */
 export function age(since: Moment, now: Moment, tag: string): string | undefined {
   const [unit, ms] = unitOf(now - since) ?? [];
   if (unit === undefined || ms === undefined) return undefined;

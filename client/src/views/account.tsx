@@ -10,7 +10,7 @@ import { account, attempt, leave, ownName, say, to } from "./state";
 
 const PICTURES: Readonly<Record<string, string>> = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif" };
 
-/** The fields of a profile that can be shown to everyone or kept. */
+/** The fields of a profile that can be public or private. */
 const FACTS = [
   ["gender", "gender_public"],
   ["school", "school_public"],
@@ -26,7 +26,7 @@ export function EditProfile() {
 function ProfileForm({ person }: { person: UserPrivate }) {
   const changes = useSignal<Partial<UserUpdate>>({});
   const saving = useSignal(false);
-  // What was emptied is null there, and stays empty.
+  // A field that the person emptied is null in `changes`, and must stay empty. So `in` is used, not `??`.
   const value = <Name extends keyof UserUpdate & keyof UserPrivate>(name: Name): UserPrivate[Name] =>
     name in changes.value ? (changes.value[name] as UserPrivate[Name]) : person[name];
   const change = (some: Partial<UserUpdate>) => {
@@ -86,7 +86,7 @@ function Picture({ person }: { person: UserPrivate }) {
     if (extension === undefined || file.size > PROFILE_IMAGE_BYTES_MAX) return say(t.value.pictureBad, true);
     busy.value = true;
     const upload = async () => {
-      // Ports of extensions carry JSON alone.
+      // Ports of extensions can carry only JSON.
       const picture = SITE.surface === "page" ? file : await dataUrl(file);
       await ask("set-picture", { picture, extension });
     };
@@ -130,7 +130,7 @@ function dataUrl(file: Blob): Promise<string> {
 export function Account() {
   const deleting = useSignal(false);
   const typed = useSignal("");
-  // As it is drawn, where several spaces are one.
+  // Compared as it is drawn: browsers draw several spaces as one.
   const plain = (text: string) => text.trim().replaceAll(/\s+/g, " ");
   const name = plain(ownName.value);
   const download = async () => {

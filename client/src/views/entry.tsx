@@ -1,4 +1,4 @@
-/** What comes before the list of friends: what is shared, who one is, and what one is called. */
+/** The screens before the list of friends: consent, sign-in, and registration. */
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -8,12 +8,12 @@ import { Avatar, Button, Field, PageLine } from "./parts";
 import { alive, ask, scene, t } from "./port";
 import { attempt, go, leave, whyFailed } from "./state";
 
-/** Says what is shared with whom, and asks. Nothing is read before. */
+/** Explains what is shared with whom, and asks for consent. No page is read before. */
 export function Welcome() {
   const declined = useSignal(false);
   const choose = async (choice: "share" | "watch") => {
     declined.value = false;
-    // Asked first, because browsers want it to follow the click at once.
+    // The permission is requested before any await, because browsers allow the request only right after a click.
     if (choice === "share" && !(await chrome.permissions.request({ permissions: ["tabs"] }).catch(() => false))) {
       declined.value = true;
       return;
@@ -73,7 +73,9 @@ export function Welcome() {
   );
 }
 
-/** In a popup, where a browser's question would have no place. */
+/**
+ * Shown in the popup instead of {@link Welcome}: the popup has no place for the browser's question. The link opens it in a tab.
+ */
 export function GetStarted() {
   return (
     <main class="entry">
@@ -96,7 +98,7 @@ export function SignIn() {
     wrong.value = "";
     try {
       if (SITE.surface === "page") {
-        // An invitation is shown after it.
+        // The place is kept, so that an invitation is shown after sign-in.
         sessionStorage.setItem("place", location.hash);
         location.assign(await ask("sign-in-address", {}));
       } else {
@@ -123,12 +125,12 @@ export function SignIn() {
   );
 }
 
-/** The page was sent back by the provider: the worker takes the code, and the address loses it. */
+/** If the provider has sent the page back, passes the code to the worker, and removes it from the address. */
 export async function takeReturn(): Promise<void> {
   const { searchParams, href } = new URL(location.href);
   if (SITE.surface !== "page" || !(searchParams.has("code") || searchParams.has("error"))) return;
   history.replaceState(null, "", location.pathname);
-  // Not by the history, of which nobody hears.
+  // Set by `location`, because a change by the history API fires no `hashchange` event.
   location.hash = sessionStorage.getItem("place") ?? "";
   sessionStorage.removeItem("place");
   await attempt(ask("sign-in-returned", { url: href }));
@@ -176,7 +178,7 @@ export function Register() {
   );
 }
 
-/** Two people on one page. */
+/** The logo: two people on one page. */
 export const Mark = () => (
   <svg class="mark" viewBox="0 0 48 48" aria-hidden="true">
     <rect x="4" y="8" width="40" height="32" rx="8" />
@@ -186,7 +188,7 @@ export const Mark = () => (
   </svg>
 );
 
-/** Whether something must be decided before friends are shown. */
+/** The screen that must come before the list of friends. Null: none. */
 export function entryFor(): "welcome" | "sign-in" | "register" | null {
   const { signIn, account, sharing } = scene.value;
   if (SITE.surface !== "page" && agreed(sharing.consent) === undefined) return "welcome";

@@ -13,11 +13,11 @@ import { Age, Avatar, Button, Icon, PageLine, Question, Sheet, moveByArrows, sta
 import { alive, ask, scene, t } from "./port";
 import { account, attempt, go, now, say, to } from "./state";
 
-/** More friends who are offline than this are folded. */
+/** The most offline friends that are shown. If there are more, the rest is folded. */
 const OFFLINE_SHOWN = 20;
-/** As many rows as no window shows at once are painted first, and the rest after them. */
+/** The number of rows that are painted first: more than a window shows. The rest is painted after them. */
 const PAINTED_FIRST = 20;
-/** When the rest is painted at the latest. */
+/** The time after which the rest is painted at the latest. */
 const PAINTED_AFTER_MS = 500;
 
 export function Friends() {
@@ -43,7 +43,7 @@ function List() {
   const before = useRef<readonly Placed[]>([]);
   const collator = useMemo(() => new Intl.Collator(t.value.tag), [t.value]);
   const fresh = arrange(scene.value, collator);
-  // Nothing moves under a pointer or a focus: who aims at a row hits that row.
+  // While the pointer or the focus is in the list, rows do not move, so that a click hits the row that the person aimed at.
   const still = held.value.pointer || held.value.focus;
   const placed = still ? frozen(before.current, fresh) : fresh;
   before.current = placed;
@@ -222,7 +222,7 @@ function Nobody() {
   );
 }
 
-/** The link that shows a person's profile. */
+/** Copies the link to the person's own profile, as an invitation. */
 export async function copyInvite(): Promise<void> {
   if (account.value === undefined) return;
   await navigator.clipboard.writeText(`${SITE.origin}/app/${to("user", account.value.user_id)}`).then(

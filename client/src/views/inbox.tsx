@@ -10,7 +10,7 @@ import { Avatar, Button, Fetching, PageLine, moveByArrows, useFetched } from "./
 import { ask, scene, t } from "./port";
 import { attempt, now, to } from "./state";
 
-/** How many sent pages the server answers with at once. */
+/** The most sent pages in one answer of the server. */
 const SENT_AT_ONCE = 20;
 
 export function Inbox() {
@@ -190,7 +190,7 @@ function SentShare({ share: { url, title, sent_to, first_name, last_name, not_se
   );
 }
 
-/** The host of an address, in its ASCII form: what a name looks like cannot deceive. */
+/** The host of an address in its ASCII form (Punycode), so that letters that look alike cannot deceive. */
 export function siteOf(url: string): string {
   return URL.canParse(url) ? new URL(url).hostname.replace(/^www\./, "") : "";
 }

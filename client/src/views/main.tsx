@@ -1,4 +1,4 @@
-/** The views' frame: which screen is shown, the tabs, the state of the connection, and what was last said. */
+/** The frame of all views: the current screen, the tabs, the state of the connection, and the last message to the person. */
 
 import { useSignal } from "@preact/signals";
 import { render } from "preact";
@@ -24,7 +24,7 @@ function App() {
       <Connection />
       <Body />
       {said.value && <div class={`said${said.value.bad ? " bad" : ""}`}>{said.value.text}</div>}
-      {/* The one place that is read aloud unasked: how the connection is, and what came of what the person did. */}
+      {/* The one live region, which screen readers read aloud: the state of the connection, and the outcome of actions. */}
       <div class="visually-hidden" role="status">
         <p>{connectionInWords()}</p>
         <p>{said.value?.text}</p>
@@ -57,7 +57,7 @@ function Body() {
   return <Tabs at={first === "inbox" || first === "me" ? first : "friends"} />;
 }
 
-/** The worker cannot begin, and nothing can be drawn. */
+/** Shown when the worker cannot start, so nothing can be drawn. */
 function Broken() {
   return (
     <main class="entry">
@@ -98,7 +98,7 @@ function Tabs({ at }: { at: TabName }) {
   );
 }
 
-/** What is wrong with the connection, and what can be done. Nothing while it is well. */
+/** Says what is wrong with the connection, and what the person can do. Empty while all is well. */
 function Connection() {
   const { link, signIn, account } = scene.value;
   if (signIn.is !== "in" || account === "new" || !alive.value) return null;
@@ -137,10 +137,10 @@ function Countdown({ until }: { until: Moment }) {
   return <>{seconds.value > 0 ? t.value.reconnectingIn(seconds.value) : t.value.connecting}</>;
 }
 
-/** Whether the connection was lost and is not back. */
+/** Whether the connection was lost and is not back yet. */
 let lost = false;
 
-/** Without what changes every second or at every attempt. */
+/** The state of the connection for screen readers, without details that change every second or at every attempt. */
 function connectionInWords(): string {
   const { link, signIn, account } = scene.value;
   if (signIn.is !== "in" || account === "new") return "";
@@ -151,13 +151,13 @@ function connectionInWords(): string {
 
 addEventListener("keydown", (event) => {
   const typing = event.target instanceof HTMLElement && event.target.matches("input, textarea, select");
-  // A key that ends the composition of a letter is the input's.
+  // This key belongs to the input method, which is composing a letter.
   if (event.isComposing) return;
   if (event.key === "/" && !typing && entryFor() === null) {
     event.preventDefault();
     go("search");
   }
-  // A dialog takes it before.
+  // An open dialog handles Escape itself.
   if (event.key === "Escape" && !event.defaultPrevented && document.querySelector("dialog[open]") === null && document.querySelector(".screen")) {
     event.preventDefault();
     back();

@@ -1,4 +1,4 @@
-/** What is shared, and this browser. */
+/** The screen of settings: what is shared, and what holds for this browser. */
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -11,7 +11,7 @@ import { Avatar, Button, Field, Sheet, Switch, Tile } from "./parts";
 import { ask, scene, t } from "./port";
 import { account, attempt, say, to, whyFailed } from "./state";
 
-/** More sites than this are folded. */
+/** The most sites that are shown. If there are more, the rest is folded. */
 const SITES_SHOWN = 12;
 
 export function Me() {
@@ -83,7 +83,7 @@ function Sites({ person }: { person: UserPrivate }) {
   const modes = useRef<HTMLDivElement>(null);
   const choose = async (value: UserPrivate["share_mode"]) => {
     if (await attempt(ask("set-mode", { mode: value }))) return;
-    // They show what is, not what was wished for.
+    // The radio buttons show the server's mode, not the one that the person has just chosen.
     for (const radio of modes.current?.querySelectorAll("input") ?? []) radio.checked = radio.value === account.value?.share_mode;
   };
   const choice = (value: UserPrivate["share_mode"], label: string) => (
@@ -194,14 +194,15 @@ function Would({ person }: { person: UserPrivate }) {
   );
 }
 
-/** What holds for this browser alone. */
+/** Settings that hold only for this browser. */
 function ThisBrowser() {
   const { preferences, sharing, mayNotify } = scene.value;
   const choosing = useSignal(false);
   const language = { en: "English", ko: "한국어" };
   const theme = { light: t.value.light, dark: t.value.dark };
   const notify = async (on: boolean) => {
-    // Asked at once, because browsers want it to follow the click, and written down at once, because the question may close the popup.
+    // The permission is requested at once, because browsers allow the request only right after a click. The preference is stored
+    // at once, because the browser's question may close the popup.
     const permitted = on ? chrome.permissions.request({ permissions: ["notifications"] }).catch(() => false) : true;
     await attempt(ask("prefer", { changes: { notifications: on } }));
     if (await permitted) return;

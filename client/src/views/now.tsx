@@ -1,4 +1,4 @@
-/** What friends see of the person now, as the live channel says it, and the switches beside it. */
+/** What friends see of the person now, as the live channel says, and the switches for it. */
 
 import { useSignal } from "@preact/signals";
 
@@ -42,7 +42,7 @@ export function Now() {
   );
 }
 
-/** One line of what friends see, and one of why. */
+/** One line that says what friends see, and one that says why. */
 function Line({ connected, paused }: { connected: boolean; paused: boolean }) {
   const { own, sharing, friends, known, link } = scene.value;
   if (!connected) {
@@ -91,7 +91,7 @@ function Since({ at }: { at: string | null }) {
   return at === null ? null : <Age since={at} />;
 }
 
-/** The switch for the site in front, with the server's warning before one that may show private things. */
+/** The switch for the site in front. The server's warning is shown before a site is shared that may show private things. */
 function Site({ front }: { front: Front }) {
   const warning = useSignal<string | null>(null);
   const share = (shared: boolean) => void attempt(ask("share-site", { site: front.site, shared }));
@@ -130,7 +130,7 @@ function Site({ front }: { front: Front }) {
   );
 }
 
-/** The way to share, for somebody who only sees friends. */
+/** Offers sharing to a person who shares nothing and only sees friends. */
 function Choice() {
   const { consent, permitted } = scene.value.sharing;
   if (agreed(consent) === "share" && permitted) return null;

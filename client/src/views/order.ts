@@ -1,8 +1,8 @@
-/** In which groups and order friends stand. Pure. */
+/** The order and the groups of the list of friends. Pure. */
 
 import type { Friend, Scene } from "../scene";
 
-/** As `Intl.Collator` compares. */
+/** The part of `Intl.Collator` that is used. */
 export interface Collator {
   compare(a: string, b: string): number;
 }
@@ -14,7 +14,9 @@ export interface Placed {
   readonly group: Group;
 }
 
-/** Which page a friend must be on to be here with the person. Null: no page is shared. */
+/**
+ * The address of the person's own page, as friends see it. A friend on it is in the group "together". Null: no page is shared.
+ */
 type Here = string | null;
 
 function groupOf({ presence: { page } }: Friend, here: Here): Group {
@@ -22,7 +24,7 @@ function groupOf({ presence: { page } }: Friend, here: Here): Group {
   return here !== null && page.url === here ? "together" : "online";
 }
 
-/** Newest pages first; friends who are offline by when they left. Names decide between equals. */
+/** Sorts friends by the time of their page, newest first, or by the time they left. If these are equal, names decide. */
 export function arrange({ friends, own }: Pick<Scene, "friends" | "own">, collator: Collator): Placed[] {
   const here = own?.page?.url || null;
   const since = ({ presence: { at, lastSeenAt } }: Friend) => Date.parse(at ?? lastSeenAt ?? "") || 0;
@@ -33,7 +35,7 @@ export function arrange({ friends, own }: Pick<Scene, "friends" | "own">, collat
     .map(({ id, group }) => ({ id, group }));
 }
 
-/** The same places as before for everybody who still has one; who is new comes after them. */
+/** Keeps the order from before for everybody who is still in the list. New friends come after them. */
 export function frozen(before: readonly Placed[], after: readonly Placed[]): Placed[] {
   const left = new Map(after.map((placed) => [placed.id, placed]));
   const kept = before.filter(({ id }) => left.delete(id));

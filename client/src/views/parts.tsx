@@ -1,4 +1,4 @@
-/** The pieces that screens are made of. */
+/** The components that screens are made of. */
 
 import type { ComponentChildren, JSX, TargetedKeyboardEvent } from "preact";
 import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
@@ -11,10 +11,10 @@ import { clamp, clean, webAddress } from "../text";
 import { ask, t } from "./port";
 import { back, now } from "./state";
 
-/** Titles are at most 300 characters on the wire; more than this nobody reads in a list. */
+/** The most characters of a title that are shown. On the wire, a title has at most 300. */
 const TITLE_SHOWN = 200;
 
-/** Text that others wrote: cleaned, clamped, and kept from changing the direction of what stands around it. */
+/** Text that others wrote: cleaned, cut, and isolated so that it cannot change the direction of the text around it. */
 export const Theirs = ({ text, max = TITLE_SHOWN }: { text: string; max?: number }) => <bdi>{clamp(clean(text), max)}</bdi>;
 
 /** The same for a text of several lines. */
@@ -24,7 +24,7 @@ export const TheirLines = ({ text }: { text: string }) => (
   </p>
 );
 
-/** A colour for a text, always the same one. All of them carry white letters at a contrast of 4.5 at least. */
+/** The colour for a text, which is always the same. White letters on each of the colours have a contrast of at least 4.5. */
 function hue(text: string): string {
   let sum = 0;
   for (const c of text) sum = (sum * 31 + (c.codePointAt(0) ?? 0)) % 997;
@@ -60,11 +60,11 @@ interface Person {
   readonly first_name: string;
   readonly last_name: string;
   readonly profile_image_extension: string | null;
-  /** Where it is known, a new picture of the same kind is noticed. */
+  /** If it is known, a new picture with the same extension is noticed. */
   readonly profile_image_uploaded_at?: string | null;
 }
 
-/** A picture, or letters where there is none, with the state as a shape. */
+/** A person's picture, or initials if there is none. A shape shows the state. */
 export function Avatar({ person, state, small }: { person: Person; state?: State; small?: boolean }) {
   const [picture, withoutPicture] = usePicture(person);
   return (
@@ -80,7 +80,7 @@ export function Avatar({ person, state, small }: { person: Person; state?: State
   );
 }
 
-/** Pictures are asked for together: all that are drawn in one go. */
+/** Pictures that are needed, by person and extension. All that are drawn at the same time are fetched by one action. */
 const wanted = new Map<string, { id: string; extension: string; then: ((url: string | undefined) => void)[] }>();
 
 function fetchPictures(): void {
@@ -93,7 +93,7 @@ function fetchPictures(): void {
   );
 }
 
-/** A person's picture, and what to call when it cannot be loaded. */
+/** The address of a person's picture, and a function to call if it cannot be loaded. */
 function usePicture({ user_id, profile_image_extension, profile_image_uploaded_at }: Person): [string | undefined, () => void] {
   const url = useSignal<string | undefined>(undefined);
   useEffect(() => {
@@ -110,14 +110,14 @@ function usePicture({ user_id, profile_image_extension, profile_image_uploaded_a
   return [url.value, () => (url.value = undefined)];
 }
 
-/** The first letter of a site, coloured by it: no icon is fetched, which would tell others who looks at what. */
+/** The first letter of a site on a colour of its own. Icons are not fetched, because that would tell others who looks at what. */
 export const Tile = ({ site }: { site: string }) => (
   <span class={`tile ${hue(site)}`} aria-hidden="true">
     {site.replace(/^xn--/, "").slice(0, 1)}
   </span>
 );
 
-/** Site first, then title. */
+/** A page in one line: the site, then the title. */
 export function PageLine({ page }: { page: Pick<PageView, "domain" | "title"> }) {
   return (
     <span class="page">
@@ -166,7 +166,7 @@ export function Switch({ label, note, on, disabled, onChange }: {
         disabled={disabled ?? false}
         onChange={(event) => {
           const wanted = event.currentTarget.checked;
-          // It shows what is, not what was wished for.
+          // The switch shows the current state, not the one that the person asked for.
           event.currentTarget.checked = on;
           onChange(wanted);
         }}
@@ -179,11 +179,11 @@ export function Switch({ label, note, on, disabled, onChange }: {
 export function Sheet({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  // Before the element is taken away, which an effect after painting would be too late for.
+  // A layout effect, because its cleanup runs before the element is removed. That of `useEffect` would run too late.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    // A dialog that is closed gives the focus back; one that is taken away while it is open loses it.
+    // A dialog that is closed gives the focus back. If it is removed while it is open, the focus is lost.
     return () => element?.close();
   }, []);
   return (
@@ -204,7 +204,7 @@ export function Sheet({ title, onClose, children }: { title: string; onClose: ()
   );
 }
 
-/** A question before something that cannot be taken back. */
+/** A question before an action that cannot be undone. */
 export function Question({ title, text, yes, danger, onYes, onClose }: {
   title: string;
   text: ComponentChildren;
@@ -226,7 +226,7 @@ export function Question({ title, text, yes, danger, onYes, onClose }: {
   );
 }
 
-/** A screen below one of the tabs, with the way back. */
+/** A screen below one of the tabs, with a back button. */
 export function Screen({ title, children }: { title: string; children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [title]);
@@ -261,15 +261,15 @@ export const Icon = ({ name }: { name: keyof typeof ICONS }) => (
   </svg>
 );
 
-/** What a screen fetches for itself. */
+/** Data that a screen fetches for itself. */
 export interface Fetched<T> {
-  /** What came last. */
+  /** The result of the last fetch that succeeded. */
   readonly value: T | undefined;
   readonly failed: boolean;
   again(): void;
 }
 
-/** Fetches when the inputs change, and when it is asked to again. */
+/** Fetches data when the inputs change, and when `again` is called. */
 export function useFetched<T>(fetch: () => Promise<T>, inputs: readonly unknown[]): Fetched<T> {
   const value = useSignal<T | undefined>(undefined);
   const failed = useSignal(false);
@@ -296,7 +296,7 @@ export function useFetched<T>(fetch: () => Promise<T>, inputs: readonly unknown[
   return { value: value.value, failed: failed.value, again };
 }
 
-/** In place of what has yet to be fetched. */
+/** Shown in place of data that has not been fetched yet. */
 export function Fetching({ fetched: { failed, again } }: { fetched: Fetched<unknown> }) {
   return (
     <div class="empty-note" role="status">

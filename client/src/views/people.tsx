@@ -1,4 +1,4 @@
-/** Searching for people, and what is known of one. */
+/** The search for people, and a person's profile. */
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -9,9 +9,9 @@ import { Avatar, Button, Fetching, Question, Screen, TheirLines, Theirs, moveByA
 import { ActionError, ask, scene, t } from "./port";
 import { account, attempt, go, to } from "./state";
 
-/** How many people the server answers with at once. */
+/** The most people in one answer of the server. */
 const AT_ONCE = 20;
-/** A search begins when nothing was typed for that long. */
+/** Time without typing after which a search begins. */
 const TYPED_MS = 300;
 
 export function Search() {
@@ -21,7 +21,7 @@ export function Search() {
   const more = useSignal(false);
   const turn = useRef(0);
   const input = useRef<HTMLInputElement>(null);
-  // After the screen has put the focus on its title.
+  // This runs after the effect of `Screen` that puts the focus on its title.
   useEffect(() => input.current?.focus(), []);
   const search = async (offset: number) => {
     const query = text.value.trim();
@@ -33,7 +33,7 @@ export function Search() {
       return;
     }
     const next = await ask("search", { by: by.value, text: query, offset });
-    // An answer to what is not asked any more.
+    // Another search has begun in the meantime.
     if (mine !== turn.current) return;
     found.value = [...(offset === 0 ? [] : (found.value ?? [])), ...next];
     more.value = next.length === AT_ONCE;
@@ -85,7 +85,7 @@ export function Search() {
   );
 }
 
-/** Somebody in a list, with what can be done about them. */
+/** A person in a list, with the actions for them. */
 function PersonRow({ person }: { person: UserSummary }) {
   const { user_id: id, first_name, last_name, mutual_friend_count, description } = person;
   const name = t.value.fullName(first_name, last_name);
@@ -107,7 +107,7 @@ function PersonRow({ person }: { person: UserSummary }) {
   );
 }
 
-/** How the person stands to somebody, as far as it is known now. */
+/** The state of the friendship with a user, as far as it is known, and its action. */
 function Standing({ id, name, state }: { id: string; name: string; state: UserSummary["friendship_state"] }) {
   const { friends, requests, sentRequests } = scene.value;
   if (id === account.value?.user_id) return null;
@@ -127,7 +127,7 @@ function Standing({ id, name, state }: { id: string; name: string; state: UserSu
 
 export function Person({ id }: { id: string }) {
   const { friends, requests, sentRequests } = scene.value;
-  // What the live channel says of the two may change the numbers.
+  // The profile is fetched again when the live channel changes the friendship, because the numbers may change with it.
   const standing = `${Object.hasOwn(friends, id)} ${requests.length} ${sentRequests.length}`;
   const fetched = useFetched<Profile | "none">(
     () => ask("profile", { id }).catch((error) => {

@@ -1,4 +1,4 @@
-/** The views' side of the port: the scene as the worker tells it, and what a person asks of it. */
+/** The views' side of the port: the scene as the worker tells it, and the actions that views ask for. */
 
 import { computed, signal } from "@preact/signals";
 
@@ -17,18 +17,18 @@ import {
   patched,
 } from "../scene";
 
-/** How long until a worker that went away is called again. */
+/** Time after which a view connects again to a worker that ended. */
 const CALL_AGAIN_MS = 500;
 
 const drawn = signal<Scene>(EMPTY_SCENE);
 const answered = signal(false);
 
-/** What is drawn. */
+/** The scene that views draw. */
 export const scene = computed(() => drawn.value);
-/** Whether the worker is there. What is drawn while it is not was true before. */
+/** Whether the worker is connected. If not, the scene is an old one. */
 export const alive = computed(() => answered.value);
 const stuck = signal(false);
-/** Whether the worker cannot begin. */
+/** Whether the worker cannot start. */
 export const broken = computed(() => stuck.value);
 export const t = computed(() => texts(drawn.value.preferences.language ?? navigator.language));
 
@@ -90,7 +90,7 @@ function gone(): void {
   for (const id of [...waiting.keys()]) settle(id, { failure: { why: "closed" } });
 }
 
-/** Calls the extension's worker, which wakes it, and calls it again whenever it went away. */
+/** Connects to the extension's worker, which wakes it. Connects again whenever the worker has ended. */
 function callExtension(name = ""): void {
   const port = chrome.runtime.connect({ name });
   channel = { post: (message) => port.postMessage(message) };
@@ -101,7 +101,7 @@ function callExtension(name = ""): void {
   });
 }
 
-/** Calls the worker that all tabs of the page share. Browsers without shared workers run one per tab. */
+/** Connects to the worker that all tabs of the page share. In browsers without shared workers, each tab runs its own. */
 async function callShared(): Promise<void> {
   let port: MessagePort;
   if (typeof SharedWorker === "function") {
@@ -120,12 +120,12 @@ async function callShared(): Promise<void> {
   setInterval(() => port.postMessage("here"), STILL_HERE_MS);
   addEventListener("pagehide", () => port.postMessage("bye"));
   addEventListener("pageshow", ({ persisted }) => {
-    // From the browser's cache: its port was given up.
+    // The page comes from the browser's back/forward cache. It has said goodbye to its worker, so it starts again.
     if (persisted) location.reload();
   });
 }
 
-/** Begins. What was drawn last is painted before the worker answers. */
+/** Connects to the worker. In an extension, the last scene is painted before the worker answers. */
 export async function start(): Promise<void> {
   if (SITE.surface === "page") return callShared();
   callExtension();

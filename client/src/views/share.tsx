@@ -7,16 +7,16 @@ import { Button, Field, Screen } from "./parts";
 import { ask, scene, t } from "./port";
 import { attempt, go } from "./state";
 
-/** Sends a page to one friend, or to all. */
+/** The form that sends a page to one friend, or to all. */
 export function SharePage({ whom }: { whom: string | undefined }) {
   const { sharing, friends } = scene.value;
-  /** What was typed. Until then it is the page in front, which the worker may tell later than this is drawn. */
+  /** The text that was typed. Before that, it is the page in front, which the worker may tell only after this is drawn. */
   const typed = useSignal<{ readonly url?: string; readonly title?: string }>({});
   const url = typed.value.url ?? sharing.front?.url ?? "";
   const title = typed.value.title ?? sharing.front?.title ?? "";
   const receiver = useSignal(whom ?? "");
   const sending = useSignal(false);
-  /** The key of what was tried last, so that one that came through without an answer is not sent twice. */
+  /** The idempotency key of the last attempt. If the server took it but the answer was lost, a repetition is not sent twice. */
   const tried = useRef({ what: "", key: "" });
   const hidden = sharing.front !== null && !sharing.front.shown && url === sharing.front.url;
   const people = Object.values(friends).sort((a, b) => a.info.first_name.localeCompare(b.info.first_name, t.value.tag));

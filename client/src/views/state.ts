@@ -1,4 +1,4 @@
-/** What views share besides the scene: the time, the place, and what was last said to the person. */
+/** State that views share besides the scene: the time, the current place, and the last message to the person. */
 
 import { computed, effect, signal } from "@preact/signals";
 
@@ -6,7 +6,7 @@ import { plainName } from "../i18n/names";
 import type { Failure } from "../scene";
 import { ActionError, scene, t } from "./port";
 
-/** Ages are drawn anew that often. */
+/** Time between two updates of the ages that are drawn. */
 const CLOCK_MS = 10_000;
 
 export const now = signal(Date.now());
@@ -22,7 +22,7 @@ addEventListener("hashchange", () => {
   hash.value = location.hash;
 });
 
-/** The place in the views, such as `["user", "alice"]`. */
+/** The current place, from the address's fragment, such as `["user", "alice"]`. */
 export const place = computed(() => {
   const parts = hash.value.replace(/^#\/?/, "").split("?")[0]?.split("/") ?? [];
   return parts.filter((part) => part !== "").map((part) => {
@@ -47,7 +47,7 @@ export function back(): void {
   else go("friends");
 }
 
-/** What was last said to the person: the result of what they did. */
+/** The last message to the person: the outcome of their last action. */
 export const said = signal<{ readonly text: string; readonly bad: boolean } | null>(null);
 const SAID_FOR_MS = 6_000;
 let silence: ReturnType<typeof setTimeout> | undefined;
@@ -60,7 +60,7 @@ export function say(text: string, bad = false): void {
   }, SAID_FOR_MS);
 }
 
-/** Why an action failed, in words. */
+/** Why an action failed, in the person's language. */
 export function whyFailed(error: unknown): string {
   return error instanceof ActionError ? inWords(error.failure) : t.value.failedRefused;
 }
@@ -85,7 +85,7 @@ function inWords(failure: Failure): string {
   }
 }
 
-/** The server speaks English, and names fields as the contract does. */
+/** Explains a refusal. The server's explanation is English, and its names of fields are those of the contract. */
 function refusedInWords({ fields, detail }: Failure): string {
   const names: Record<string, string> = {
     first_name: t.value.firstName,
@@ -104,7 +104,7 @@ function refusedInWords({ fields, detail }: Failure): string {
   return t.value.tag === "en" && detail !== undefined ? detail : t.value.failedRefused;
 }
 
-/** Does what a person asked for; what fails is said. Whether it was done. */
+/** Waits for an action. A failure is shown to the person. Resolves to whether the action succeeded. */
 export async function attempt(doing: Promise<unknown>, done?: string): Promise<boolean> {
   try {
     await doing;
@@ -116,7 +116,7 @@ export async function attempt(doing: Promise<unknown>, done?: string): Promise<b
   return true;
 }
 
-/** Signs out. Where the provider's own session ends at an address, the page goes there. */
+/** Waits for a sign-out. If it gives an address that ends the provider's own session, the page goes there. */
 export function leave(leaving: Promise<string | null>): Promise<boolean> {
   return attempt(leaving.then((address) => {
     if (address !== null) location.assign(address);
@@ -131,7 +131,7 @@ export const account = computed(() => {
 
 export const ownName = computed(() => (account.value ? plainName(account.value.first_name, account.value.last_name) : ""));
 
-// Language and theme are the document's, so that the browser knows them too.
+// Language and theme are set on the document, so that the browser knows them too.
 effect(() => {
   const { theme } = scene.value.preferences;
   document.documentElement.lang = t.value.tag;

@@ -1,4 +1,4 @@
-/** What views can ask for, each as calls of the REST API or of the engine. */
+/** Carries out the actions that views ask for, by calls of the REST API or of the engine. */
 
 import { DOMAIN_LIST_LEN_MAX } from "../generated/constants";
 import type { UserPrivate, UserUpdate } from "../generated/types";
@@ -12,7 +12,7 @@ type Doing = { readonly [Name in ActionName]: (engine: Engine, args: Args<Name>)
 
 /** People and shares per page of a list. */
 const PAGE_ITEMS = 20;
-/** How long an address of a picture is used. It is good for an hour. */
+/** How long the address of a picture is used, in milliseconds. It is valid for an hour. */
 const PICTURE_GOOD_MS = 3_000_000;
 
 const pictures = new Map<string, { readonly url: string; readonly until: number }>();
@@ -68,7 +68,7 @@ export const ACTIONS: Doing = {
   },
 
   "share-site": async (engine, { site, shared }) => {
-    // Each mode has one list that decides: what it holds is shown, or hidden.
+    // In each mode one list decides: the allow list shows its sites, or the deny list hides its sites.
     await changeSites(engine, ({ share_mode }) =>
       share_mode === "default_none" ? { list: "allow", site, listed: shared } : { list: "deny", site, listed: !shared });
     return null;
@@ -84,7 +84,7 @@ export const ACTIONS: Doing = {
     return null;
   },
   "would-show": async (engine, { text }) => {
-    // What follows the colon is a port, or else what stands before it is a scheme.
+    // If a digit follows the colon, it begins a port. Else the text before the colon is a scheme.
     const address = /^[a-z][a-z0-9+.-]*:(?!\d)/i.test(text.trim()) ? text.trim() : `https://${text.trim()}`;
     const page = readPage(address, "");
     return { shown: page !== undefined && shownPage(rules(engine), address, "") !== undefined, site: page?.domain ?? readEntry(text) ?? null };
@@ -214,14 +214,17 @@ function rules(engine: Engine) {
   return known;
 }
 
-/** Of a base64 `data:` address. */
+/** The content of a base64 `data:` address. */
 function blobOf(address: string): Blob {
   const [head = "", data = ""] = address.split(",");
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   return new Blob([bytes], { type: /^data:([^;]*)/.exec(head)?.[1] ?? "" });
 }
 
-/** Puts a site on a list, or takes it off. The call replaces the list, so it begins with the list as it is now: another device may have changed it. */
+/**
+ * Puts a site on a list, or takes it off. The call replaces the whole list, so the new list is made from the server's current
+ * one, which another device may have changed.
+ */
 async function changeSites(
   engine: Engine,
   change: (now: UserPrivate) => { readonly list: "allow" | "deny"; readonly site: string; readonly listed: boolean },
@@ -234,7 +237,7 @@ async function changeSites(
   });
 }
 
-/** The call replaces everything, so what does not change is said as it is now. */
+/** Changes fields of the account. The call replaces all fields, so the others are sent as the server has them now. */
 async function update(engine: Engine, changes: Partial<UserUpdate>): Promise<void> {
   await engine.changeAccount((now) => engine.rest.call(ACCOUNT, "PUT /users/me", { body: updated(now, changes) }));
 }

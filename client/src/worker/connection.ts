@@ -5,39 +5,39 @@ import type { ClientMessage, ServerMessage } from "../generated/types";
 import type { Link, Moment } from "../scene";
 import { readMessage } from "./wire";
 
-/** A browser ends an extension's worker after 30 s in which it does nothing. */
+/** Time between heartbeats. It is less than 30 s, because a browser ends an extension's worker that does nothing for 30 s. */
 export const HEARTBEAT_EVERY_MS = 20_000;
-/** A server that has not answered a heartbeat by then is away. */
+/** How long the server may take to answer a heartbeat. Then the connection counts as dead. */
 export const ANSWER_WITHIN_MS = 10_000;
-/** A socket that has not opened by then never will. */
+/** How long a socket may take to open. Then it is given up. */
 export const OPEN_WITHIN_MS = 15_000;
 const RETRY_BASE_MS = 1_000;
 export const RETRY_MAX_MS = 300_000;
-/** The least wait after the server said that this client is too fast. */
+/** The least wait after the server closed the socket because this client was too fast. */
 const TOO_FAST_MS = 60_000;
 
-/** How a worker that is started again goes on connecting: as the one before would have. */
+/** The state of a failed connection. A worker that is started again continues with it. */
 export interface BackOff {
-  /** Attempts that failed, one after the other. */
+  /** Number of attempts that failed in a row. */
   readonly failures: number;
   readonly link: Link & { readonly is: "waiting" | "stopped" };
 }
 
-/** Why a socket was not let in, which the WebSocket API does not say. */
+/** Why the server refused a socket. The WebSocket API does not tell this. */
 export type Refusal = "away" | "token" | "gone" | "stop";
 
 export interface Hooks {
-  /** A token that is good, or a rejection. */
+  /** A valid token. Rejects if there is none. */
   token(): Promise<string>;
-  /** Has the token replaced before the next attempt. */
+  /** Replaces the token before the next attempt. */
   renew(): Promise<unknown>;
-  /** Finds out why an attempt did not get as far as an open socket. */
+  /** Finds out why an attempt ended before the socket was open. */
   refusal(): Promise<Refusal>;
   open(url: string, protocols: string[]): WebSocket;
   changed(link: Link): void;
   opened(): void;
   received(message: ServerMessage): void;
-  /** Before each heartbeat: where a socket alone does not keep the worker alive, this must. */
+  /** Called before each heartbeat. If a socket alone does not keep the worker alive, this must. */
   beat(): void;
 }
 
@@ -45,7 +45,7 @@ export class Connection {
   #link: Link = { is: "off" };
   #socket: WebSocket | null = null;
   #failures = 0;
-  /** Grows with each attempt, so that whatever an older one still does is ignored. */
+  /** The number of the attempt, so that events of older attempts are ignored. */
   #attempt = 0;
   #timers: ReturnType<typeof setTimeout>[] = [];
   #unanswered: ReturnType<typeof setTimeout> | undefined;
@@ -59,13 +59,13 @@ export class Connection {
     return this.#link;
   }
 
-  /** What to {@link resume} with after the worker has ended; undefined where that would just connect. */
+  /** The state to {@link resume} with after the worker has ended. Undefined if the next worker should simply connect. */
   get backOff(): BackOff | undefined {
     const [link, failures] = [this.#link, this.#failures];
     return link.is === "waiting" || link.is === "stopped" ? { link, failures } : undefined;
   }
 
-  /** Begins, or goes on where a worker before this one ended. */
+  /** Connects, or continues where an earlier worker ended. */
   resume(backOff: BackOff | undefined, now: Moment = Date.now()): void {
     if (backOff === undefined) return this.start();
     this.#failures = backOff.failures;
@@ -73,22 +73,22 @@ export class Connection {
     if (backOff.link.is === "waiting") this.#later(Math.max(0, backOff.link.until - now), () => void this.#connect());
   }
 
-  /** Connects, unless it is connected, on the way, or waiting for its turn. */
+  /** Connects, unless it is connected, connecting, stopped, or waiting for a later moment. */
   start(now: Moment = Date.now()): void {
     if (this.#link.is === "off" || (this.#link.is === "waiting" && this.#link.until <= now)) void this.#connect();
   }
 
-  /** Connects now, whatever it waits for. */
+  /** Connects now, even if it waits or was stopped. If it is connected, a heartbeat checks the connection. */
   tryNow(): void {
     if (this.#link.is === "open" || this.#link.is === "connecting") {
-      // Perhaps the machine slept: what is dead is found out at once.
+      // The machine may have slept. The heartbeat finds out at once whether the connection is dead.
       this.#beat();
       return;
     }
     void this.#connect();
   }
 
-  /** Ends it. Friends see the person go at once when `goodbye` is said. */
+  /** Closes the connection. With `goodbye`, friends see at once that the person left. */
   stop({ goodbye }: { goodbye: boolean }): void {
     if (goodbye) this.send({ action: "goodbye" });
     this.#drop(CLOSE_CODES.done);
@@ -96,7 +96,7 @@ export class Connection {
     this.#become({ is: "off" });
   }
 
-  /** Whether it could be sent. */
+  /** Sends a message. The result says whether the channel is open. */
   send(message: ClientMessage): boolean {
     if (this.#link.is !== "open" || this.#socket === null) return false;
     this.#socket.send(JSON.stringify(message));
@@ -112,7 +112,7 @@ export class Connection {
     try {
       token = await this.hooks.token();
     } catch {
-      // Without any token the person is signed out, and signing out has stopped this.
+      // If the person is signed out, `stop` was called, and this attempt is not current any more.
       if (current()) this.#wait();
       return;
     }
@@ -156,7 +156,7 @@ export class Connection {
     this.hooks.beat();
     if (this.#link.is !== "open" || this.#unanswered !== undefined) return;
     this.#socket?.send(HEARTBEAT_REQUEST);
-    // The browser may take minutes to notice a dead connection, so its own word is not waited for.
+    // The browser may take minutes to notice a dead connection, so this does not wait for its close event.
     this.#unanswered = setTimeout(() => this.#closed(0, true), ANSWER_WITHIN_MS);
   }
 
@@ -198,7 +198,10 @@ export class Connection {
     this.#become(link);
   }
 
-  /** Waits between nothing and twice as long as before, so that many who lost the server do not come back at once. */
+  /**
+   * Waits for a random time, whose maximum doubles with each failure. It is random so that many clients that lost the server do
+   * not come back at once.
+   */
   #wait(leastMs = 0): void {
     const spread = Math.min(RETRY_MAX_MS - leastMs, RETRY_BASE_MS * 2 ** this.#failures);
     this.#failures += 1;

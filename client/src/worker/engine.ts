@@ -1,4 +1,4 @@
-/** The worker's one owner of everything: what is known, who is signed in, the live channel, and the views that look on. */
+/** The worker's central state: the scene, the session, the live channel, and the open views. */
 
 import type { ServerMessage, UserId, UserPrivate } from "../generated/types";
 import {
@@ -28,12 +28,12 @@ import { FailureError, Rest } from "./rest";
 import { Session, SessionError } from "./session";
 import { ACCOUNT, REQUESTS, SHARES } from "./wire";
 
-/** How long after the last view closed the server still tells of page changes. */
+/** How long this client still watches page changes after its last view closed. */
 export const WATCH_ON_MS = 10_000;
-/** How often a list is fetched again because the live channel changed it meanwhile. */
+/** How often a list is fetched at most, if the live channel changes a list during each fetch. */
 const FETCHES_MAX = 3;
 
-/** A port to a view, as `chrome.runtime` and `MessagePort` both can give. */
+/** The worker's side of a view. It is made of a `chrome.runtime` port or a `MessagePort`. */
 export interface View {
   /** Must not throw. */
   tell(told: Told): void;
@@ -47,26 +47,29 @@ export class Engine {
   readonly #settling = new Settling();
   #scene: Scene = EMPTY_SCENE;
   #live: Live = NOTHING_LIVE;
-  /** The version of the social lists that the account was fetched at. */
+  /** The version of the last snapshot when the account was fetched. -1: not fetched yet. */
   #fetchedVersion = -1;
-  /** Whether the rules are the server's of now: another device may change them while no socket is open. Until they are, no page is sent. */
+  /**
+   * Whether the rules are up to date. Another device may change them while no socket is open. No page is sent before they are up
+   * to date.
+   */
   #rulesKnown = false;
-  /** Whether requests and shares are fetched that came while the channel was closed. No version tells of them. */
+  /** Whether requests and shares were fetched since the channel opened. The snapshot's version does not cover them. */
   #listsKnown = false;
-  /** How many messages of the live channel changed a list. */
+  /** Number of messages of the live channel that changed a list. */
   #listChanges = 0;
-  /** How often somebody signed out. An answer to what was asked before is nothing to the next person. */
+  /** Number of sign-outs. An answer to a call that was made before a sign-out must not reach the next person. */
   #signOuts = 0;
-  /** The page that the open socket was told last, so that it is told nothing twice. Null: nothing yet. */
+  /** The page that was sent last on the open socket, so that it is not sent twice. Null: none yet. Empty: the page is hidden. */
   #told: string | null = null;
-  /** Whether a socket of this browser may have left a page with the server, which shows it through a reconnect. */
+  /** Whether an earlier socket may have left a page with the server, which shows it during a reconnect. */
   #leftPage = false;
-  /** How often the browser was asked what is in front. */
+  /** Number of times that the browser was asked for the page in front. */
   #asked = 0;
-  /** Whether it has answered once. */
+  /** Whether the browser has answered that once. */
   #frontKnown = false;
   #signingIn: Promise<void> | undefined;
-  /** The newest change of the account. Each reads the account before it writes, so the next must wait for it. */
+  /** The newest change of the account. A change reads the account before it writes it, so the next change must wait for it. */
   #changing: Promise<unknown> = Promise.resolve();
   #idle = false;
   #watching = true;
@@ -100,19 +103,19 @@ export class Engine {
   }
 
   /**
-   * A view opened. It is told everything, and then what changes. Call the result when it closes. `again`: it was open before, and the
-   * worker was started anew beneath it.
+   * Adds a view that opened. It gets the scene, and then every change. The caller calls the result when the view closes. `again`:
+   * the view was open before, and connects again because the worker had ended.
    */
   async look(view: View, again = false): Promise<() => void> {
-    // A browser that could not read what is kept may be able to now.
+    // If the storage could not be read before, it may be readable now.
     await this.#ready.catch(() => (this.#ready = this.#restore()));
     this.#views.add(view);
     view.tell({ is: "scene", scene: this.#scene });
     clearTimeout(this.#unwatch);
     this.#watch(true);
-    // A person who looks does not wait.
+    // A person who opens a view should not wait for the next attempt.
     if (!again && this.#scene.link.is === "waiting") this.#connection.tryNow();
-    // Perhaps they registered elsewhere.
+    // The person may have registered on another device.
     if (!again && this.#scene.account === "new") void this.#fetchAll().catch(() => undefined);
     return () => {
       this.#views.delete(view);
@@ -122,7 +125,7 @@ export class Engine {
     };
   }
 
-  /** Does what a view asks, and tells it how that went. */
+  /** Carries out a view's action, and tells the view the outcome. */
   async ask(view: View, { id, name, args }: Asked): Promise<void> {
     await this.#ready;
     try {
@@ -137,26 +140,26 @@ export class Engine {
     return ACTIONS[name](this, args);
   }
 
-  /** The worker was woken: by its alarm, the browser's start, the network, or the end of sleep. */
+  /** Called when the worker was woken: by its alarm, the browser's start, the network, or the end of the machine's sleep. */
   async wake(): Promise<void> {
     await this.#ready;
     this.#endPause();
     if (!this.#mayConnect()) return;
-    // Replaced in time, so that the open socket is not closed for it.
+    // This replaces the token before it expires, so that the server does not close the open socket.
     await this.token().catch(() => undefined);
-    // Meanwhile the person may have signed out.
+    // The person may have signed out in the meantime.
     if (!this.#mayConnect()) return;
     this.#connection.start();
-    // With the core away, it was in vain before.
+    // This may have failed before, because the core was away.
     if (this.#connection.link.is === "open") await this.#catchUp().catch(() => undefined);
   }
 
-  /** Somebody without an account has no live channel. */
+  /** The live channel needs a person who is signed in and, as far as is known, registered. */
   #mayConnect(): boolean {
     return this.#scene.signIn.is === "in" && this.#scene.account !== "new";
   }
 
-  /** The network is back, or the machine. */
+  /** Called when the network is back, or the machine has woken up. */
   async online(): Promise<void> {
     await this.wake();
     if (this.#mayConnect() && this.#scene.link.is !== "stopped") this.#connection.tryNow();
@@ -166,29 +169,29 @@ export class Engine {
     this.#connection.tryNow();
   }
 
-  /** The browser may show another page now. */
+  /** Called when the browser may show another page. */
   async frontChanged(): Promise<void> {
     await this.#ready;
     if (!shares(this.#scene.sharing, Date.now())) return;
     this.#asked += 1;
     const turn = this.#asked;
-    // A browser that does not say shows nothing.
+    // If the browser cannot say which page is in front, there is none.
     const tab = await this.platform.front().catch(() => null);
-    // Answers may overtake each other: only that of the last question counts.
+    // Answers may arrive in another order. Only the answer to the last question counts.
     if (turn !== this.#asked || !shares(this.#scene.sharing, Date.now())) return;
     this.#frontKnown = true;
     this.#await(this.#settling.see(tab, Date.now()));
     this.#pageMayDiffer();
   }
 
-  /** Whether somebody is at this device. */
+  /** Called when the person leaves the device (`idle`), or is back. */
   async idleChanged(idle: boolean): Promise<void> {
     await this.#ready;
     this.#idle = idle;
     this.#connection.send({ action: "set-idle", idle });
   }
 
-  /** A permission was given or taken. */
+  /** Called when a permission was given or taken away. */
   async permissionsChanged(): Promise<void> {
     await this.#ready;
     const [permitted, mayNotify] = await Promise.all([this.platform.permitted(), this.platform.mayNotify()]);
@@ -196,7 +199,7 @@ export class Engine {
     await this.sharingChanged();
   }
 
-  /** Whatever decides what is shared has changed. */
+  /** Called when the consent, the permission or the pause has changed. */
   async sharingChanged(): Promise<void> {
     this.#endPause();
     if (shares(this.#scene.sharing, Date.now())) {
@@ -207,7 +210,7 @@ export class Engine {
     }
   }
 
-  /** Pauses until the person resumes, or resumes. */
+  /** Ends a pause, or begins one that lasts until the person resumes. */
   async togglePause(): Promise<void> {
     await this.#ready;
     await this.do("pause", { until: isPaused(this.#scene.sharing.pause, Date.now()) ? null : "resumed" });
@@ -217,12 +220,12 @@ export class Engine {
     if (!this.#connection.send({ action: "set-visibility", invisible })) throw new FailureError({ why: "offline" });
   }
 
-  /** Changes what views see. */
+  /** Changes fields of the scene. */
   change(changes: Partial<Scene>): void {
     this.#show(changes);
   }
 
-  /** The server's answer to a change of the account. */
+  /** Takes over the account as the server has just told it. */
   accountChanged(account: UserPrivate): void {
     this.#rulesKnown = true;
     this.#show({ account });
@@ -230,7 +233,7 @@ export class Engine {
     this.#pageMayDiffer();
   }
 
-  /** Changes the account, when those changes are done that were asked for before. */
+  /** Changes the account after all changes that were asked for before. `change` gets the account as the server has it then. */
   changeAccount(change: (now: UserPrivate) => Promise<UserPrivate>): Promise<void> {
     const changed = this.#changing.catch(() => undefined).then(async () => {
       this.accountChanged(await change(await this.rest.call(ACCOUNT, "GET /users/me")));
@@ -239,7 +242,9 @@ export class Engine {
     return changed;
   }
 
-  /** What was agreed to in this browser was agreed to by one person. Another one who signs in here is asked. */
+  /**
+   * The consent belongs to one person. The first person who signs in after it gets it; if another one signs in, it is removed.
+   */
   #claimConsent(person: UserId): void {
     const { sharing } = this.#scene;
     if (sharing.consent === null || sharing.consent.by === person) return;
@@ -249,7 +254,7 @@ export class Engine {
     else void this.platform.storage.remove("consent");
   }
 
-  /** Somebody signed in, or registered: everything is fetched, and the live channel opens. */
+  /** Called when a person has signed in, or registered: fetches the account, and opens the live channel. */
   async signedIn(): Promise<void> {
     this.#show({ signIn: { is: "in" } });
     this.platform.keepWaking(true);
@@ -261,7 +266,7 @@ export class Engine {
     if (this.#mayConnect()) this.#connection.tryNow();
   }
 
-  /** Signs in by a window of the browser's, which the person may close. While one is open, it is the one that is meant. */
+  /** Signs in by a window, which the person may close. While such a window is open, no second one is opened. */
   signInByWindow(): Promise<void> {
     this.#signingIn ??= this.#signIn().finally(() => {
       this.#signingIn = undefined;
@@ -281,16 +286,16 @@ export class Engine {
     await this.signedIn();
   }
 
-  /** Signs out everywhere that this client can reach. Where the web page must go for that; null where there is no such place. */
+  /** Signs out here and at the provider. The result is the address that the web page must visit for that, or null. */
   async signOut(): Promise<string | null> {
-    // First friends see the person go; then the provider may take its time.
+    // The channel is closed first, because the provider may answer slowly and friends should see the person leave at once.
     await this.signedOut();
     const address = await this.session.end(this.platform.redirect);
     if (address === null) return null;
     return this.platform.endSession(address);
   }
 
-  /** Nobody is signed in any more. What was known of the person goes. */
+  /** Forgets everything about the person who was signed in, and closes the live channel. */
   async signedOut(why?: "ended"): Promise<void> {
     this.#signOuts += 1;
     this.#connection.stop({ goodbye: why === undefined });
@@ -304,7 +309,7 @@ export class Engine {
     this.platform.keepWaking(false);
   }
 
-  /** Fetches the requests again: their changes are only told to the other side. */
+  /** Fetches the friend requests again. The live channel tells a change of a request only to the other person. */
   async fetchRequests(): Promise<void> {
     const [requests, sentRequests] = await this.#unchanged(() => Promise.all([
       this.rest.call(REQUESTS, "GET /friendship/requests", { query: { limit: 100 } }),
@@ -318,7 +323,7 @@ export class Engine {
     this.#show({ received });
   }
 
-  /** Fetches lists, and again if the live channel changed one meanwhile: the answer may be older than that change. */
+  /** Fetches lists. If the live channel changed a list during the fetch, they are fetched again: the answer may be older. */
   async #unchanged<T>(fetch: () => Promise<T>): Promise<T> {
     for (let fetches = 1; ; fetches += 1) {
       const before = this.#listChanges;
@@ -360,7 +365,7 @@ export class Engine {
     const preferences = { ...EMPTY_SCENE.preferences, ...kept };
     this.#scene = { ...painted, signIn: { is: open ? "in" : "out" }, link: { is: "off" }, mayNotify, sharing, preferences };
     this.#idle = idle;
-    // However old the agreement is.
+    // The version of the consent does not matter: an earlier worker may have shared a page under an older one.
     this.#leftPage = sharing.consent?.choice === "share";
     this.#endPause();
     this.#badge();
@@ -368,11 +373,11 @@ export class Engine {
       if (this.#mayConnect()) this.#connection.resume(backOff);
       this.platform.keepWaking(true);
     }
-    // Not waited for: it waits for this.
+    // Not awaited, because `frontChanged` awaits this restore.
     queueMicrotask(() => void this.frontChanged());
   }
 
-  /** Views are told that the channel is open when its snapshot has come: before that, what they draw is old. */
+  /** Views see the channel as open only after its snapshot has come, because before that they draw old data. */
   #linkChanged(link: Link): void {
     this.#show({ link: link.is === "open" ? { is: "connecting" } : link });
     const { storage } = this.platform;
@@ -385,7 +390,7 @@ export class Engine {
     this.#told = null;
     this.#rulesKnown = false;
     this.#listsKnown = false;
-    // The server takes every new socket for one that watches.
+    // On the server, every new socket watches.
     this.#watching = true;
     if (this.#views.size === 0 && this.#unwatch === undefined) this.#watch(false);
     if (this.#idle) this.#connection.send({ action: "set-idle", idle: true });
@@ -407,7 +412,7 @@ export class Engine {
     await this.#follow(message).catch(() => undefined);
   }
 
-  /** What must be fetched or sent because of a message. */
+  /** Fetches or sends what a message makes necessary. */
   async #follow(message: ServerMessage): Promise<void> {
     switch (message.type) {
       case "presence-snapshot":
@@ -423,13 +428,13 @@ export class Engine {
         if (message.user.user_id === this.#live.me) await this.#fetchAccount();
         return;
       case "friend-removed":
-        // If they were blocked, or blocked the person, their shares went with them.
+        // If one has blocked the other, the former friend's shares are gone too.
         return this.fetchReceived();
       default:
     }
   }
 
-  /** Fetches what the live channel does not tell, as far as it is older than the channel's snapshot. */
+  /** Fetches what the snapshot does not hold: the account, if the snapshot's version is newer, and the lists, once per socket. */
   async #catchUp(): Promise<void> {
     const { version } = this.#live;
     if (version < 0) return;
@@ -437,7 +442,7 @@ export class Engine {
       await this.#fetchAccount();
       this.#fetchedVersion = version;
     }
-    // What was fetched at this version still holds.
+    // The account that was fetched at this version is up to date.
     this.#rulesKnown = this.rules() !== undefined;
     await this.frontChanged();
     this.#pageMayDiffer();
@@ -446,7 +451,9 @@ export class Engine {
     this.#listsKnown = true;
   }
 
-  /** Announces what is new. Only what the live channel brings is: lists that are fetched hold old things too. */
+  /**
+   * Shows a notification for a new share or request. Only messages of the live channel are new: fetched lists hold old items too.
+   */
   #announce(message: ServerMessage): void {
     const { preferences } = this.#scene;
     if (!preferences.notifications) return;
@@ -491,7 +498,7 @@ export class Engine {
       const status = error instanceof FailureError ? error.failure.status : undefined;
       return status === 401 ? "token" : status === 403 ? "gone" : "away";
     }
-    // Somebody without an account has no live channel.
+    // A person without an account has no live channel.
     return this.#scene.account === "new" ? "stop" : "away";
   }
 
@@ -510,21 +517,21 @@ export class Engine {
     }, due - Date.now());
   }
 
-  /** Tells the server of the page in front, if it is another one than it was told, and views too. */
+  /** Tells views the page in front, and the server too if it differs from the page that was sent last. */
   #pageMayDiffer(): void {
     const rules = this.#rulesKnown ? this.rules() : undefined;
     this.#showFront(rules);
     if (!this.platform.sharesPages) return;
     const { front, settled } = this.#settling;
     const sharing = shares(this.#scene.sharing, Date.now());
-    // Without the rules nobody knows whether the page may be shown. That nothing is to be shown needs no rules.
+    // Without the rules, it is not known whether the page may be shown. Hiding needs no rules.
     if (sharing && (!this.#frontKnown || (rules === undefined && settled !== null))) return;
     const mayShow = (tab: Tab | null) => (tab && rules ? shownPage(rules, tab.url, tab.title) : undefined);
-    // Away from what is shown to what is not, nobody waits for the new page to settle.
+    // If the new page may not be shown, the old one is hidden at once, before the new page has settled.
     const leaves = front?.url !== settled?.url && mayShow(front) === undefined;
     const page = sharing && !leaves ? mayShow(settled) : undefined;
     const text = page ? JSON.stringify([page.url, page.title]) : "";
-    // A browser that shows nothing must not hide what another browser of the same person shows.
+    // A browser that has shown no page must not hide the page that another browser of the same person shows.
     if (text === this.#told || (text === "" && this.#told === null && !this.#leftPage)) return;
     if (!this.#connection.send({ action: "update-presence", url: page?.url ?? "", title: page?.title ?? "" })) return;
     this.#told = text;
@@ -540,14 +547,14 @@ export class Engine {
     if (!same) this.#show({ sharing: { ...sharing, front: front && { url: front.url, title: front.title, site: front.site, shown: front.shown } } });
   }
 
-  /** Ends a pause whose time is over, and sees to the end of one whose time is not. */
+  /** Ends a pause whose time is over. If it is not over, a timer ends it. */
   #endPause(): void {
     clearTimeout(this.#resume);
     const { sharing } = this.#scene;
     const { pause } = sharing;
     if (typeof pause !== "number") return;
     if (isPaused(pause, Date.now())) {
-      // Browsers end timers with the worker; the alarm that wakes it comes here too.
+      // This timer is lost if the browser ends the worker. Then the alarm wakes the worker, and `wake` calls this again.
       this.#resume = setTimeout(() => void this.sharingChanged(), Math.min(pause - Date.now(), 2 ** 31 - 1));
       return;
     }
@@ -571,13 +578,13 @@ export class Engine {
     this.platform.badge(waiting(this.#scene), isPaused(sharing.pause, Date.now()) ? sharing.pause : null);
   }
 
-  /** Writes down what is drawn, at most once a second, for views to paint before the worker knows better. */
+  /** Stores the scene, at most once a second. Views paint it before the worker has newer data. */
   #keep(): void {
     if (this.#keeping) return;
     this.#keeping = true;
     setTimeout(() => {
       this.#keeping = false;
-      // The page in front stays in memory alone.
+      // The page in front is never stored.
       const { sharing } = this.#scene;
       if (this.#scene.signIn.is === "in") void this.platform.storage.set("scene", { ...this.#scene, sharing: { ...sharing, front: null } });
     }, 1_000);

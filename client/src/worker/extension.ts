@@ -1,4 +1,7 @@
-/** The extension's background: the engine on the browser's API. Listeners are added at once, so that events wake it. */
+/**
+ * The extension's background worker: the engine on the browser's API. All listeners are added synchronously at the start, so that
+ * their events wake the worker.
+ */
 
 import { keepAwake } from "../browser";
 import { texts } from "../i18n/texts";
@@ -11,11 +14,11 @@ import { SessionError } from "./session";
 import type { Kept, Storage } from "./storage";
 
 const ALARM = "wake";
-/** The least that browsers allow, in minutes. */
+/** The shortest period that browsers allow for an alarm, in minutes. */
 const ALARM_EVERY_MIN = 0.5;
-/** How long nobody touches the device until the person counts as idle, in seconds. */
+/** Time without input after which the person counts as idle, in seconds. */
 const IDLE_AFTER_S = 300;
-/** How long the provider's page may stay open. Without an end, a window that was lost would block every later sign-in. */
+/** How long the provider's page may stay open. Without a limit, a lost window would block every later sign-in. */
 const SIGN_IN_WITHIN_MS = 600_000;
 
 const area = (name: keyof Kept) => (name === "scene" || name === "backOff" ? chrome.storage.session : chrome.storage.local);
@@ -43,7 +46,7 @@ const platform: Platform = {
       return returned;
     } catch (error) {
       if (error instanceof SessionError) throw error;
-      // The browsers say it in words only: one of these when the page could not be shown.
+      // Browsers give only a text. It contains one of these if the page could not be shown.
       throw new SessionError(/could not be loaded|only one/i.test(String(error)) ? "unreachable" : "refused");
     } finally {
       clearTimeout(timer);
@@ -66,13 +69,13 @@ const platform: Platform = {
   notify: (notice, language) => void notify(notice, language),
 };
 
-/** The page that was in front before one of the extension's own. */
+/** The last page in front that is not one of the extension's own. */
 let before: { readonly id: number; readonly url: string } | null = null;
 
 async function front(): Promise<Tab | null> {
   const [tab] = await chrome.tabs.query({ active: true, lastFocusedWindow: true });
   if ((tab?.url || tab?.pendingUrl)?.startsWith(chrome.runtime.getURL(""))) {
-    // Who looks at the list of friends is still on the page before, unless it is closed or shows another.
+    // A person who looks at the extension's page is still on the page before, unless that tab was closed or shows another page.
     const still = before && (await chrome.tabs.get(before.id).catch(() => undefined));
     return still?.url === before?.url && still?.url !== undefined ? titled(still.url, still.title) : null;
   }
@@ -122,7 +125,7 @@ chrome.windows.onRemoved.addListener(frontChanged);
 chrome.idle.setDetectionInterval(IDLE_AFTER_S);
 chrome.idle.onStateChanged.addListener((state) => {
   void engine.idleChanged(state !== "active");
-  // Back from sleep, too.
+  // The machine may have slept.
   if (state === "active") void engine.online();
 });
 
@@ -150,7 +153,9 @@ function clicked(id: string): void {
   void chrome.tabs.create({ url: chrome.runtime.getURL("tab.html#/inbox") });
 }
 
-/** The API is there once the permission is. A listener that is added twice is called once. */
+/**
+ * Listens for clicks on notifications. The API exists only with the permission. A listener that is added twice is called once.
+ */
 function hearClicks(): void {
   chrome.notifications?.onClicked.addListener(clicked);
 }

@@ -1,15 +1,16 @@
-/** The page in front, and when the server is told of it. Pure: it knows no browser, no clock and no socket. */
+/** Decides when the server is told of the page in front. Pure: it uses no browser, no clock and no socket. */
 
 import type { Moment } from "../scene";
 
-/** What the browser says is in front. Null: no page, or one that may not be known. */
+/** The page in front, as the browser tells it. Where null is allowed, it means no page, or one that may not be known. */
 export interface Tab {
   readonly url: string;
   readonly title: string;
 }
 
 /**
- * The title that the page gave itself. Browsers call a page that gives none, or has yet to, by its address, fragment and all, which is never shared.
+ * The title that the page gave itself, or an empty one. Without a title of its own, browsers use the page's address as title,
+ * with the fragment, which is never shared.
  */
 export function ownTitle({ url, title }: Tab): string {
   const text = title.trim();
@@ -20,14 +21,14 @@ export function ownTitle({ url, title }: Tab): string {
   return host(address) === host(url) ? "" : title;
 }
 
-/** How long a page must stay in front before friends are told, so that switching through tabs tells nobody. */
+/** How long a page must stay in front before friends are told. So switching through tabs tells them nothing. */
 export const SETTLE_MS = 1_000;
 
 /**
  * Waits until the page in front has settled.
  *
- * The first page is told at once. A new address is told when it has stayed for {@link SETTLE_MS}, whatever its title does meanwhile. A new title of the same
- * address is told when it has stayed as long, so a title that blinks is never told.
+ * The first page settles at once. A new address settles when it has stayed for {@link SETTLE_MS}, even if its title changes in
+ * between. A new title of the same address settles when it has stayed as long, so a blinking title never does.
  */
 export class Settling {
   #front: Tab | null = null;
@@ -35,29 +36,29 @@ export class Settling {
   #addressSince: Moment = 0;
   #titleSince: Moment = 0;
 
-  /** What was in front long enough. */
+  /** The page that has settled: the last one that was in front long enough. */
   get settled(): Tab | null {
     return this.#settled;
   }
 
-  /** What is in front now, settled or not. */
+  /** The page in front now, settled or not. */
   get front(): Tab | null {
     return this.#front;
   }
 
-  /** The browser shows this now. When to call {@link settle}; undefined where nothing waits. */
+  /** Takes note of the page in front. The result says when to call {@link settle}; undefined if nothing has to settle. */
   see(tab: Tab | null, now: Moment): Moment | undefined {
-    // After nothing, there is nothing to wait for.
+    // If there was no page before, the new one settles at once.
     if (this.#front === null) this.#settled = tab;
     if (tab?.url !== this.#front?.url) this.#addressSince = this.#titleSince = now;
     else if (tab?.title !== this.#front?.title) this.#titleSince = now;
     this.#front = tab;
-    // To show nothing never waits.
+    // If there is no page now, that settles at once.
     if (tab === null) this.#settled = null;
     return this.#due();
   }
 
-  /** Takes what has stayed long enough. When to call again. */
+  /** Settles the page in front if it has stayed long enough. The result says when to call this again. */
   settle(now: Moment): Moment | undefined {
     const due = this.#due();
     if (due !== undefined && due <= now) this.#settled = this.#front;

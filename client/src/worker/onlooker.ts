@@ -1,11 +1,11 @@
-/** One view's port, from the worker's side. */
+/** The worker's side of one view's port. */
 
 import type { Asked, Told } from "../scene";
 import type { Engine, View } from "./engine";
 
-/** Looks on for a view that may go away at any moment, and come back. */
+/** Represents a view, which may go away at any moment and come back. */
 export class Onlooker implements View {
-  /** Grows when the view comes or goes, so that what was begun before counts no more. */
+  /** Grows when the view comes or goes, so that a look that was begun before is ended. */
   #turn = 0;
   #here = false;
   #stop: (() => void) | undefined;
@@ -15,7 +15,7 @@ export class Onlooker implements View {
     private readonly post: (told: Told) => void,
   ) {}
 
-  /** The view is there. Nothing happens if it was before. */
+  /** Called when the view is there. Does nothing if it was there already. */
   look(again = false): void {
     if (this.#here) return;
     this.#here = true;
@@ -23,7 +23,7 @@ export class Onlooker implements View {
     void this.#look(again, this.#turn);
   }
 
-  /** The view is gone: it is told nothing more. */
+  /** Called when the view is gone. It gets no more messages. */
   leave(): void {
     this.#here = false;
     this.#turn += 1;
@@ -45,7 +45,7 @@ export class Onlooker implements View {
       if (turn === this.#turn) this.#stop = stop;
       else stop();
     } catch {
-      // What this browser keeps cannot be read.
+      // The engine could not read its storage.
       this.tell({ is: "broken" });
     }
   }

@@ -13,7 +13,7 @@ const STORE = "kept";
 /** One request to the page's own database. */
 async function request<T>(mode: IDBTransactionMode, run: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
   opened ??= open();
-  // What failed may work at the next try.
+  // If opening failed, the next request tries again.
   opened.catch(() => (opened = undefined));
   const database = await opened;
   return settled(run(database.transaction(STORE, mode).objectStore(STORE)));
@@ -34,7 +34,7 @@ function settled<T>(pending: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** What must not outlive the browser goes with the worker: nothing reads it again. */
+/** Whether a value must not outlive the browser. The page does not store such values at all. */
 const passing = (name: keyof Kept) => name === "scene" || name === "backOff";
 
 const storage: Storage = {
@@ -54,11 +54,11 @@ const platform: Platform = {
   storage,
   redirect: new URL("./", globalThis.location.href).href,
   sharesPages: false,
-  // A page is sent to the provider and back instead.
+  // Not used: the page itself visits the provider and comes back.
   authorize: () => Promise.reject(new SessionError("unreachable")),
   endSession: (address) => Promise.resolve(address),
   keepAwake: () => undefined,
-  // The worker lives as long as a page looks on, and its timers with it.
+  // A timer is enough: the worker lives as long as a page is open.
   keepWaking: (on) => {
     clearInterval(waking);
     waking = on ? setInterval(() => void engine.wake(), WAKE_EVERY_MS) : undefined;
@@ -79,8 +79,8 @@ function connect(port: MessagePort): void {
   port.onmessage = ({ data }: MessageEvent<Asked | "here" | "bye">) => {
     clearTimeout(gone);
     if (data === "bye") return onlooker.leave();
-    // Browsers slow the timers of pages in the background down to one a minute, and stop those of a page that they freeze. It looks
-    // on again when it says that it is here.
+    // Browsers slow the timers of background pages down to one call a minute, and stop the timers of a frozen page. A page that
+    // was taken for gone is added again when it says that it is here.
     gone = setTimeout(() => onlooker.leave(), 6 * STILL_HERE_MS);
     onlooker.look();
     if (data !== "here") onlooker.ask(data);

@@ -1,4 +1,4 @@
-/** Which pages may be shown. The edge decides by the same rules (shared/src/page.rs, share_policy.rs) and has the last word. */
+/** Decides which pages may be shown. The edge applies the same rules (shared/src/page.rs, share_policy.rs) again. */
 
 import { parse } from "tldts";
 
@@ -13,15 +13,15 @@ export interface Rules {
   readonly deny: readonly string[];
 }
 
-/** Longer names cannot be looked up (RFC 1035). */
+/** The most characters of a host name. Longer names cannot be looked up (RFC 1035). */
 const HOST_CHARS_MAX = 253;
-/** How often a host name is read again until reading changes nothing. */
+/** How often a host name is parsed at most. It is parsed again until parsing does not change it. */
 const HOST_READINGS_MAX = 4;
 const SUFFIXES = { allowPrivateDomains: true, extractHostname: false, validateHostname: false } as const;
 
-/** What of an address and a title could at most be shown. Undefined: a page that nobody sees, whatever the lists say. */
+/** The page as friends would see it at most. Undefined: a page that friends never see, whatever the lists say. */
 export function readPage(address: string, title: string): PageView | undefined {
-  // Counted as characters, not as units.
+  // The limit counts characters, not UTF-16 code units, of which a character has at most two.
   if (address.length > 2 * URL_CHARS_MAX || Array.from(address).length > URL_CHARS_MAX || !URL.canParse(address)) return undefined;
   const url = new URL(address);
   if (url.protocol !== "https:" && url.protocol !== "http:") return undefined;
@@ -43,17 +43,17 @@ export function shownPage(rules: Rules, address: string, title: string): PageVie
 }
 
 function allows(rules: Rules, page: PageView): boolean {
-  // A mode that is not known shows least.
+  // An unknown mode is treated as the strictest: only sites of the allow list are shown.
   if (rules.mode !== "default_all") {
     const suffix = privateSuffix(page.domain);
     return rules.allow.includes(page.domain) || (suffix !== undefined && rules.allow.includes(suffix));
   }
-  // An entry of the deny list hides everything below it, wherever the public suffix list draws the line.
+  // An entry of the deny list hides its name and every name below it. The public suffix list does not matter here.
   const labels = new URL(page.url).hostname.split(".");
   return !labels.some((_, first) => rules.deny.includes(labels.slice(first).join(".")));
 }
 
-/** The site that an entry of a list stands for; undefined where it names no public site. */
+/** The site that an entry of a list names. Undefined if it does not name a public site. */
 export function readEntry(text: string): string | undefined {
   const trimmed = text.trim();
   if (trimmed.length > HOST_CHARS_MAX || /[\s/\\?#@:[\]]/.test(trimmed)) return undefined;
@@ -66,7 +66,10 @@ function cleanTitle(title: string): string {
   return Array.from(clean(title)).slice(0, TITLE_CHARS_MAX).join("").trimEnd();
 }
 
-/** A host name read again until nothing changes, without the dot that may end it. Undefined for addresses and empty labels. */
+/**
+ * The normal form of a host name: parsed until parsing does not change it, without a dot at the end. Undefined for IP addresses,
+ * for names with an empty label, and for names that are not valid.
+ */
 function normalHost(text: string): string | undefined {
   let host = text;
   for (let reading = 0; reading < HOST_READINGS_MAX; reading += 1) {
@@ -81,14 +84,14 @@ function normalHost(text: string): string | undefined {
   return undefined;
 }
 
-/** The part of a host name that somebody registered; undefined for private names and for suffixes themselves. */
+/** The registrable domain of a host name. Undefined for names outside the public suffix list, and for public suffixes. */
 function domainOf(host: string): string | undefined {
   const { domain, isIcann, isPrivate } = parse(host, SUFFIXES);
   if (!domain || !(isIcann || isPrivate) || host.endsWith(".arpa")) return undefined;
   return domain;
 }
 
-/** The wider name that also stands for a site: `github.io` for `someone.github.io`. */
+/** The private suffix above a site, which an allow list may name too: `github.io` for `someone.github.io`. */
 function privateSuffix(domain: string): string | undefined {
   const { isPrivate, publicSuffix } = parse(domain, SUFFIXES);
   return isPrivate && publicSuffix !== null && publicSuffix !== domain ? publicSuffix : undefined;

@@ -1,4 +1,4 @@
-/** What the engine needs of the place it runs in: an extension, or a web page. */
+/** What the engine needs from its environment, which is an extension or a web page. */
 
 import type { Language, Pause } from "../scene";
 import type { Tab } from "./front";
@@ -6,36 +6,36 @@ import type { Storage } from "./storage";
 
 export interface Platform {
   readonly storage: Storage;
-  /** Where the provider sends the browser back to. */
+  /** The address that the provider sends the browser back to. */
   readonly redirect: string;
-  /** Whether pages in front can be known here at all. The web page knows none: it would become the newest page itself. */
+  /** Whether this environment can know the page in front. The web page cannot, and must not report itself. */
   readonly sharesPages: boolean;
-  /** Shows the provider's page in a window, and gives the address that it sent the browser back to. */
+  /** Shows the provider's page in a window. Resolves to the address that the provider sent the browser back to. */
   authorize(address: string): Promise<string>;
-  /** Visits the address that ends the provider's session, or gives it back where only a page can. */
+  /** Visits the address that ends the provider's session, and resolves to null. If only a page can visit it, resolves to it. */
   endSession(address: string): Promise<string | null>;
-  /** Before each heartbeat. */
+  /** Called before each heartbeat. Keeps the worker alive where a socket alone does not. */
   keepAwake(): void;
-  /** Whether to call `Engine.wake` every half minute, also after the worker was ended. */
+  /** Switches the calls of `Engine.wake` every half minute on or off. In an extension they go on after the worker was ended. */
   keepWaking(on: boolean): void;
-  /** Whether the person let the extension know the page in front. */
+  /** Whether the extension has the permission to know the page in front. */
   permitted(): Promise<boolean>;
-  /** Whether the browser lets the extension announce things. */
+  /** Whether the extension has the permission to show notifications. */
   mayNotify(): Promise<boolean>;
-  /** Whether nobody is at this device. */
+  /** Whether the person is away from this device. */
   idle(): Promise<boolean>;
-  /** The page in front; null where there is none. */
+  /** The page in front. Null if there is none, or it may not be known. */
   front(): Promise<Tab | null>;
   badge(waiting: number, pause: Pause | null): void;
   notify(notice: Notice, language: Language | null): void;
 }
 
-/** What the browser announces. */
+/** A notification of the browser. */
 export interface Notice {
   readonly id: string;
   readonly kind: "share" | "request";
   readonly firstName: string;
   readonly lastName: string;
-  /** Cleaned. */
+  /** Already cleaned (`text.ts`). */
   readonly text: string;
 }

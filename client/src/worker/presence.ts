@@ -1,26 +1,26 @@
-/** The reducer of the live channel: what the server says becomes the scene. Pure. */
+/** The reducer of the live channel: it turns the server's messages into parts of the scene. Pure. */
 
 import type { PresenceSnapshot, PresenceUpdate, ServerMessage, UserId, UserInfo, Appearance } from "../generated/types";
 import type { Friend, Moment, Scene } from "../scene";
 
-/** What the live channel has told so far. Presences and people are apart, for either may come first. */
+/** What the live channel has told so far. Presences and people are separate, because either may come first. */
 export interface Live {
   readonly me: UserId | null;
   readonly people: Readonly<Record<UserId, UserInfo>>;
   readonly presences: Readonly<Record<UserId, Known>>;
-  /** The social version of the last snapshot; -1 before one. */
+  /** The social version of the last snapshot. -1: there was none yet. */
   readonly version: number;
 }
 
 interface Known {
   readonly presence: Appearance;
-  /** Of the change that was taken last; 0 after a snapshot, which has none. */
+  /** The `seq` of the newest change that was taken. 0 after a snapshot, which has no `seq`. */
   readonly seq: number;
 }
 
 export const NOTHING_LIVE: Live = { me: null, people: {}, presences: {}, version: -1 };
 
-/** The part of the scene that follows from what is live. */
+/** The part of the scene that is made from {@link Live}. */
 export type LiveScene = Pick<Scene, "own" | "friends" | "known" | "asOf">;
 
 const offline = (userId: UserId, lastSeenAt: string | null): Appearance => ({
@@ -48,7 +48,7 @@ function without<T>(record: Readonly<Record<string, T>>, key: string): Readonly<
   return rest;
 }
 
-/** What is live after a message. The same object where the message changes nothing. */
+/** The state after a message. It is the same object if the message changes nothing. */
 export function reduce(live: Live, message: ServerMessage): Live {
   switch (message.type) {
     case "presence-snapshot":
@@ -82,7 +82,7 @@ export function reduce(live: Live, message: ServerMessage): Live {
   }
 }
 
-/** What views draw of it. Friends that did not change stay the same objects. */
+/** The part of the scene that views draw. Friends that did not change stay the same objects. */
 export function draw(live: Live, before: LiveScene, now: Moment): LiveScene {
   const friends: Record<UserId, Friend> = {};
   for (const [id, info] of Object.entries(live.people)) {
@@ -95,7 +95,7 @@ export function draw(live: Live, before: LiveScene, now: Moment): LiveScene {
   return { own, friends, known: live.me !== null, asOf: now };
 }
 
-/** The lists of the inbox after a message. Fields that are not named stay as they are. */
+/** The inbox lists that a message changes, as they are after it. Lists that do not change are left out. */
 export function reduceLists(
   scene: Pick<Scene, "requests" | "sentRequests" | "received">,
   message: ServerMessage,
@@ -123,7 +123,7 @@ export function reduceLists(
   }
 }
 
-/** How many shares are kept; the server answers with as many at once. */
+/** The most shares that are kept. The server returns the same number at most in one answer. */
 export const RECEIVED_MAX = 100;
 
 function withoutPerson(scene: Pick<Scene, "requests" | "sentRequests">, id: UserId): Pick<Scene, "requests" | "sentRequests"> {

@@ -1,19 +1,19 @@
-/** Calls of the REST API. */
+/** The client of the REST API. */
 
 import { type GenericSchema, safeParse } from "valibot";
 
 import type { Problem } from "../generated/types";
 import type { Failure } from "../scene";
 
-/** A server that has not answered by then is away. */
+/** How long the server may take to answer. Then the call fails as "offline". */
 const ANSWER_WITHIN_MS = 20_000;
 
 type Method = "GET" | "POST" | "PUT" | "DELETE";
-/** As `/openapi.json` names it, with parameters in braces. */
+/** Method and path as in `/openapi.json`, with parameters in braces. */
 export type Operation = `${Method} /${string}`;
 
 export interface Call {
-  /** For the braces of the path. */
+  /** The values of the parameters in the path. */
   readonly path?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string | number>>;
   readonly body?: unknown;
@@ -31,13 +31,13 @@ export class Rest {
   constructor(
     private readonly origin: string,
     private readonly token: () => Promise<string>,
-    /** Has the token replaced, because the server does not take it. */
+    /** Replaces the token, which the server does not accept. */
     private readonly renew: () => Promise<unknown>,
-    /** How often somebody signed out. */
+    /** The number of sign-outs so far. */
     private readonly signOuts: () => number,
   ) {}
 
-  /** The answer's JSON, in the contract's form. An answer in another form counts as none. */
+  /** Calls, and checks the answer's JSON against the contract. An answer in another form fails like no answer ("offline"). */
   async call<T>(form: GenericSchema<unknown, T>, operation: Operation, call: Call = {}): Promise<T> {
     const response = await this.fetch(operation, call);
     const { success, output } = safeParse(form, await response.json().catch(() => undefined));
@@ -45,11 +45,11 @@ export class Rest {
     return output;
   }
 
-  /** The same where the answer holds nothing, or nothing that is wanted. */
+  /** Calls without reading the answer's body. */
   async fetch(operation: Operation, call: Call = {}): Promise<Response> {
     const person = this.signOuts();
     const response = await this.#answer(operation, call);
-    // Whoever asked has signed out since.
+    // The person who asked has signed out in the meantime.
     if (person !== this.signOuts()) throw new FailureError({ why: "signed-out" });
     return response;
   }
@@ -57,7 +57,7 @@ export class Rest {
   async #answer(operation: Operation, call: Call): Promise<Response> {
     let response = await this.#send(operation, call);
     if (response.status === 401) {
-      // The clocks differ, or its key was replaced.
+      // The clocks may differ, or the provider may have replaced its key. A new token may be accepted.
       await this.renew();
       response = await this.#send(operation, call);
     }

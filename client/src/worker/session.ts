@@ -1,7 +1,7 @@
 /**
- * Who is signed in: tokens by OpenID Connect's authorization code. Only the worker holds them.
+ * The session of the person who is signed in: tokens by the authorization code flow of OpenID Connect. Only the worker has them.
  *
- * PKCE binds the code to this client, so no nonce is needed besides (RFC 9700, section 2.1.1).
+ * PKCE binds the code to this client, so no nonce is needed (RFC 9700, section 2.1.1).
  */
 
 import * as oauth from "oauth4webapi";
@@ -10,15 +10,15 @@ import type { Moment } from "../scene";
 import type { Storage } from "./storage";
 
 export interface Tokens {
-  /** What calls carry: the ID token. */
+  /** The ID token, which every call carries. */
   readonly idToken: string;
   readonly refreshToken: string | null;
-  /** From when on it is replaced, and until when it does if that fails. */
+  /** From when on the ID token is replaced. If that fails, it is used until `expiresAt`. */
   readonly renewAt: Moment;
   readonly expiresAt: Moment;
 }
 
-/** A sign-in that was begun and has not come back. Several tabs may begin one each. */
+/** A sign-in that was begun and has not returned yet. Each of several tabs may begin one. */
 export interface Pending {
   readonly verifier: string;
   readonly state: string;
@@ -28,7 +28,8 @@ export interface Pending {
 /** Why there is no token. */
 export class SessionError extends Error {
   /**
-   * `ended`: nobody is signed in, or not any more. `unreachable`: the provider did not answer in time, or failed.
+   * `ended`: no person is signed in, or the provider has ended the session. `unreachable`: the provider did not answer in time,
+   * or failed.
    * `refused`: the provider or the person said no.
    */
   constructor(readonly why: "ended" | "unreachable" | "refused") {
@@ -36,19 +37,21 @@ export class SessionError extends Error {
   }
 }
 
-/** A provider that has not answered by then is away. Without a limit, one that hangs would hang sign-in. */
+/** How long the provider may take to answer. Without a limit, sign-in would hang with a provider that hangs. */
 const PROVIDER_WITHIN_MS = 10_000;
-/** Tokens are replaced that long before they expire, or at half of a shorter life. */
+/** How long before its end a token is replaced. A token with a life of less than twice that is replaced at half of its life. */
 export const RENEW_BEFORE_MS = 300_000;
 /** How far the provider's clock may be from this one, in seconds. */
 const CLOCKS_APART_S = 300;
-/** How many sign-ins are remembered that were begun. */
+/** How many sign-ins that were begun are remembered. */
 const PENDING_MAX = 5;
 const LOCK = "pagenow-tokens";
 
 export class Session {
   #server: oauth.AuthorizationServer | undefined;
-  /** One refresh at a time: of two, a provider may take the second for theft and end the session. */
+  /**
+   * The running refresh. There is one at a time: a provider may treat a second one as theft of the token, and end the session.
+   */
   #renewing: Promise<Tokens> | undefined;
   readonly #issuer: URL;
   readonly #client: oauth.Client;
@@ -57,7 +60,7 @@ export class Session {
     private readonly storage: Storage,
     issuer: string,
     clientId: string,
-    /** Called once for each token that took another's place. */
+    /** Called with each token that replaced another. */
     private readonly renewed: (token: string) => void,
   ) {
     this.#issuer = new URL(issuer);
@@ -69,7 +72,7 @@ export class Session {
     return (await this.storage.get("tokens")) !== undefined;
   }
 
-  /** Begins a sign-in: the address of the provider's page. */
+  /** Begins a sign-in. The result is the address of the provider's page. */
   async begin(redirect: string): Promise<string> {
     const server = await this.#discover();
     if (server.authorization_endpoint === undefined) throw new SessionError("unreachable");
@@ -94,7 +97,7 @@ export class Session {
     return url.href;
   }
 
-  /** Ends a sign-in that was begun here, with the address that the provider sent the browser back to. */
+  /** Completes a sign-in that was begun here. `returned` is the address that the provider sent the browser back to. */
   async finish(returned: string): Promise<void> {
     const url = new URL(returned);
     const begun = (await this.storage.get("pending")) ?? [];
@@ -111,7 +114,7 @@ export class Session {
     });
   }
 
-  /** A token that is good for a while. */
+  /** The ID token. It is replaced first if it is about to expire. */
   async token(): Promise<string> {
     const tokens = await this.storage.get("tokens");
     if (tokens === undefined) throw new SessionError("ended");
@@ -119,13 +122,13 @@ export class Session {
     try {
       return (await this.renew(tokens)).idToken;
     } catch (error) {
-      // With the provider away, an old token does until it expires.
+      // If the provider is away, the old token is used until it expires.
       if (error instanceof SessionError && error.why !== "ended" && Date.now() < tokens.expiresAt) return tokens.idToken;
       throw error;
     }
   }
 
-  /** Replaces the token. Callers meanwhile get the same new one. */
+  /** Replaces the token. Calls during a refresh get the result of that refresh. */
   renew(old?: Tokens): Promise<Tokens> {
     this.#renewing ??= navigator.locks
       .request(LOCK, () => this.#refresh(old))
@@ -138,7 +141,7 @@ export class Session {
   async #refresh(old: Tokens | undefined): Promise<Tokens> {
     const tokens = await this.storage.get("tokens");
     if (tokens === undefined) throw new SessionError("ended");
-    // Another context did it while this one waited for the lock.
+    // Another context has replaced the token while this one waited for the lock.
     if (old !== undefined && old.idToken !== tokens.idToken) return tokens;
     const { refreshToken } = tokens;
     if (refreshToken === null) throw await this.#forget();
@@ -163,12 +166,15 @@ export class Session {
     return new SessionError("ended");
   }
 
-  /** Signs out: revokes the refresh token. Where the provider's own session is ended; null where it names no such place. */
+  /**
+   * Signs out, and revokes the refresh token. The result is the address that ends the provider's own session, or null if none is
+   * known.
+   */
   async end(returnTo: string): Promise<string | null> {
     const before = await this.storage.get("tokens");
-    // At once, in case the worker ends while the provider is waited for.
+    // Removed at once, because the worker may end while it waits for the provider.
     await this.storage.remove("tokens", "pending");
-    // A refresh that was under way has ended when the lock is had, and may have brought newer tokens.
+    // A refresh may have been running. It has ended when this gets the lock, and may have stored newer tokens.
     const tokens = await navigator.locks.request(LOCK, async () => {
       const newer = await this.storage.get("tokens");
       await this.storage.remove("tokens");
@@ -184,13 +190,13 @@ export class Session {
         id_token_hint: tokens.idToken,
         client_id: this.#client.client_id,
         post_logout_redirect_uri: returnTo,
-        // What Cognito calls it.
+        // Cognito's name of `post_logout_redirect_uri`.
         logout_uri: returnTo,
       };
       for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
       return url.href;
     } catch {
-      // The tokens are gone from here, and the person is signed out as far as this client can do it.
+      // The tokens are removed, so the person is signed out here. This client can do no more.
       return null;
     }
   }
@@ -200,7 +206,7 @@ export class Session {
       const response = await oauth.revocationRequest(server, this.#client, oauth.None(), refreshToken, this.#options());
       await oauth.processRevocationResponse(response);
     } catch {
-      // The provider's own session can be ended all the same.
+      // The provider's own session can still be ended.
     }
   }
 
@@ -220,17 +226,17 @@ export class Session {
     try {
       answer = await request();
     } catch (error) {
-      // Anything else, such as a provider that was asked too often, may pass (RFC 6749, section 5.2).
+      // Other errors may be temporary, for example if the provider was asked too often (RFC 6749, section 5.2).
       const noGrant = error instanceof oauth.ResponseBodyError && error.error === "invalid_grant";
       throw new SessionError(noGrant || error instanceof oauth.AuthorizationResponseError ? "refused" : "unreachable");
     }
     const claims = oauth.getValidatedIdTokenClaims(answer);
     if (answer.id_token === undefined || claims === undefined) throw new SessionError("unreachable");
-    // By this clock, however wrong it is.
+    // Computed from this device's clock and the token's life, so that a wrong clock does no harm.
     const [now, life] = [Date.now(), (claims.exp - claims.iat) * 1_000];
     const tokens: Tokens = {
       idToken: answer.id_token,
-      // Some providers replace the refresh token at each use.
+      // Some providers issue a new refresh token at each use.
       refreshToken: answer.refresh_token ?? refreshToken,
       renewAt: now + life - Math.min(RENEW_BEFORE_MS, life / 2),
       expiresAt: now + life,
@@ -242,7 +248,7 @@ export class Session {
   #options() {
     return {
       signal: () => AbortSignal.timeout(PROVIDER_WITHIN_MS),
-      // Only a provider on this machine is reached by plain HTTP.
+      // Plain HTTP is allowed only if the issuer is configured with it, as in development.
       [oauth.allowInsecureRequests]: this.#issuer.protocol === "http:",
     };
   }

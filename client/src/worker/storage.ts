@@ -1,20 +1,22 @@
-/** What the worker keeps. Values are JSON. */
+/** The worker's storage. Values are JSON. */
 
 import type { Consent, Pause, Preferences, Scene } from "../scene";
 import type { BackOff } from "./connection";
 import type { Pending, Tokens } from "./session";
 
-/** What outlives the worker. */
+/** The values that outlive the worker, by name. */
 export interface Kept {
   tokens: Tokens;
-  /** Sign-ins that were begun, oldest first. */
+  /** Sign-ins that were begun and have not returned, oldest first. */
   pending: readonly Pending[];
   consent: Consent;
   pause: Pause;
   preferences: Preferences;
-  /** What was drawn last, to paint at once. Taken away at sign-out. Ends with the browser. */
+  /**
+   * The last scene, which views paint at once. Removed at sign-out. It does not outlive the browser; the page does not store it.
+   */
   scene: Scene;
-  /** Why the live channel is not open, and until when. Ends with the browser. */
+  /** Why the live channel is not open, and until when. It does not outlive the browser; the page does not store it. */
   backOff: BackOff;
 }
 

@@ -1,4 +1,4 @@
-/** What the servers say, read at the door: what is not in the contract's form goes no further. */
+/** Schemas of the servers' messages and answers. Whatever is not in the contract's form is rejected here. */
 
 import { array, boolean, exactOptional, nullable, number, object, picklist, record, safeParse, string, variant } from "valibot";
 import type { GenericSchema } from "valibot";
@@ -75,7 +75,7 @@ const MESSAGE = variant("type", [
   object({ type: picklist(["error"]), code: picklist(["bad-message", "rate-limited", "unavailable"]), detail: string() }),
 ]) satisfies GenericSchema<unknown, ServerMessage>;
 
-/** A message of the contract; undefined for anything else, such as a type that a later server says. */
+/** Parses a message. Undefined if it is not in the contract, such as a message type of a later server. */
 export function readMessage(data: unknown): ServerMessage | undefined {
   if (typeof data !== "string") return undefined;
   try {
@@ -109,7 +109,7 @@ export const ACCOUNT = object({
 
 const summary = { ...listed, ...standing };
 export const PEOPLE = array(object(summary)) satisfies GenericSchema<unknown, UserSummary[]>;
-/** What somebody keeps to themselves is left out. */
+/** A user's public profile. Fields that the user keeps private are absent. */
 export const PUBLIC_USER = object({
   ...summary,
   dob: exactOptional(text),
@@ -135,6 +135,6 @@ export const SENT = array(
   }),
 ) satisfies GenericSchema<unknown, ShareNotificationSent[]>;
 export const COUNT = object({ count: number() });
-/** Sentences by site, or addresses by user. */
+/** Texts by key: warnings by site, or addresses of pictures by user. */
 export const TEXTS = record(string(), string());
 export const TEXT = string();
