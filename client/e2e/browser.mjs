@@ -1,4 +1,4 @@
-// A real Chromium with the extension, for the tests of whole stories.
+// A real Chromium with the extension, for the end-to-end tests.
 
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,10 +12,10 @@ const CHROMIUM = env.CHROMIUM || "/usr/bin/chromium";
 const ARGUMENTS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
-/** How long anything may take that a person waits for. */
+/** The longest time to wait for anything that a person would wait for. */
 export const PATIENCE_MS = 20_000;
 
-/** The id that Chromium makes of a manifest's key. */
+/** The id that Chromium makes from a manifest's key. */
 export function extensionId(folder) {
   const { key } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8"));
   const half = createHash("sha256").update(Buffer.from(key, "base64")).digest("hex").slice(0, 32);
@@ -26,8 +26,9 @@ export function extensionId(folder) {
 export class Browser {
   /**
    * @param {{ extension?: string, grants?: boolean, language?: string, dark?: boolean, display?: string }} how
-   * `extension` is the folder it is loaded from; `grants` says whether its question for a permission is answered with yes; without
-   * it, it stays open, as it does in a browser that nobody sees. `display` is where it can be seen.
+   * `extension` is the folder that the extension is loaded from. With `grants`, the extension has its optional permissions from
+   * the start; without it, the browser's question for them stays open, because nobody answers it. `display` is the X display on
+   * which the browser is shown; without it, the browser is headless.
    */
   static async open({ extension, grants, language = "en-US", dark = false, display } = {}) {
     const profile = mkdtempSync(join(tmpdir(), "pagenow-browser-"));
@@ -65,10 +66,10 @@ export class Browser {
     return this.context.serviceWorkers().find(ours) ?? (await this.context.waitForEvent("serviceworker", ours));
   }
 
-  /** One of the extension's views in a tab: what it shows as a popup too, where Playwright does not see it. */
+  /** Opens one of the extension's views in a tab, because Playwright cannot see the real popup. */
   async view(surface = "popup", place = "") {
     this.views = (this.views ?? 0) + 1;
-    // Told from the tab that the extension opens when it is installed.
+    // The number makes the address differ from that of the tab that the extension opens when it is installed.
     const url = `chrome-extension://${this.id}/${surface}.html?view=${this.views}${place}`;
     const opened = this.context.waitForEvent("page", (page) => page.waitForURL(url).then(() => true, () => false));
     await (await this.worker()).evaluate((url) => chrome.tabs.create({ url }).then(() => undefined), url);
@@ -78,7 +79,7 @@ export class Browser {
     return page;
   }
 
-  /** Answers every address of the open web with a small page, whose title the story says. */
+  /** Answers every https address with a small page, whose title the test sets by {@link visit}. */
   async answerPages() {
     this.titles = new Map();
     await this.context.route(/^https:\/\//, (route) => {
@@ -107,7 +108,7 @@ export class Browser {
     }
   }
 
-  /** What is sent through the worker's sockets from now on. */
+  /** The frames that the worker's sockets send from now on. */
   async frames() {
     const sent = [];
     const session = await this.context.browser().newBrowserCDPSession();
@@ -122,7 +123,7 @@ export class Browser {
     return sent;
   }
 
-  /** Whether one of the extension's files is open somewhere, be it where Playwright has no page for it. */
+  /** Whether one of the extension's files is open anywhere, even where Playwright has no page for it. */
   async hasTarget(file) {
     const session = await this.context.browser().newBrowserCDPSession();
     const { targetInfos } = await session.send("Target.getTargets");
@@ -149,7 +150,7 @@ export class Browser {
   }
 }
 
-/** At the provider of development, who one is. */
+/** Chooses a user on the sign-in page of the development provider. */
 export async function chooseAt(provider, name) {
   if (["alice", "bob", "carol"].includes(name)) return provider.click(`#${name}`);
   await provider.fill("#name", name);

@@ -1,4 +1,4 @@
-// Two people, each with the extension in a browser of their own.
+// Two people, each with the extension in their own browser.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -26,7 +26,7 @@ after(async () => {
 const friend = (view, name) => view.locator(".row", { hasText: name });
 const shows = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
 
-test("nothing happens before the person has chosen", async () => {
+test("nothing is stored before the person has answered the question for consent", async () => {
   const page = await amy.view("tab", "#/friends");
   await page.getByRole("heading", { name: "Let friends see the page you are on" }).waitFor();
   const kept = await (await amy.worker()).evaluate(() => chrome.storage.local.get());
@@ -34,7 +34,7 @@ test("nothing happens before the person has chosen", async () => {
   await page.close();
 });
 
-test("they decide, sign in through the provider's page, and register", async () => {
+test("both choose to share, sign in through the provider's page, and register", async () => {
   const join = async (browser, id, first, last) => {
     const page = await browser.view("tab", "#/welcome");
     await page.getByRole("button", { name: "Start sharing" }).click();
@@ -51,7 +51,7 @@ test("they decide, sign in through the provider's page, and register", async () 
   sent = await amy.frames();
 });
 
-test("a sign-in that is closed says so, and can be tried again", async () => {
+test("if the person closes the sign-in window, the view says so, and sign-in can be tried again", async () => {
   const carl = await Browser.open({ extension: EXTENSION, grants: true });
   try {
     const page = await carl.view("tab", "#/welcome");
@@ -79,7 +79,7 @@ test("they become friends through the screens", async () => {
   await friend(bensView, "Amy Adams").waitFor();
 });
 
-test("a page that is opened or turned to is seen by the other", async () => {
+test("a page that one opens or switches to is seen by the other", async () => {
   const first = await amy.visit("https://github.com/amy/project", "Amy's project");
   await shows(friend(bensView, "Amy Adams"), /github\.com.*Amy's project/);
   await amy.visit("https://en.wikipedia.org/wiki/Aurora", "Aurora");
@@ -121,7 +121,7 @@ test("a pause hides the page until the person resumes, and the badge shows it", 
   await shows(friend(bensView, "Amy Adams"), "Page hidden");
   await shows(amysView.getByTestId("own"), /Paused.*until/);
   assert.equal(await amy.badge(), "Ⅱ");
-  // A worker that was ended keeps it.
+  // The pause survives the end of the worker.
   await amy.killWorker();
   await amy.visit("https://github.com/amy/other", "Another page");
   await shows(amysView.getByTestId("own"), /Paused.*until/);
@@ -140,7 +140,7 @@ test("a hotkey pauses and resumes", async () => {
   await amy.badgeBecomes("");
 });
 
-test("whoever leaves the device is idle, and is back when they touch it", async () => {
+test("a person who leaves the device is idle, and is back when they touch it", async () => {
   const device = async (state) => (await amy.worker()).evaluate((state) => chrome.idle.onStateChanged.dispatch(state), state);
   await device("idle");
   await friend(bensView, "Amy Adams").and(bensView.locator(".idle")).waitFor();
@@ -154,7 +154,7 @@ test("the list stays open beside pages", async () => {
   assert.ok(await amy.hasTarget("panel.html"));
 });
 
-test("who is invisible looks offline, and sees that they do", async () => {
+test("an invisible person looks offline to friends, and sees that they do", async () => {
   await amysView.getByRole("link", { name: "Me" }).click();
   const invisible = amysView.getByRole("switch", { name: /Invisible/ });
   await invisible.click();
@@ -167,7 +167,7 @@ test("who is invisible looks offline, and sees that they do", async () => {
   await amysView.getByRole("link", { name: "Friends" }).click();
 });
 
-test("a page that was sent is announced once, read on the web page, and the badge clears everywhere", async () => {
+test("a page that was sent is announced once, and when it is read on the web page, every badge is cleared", async () => {
   const announced = async () => (await amy.worker()).evaluate(() => chrome.notifications.getAll().then((all) => Object.keys(all).length));
   await amysView.getByRole("link", { name: "Me" }).click();
   await amysView.getByRole("switch", { name: /Notifications/ }).click();
@@ -211,7 +211,7 @@ test("a page that was sent is announced once, read on the web page, and the badg
   await bensView.getByRole("link", { name: "Friends" }).click();
 });
 
-test("a worker that was ended, and an edge that was restarted, come back by themselves", async () => {
+test("the client reconnects by itself after the end of its worker, and after a restart of the edge", async () => {
   await amy.killWorker();
   await amy.visit("https://github.com/amy/after-the-worker", "After the worker");
   await shows(friend(bensView, "Amy Adams"), /After the worker/);
@@ -220,7 +220,7 @@ test("a worker that was ended, and an edge that was restarted, come back by them
   await shows(friend(bensView, "Amy Adams"), /After the edge/);
 });
 
-test("whoever closes the page, the tab or the browser is not seen on it any more", async () => {
+test("a person who closes the page, the tab or the browser is not seen on the page any more", async () => {
   const page = await amy.visit("https://github.com/amy/closing", "Closing");
   await shows(friend(bensView, "Amy Adams"), /Closing/);
   await page.close();

@@ -1,4 +1,4 @@
-// A real Firefox with the extension, driven by WebDriver BiDi: what of it the stories need.
+// A real Firefox with the extension, driven by WebDriver BiDi. It has only the functions that the tests need.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,7 @@ import { FIREFOX_ID } from "../manifest.mjs";
 import { PATIENCE_MS } from "./browser.mjs";
 
 const FIREFOX = env.FIREFOX || "/usr/bin/firefox-esr";
-/** Fixed, where Firefox would choose one at random. */
+/** The extension's internal UUID. It is fixed, because Firefox would choose one at random. */
 const ORIGIN_ID = "11111111-2222-4333-8444-555555555555";
 const PREFERENCES = {
   "extensions.webextensions.uuids": JSON.stringify({ [FIREFOX_ID]: ORIGIN_ID }),
@@ -82,7 +82,7 @@ export class Firefox {
     return this.send("network.provideResponse", { request, statusCode: 200, headers, body: { type: "string", value } });
   }
 
-  /** The tab whose address the pattern fits, once there is one. */
+  /** Waits for a tab whose address matches the pattern. */
   async tab(pattern) {
     return eventually(async () => {
       const { contexts } = await this.send("browsingContext.getTree", {});
@@ -123,7 +123,7 @@ export class Firefox {
     }, `${selector} ${text ?? ""}`);
   }
 
-  /** Clicks as a person does, which browsers tell from a script's click. */
+  /** Clicks as a person does. Browsers distinguish this from a click by a script. */
   async click(context, selector, text) {
     const sharedId = await this.#find(context, selector, text);
     const origin = { type: "element", element: { sharedId } };
@@ -143,7 +143,7 @@ export class Firefox {
     return this.evaluate(contexts[0].context, expression);
   }
 
-  /** Says yes to the question for a permission. */
+  /** Answers the browser's question for a permission with yes. */
   allow() {
     return eventually(() => this.inBrowser(`(() => {
       const question = document.getElementById("addon-webext-permissions-notification");

@@ -1,4 +1,4 @@
-// The extension in Firefox: to decide, to sign in, to be seen, and to come back after its page was ended.
+// The extension in Firefox: consent, sign-in, a page that friends see, and the reconnect after its background page was ended.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { Firefox } from "./firefox.mjs";
 import { Person } from "./people.mjs";
 import { CLIENT } from "./system.mjs";
 
-test("in Firefox a person decides, signs in, is seen, and comes back after the background page was ended", async () => {
+test("in Firefox a person consents, signs in, is seen, and is seen again after the background page was ended", async () => {
   const lee = await Person.register("lee", "Lee", "Low");
   const max = await Person.register("max", "Max", "May");
   await lee.befriend(max);

@@ -1,10 +1,10 @@
-// People without a browser: they call the API and hold sockets as clients do, to fill the screens of those who have one.
+// People without a browser, who fill the screens of those with one. They call the API and hold sockets as clients do.
 
 import { once } from "node:events";
 
 import { CLIENT_ID, ISSUER, ORIGIN } from "./system.mjs";
 
-/** Somebody registered. */
+/** A registered user. */
 export class Person {
   static async register(id, first, last, { language } = {}) {
     const person = new Person();
@@ -35,13 +35,13 @@ export class Person {
     return this.call("POST", "/friendship/requests", { user_id2: other.id });
   }
 
-  /** Shows any site from now on. */
+  /** Changes the user's share settings, so that friends see pages of every site. */
   async shareAll() {
     const now = await this.call("GET", "/users/me");
     await this.call("PUT", "/users/me", { ...now, share_mode: "default_all" });
   }
 
-  /** Comes online, on a page where one is said. What the channel tells is in `heard`. */
+  /** Connects, and turns to the page if one is given. The messages of the channel are in `heard`. */
   async online(url, title, { idle = false } = {}) {
     this.socket = new WebSocket(`${ORIGIN.replace(/^http/, "ws")}/ws`, ["pagenow", this.token]);
     this.heard = [];

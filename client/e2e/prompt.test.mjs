@@ -1,5 +1,5 @@
-// The browser's own question for the permission, in a Chromium that somebody could see: on a display of the test's own, with keys for
-// an answer.
+// The browser's own question for the permission, in a Chromium with a window. The test has an X display of its own, and answers
+// by keys.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -12,12 +12,12 @@ import { test } from "node:test";
 import { Browser, PATIENCE_MS } from "./browser.mjs";
 import { EXTENSION } from "./system.mjs";
 
-/** Chromium does not take an answer that comes at once: it may have been meant for what was there before. */
+/** Time before an answer. Chromium ignores an answer that comes at once, because it may have been meant for something else. */
 const ANSWER_AGAIN_MS = 1_500;
-/** What does not move for so long has come to rest. */
+/** Time without a change after which the screen counts as still. */
 const AT_REST_MS = 500;
 
-/** A display that nobody looks at. It chooses its own number. */
+/** A virtual X display, which chooses its own number. */
 async function openDisplay() {
   const folder = mkdtempSync(join(tmpdir(), "pagenow-display-"));
   const how = ["-displayfd", "3", "-screen", "0", "1024x800x24", "-fbdir", folder, "-nolisten", "tcp"];
@@ -31,7 +31,7 @@ async function openDisplay() {
   const picture = () => readFileSync(join(folder, "Xvfb_screen0"));
   return {
     name,
-    /** When nothing on it moves any more. */
+    /** Waits until nothing on the display changes any more. */
     rest: async () => {
       const end = Date.now() + PATIENCE_MS;
       let last = picture();
@@ -42,7 +42,7 @@ async function openDisplay() {
         if (!now.equals(last)) [last, since] = [now, Date.now()];
       }
     },
-    /** The colour of a point, in the server's own picture of the screen: the format of xwd. */
+    /** The colour of a point, from the X server's picture of the screen, which is in the format of xwd. */
     colour: (x, y) => {
       const drawn = picture();
       const [size, colours, line] = [0, 19, 12].map((word) => drawn.readUInt32BE(word * 4));
@@ -65,7 +65,7 @@ async function until(holds, within = PATIENCE_MS) {
   return true;
 }
 
-test("the permission is asked for by the browser; with no nothing is shared, with yes it is given", async () => {
+test("the browser asks for the permission: no shares nothing, and yes gives the permission", async () => {
   const display = await openDisplay();
   const browser = await Browser.open({ extension: EXTENSION, display: display.name });
   try {
@@ -78,7 +78,7 @@ test("the permission is asked for by the browser; with no nothing is shared, wit
     await start.waitFor();
     const ground = await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
     const light = ground.match(/\d+/g).slice(0, 3).reduce((colour, part) => colour * 256 + Number(part), 0);
-    // A corner of the page, which is darker while a question is open.
+    // This corner of the page is darker while a question is open.
     const isAsked = () => display.colour(8, 760) !== light;
     assert.ok(await until(() => !isAsked()), "the page is not to be seen");
 
@@ -95,7 +95,7 @@ test("the permission is asked for by the browser; with no nothing is shared, wit
 
     await start.click();
     assert.ok(await until(isAsked), "nothing is asked the second time");
-    // "No" has the focus first.
+    // The focus is on "No" at first.
     await display.rest();
     display.press("Tab");
     await display.rest();

@@ -1,4 +1,5 @@
-// Every screen, in both languages and themes: nothing is wrong with it for people who cannot see or point, and a picture is made.
+// Every screen, in both languages and themes. axe must find no serious barrier for people who cannot see or use a pointer, and a
+// picture of the screen is made.
 
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -54,7 +55,7 @@ before(async () => {
 
 after(() => people.forEach((person) => person.leave()));
 
-/** What axe finds that stops people or hinders them badly. */
+/** The barriers that axe rates as serious or critical. */
 async function faults(page) {
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
@@ -64,7 +65,7 @@ async function faults(page) {
 }
 
 const open = (name) => async (page) => page.getByRole("button", { name }).first().click();
-/** Name, place, and what is done there before it is looked at. */
+/** Each screen: its name, its place, and what the test does there before it looks. */
 const SCREENS = [
   ["friends", "#/friends"],
   ["friend-menu", "#/friends", async (page) => page.locator("[data-user=carol] .icon").click()],
@@ -96,7 +97,7 @@ const SCREENS = [
 for (const language of ["en", "ko"]) {
   test(`screens in ${language}`, async (t) => {
     const browser = await Browser.open({ extension: EXTENSION, grants: true, language: language === "ko" ? "ko-KR" : "en-US" });
-    /** The screen as it is now, in both themes. */
+    /** Checks the screen as it is now, in both themes. */
     const look = (page, name) => t.test(name, async () => {
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });

@@ -1,4 +1,4 @@
-// The system that a story runs against, and what a story can have done to it.
+// The system that the tests run against, and the commands that tests can send to its owner.
 
 import { connect } from "node:net";
 import { once } from "node:events";
@@ -13,10 +13,10 @@ export const CLIENT_ID = needed("PAGENOW_CLIENT_ID");
 /** The folder of the built client. */
 export const CLIENT = needed("PAGENOW_CLIENT");
 export const EXTENSION = join(CLIENT, "chromium");
-/** Where pictures of screens are put; none are made without it. */
+/** The folder for pictures of screens. Without it, none are made. */
 export const PICTURES = env.PAGENOW_PICTURES;
 
-/** Ends the edge, and starts it again with everything that it keeps. */
+/** Kills the edge, and starts it again on the same storage. */
 export async function restartEdge() {
   const socket = connect(Number(needed("PAGENOW_CONTROL")), "127.0.0.1");
   socket.write("restart edge\n");

@@ -1,4 +1,4 @@
-// The web page by itself, what a stranger's server or a bad day does to the client, and how fast it is painted.
+// The web page, failures, hostile servers and providers, limits of the built client, and the speed of the first painting.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -50,7 +50,7 @@ test("on the web page friends are seen live, the person is online with their pag
     const { targetInfos } = await session.send("Target.getTargets");
     assert.equal(targetInfos.filter(({ type }) => type === "shared_worker").length, 1);
 
-    // A person's way back from the provider's session to the page, signed out.
+    // After sign-out, the provider sends the person back to the page.
     await second.goto(`${ORIGIN}/app/#/me/account`);
     await second.getByRole("button", { name: "Sign out" }).click();
     await page.getByRole("heading", { name: "See what friends are reading" }).waitFor();
@@ -60,7 +60,7 @@ test("on the web page friends are seen live, the person is online with their pag
   }
 });
 
-test("an invitation is shown to whoever opens it, after they signed in", async () => {
+test("a person who opens an invitation sees it after sign-in", async () => {
   const fay = await Person.register("fay", "Fay", "Fox");
   await Person.register("gus", "Gus", "Gray");
   const browser = await Browser.open();
@@ -78,7 +78,7 @@ test("an invitation is shown to whoever opens it, after they signed in", async (
   }
 });
 
-test("a picture is uploaded, seen by friends at once, and taken away; the data are downloaded; the account is deleted by its name", async () => {
+test("a picture is uploaded, seen at once, and removed; the data are exported; typing the name deletes the account", async () => {
   const [ned, ola] = await Promise.all([Person.register("ned", "Ned", "Nash"), Person.register("ola", "Ola", "Orr")]);
   await ned.befriend(ola);
   const [extension, web] = await Promise.all([Browser.open({ extension: EXTENSION }), Browser.open()]);
@@ -95,7 +95,7 @@ test("a picture is uploaded, seen by friends at once, and taken away; the data a
       await page.goto(page.url().replace(/#.*|$/, "#/friends"));
       const picture = friend(seenBy, name).locator("img");
       await picture.waitFor();
-      // Loaded and read: of one that could not be, nothing would stay.
+      // The picture was loaded and decoded. If it could not be, the element would be removed.
       await until(() => picture.evaluate((image) => image.complete && image.naturalWidth === 128));
     }
     await neds.goto(neds.url().replace(/#.*|$/, "#/me/profile"));
@@ -117,12 +117,12 @@ test("a picture is uploaded, seen by friends at once, and taken away; the data a
   }
 });
 
-test("what fails is said, can be tried again, and leaves on the screen what is", async () => {
+test("an action that fails says so, can be tried again, and leaves the real state on the screen", async () => {
   const [uma, vic] = await Promise.all([Person.register("uma", "Uma", "Unt"), Person.register("vic", "Vic", "Vale")]);
   await uma.befriend(vic);
   const browser = await Browser.open();
   try {
-    // The worker's calls can be made to fail where it runs in the page.
+    // Without shared workers, the worker runs in the page, where its calls can be made to fail.
     await browser.context.addInitScript(() => delete globalThis.SharedWorker);
     const page = await signedIn(browser, "uma");
     await friend(page, "Vic Vale").waitFor();
@@ -151,7 +151,7 @@ test("what fails is said, can be tried again, and leaves on the screen what is",
       await page.getByText(then).first().waitFor();
     }
 
-    // A date that is emptied stays empty, and is not saved as it was.
+    // A date that was emptied stays empty, and is saved as empty.
     await at("#/me/profile");
     const born = page.getByLabel("Date of birth");
     const save = page.getByRole("button", { name: "Save" });
@@ -163,7 +163,7 @@ test("what fails is said, can be tried again, and leaves on the screen what is",
     await save.click();
     await until(async () => (await uma.call("GET", "/users/me")).dob === null);
 
-    // A list takes sites and nothing else, and says why.
+    // A list takes only sites. Anything else is refused with a reason.
     await at("#/me");
     const entry = page.getByLabel("Add a site").first();
     await entry.fill("not a site");
@@ -176,7 +176,7 @@ test("what fails is said, can be tried again, and leaves on the screen what is",
     await page.getByLabel("Would this be shown?").fill("example.org:8443/x");
     await page.getByText("Shown: example.org is shared.").waitFor();
 
-    // A sheet gives the focus back, however it was closed.
+    // Every way to close a sheet gives the focus back.
     const preferring = page.getByRole("button", { name: /Language and theme/ });
     await preferring.click();
     await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
@@ -194,7 +194,7 @@ test("a page that was frozen for a while is live again when it wakes", async () 
   try {
     const page = await signedIn(browser, "wes");
     await friend(page, "Xia Xu").and(page.locator(".offline")).waitFor();
-    // As the worker sees a page whose timers stand still: it has said goodbye, and then it is here again.
+    // The worker sees the same as with a frozen page: the page is gone, and later says that it is here.
     await page.evaluate(() => dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
     await xia.online("https://github.com/xia", "Xia's page");
     assert.equal(await friend(page, "Xia Xu").and(page.locator(".offline")).count(), 1);
@@ -205,7 +205,7 @@ test("a page that was frozen for a while is live again when it wakes", async () 
   }
 });
 
-test("keys alone lead everywhere", async () => {
+test("every screen can be reached by keys alone", async () => {
   const [hal, ida] = await Promise.all([Person.register("hal", "Hal", "Hill"), Person.register("ida", "Ida", "Ives")]);
   await hal.befriend(ida);
   await ida.online("https://github.com/ida", "Ida's page");
@@ -233,7 +233,7 @@ test("keys alone lead everywhere", async () => {
   }
 });
 
-test("nothing moves under the pointer, and what changed meanwhile is in its place afterwards", async () => {
+test("rows do not move under the pointer, and take their new places afterwards", async () => {
   const [nia, otto, pia] = await Promise.all([
     Person.register("nia", "Nia", "Nord"), Person.register("otto", "Otto", "Ost"), Person.register("pia", "Pia", "Post"),
   ]);
@@ -262,7 +262,7 @@ test("nothing moves under the pointer, and what changed meanwhile is in its plac
   }
 });
 
-test("a server that lies opens nothing but the web, runs nothing, and is not believed what is no friend's", async () => {
+test("a lying server can open only web addresses, runs no script, and cannot show pages of a stranger", async () => {
   const [rex, sue] = await Promise.all([Person.register("rex", "Rex", "Rot"), Person.register("sue", "Sue", "Sand")]);
   await rex.befriend(sue);
   const browser = await Browser.open();
@@ -271,7 +271,7 @@ test("a server that lies opens nothing but the web, runs nothing, and is not bel
     const faults = [];
     page.on("dialog", (dialog) => faults.push(dialog.message()));
     page.on("pageerror", (error) => faults.push(error.message));
-    // Without a worker that tabs share, the socket is the page's own, and can be stood in for.
+    // Without shared workers, the page itself opens the socket, so the test can replace it.
     await page.addInitScript(() => delete globalThis.SharedWorker);
     let lie;
     await page.routeWebSocket(/\/ws/, (client) => {
@@ -317,7 +317,7 @@ test("a server that lies opens nothing but the web, runs nothing, and is not bel
     }
     const stranger = { type: "update-presence", userId: "stranger", seq: seq + 100, at: new Date().toISOString(), idle: false, idleSince: null };
     lie({ ...stranger, url: "https://github.com/", title: "A stranger's", domain: "github.com", latestUrl: "", latestTitle: "", latestDomain: "" });
-    // What is true comes after all that, and is shown as before.
+    // A true message after all the lies is shown as usual.
     sue.socket.send(JSON.stringify({ action: "goodbye" }));
     lie({ type: "presence-timeout", userId: "sue", seq: seq + 200, lastSeenAt: new Date().toISOString() });
     await row.and(page.locator(".offline")).waitFor();
@@ -330,7 +330,7 @@ test("a server that lies opens nothing but the web, runs nothing, and is not bel
   }
 });
 
-test("a provider that hangs, fails or says no is named, and sign-in can be tried again", async () => {
+test("the view says if the provider hangs, fails or refuses, and sign-in can be tried again", async () => {
   /** What the provider does: nothing, fail, or answer. */
   let mood = "hang";
   const provider = createServer((request, response) => {
@@ -375,7 +375,7 @@ test("a provider that hangs, fails or says no is named, and sign-in can be tried
   }
 });
 
-test("whoever uninstalls the extension is not seen any more", async () => {
+test("a person who uninstalls the extension is not seen any more", async () => {
   const [jan, kim] = await Promise.all([Person.register("jan", "Jan", "Jones"), Person.register("kim", "Kim", "Kent")]);
   await jan.befriend(kim);
   await kim.online();
@@ -395,7 +395,7 @@ test("whoever uninstalls the extension is not seen any more", async () => {
   }
 });
 
-test("what is downloaded stays within its budgets", () => {
+test("the built files stay within their budgets of size", () => {
   const kilobytes = (folder, ...names) =>
     names.reduce((sum, name) => sum + gzipSync(readFileSync(join(CLIENT, folder, name)), { level: 9 }).length, 0) / 1_000;
   for (const [folder, worker] of [["chromium", "background.js"], ["firefox", "background.js"], ["app", "worker.js"]]) {
@@ -405,7 +405,7 @@ test("what is downloaded stays within its budgets", () => {
   }
 });
 
-test("the extension can read no page, and asks for the page in front only when the person shares", () => {
+test("the extension can read no page, and its permission to know the page in front is optional", () => {
   for (const browser of ["chromium", "firefox"]) {
     const manifest = JSON.parse(readFileSync(join(CLIENT, browser, "manifest.json"), "utf8"));
     assert.deepEqual(Object.keys(manifest).filter((name) => /host|content_scripts|externally|web_accessible/.test(name)), []);
@@ -417,15 +417,15 @@ test("the extension can read no page, and asks for the page in front only when t
   }
 });
 
-test("Firefox's linter finds nothing but what has a reason", async () => {
+test("Firefox's linter finds only the warnings that are explained here", async () => {
   const linter = join(import.meta.dirname, "../../node_modules/.bin/addons-linter");
   const { stdout } = await promisify(execFile)(linter, ["--output", "json", join(CLIENT, "firefox")], { maxBuffer: 10_000_000 });
   const { errors, warnings } = JSON.parse(stdout);
   assert.deepEqual(errors, []);
   assert.deepEqual(warnings.map(({ code, file }) => `${code} ${file}`).sort(), [
-    // The extension is not offered for Android, whose Firefox knows the list of collected data from version 142 on.
+    // Firefox for Android knows the list of collected data only from version 142 on. The extension is not offered for Android.
     "KEY_FIREFOX_ANDROID_UNSUPPORTED_BY_MIN_VERSION manifest.json",
-    // Preact can set HTML. No source of the client asks it to: a unit test looks.
+    // Preact can set HTML. A unit test checks that no source of the client uses this.
     "UNSAFE_VAR_ASSIGNMENT view.js",
   ]);
 });
@@ -438,7 +438,7 @@ async function until(holds) {
   }
 }
 
-test("of 500 friends a first screenful is painted in at most three times what an empty popup takes, and the rest after it", async () => {
+test("with 500 friends, the first screenful takes at most three times as long as an empty popup", async () => {
   const browser = await Browser.open({ extension: EXTENSION, grants: true });
   try {
     const page = await browser.view("tab", "#/welcome");
@@ -458,7 +458,7 @@ test("of 500 friends a first screenful is painted in at most three times what an
       const sharing = { consent, permitted: false, pause: null, front: null };
       return { signIn: { is: "in" }, link: { is: "off" }, asOf: 0, account, own, friends, known: true, requests: [], sentRequests: [], received: [], sharing, preferences };
     };
-    // Until the browser has drawn the list, as a person waits for it. The worker is made to stay silent.
+    // Measures the time until the browser has drawn the list, as a person waits for it. The worker is kept silent.
     const painted = async (count) => {
       await (await browser.worker()).evaluate((scene) => chrome.storage.session.set({ scene }), scene(count));
       await page.goto("about:blank");
@@ -474,7 +474,7 @@ test("of 500 friends a first screenful is painted in at most three times what an
       return ms;
     };
     await page.addInitScript(() => {
-      // How many rows the first drawing of any has: told before anything else can run.
+      // The number of rows in the first drawing that has any. It is read before any other code can run.
       new MutationObserver(() => {
         globalThis.drawnFirst ||= document.querySelectorAll(".row").length;
       }).observe(document, { childList: true, subtree: true });
@@ -487,7 +487,8 @@ test("of 500 friends a first screenful is painted in at most three times what an
     }
     const middle = (list) => list.sort((a, b) => a - b)[3];
     const ratio = middle(times.full) / middle(times.empty);
-    // Both in turn, and nothing beside them (.config/nextest.toml): the machine's speed is in both.
+    // Both are measured in turn, with no other test beside them (.config/nextest.toml), so the machine's speed affects both
+    // alike.
     console.log(`painted with 500 friends in ${ratio.toFixed(2)} times what an empty popup takes`);
     assert.ok(ratio <= 3, `${ratio}`);
     const drawnFirst = await page.evaluate(() => globalThis.drawnFirst);

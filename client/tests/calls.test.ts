@@ -22,7 +22,7 @@ test("the client has the version of the servers", () => {
   expect(JSON.parse(read("../package.json")).version).toBe(version);
 });
 
-test("nothing of another origin is loaded or run", () => {
+test("no source loads or runs anything from another origin", () => {
   const texts = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
     .filter((name) => /\.(tsx?|css)$/.test(name))
     .map((name) => readFileSync(join(SOURCES, name), "utf8"));

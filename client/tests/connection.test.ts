@@ -5,7 +5,7 @@ import type { ServerMessage } from "../src/generated/types";
 import type { Link } from "../src/scene";
 import { ANSWER_WITHIN_MS, Connection, HEARTBEAT_EVERY_MS, OPEN_WITHIN_MS, RETRY_MAX_MS, type Refusal } from "../src/worker/connection";
 
-/** The browser's side of a socket, as a test plays it. */
+/** A fake socket, whose events the test fires. */
 class Socket {
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
@@ -87,12 +87,12 @@ test("a heartbeat that is answered keeps the socket, and one that is not ends it
   await vi.advanceTimersByTimeAsync(HEARTBEAT_EVERY_MS + ANSWER_WITHIN_MS - 1);
   expect(link().is).toBe("open");
   await vi.advanceTimersByTimeAsync(1);
-  // Without the browser's word for it.
+  // No close event of the browser was needed.
   expect(socket.closed).toBe(true);
   expect(link().is).toBe("waiting");
 });
 
-test("each failure waits up to twice as long, never more than the most, and a message makes it short again", async () => {
+test("each failure doubles the longest wait up to its limit, and a message resets it", async () => {
   connection.start();
   const waits: number[] = [];
   for (let failure = 0; failure < 12; failure += 1) {
@@ -113,7 +113,7 @@ test("each failure waits up to twice as long, never more than the most, and a me
   expect(link()).toEqual({ is: "waiting", until: Date.now() + 1_000 });
 });
 
-test("the wait is spread, so that many do not come back at once", async () => {
+test("the wait is random, so that many clients do not come back at once", async () => {
   vi.mocked(Math.random).mockReturnValue(0.25);
   await open();
   last().onclose?.({ code: 1012 });
@@ -128,14 +128,14 @@ test("a socket that never opens is given up", async () => {
   expect(link().is).toBe("waiting");
 });
 
-test("an expired token is replaced, and the socket opened at once", async () => {
+test("an expired token is replaced, and the socket is opened at once", async () => {
   await open();
   last().onclose?.({ code: CLOSE_CODES.tokenExpired });
   await settle();
   expect(last().token).toBe("token 1");
 });
 
-test("a token that the server does not take at the door is replaced too", async () => {
+test("a token that the server refuses before the socket opens is replaced too", async () => {
   refusal = "token";
   connection.start();
   await settle();
@@ -166,7 +166,7 @@ test("a client that was too fast waits a minute at least", async () => {
   expect(link()).toEqual({ is: "waiting", until: Date.now() + 60_000 });
 });
 
-test("Try now does not wait, and an old attempt's end changes nothing", async () => {
+test("Try now connects without a wait, and the end of an old attempt changes nothing", async () => {
   await open();
   const first = last();
   const closed = first.onclose;
@@ -178,7 +178,7 @@ test("Try now does not wait, and an old attempt's end changes nothing", async ()
   expect(link().is).toBe("open");
 });
 
-test("to stop says goodbye, and nothing comes after it", async () => {
+test("stopping says goodbye, and no attempt follows", async () => {
   const socket = await open();
   connection.stop({ goodbye: true });
   expect(socket.sent.map((text) => JSON.parse(text))).toEqual([{ action: "goodbye" }]);
@@ -187,7 +187,7 @@ test("to stop says goodbye, and nothing comes after it", async () => {
   expect(sockets).toHaveLength(1);
 });
 
-test("without a token it waits, and asks again", async () => {
+test("without a token it waits, and asks for one again", async () => {
   token = () => Promise.reject(new Error("the provider is away"));
   connection.start();
   await settle();

@@ -42,14 +42,14 @@ let front: Tab | null;
 let permitted: boolean;
 let mayNotify: boolean;
 let idle: boolean;
-/** Where the provider's session is ended. */
+/** The addresses that were visited to end the provider's session. */
 let ended: string[];
 let badge: [number, unknown];
 let notices: Notice[];
 let account: UserPrivate;
-/** What the server and the provider were asked. */
+/** The calls to the server and the provider. */
 let asked: string[];
-/** Whether the provider takes the refresh token, and whether it answers at all. */
+/** The state of the provider: whether it accepts the refresh token, and whether it answers at all. */
 let provider: "good" | "refuses" | "busy" | "away";
 let engine: Engine;
 
@@ -82,10 +82,10 @@ function tokens(number: number, validForMs = HOUR_MS): Kept["tokens"] {
 
 const encoded = (value: object) => btoa(JSON.stringify(value)).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_");
 let issued = 1;
-/** How long tokens are good for, in seconds. */
+/** The life of tokens, in seconds. */
 let lifeS: number;
 
-/** An ID token as a provider gives it. Nobody here looks at its signature. */
+/** An ID token as a provider issues it. Its signature is not checked here. */
 function idToken(): string {
   issued += 1;
   const now = Math.floor(Date.now() / 1_000);
@@ -122,7 +122,7 @@ const last = () => sockets.at(-1) ?? expect.fail("no socket");
 const pages = (socket = last()) => socket.sent.filter(({ action }) => action === "update-presence").map(({ url }) => url);
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-/** The worker starts, or starts again after the browser ended it. */
+/** Starts the worker, or starts it again after the browser ended it. */
 async function start() {
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   await pass(0);
@@ -136,7 +136,7 @@ async function turnTo(url: string, title = "") {
   await pass(SETTLE_MS);
 }
 
-/** A view, and the scene as it draws it. */
+/** Opens a view. The result holds the scene as the view would draw it. */
 async function look() {
   const view = { scene: undefined as Scene | undefined, told: [] as Told[], leave: () => undefined as void };
   view.leave = await engine.look({
@@ -174,13 +174,13 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test("no page is sent before the rules are those of the server", async () => {
+test("no page is sent before the rules of the server are known", async () => {
   let tell: (() => void) | undefined;
   vi.stubGlobal("fetch", async (input: URL) => {
     if (input.pathname === "/users/me") await new Promise<void>((resolve) => (tell = resolve));
     return answer(input);
   });
-  // What was drawn last allowed the page. Meanwhile another device took the site off the list.
+  // The stored scene allows the page. In the meantime another device took the site off the list.
   kept.scene = { ...engineScene(), account: { ...account, domain_allow_array: ["github.com"] } };
   account.domain_allow_array = [];
   await start();
@@ -189,11 +189,11 @@ test("no page is sent before the rules are those of the server", async () => {
   expect(pages()).toEqual([]);
   tell?.();
   await pass(60_000);
-  // A browser of one who shares may have left a page there.
+  // An earlier worker of a browser that shares may have left a page with the server, so it is hidden.
   expect(pages()).toEqual([""]);
 });
 
-test("what could not be fetched while the core was away is fetched later, and then the page is shared", async () => {
+test("an account that could not be fetched while the core was away is fetched later, and then the page is shared", async () => {
   vi.stubGlobal("fetch", async () => json({ status: 503 }, 503));
   await start();
   last().hear(snapshot());
@@ -207,7 +207,7 @@ test("what could not be fetched while the core was away is fetched later, and th
   expect(asked).toHaveLength(before);
 });
 
-/** A scene as an earlier worker kept it. */
+/** A scene as an earlier worker stored it. */
 function engineScene(): Scene {
   return {
     signIn: { is: "in" }, link: { is: "off" }, asOf: 1, account: null, own: null, friends: {}, known: false, requests: [], sentRequests: [], received: [],
@@ -215,7 +215,7 @@ function engineScene(): Scene {
   };
 }
 
-test("the page in front is told, then the next one when it has stayed, and a hidden one hides at once", async () => {
+test("the first page is sent at once, the next one after it has stayed, and a hidden page hides at once", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -229,7 +229,7 @@ test("the page in front is told, then the next one when it has stayed, and a hid
   expect(JSON.stringify(last().sent)).not.toMatch(/bank|secret|account/i);
 });
 
-test("an older answer of the browser that comes after a newer one shows nothing", async () => {
+test("an older answer of the browser that arrives after a newer one is ignored", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -246,7 +246,7 @@ test("an older answer of the browser that comes after a newer one shows nothing"
   expect(pages()).toEqual(["https://github.com/one", ""]);
 });
 
-test("a browser that does not say what is in front hides what was", async () => {
+test("if the browser cannot say which page is in front, the page is hidden", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -255,7 +255,7 @@ test("a browser that does not say what is in front hides what was", async () => 
   expect(pages()).toEqual(["https://github.com/one", ""]);
 });
 
-test("a page that sticks: the front tab is closed, the window too", async () => {
+test("the page is hidden when its tab and the window are closed", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -264,7 +264,7 @@ test("a page that sticks: the front tab is closed, the window too", async () => 
   expect(pages()).toEqual(["https://github.com/one", ""]);
 });
 
-test("after a reconnect the page is told again, with nothing hidden in between", async () => {
+test("after a reconnect the page is sent again, and is not hidden in between", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -277,7 +277,7 @@ test("after a reconnect the page is told again, with nothing hidden in between",
   expect(pages()).toEqual(["https://github.com/one"]);
 });
 
-test("a viewer sends no page, not even an empty one, which would hide what another browser shows", async () => {
+test("a person who only sees friends sends no page, not even an empty one, which would hide another browser's page", async () => {
   kept.consent = { version: CONSENT_VERSION, at: 0, choice: "watch" };
   await start();
   last().hear(snapshot());
@@ -297,7 +297,7 @@ test.each([
   expect(pages().filter((url) => url !== "")).toEqual([]);
 });
 
-test("a pause hides, outlives the worker, and ends by itself", async () => {
+test("a pause hides the page, outlives the worker, and ends by itself", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -307,14 +307,14 @@ test("a pause hides, outlives the worker, and ends by itself", async () => {
   await start();
   last().hear(snapshot());
   await turnTo("https://github.com/two");
-  // The first is for what the worker before may have left.
+  // The first message hides the page that the earlier worker may have left.
   expect(pages().filter((url) => url !== "")).toEqual([]);
   await pass(HOUR_MS);
   expect(pages().at(-1)).toBe("https://github.com/two");
   expect([badge[1], kept.pause]).toEqual([null, undefined]);
 });
 
-test("page changes of friends are only asked for while somebody looks, and ten seconds more", async () => {
+test("page changes of friends are watched while a view is open, and ten seconds longer", async () => {
   await start();
   const watched = () => last().sent.filter(({ action }) => action === "watch").map(({ watching }) => watching);
   expect(watched()).toEqual([false]);
@@ -328,7 +328,7 @@ test("page changes of friends are only asked for while somebody looks, and ten s
   expect(watched()).toEqual([false, true, false]);
 });
 
-test("with a view open from the start, the server is told nothing that it takes for granted", async () => {
+test("with a view open from the start, no `watch` is sent, because a new socket watches", async () => {
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   await look();
   last().onopen?.();
@@ -336,7 +336,7 @@ test("with a view open from the start, the server is told nothing that it takes 
   expect(last().sent.filter(({ action }) => action === "watch")).toEqual([]);
 });
 
-test("a token is replaced once before it expires, however many ask, and the open socket gets it", async () => {
+test("a token is replaced once before it expires, even if many calls need it, and the open socket gets it", async () => {
   await start();
   await pass(HOUR_MS - RENEW_BEFORE_MS);
   await Promise.all([engine.wake(), engine.wake(), engine.token(), engine.token()]);
@@ -346,7 +346,7 @@ test("a token is replaced once before it expires, however many ask, and the open
   expect(kept.tokens?.refreshToken).toBe("refresh");
 });
 
-test("tokens that live for five minutes are replaced at half of that, and not at every call", async () => {
+test("tokens with a life of five minutes are replaced after half of it, and not at every call", async () => {
   lifeS = 300;
   provider = "good";
   await start();
@@ -362,7 +362,7 @@ test("tokens that live for five minutes are replaced at half of that, and not at
   expect(refreshed()).toBe(2);
 });
 
-test("a token that the server does not take is replaced, and the call made once more", async () => {
+test("a token that the server refuses is replaced, and the call is made once more", async () => {
   await start();
   let refused = 0;
   vi.stubGlobal("fetch", (input: URL) => {
@@ -374,7 +374,7 @@ test("a token that the server does not take is replaced, and the call made once 
   expect([refused, asked.filter((path) => path === "/token").length]).toEqual([2, 1]);
 });
 
-test("with the provider away, a token does until it expires, and the session goes on after that", async () => {
+test("while the provider is away, the token is used until it expires, and the session survives that", async () => {
   provider = "away";
   await start();
   await pass(HOUR_MS - RENEW_BEFORE_MS);
@@ -386,7 +386,7 @@ test("with the provider away, a token does until it expires, and the session goe
   await expect(engine.token()).resolves.toContain(".");
 });
 
-test("a session that the provider ended says so, and forgets the person", async () => {
+test("if the provider ended the session, the view says so, and the person is forgotten", async () => {
   provider = "refuses";
   await start();
   last().hear(snapshot());
@@ -398,7 +398,7 @@ test("a session that the provider ended says so, and forgets the person", async 
   expect([kept.tokens, kept.scene]).toEqual([undefined, undefined]);
 });
 
-test("only what comes live is announced, and only when that is wished for", async () => {
+test("only shares and requests of the live channel are announced, and only if the person wants that", async () => {
   const share = (event_id: string) => ({
     event_id, user_id: "bob", sent_at: "2026-01-01T00:00:00Z", url: "https://example.com/", title: "\u202Epage", seen_at: null, first_name: "Bob", last_name: "", profile_image_extension: null,
   });
@@ -408,7 +408,7 @@ test("only what comes live is announced, and only when that is wished for", asyn
   await engine.do("prefer", { changes: { notifications: true } });
   last().hear({ type: "share-notification", notification: share("2") });
   expect(notices.map(({ id, text }) => [id, text])).toEqual([["2", "page"]]);
-  // After a reconnect the lists are fetched, with old ones in them.
+  // After a reconnect the lists are fetched, which hold old shares too.
   vi.stubGlobal("fetch", (input: URL) => (input.pathname === "/notifications/share" ? Promise.resolve(json([share("1"), share("2"), share("3")])) : answer(input)));
   last().onclose?.({ code: 1012 });
   await pass(10_000);
@@ -420,7 +420,7 @@ test("only what comes live is announced, and only when that is wished for", asyn
   expect(notices).toHaveLength(1);
 });
 
-test("a worker that is started again goes on as it was: signed in, agreed, and painted at once", async () => {
+test("a worker that is started again keeps the sign-in, the consent, and the stored scene", async () => {
   await start();
   last().hear(snapshot());
   await pass(5_000);
@@ -429,7 +429,7 @@ test("a worker that is started again goes on as it was: signed in, agreed, and p
   expect(view.scene).toMatchObject({ signIn: { is: "in" }, known: true, account: { user_id: "me" }, sharing: { consent: { choice: "share" } } });
 });
 
-test("who signs out says goodbye, and nothing of them stays but what they agreed to in this browser", async () => {
+test("signing out says goodbye, and removes everything about the person except the consent in this browser", async () => {
   await start();
   last().hear(snapshot());
   await pass(5_000);
@@ -439,7 +439,7 @@ test("who signs out says goodbye, and nothing of them stays but what they agreed
   expect(Object.keys(kept)).toEqual(["consent"]);
 });
 
-test("somebody who has yet to register has no live channel", async () => {
+test("a person who has not registered has no live channel", async () => {
   vi.stubGlobal("fetch", (input: URL) => (input.pathname === "/users/me" ? Promise.resolve(json({ status: 404 }, 404)) : answer(input)));
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   await pass(0);
@@ -450,7 +450,7 @@ test("somebody who has yet to register has no live channel", async () => {
   expect(sockets).toHaveLength(1);
 });
 
-test("what an action failed by is told: the server's words and fields, or that it was not reached", async () => {
+test("a failed action tells why: the server's explanation and fields, or that the server was not reached", async () => {
   await start();
   const view = await look();
   const outcome = async () => {
@@ -463,7 +463,7 @@ test("what an action failed by is told: the server's words and fields, or that i
   expect(await outcome()).toEqual({ is: "failed", id: 7, failure: { why: "offline" } });
 });
 
-/** Answers that path so, and the rest as ever. */
+/** Changes the answer to one path. All other paths are answered as before. */
 function answerAt(path: string, how: (request: Request) => Response | Promise<Response>) {
   vi.stubGlobal("fetch", (input: URL, init: RequestInit) => (input.pathname === path ? Promise.resolve(how(new Request(input, init))) : answer(input)));
 }
@@ -484,7 +484,7 @@ const shareOf = (event_id: string) => ({
   event_id, user_id: "bob", sent_at: "2026-01-01T00:00:00Z", url: "https://example.com/", title: "", seen_at: null, first_name: "Bob", last_name: "", profile_image_extension: null,
 });
 
-test("requests that came while the channel was closed are there after it, though no version tells of them", async () => {
+test("requests that came while the channel was closed are fetched after a reconnect, even without a new version", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -494,7 +494,7 @@ test("requests that came while the channel was closed are there after it, though
   expect(badge[0]).toBe(1);
 });
 
-test("what comes live while its list is fetched is in the list after it", async () => {
+test("a live message that arrives while its list is fetched is in the list afterwards", async () => {
   await start();
   let fetches = 0;
   answerAt("/notifications/share", async () => {
@@ -508,7 +508,7 @@ test("what comes live while its list is fetched is in the list after it", async 
   expect([fetches, engine.scene.received.map(({ event_id }) => event_id)]).toEqual([2, ["2", "1"]]);
 });
 
-test("after a reconnect no page is judged by rules that another device has changed meanwhile", async () => {
+test("after a reconnect no page is judged by old rules, which another device may have changed", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -523,7 +523,7 @@ test("after a reconnect no page is judged by rules that another device has chang
   expect(pages()).toEqual([""]);
 });
 
-test("before its snapshot a connection is not said to be there, since what is drawn is old", async () => {
+test("the connection is shown as open only after its snapshot, because the scene is old before that", async () => {
   await start();
   expect(engine.scene.link.is).toBe("connecting");
   last().hear(snapshot());
@@ -534,7 +534,7 @@ test("before its snapshot a connection is not said to be there, since what is dr
   expect(engine.scene.link.is).toBe("connecting");
 });
 
-test("sites are taken off a list one by one, whatever another device did to it", async () => {
+test("a site is taken off the list as it is on the server, where another device may have changed it", async () => {
   account.domain_allow_array = ["github.com", "reddit.com", "example.com"];
   await start();
   last().hear(snapshot());
@@ -552,13 +552,13 @@ test("sites are taken off a list one by one, whatever another device did to it",
   await expect(engine.do("list-site", { list: "allow", site: "example.com", listed: true })).rejects.toMatchObject({ failure: { why: "list-full" } });
 });
 
-/** One lock at a time, as browsers give them. */
+/** A replacement of `navigator.locks`, which gives one lock at a time as browsers do. */
 function withLocks() {
   let turn: Promise<unknown> = Promise.resolve();
   vi.stubGlobal("navigator", { locks: { request: (_: string, run: () => Promise<unknown>) => (turn = turn.catch(() => undefined).then(run)) } });
 }
 
-test("who signs out while the token is replaced stays signed out", async () => {
+test("a person who signs out while the token is replaced stays signed out", async () => {
   withLocks();
   await start();
   last().hear(snapshot());
@@ -581,14 +581,14 @@ test("who signs out while the token is replaced stays signed out", async () => {
   expect(asked).toContain("/revocation");
 });
 
-test("the provider's session is ended even where the token cannot be revoked", async () => {
+test("the provider's session is ended even if the token cannot be revoked", async () => {
   await start();
   provider = "busy";
   await engine.do("sign-out", {});
   expect(ended.map((address) => new URL(address).pathname)).toEqual(["/end_session"]);
 });
 
-test("an answer to what was asked before signing out is nothing to the next person", async () => {
+test("an answer to a call from before a sign-out does not reach the next person", async () => {
   await start();
   let give: (() => void) | undefined;
   answerAt("/notifications/share", async () => {
@@ -603,7 +603,7 @@ test("an answer to what was asked before signing out is nothing to the next pers
   expect([engine.scene.received, badge[0], kept.scene]).toEqual([[], 0, undefined]);
 });
 
-test("a provider that is asked too often ends no session", async () => {
+test("a provider that says it was asked too often does not end the session", async () => {
   provider = "busy";
   await start();
   await pass(HOUR_MS);
@@ -611,7 +611,7 @@ test("a provider that is asked too often ends no session", async () => {
   expect([kept.tokens !== undefined, engine.scene.signIn]).toEqual([true, { is: "in" }]);
 });
 
-test("of two who begin to sign in, neither takes the other's answer away", async () => {
+test("two sign-ins that were begun in two tabs can both be completed", async () => {
   delete kept.tokens;
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   await pass(0);
@@ -625,7 +625,7 @@ test("of two who begin to sign in, neither takes the other's answer away", async
   expect(kept.pending).toEqual([]);
 });
 
-test("who asks for a second window to sign in gets the first", async () => {
+test("a second sign-in while a window is open uses that window", async () => {
   delete kept.tokens;
   let windows = 0;
   vi.spyOn(platform, "authorize").mockImplementation(async (address) => {
@@ -637,7 +637,7 @@ test("who asks for a second window to sign in gets the first", async () => {
   expect([windows, engine.scene.signIn]).toEqual([1, { is: "in" }]);
 });
 
-test("somebody who has yet to register is not knocked for, until they look again", async () => {
+test("for a person who has not registered no connection is tried, until they open a view again", async () => {
   answerAt("/users/me", () => json({ status: 404 }, 404));
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   await pass(0);
@@ -653,7 +653,7 @@ test("somebody who has yet to register is not knocked for, until they look again
   expect(sockets).toHaveLength(2);
 });
 
-test("a worker that is started again waits as long as the one before would have", async () => {
+test("a worker that is started again waits for the rest of the earlier worker's wait", async () => {
   await start();
   for (let time = 0; time < 8; time += 1) {
     last().onclose?.({ code: 1006 });
@@ -666,7 +666,7 @@ test("a worker that is started again waits as long as the one before would have"
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   await pass(1_000);
   expect([sockets.length, engine.scene.link]).toEqual([opened, link]);
-  // A view that was open before the worker ended changes nothing. A person who opens one does.
+  // A view that was open before the worker ended does not end the wait. A person who opens a view does.
   await engine.look({ tell: () => undefined }, true);
   await pass(0);
   expect(sockets).toHaveLength(opened);
@@ -675,7 +675,7 @@ test("a worker that is started again waits as long as the one before would have"
   expect(sockets).toHaveLength(opened + 1);
 });
 
-test("a browser that others displaced does not displace them when its worker starts again", async () => {
+test("a browser whose socket was closed for newer ones does not connect when its worker starts again", async () => {
   await start();
   last().onclose?.({ code: 4409 });
   await pass(0);
@@ -685,7 +685,7 @@ test("a browser that others displaced does not displace them when its worker sta
   expect([sockets.length, engine.scene.link]).toEqual([1, { is: "stopped", why: "elsewhere" }]);
 });
 
-test("a view that went away is told nothing, and everything when it is back", async () => {
+test("a view that went away gets no messages, and gets the whole scene when it is back", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -712,7 +712,7 @@ test("a view that went away is told nothing, and everything when it is back", as
   expect(watched().at(-1)).toBe(true);
 });
 
-test("a browser that cannot read what it keeps says so, and is asked again", async () => {
+test("if the storage cannot be read, the view says so, and it is read again for the next view", async () => {
   const get = vi.spyOn(platform.storage, "get").mockRejectedValue(new Error("no space"));
   engine = new Engine(platform, { origin: ORIGIN, issuer: ISSUER, clientId: "client" });
   const told: Told[] = [];
@@ -727,13 +727,13 @@ test("a browser that cannot read what it keeps says so, and is asked again", asy
   expect(told.at(-1)).toMatchObject({ is: "scene" });
 });
 
-test("who was away when the worker ended is away when it starts again", async () => {
+test("a person who was idle when the worker ended is idle when it starts again", async () => {
   idle = true;
   await start();
   expect(last().sent).toContainEqual({ action: "set-idle", idle: true });
 });
 
-test("a page that was shared under an older agreement is hidden, also while the core is away", async () => {
+test("a page that was shared under an older consent is hidden, even while the core is away", async () => {
   vi.stubGlobal("fetch", async () => json({ status: 503 }, 503));
   kept.consent = { version: CONSENT_VERSION - 1, at: 0, choice: "share" };
   await start();
@@ -743,7 +743,7 @@ test("a page that was shared under an older agreement is hidden, also while the 
   expect(pages()).toEqual([""]);
 });
 
-test("another person who signs in here is asked, and nothing of them is shared before", async () => {
+test("another person who signs in here is asked for consent, and shares nothing before that", async () => {
   await start();
   last().hear(snapshot());
   await pass(0);
@@ -758,7 +758,7 @@ test("another person who signs in here is asked, and nothing of them is shared b
   expect(pages().filter((url) => url !== "")).toEqual([]);
 });
 
-test("an account in a form that is not the contract's gives no rules, and nothing is shared", async () => {
+test("an account that does not match the contract gives no rules, and nothing is shared", async () => {
   account = { ...account, share_mode: "default_some" as never };
   await start();
   last().hear(snapshot());
@@ -766,7 +766,7 @@ test("an account in a form that is not the contract's gives no rules, and nothin
   expect(pages()).toEqual([]);
 });
 
-test("whether the browser announces anything is known as soon as it is allowed", async () => {
+test("the permission for notifications is known as soon as it is given", async () => {
   await start();
   expect(engine.scene.mayNotify).toBe(false);
   mayNotify = true;

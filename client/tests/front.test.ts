@@ -10,7 +10,7 @@ test("the first page is told at once", () => {
   expect(settling.settled).toEqual(tab("a"));
 });
 
-test("pages that are only passed are not told", () => {
+test("pages that are in front only for a moment are not told", () => {
   const settling = new Settling();
   settling.see(tab("a"), 0);
   settling.see(tab("b"), 10_000);
@@ -21,7 +21,7 @@ test("pages that are only passed are not told", () => {
   expect(settling.settled).toEqual(tab("c"));
 });
 
-test("a new address is told in time though its title changes all the while", () => {
+test("a new address is told in time even if its title keeps changing", () => {
   const settling = new Settling();
   settling.see(tab("a"), 0);
   for (let now = 0; now <= SETTLE_MS; now += 100) settling.see(tab("b", `title ${now}`), 10_000 + now);
@@ -43,7 +43,7 @@ test("a title that blinks is never told, and one that stays is", () => {
   expect(settling.settled).toEqual(tab("a", "Reading"));
 });
 
-test("nothing in front is told at once", () => {
+test("that no page is in front is told at once", () => {
   const settling = new Settling();
   settling.see(tab("a"), 0);
   expect(settling.see(null, 1)).toBeUndefined();

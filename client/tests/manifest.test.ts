@@ -4,12 +4,12 @@ import { DEVELOPMENT_KEY, FIREFOX_ID, manifest, redirects } from "../manifest.mj
 
 const site = { origin: "https://api.example.org", issuer: "https://id.example.org/us", images: "https://images.example.org", version: "1.2.3", firefoxId: FIREFOX_ID };
 
-test("sign-in returns to the page and to what each browser makes of the extension's id", () => {
+test("sign-in returns to the page, and to the address that each browser makes from the extension's id", () => {
   expect(redirects(site)).toEqual(["https://api.example.org/app/", "https://fed9ac370de0071ce353db9e1015109d2e4a8c53.extensions.allizom.org/"]);
   expect(redirects({ ...site, key: DEVELOPMENT_KEY })[1]).toMatch(/^https:\/\/[a-p]{32}\.chromiumapp\.org\/$/);
 });
 
-test("a publisher's own id is Firefox's, and only the servers of the deployment can be reached", () => {
+test("a publisher's own id is the one in Firefox, and only the servers of the deployment can be reached", () => {
   const made = manifest("firefox", { ...site, firefoxId: "us@example.org" });
   const { content_security_policy, permissions } = made;
   expect("browser_specific_settings" in made && made.browser_specific_settings.gecko.id).toBe("us@example.org");

@@ -15,7 +15,7 @@ const friend = (id: string, url: string | null, since: string): Friend => ({
 const friends = (...list: Friend[]) => Object.fromEntries(list.map((one) => [one.info.user_id, one]));
 const own = friend("me", "https://here.example/", "2026-01-01T00:00:00Z").presence;
 
-test("newest first, whoever is on the same page apart, offline by when they left", () => {
+test("newest pages come first, friends on the same page form a group, and offline friends are sorted by when they left", () => {
   const placed = arrange({
     own,
     friends: friends(
@@ -31,12 +31,12 @@ test("newest first, whoever is on the same page apart, offline by when they left
   expect([of("together"), of("online"), of("offline")]).toEqual([["here"], ["new", "hidden", "old"], ["gone", "never"]]);
 });
 
-test("with one's own page hidden, nobody is here", () => {
+test("while the person's own page is hidden, no friend is on the same page", () => {
   const hidden = { ...own, page: page("") };
   expect(arrange({ own: hidden, friends: friends(friend("b", "", "2026-01-01T00:00:00Z")) }, collator)).toEqual([{ id: "b", group: "online" }]);
 });
 
-test("under a pointer nobody moves, who comes stands last, and who is removed is gone", () => {
+test("a frozen list keeps its order, adds new friends at the end, and drops removed ones", () => {
   const before = [{ id: "a", group: "online" }, { id: "b", group: "online" }, { id: "c", group: "offline" }] as const;
   const after = [{ id: "c", group: "online" }, { id: "b", group: "offline" }, { id: "d", group: "online" }] as const;
   expect(frozen(before, after).map(({ id, group }) => `${id} ${group}`)).toEqual(["b online", "c offline", "d online"]);

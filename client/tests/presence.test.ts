@@ -29,7 +29,7 @@ const scene = (...messages: ServerMessage[]): Scene => {
   return { ...EMPTY_SCENE, ...draw(live, EMPTY_SCENE, 1) };
 };
 
-test("a snapshot is drawn: friends apart from oneself", () => {
+test("a snapshot is drawn with the person apart from the friends", () => {
   const drawn = scene(snapshot([presence("bob"), presence("carol", { page: null })]));
   expect(drawn.own?.userId).toBe("me");
   expect(Object.keys(drawn.friends)).toEqual(["bob", "carol"]);
@@ -41,12 +41,12 @@ test("an older change after a newer one is not drawn", () => {
   expect(drawn.friends["bob"]?.presence.page?.title).toBe("newer");
 });
 
-test("after a new snapshot its truth counts, whatever came before", () => {
+test("a new snapshot replaces everything that came before", () => {
   const drawn = scene(snapshot([presence("bob")]), update("bob", 7, "old"), snapshot([presence("bob", { page: NOTHING })]), update("bob", 2, "new"));
   expect(drawn.friends["bob"]?.presence.page?.title).toBe("new");
 });
 
-test("a friend who leaves keeps no page, and one who is removed is gone", () => {
+test("a friend who leaves has no page any more, and one who is removed is gone", () => {
   const left = scene(snapshot([presence("bob")]), { type: "presence-timeout", userId: "bob", lastSeenAt: "2026-01-01T00:00:02Z" });
   expect(left.friends["bob"]?.presence).toMatchObject({ page: null, latestPage: null, lastSeenAt: "2026-01-01T00:00:02Z" });
   expect(scene(snapshot([presence("bob")]), { type: "friend-removed", userId: "bob" }).friends).toEqual({});
@@ -60,7 +60,7 @@ test("a new friend is drawn whether the friendship or the page is told first", (
   }
 });
 
-test("a page of somebody who is no friend is not drawn", () => {
+test("a page of a user who is not a friend is not drawn", () => {
   expect(scene(snapshot([]), update("stranger", 1, "theirs")).friends).toEqual({});
 });
 
@@ -69,7 +69,7 @@ test("a message of an unknown type changes nothing", () => {
   expect(reduce(before, { type: "news-of-tomorrow" } as unknown as ServerMessage)).toBe(before);
 });
 
-test("only friends who changed are told to views, and views that patch see the same as those who are told all", () => {
+test("a patch holds only friends that changed, and a patched scene equals the whole one", () => {
   const first = reduce(NOTHING_LIVE, snapshot([presence("bob"), presence("carol")]));
   const before = { ...EMPTY_SCENE, ...draw(first, EMPTY_SCENE, 1) };
   const after = { ...before, ...draw(reduce(reduce(first, update("bob", 1, "next")), { type: "friend-removed", userId: "carol" }), before, 1) };
@@ -87,7 +87,7 @@ const request = (user_id: string) => ({ ...info(user_id), description: "", profi
 const lists = (...messages: ServerMessage[]) =>
   messages.reduce((drawn, message) => ({ ...drawn, ...reduceLists(drawn, message, "2026-01-02T00:00:00Z") }), EMPTY_SCENE);
 
-test("the badge counts what waits, and clears when it is read or answered on any device", () => {
+test("the badge counts unread shares and requests, and is cleared when they are read or answered on any device", () => {
   const full = lists(
     { type: "share-notification", notification: share("1") },
     { type: "share-notification", notification: share("2") },

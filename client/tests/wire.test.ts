@@ -8,7 +8,7 @@ const info = { user_id: "bob", first_name: "Bob", last_name: "", profile_image_e
 const listed = { ...info, description: "", profile_image_uploaded_at: null };
 const presence = { userId: "bob", page: null, latestPage: null, at: null, lastSeenAt: null, idle: false, idleSince: null };
 
-/** One of each, as the contract has them. */
+/** One message of each type of the contract. */
 const MESSAGES: ServerMessage[] = [
   { type: "heartbeat" },
   {
@@ -31,14 +31,14 @@ const MESSAGES: ServerMessage[] = [
   { type: "error", code: "unavailable", detail: "" },
 ];
 
-test("every message of the contract is read as it is, whatever a later server adds to it", () => {
+test("every message of the contract is read, and fields that a later server adds are ignored", () => {
   for (const message of MESSAGES) {
     expect(readMessage(JSON.stringify(message))).toEqual(message);
     expect(readMessage(JSON.stringify({ ...message, added: { later: true } }))).toEqual(message);
   }
 });
 
-test("a message that lacks a field, or has another kind of value in it, is none", () => {
+test("a message that lacks a field, or has a value of another type, is rejected", () => {
   for (const message of MESSAGES) {
     for (const field of Object.keys(message)) {
       const { [field]: _, ...rest } = message as Record<string, unknown>;
@@ -48,7 +48,7 @@ test("a message that lacks a field, or has another kind of value in it, is none"
   }
 });
 
-test("what is no message is none", () => {
+test("anything that is not a message is rejected", () => {
   for (const data of ["", "{", "[]", "null", "7", '"text"', "{}", '{"type":"unheard-of"}', '{"type":7}', '{"type":"share-notification","notification":null}']) {
     expect(readMessage(data)).toBeUndefined();
   }

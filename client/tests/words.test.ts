@@ -20,11 +20,11 @@ test("ages are in whole units, in words of the language", () => {
   expect(ago(0, 2 * 60 * MINUTE, "ko")).toBe("2시간 전");
 });
 
-test("numbers of people and pages are in the right form", () => {
+test("numbers of people and pages use the right plural form", () => {
   expect([en.mutual(1), en.mutual(2), en.friendCount(1_000)]).toEqual(["1 friend in common", "2 friends in common", "1,000 friends"]);
 });
 
-test("names are written as their language writes them", () => {
+test("names are written in the order of their language", () => {
   expect(en.fullName("Alice", "Archer")).toBe("Alice Archer");
   expect(en.fullName("민준", "김")).toBe("김민준");
   expect(ko.fullName("민준", "김")).toBe("김민준님");
@@ -32,7 +32,7 @@ test("names are written as their language writes them", () => {
   expect([initials("Élise", "Martin"), initials("민준", "김"), initials("👩‍💻x", "")]).toEqual(["ÉM", "민준", "👩‍💻"]);
 });
 
-test("every text of one language is one of the other, with as many parts to fill in", () => {
+test("both languages have the same texts, with the same number of parameters", () => {
   expect(Object.keys(ko)).toEqual(Object.keys(en));
   for (const [name, text] of Object.entries(en)) {
     const other = ko[name as keyof typeof ko];
@@ -42,14 +42,14 @@ test("every text of one language is one of the other, with as many parts to fill
   expect([texts("ko-KR").tag, texts("kok").tag, texts("de").tag]).toEqual(["ko", "en", "en"]);
 });
 
-test("hostile text is shown as what it is, on one line", () => {
+test("hostile text is cleaned, and shown on one line", () => {
   expect(clean("a\u202Eb\u0000\n\u200Bc\u{E0001}")).toBe("abc");
   expect(clean("half \uD83D of one")).toBe("half \uFFFD of one");
   expect(clean("👩\u200D💻")).toBe("👩\u200D💻");
   expect(clamp("🙂".repeat(300), 200)).toBe("🙂".repeat(200));
 });
 
-test("only addresses of the web are opened", () => {
+test("only http and https addresses are opened", () => {
   for (const bad of ["javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,x", "file:///etc/passwd", "chrome://settings", "blob:https://a/b", ""]) {
     expect(webAddress(bad), bad).toBeUndefined();
   }
