@@ -1,4 +1,4 @@
-//! A client's end of the live channel: connects, beats, and comes back when the connection is lost.
+//! A client of the live channel: it connects, sends heartbeats, and connects again when the connection is lost.
 //!
 //! Deliberately absent: what the messages mean. The holder of the channel decides.
 
@@ -34,9 +34,9 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 #[derive(Debug)]
 pub enum ChannelEvent {
     Connected,
-    /// A text frame as it came; heartbeats' answers too.
+    /// A text frame as it came, including answers to heartbeats.
     Message(String),
-    /// Why, and that another try follows.
+    /// The connection was lost. The text says why, and when the next attempt follows.
     Lost(String),
 }
 
@@ -45,7 +45,7 @@ pub enum ChannelEvent {
 pub struct Channel {
     info: StackInfo,
     user_id: String,
-    /// Given from outside, or else minted anew for each connection.
+    /// The user's token, if one was given. Else each connection gets a new token from the provider.
     token: Option<String>,
     socket: Option<Socket>,
     retry_at: Instant,
@@ -55,7 +55,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel not connected yet: [`Self::next`] does that.
+    /// A channel that is not connected yet. [`Self::next`] connects it.
     pub fn new(info: StackInfo, user_id: String, token: Option<String>) -> Self {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,8 +63,8 @@ impl Channel {
         Self { info, user_id, token, socket: None, retry_at, back_off, heartbeat, unanswered: false }
     }
 
-    /// Waits for what happens next. Fails only where another try would fail the same way. Cancelling the wait
-    /// loses nothing.
+    /// Waits for the next event. It fails only if another attempt would fail in the same way. The wait can be cancelled without
+    /// losing an event.
     pub async fn next(&mut self) -> Result<ChannelEvent> {
         loop {
             let Some(socket) = &mut self.socket else {
@@ -99,7 +99,7 @@ impl Channel {
         }
     }
 
-    /// Sends a message if the channel is connected; when that fails, [`Self::next`] will tell.
+    /// Sends a message if the channel is connected. If sending fails, [`Self::next`] reports the lost connection.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<()> {
         let text = serde_json::to_string(message)?;
         if let Some(socket) = &mut self.socket {
@@ -108,7 +108,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Closes in order.
+    /// Closes the connection properly.
     pub async fn close(mut self) {
         if let Some(mut socket) = self.socket.take() {
             let _ = tokio::time::timeout(Duration::from_secs(1), socket.close(None)).await;
@@ -117,7 +117,7 @@ impl Channel {
 
     fn lose(&mut self, why: String) -> ChannelEvent {
         self.socket = None;
-        // Somewhere in the upper half of the wait, so that many clients do not come back at once.
+        // A random part of the wait, at least half of it, so that many clients do not come back at once.
         let wait = self.back_off.mul_f64(rand::random_range(0.5..1.0));
         self.back_off = (self.back_off * 2).min(BACK_OFF_MAX);
         self.retry_at = Instant::now() + wait;

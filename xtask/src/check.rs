@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what can be found wrong without running the system. PostgreSQL alone is started, for the queries.
+//! `cargo xtask check`: the checks that do not need the running system. Only PostgreSQL is started, for the queries.
 
 use std::{
     net::ToSocketAddrs as _,
@@ -26,13 +26,13 @@ const CLIPPY_WASM: &[&str] = &[
     "-D",
     "warnings",
 ];
-/// The fuzz targets are a workspace of their own, which nothing else compiles.
+/// The fuzz targets are a workspace of their own. No other check compiles them.
 const CLIPPY_FUZZ: &[&str] =
     &["clippy", "--manifest-path=presence/fuzz/Cargo.toml", "--target-dir=target", "--locked", "--", "-D", "warnings"];
 const FMT_FUZZ: &[&str] = &["fmt", "--manifest-path=presence/fuzz/Cargo.toml", "--check"];
 const RUSTDOC: &[&str] = &["doc", "--workspace", "--no-deps", "--document-private-items"];
 
-/// One check: how it went, and how long it took.
+/// The outcome of one check, and how long it took.
 struct Outcome {
     name: &'static str,
     result: Result<Passed>,
@@ -45,7 +45,7 @@ enum Passed {
     NotRun(&'static str),
 }
 
-/// Runs every check, even after one has failed, and closes with a summary. `false`: not all passed.
+/// Runs every check, even after one has failed, and prints a summary. `false`: a check failed.
 pub async fn run() -> Result<bool> {
     let mut outcomes = Vec::new();
     cargo("formatting", &["fmt", "--all", "--check"], &mut outcomes).await;
@@ -90,7 +90,7 @@ async fn cargo(name: &'static str, args: &[&str], outcomes: &mut Vec<Outcome>) {
 async fn clippy_for_wasm(outcomes: &mut Vec<Outcome>) {
     const NAME: &str = "clippy for wasm32";
     let begun = Instant::now();
-    // Rustup may have been told not to install what the toolchain file asks for.
+    // Rustup may be configured not to install the targets of the toolchain file.
     match tools::ensure_wasm_target().await {
         Ok(()) => cargo(NAME, CLIPPY_WASM, outcomes).await,
         Err(error) => outcomes.push(Outcome { name: NAME, result: Err(error), took: begun.elapsed() }),
@@ -130,7 +130,7 @@ async fn deny(outcomes: &mut Vec<Outcome>) {
     outcomes.push(Outcome { name: ADVISORIES, result, took: begun.elapsed() });
 }
 
-/// Folders of Terraform, each with the files of values that it must be accepted with.
+/// Terraform configurations: name, folder, and files of variables. Each must be accepted with these files.
 const TERRAFORM: [(&str, &str, &[&str]); 4] = [
     ("Terraform: bootstrap", "terraform/bootstrap", &["example.tfvars"]),
     ("Terraform: small", "terraform", &["example.tfvars", "env/small.tfvars"]),
@@ -138,8 +138,8 @@ const TERRAFORM: [(&str, &str, &[&str]); 4] = [
     ("Terraform: production", "terraform", &["example.tfvars", "env/production.tfvars"]),
 ];
 
-/// Names a program that takes a folder of Terraform and Terraform's own arguments, and tells by its exit code whether it is
-/// accepted.
+/// The environment variable that names a program which checks Terraform. The program takes a folder and Terraform's own
+/// arguments. Its exit code is 0 if Terraform accepts the folder.
 const TERRAFORM_CHECK: &str = "TERRAFORM_CHECK";
 
 async fn terraform(outcomes: &mut Vec<Outcome>) {

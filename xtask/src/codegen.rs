@@ -1,5 +1,5 @@
-//! `cargo xtask codegen`: what the client takes from the servers, written anew: the types of both contracts, which the core
-//! writes, and what friends would be shown of pages.
+//! `cargo xtask codegen`: regenerates the client's files that come from the servers. A test of the core writes the types of both
+//! contracts. This module writes the test vectors of the share rules.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use shared::{
 
 const VECTORS: &str = "policy-vectors.json";
 
-/// Writes all of it.
+/// Writes all files.
 pub async fn run() -> Result<()> {
     generated::write(VECTORS, &vectors()?)?;
     let mut cargo = project::cargo();
@@ -34,8 +34,8 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Pages and lists, what becomes of each page, and whether friends would be shown it. The client's judgement must be the
-/// same, or, where its public suffix list is another, hide more.
+/// The test vectors: pages with the expected result of parsing, and share settings with the pages that friends would see. The
+/// client must come to the same results. Only where its public suffix list differs may it hide more.
 fn vectors() -> Result<String> {
     let urls = urls();
     let pages: Vec<Value> = urls.iter().map(|(url, title)| page(url, title)).collect();
@@ -58,7 +58,7 @@ fn vectors() -> Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&all)?))
 }
 
-/// What could at most be shown of a page.
+/// The expected result of parsing a page: what friends would see at most.
 fn page(url: &str, title: &str) -> Value {
     match Page::parse(url, title) {
         Ok(Some(Page { url: shown, title: cleaned, domain })) => json!({
@@ -70,11 +70,11 @@ fn page(url: &str, title: &str) -> Value {
     }
 }
 
-/// The pages that a policy shows, of all there are. Every other one is hidden.
+/// A policy, and those of the pages that it shows. It hides all others.
 fn judged(policy: &SharePolicy, urls: &[(String, String)]) -> Value {
     let is_shown = |url: &str| Page::parse(url, "").ok().flatten().is_some_and(|page| policy.shows(&page));
     let mut shown: Vec<&str> = urls.iter().map(|(url, _)| url.as_str()).filter(|url| is_shown(url)).collect();
-    // One page stands there with many titles.
+    // One address is in the list many times, with different titles.
     shown.dedup();
     let texts = |list: &BTreeSet<Domain>| list.iter().map(|domain| domain.as_str().to_owned()).collect::<Vec<_>>();
     json!({ "mode": policy.mode, "allow": texts(&policy.allow), "deny": texts(&policy.deny), "shows": shown })
@@ -88,7 +88,7 @@ fn policies() -> Vec<SharePolicy> {
         &["github.io", "blogspot.com"],
         &["someone.github.io", "bucket.s3.amazonaws.com"],
         &["amazonaws.com"],
-        // As another version, with another public suffix list, may have stored them.
+        // Entries that another version, with another public suffix list, may have stored.
         &["docs.example.com", "com", "co.uk", "uk", "not a domain", ""],
         &["EXAMPLE.com", "example.com.", "bücher.de", "*.example.com", "https://example.com/"],
     ];
@@ -99,13 +99,13 @@ fn policies() -> Vec<SharePolicy> {
         policies.push(of(ShareMode::DefaultNone, texts, &[]));
         policies.push(of(ShareMode::DefaultAll, &[], texts));
     }
-    // The list that the mode does not ask for has no effect.
+    // The list that the mode does not use has no effect.
     policies.push(of(ShareMode::DefaultNone, &["example.com"], &["example.com"]));
     policies.push(of(ShareMode::DefaultAll, &["example.com"], &["example.com"]));
     policies
 }
 
-/// Addresses with titles: each of [`URLS`], and those too long to be written here.
+/// Addresses with titles: all of [`URLS`] and [`TITLES`], and some that are too long to be written here.
 fn urls() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = URLS.iter().map(|url| ((*url).to_owned(), "A title".to_owned())).collect();
     let of_length = |chars: usize, filler: &str| {
@@ -123,7 +123,7 @@ fn urls() -> Vec<(String, String)> {
 }
 
 const URLS: &[&str] = &[
-    // Sites, and what is beside the host.
+    // Sites, and other parts of an address than the host.
     "https://example.com",
     "https://example.com/",
     "http://example.com/a?b=c#d",
@@ -161,7 +161,7 @@ const URLS: &[&str] = &[
     "https://evil.org\\@example.com/",
     "https://example.com\\@evil.org/",
     "https://me:secret@docs.example.co.uk/a?b=c#d",
-    // How a host may be written.
+    // Spellings of a host.
     "https://EXAMPLE.com/",
     "https://example.com./",
     "https://example.com../",
@@ -208,7 +208,7 @@ const URLS: &[&str] = &[
     "https://xn--zzzzzzz.com/",
     "https://bu\u{308}cher.de/",
     "https://ⅷ.example.com/",
-    // Public suffixes, and private ones.
+    // Public suffixes, and private suffixes.
     "https://example.co.uk/",
     "https://www.example.co.uk/",
     "https://co.uk/",
@@ -243,7 +243,7 @@ const URLS: &[&str] = &[
     "https://example.unlisted/",
     "https://example.test/",
     "https://example.onion/",
-    // Addresses and private names.
+    // IP addresses and private names.
     "http://127.0.0.1/",
     "http://10.0.0.1:8080/",
     "http://192.168.1.1./",
@@ -273,7 +273,7 @@ const URLS: &[&str] = &[
     "http://1.168.192.in-addr.arpa/",
     "http://fritz.box/",
     "http://server.corp/",
-    // What is no web page.
+    // Texts that are not the address of a web page.
     "",
     "not a url",
     "https://",

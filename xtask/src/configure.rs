@@ -1,4 +1,4 @@
-//! `cargo xtask configure`: one file of JSON and `wrangler.toml` become what `wrangler deploy` takes.
+//! `cargo xtask configure`: writes the configuration for `wrangler deploy` from `wrangler.toml` and a deployment's JSON file.
 
 use std::path::PathBuf;
 
@@ -28,26 +28,28 @@ use devstack::{
 /// }
 /// ```
 ///
-/// The last may be left out where the issuer's sign-in page has its origin. `cargo xtask package` builds the client from the same
-/// file, the page into the folder that is deployed with the edge.
-/// In it `core_service_id` is the Workers VPC service that leads to the core. It holds no secret: EVENT_SIGNING_SECRETS and
-/// SERVICE_TOKEN_SECRET are set with `wrangler secret put --env ENVIRONMENT`.
+/// `core_service_id` is the id of the Workers VPC service that leads to the core. `sign_in_origin` may be left out if the
+/// issuer's sign-in page is at the issuer's own origin. `images_origin` and `sign_in_origin` are for the client: `cargo xtask
+/// package` builds it from the same file.
+///
+/// The file holds no secret. EVENT_SIGNING_SECRETS and SERVICE_TOKEN_SECRET are set with
+/// `wrangler secret put NAME --env ENVIRONMENT`.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Configure {
     /// An environment of wrangler.toml: staging or production.
     pub environment: String,
-    /// What only the deployment knows.
+    /// The JSON file with the values of the deployment.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
 }
 
-/// Reads, checks and writes it. The exit code is 1 when something in the file is wrong, which is then named.
+/// Reads and checks the file, and writes the configuration. The exit code is 1 if the file is wrong; the faults are printed.
 pub async fn run(configure: Configure) -> Result<u8> {
     tools::ensure_npm_packages().await?;
     let Configure { environment, from } = configure;
     let here = std::env::current_dir()?;
-    // Beside wrangler.toml: the paths in both are relative to where they stand.
+    // Written beside wrangler.toml, because the paths in both files are relative to the files themselves.
     let to = project::root().join(format!("wrangler.{environment}.json"));
     let mut node = project::command(tools::node().await?);
     node.arg(project::root().join("edge-worker/configure.mjs")).arg(&environment).arg(here.join(from)).arg(&to);

@@ -1,5 +1,5 @@
-//! The demo users: alice and bob are friends, carol has asked alice. Made through the public REST API, as any
-//! client would make them. On later starts alice and bob are made friends again and carol asks again, where they may.
+//! The demo users: alice and bob are friends, and carol has sent alice a friend request. They are made through the public REST
+//! API, as any client would make them. At later starts, the friendship and the request are made again if that is allowed.
 
 use anyhow::{Result, bail};
 use devstack::{
@@ -11,7 +11,7 @@ use devstack::{
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
-/// Registers the three and puts their friendships right.
+/// Registers the three users, and makes the friendship and the request.
 pub async fn make_users(info: &StackInfo) -> Result<()> {
     let advice = "read .dev/logs/edge.log and .dev/logs/core.log; `--reset` starts afresh";
     make(info).await.or_step_failed("Making the demo users", advice)
@@ -23,10 +23,10 @@ async fn make(info: &StackInfo) -> Result<()> {
         [("alice", "Alice", "Archer"), ("bob", "Bob", "Builder"), ("carol", "Carol", "Cook")]
     {
         let names = json!({ "first_name": first_name, "last_name": last_name });
-        // Registered on an earlier start: that is what a conflict says.
+        // A conflict means that the user was registered at an earlier start.
         demo.post(user, "/users/me", names, &[StatusCode::CREATED, StatusCode::CONFLICT]).await?;
     }
-    // Nobody may ask who has blocked them, or declined a moment ago: what was tried out stays.
+    // A request is refused if one user has blocked the other, or declined a moment ago. The developer did that, so it stays.
     let ok = [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::TOO_MANY_REQUESTS];
     demo.post("alice", "/friendship/requests", json!({ "user_id2": "bob" }), &ok).await?;
     demo.post("bob", "/friendship/accept", json!({ "user_id1": "alice" }), &ok).await?;

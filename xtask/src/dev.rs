@@ -1,4 +1,4 @@
-//! `cargo xtask dev` and `stop`: one stack, kept in `.dev`, for a person to work against.
+//! `cargo xtask dev` and `stop`: run and stop the one stack of this checkout, whose data are in `.dev`.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -24,13 +24,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::demo;
 
-/// How often it is looked whether the client's sources have changed.
+/// Time between two checks whether the client's sources have changed.
 const CLIENT_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
-/// How the stack is to be.
+/// The options of the stack.
 #[derive(Debug, clap::Args)]
 pub struct Dev {
-    /// Port of the edge: the one public origin.
+    /// Port of the edge, the system's one public origin.
     #[arg(long, default_value_t = 8787)]
     pub edge_port: u16,
     /// Port of the core.
@@ -45,7 +45,7 @@ pub struct Dev {
     /// Port of PostgreSQL, unless DATABASE_URL names one.
     #[arg(long, default_value_t = 54320)]
     pub postgres_port: u16,
-    /// Port of the store of profile images.
+    /// Port of the store for profile images.
     #[arg(long, default_value_t = 9001)]
     pub images_port: u16,
     /// Start afresh: remove all data, keys and secrets of earlier starts first.
@@ -54,10 +54,10 @@ pub struct Dev {
     /// Return once everything runs, and leave it running until `cargo xtask stop`.
     #[arg(long)]
     pub detach: bool,
-    /// Take the tokens of this OIDC issuer, instead of starting a provider.
+    /// Accept the tokens of this OIDC issuer, instead of starting a provider.
     #[arg(long, requires_all = ["jwks_url", "audience"])]
     pub issuer: Option<String>,
-    /// Where that issuer publishes its keys.
+    /// URL of that issuer's JSON Web Key Set.
     #[arg(long, requires = "issuer")]
     pub jwks_url: Option<String>,
     /// The client id that its tokens must be meant for.
@@ -66,7 +66,7 @@ pub struct Dev {
     /// Configuration for the worker and the core, such as PRESENCE_TIMEOUT_MS=5000. Repeatable.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub vars: Vec<(String, String)>,
-    /// The half of `--detach` that stays.
+    /// Set by `--detach` for the process that stays in the background.
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub in_background: bool,
 }
@@ -78,22 +78,22 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// What describes the running stack.
+/// The file that describes the running stack.
 pub fn stack_file() -> PathBuf {
     project::dev_dir().join("stack.json")
 }
 
-/// The running stack, or what to do when none runs.
+/// The description of the running stack. If none runs, the error says what to do.
 pub fn running_stack() -> Result<StackInfo> {
     let read = || {
-        // One that was killed leaves its description behind.
+        // The file is no proof: a stack that was killed leaves it behind.
         anyhow::ensure!(holder(&mut open_lock()?)?.is_some(), "none runs");
         StackInfo::read(&stack_file())
     };
     read().or_step_failed("Looking for the running stack", "start it with `cargo xtask dev`")
 }
 
-/// A lock that is held exactly while a stack runs, however its program ends. The file holds the program's pid.
+/// The lock file. Its lock is held exactly while a stack runs, even if the program crashes. It holds the program's pid.
 fn lock_file() -> PathBuf {
     project::dev_dir().join("lock")
 }
@@ -105,7 +105,7 @@ fn open_lock() -> Result<File> {
     options.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The pid of the program that holds the lock; none when nobody does.
+/// The pid of the program that holds the lock. `None` if no program does.
 fn holder(lock: &mut File) -> Result<Option<Pid>> {
     match lock.try_lock() {
         Ok(()) => {
@@ -127,7 +127,7 @@ fn already_running(pid: Pid) -> anyhow::Error {
     StepFailed::new("Starting the stack", why, "`cargo xtask stop` ends it").into()
 }
 
-/// Starts the stack and keeps it until Ctrl-C, a wish to end, or the death of a child.
+/// Starts the stack, and keeps it until Ctrl-C, another signal to end, or the end of a child.
 pub async fn run(dev: Dev) -> Result<()> {
     if dev.detach {
         return detach().await;
@@ -136,11 +136,11 @@ pub async fn run(dev: Dev) -> Result<()> {
     if let Some(pid) = holder(&mut lock)? {
         return Err(already_running(pid));
     }
-    // A process that only asks who holds it does so for a moment.
+    // This may wait for a moment: a process that only asks for the holder takes the lock itself.
     project::take(&lock, "Waiting for the lock").await?;
     lock.set_len(0)?;
     write!(lock, "{}", std::process::id())?;
-    // From a run that was killed.
+    // A run that was killed may have left it.
     project::remove(&stack_file())?;
 
     let mut wishes = Wishes::listen(dev.in_background)?;
@@ -169,10 +169,10 @@ pub async fn run(dev: Dev) -> Result<()> {
                     say(&format!("{error:#}"));
                 },
                 Ok(false) => {}
-                // While files are moved, something is missing for a moment.
+                // This may happen while files are moved.
                 Err(error) => say(&format!("The client's sources cannot be read: {error:#}")),
             },
-            // Beside what runs, for at the first start it takes minutes.
+            // The image store is built while the stack runs, because that takes minutes at the first start.
             program = &mut store, if !store_built => {
                 store_built = true;
                 match program.and_then(|program| stack.start_image_store(&program)) {
@@ -186,7 +186,7 @@ pub async fn run(dev: Dev) -> Result<()> {
     say("Stopping");
     tokio::select! {
         stopped = stack.stop() => stopped?,
-        // Asked twice: no more patience.
+        // The second signal ends the wait. Dropping the stack kills its processes.
         () = wishes.next() => {}
     }
     match ended {
@@ -229,7 +229,7 @@ async fn start(dev: &Dev) -> Result<Stack> {
         postgres: dev.postgres_port,
         images: Some(dev.images_port),
     };
-    // This very program: cargo, asked to run it, might first wait for others that build.
+    // The path of this program is used, because `cargo xtask` could first wait for another cargo that builds.
     let rebuild = Some(format!("'{}' build-edge --development", std::env::current_exe()?.display()));
     let stack = Stack::start(StackOptions {
         ports,
@@ -278,7 +278,7 @@ PageNow runs (started in {:.1} s)
     say(&format!("\n{how} ends everything."));
 }
 
-/// Starts this program once more in the background and returns when its stack runs.
+/// Starts this program again in the background, and returns when its stack runs.
 async fn detach() -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     if let Some(pid) = holder(&mut open_lock()?)? {
@@ -302,7 +302,7 @@ async fn detach() -> Result<()> {
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         eprint!("{}", text.get(shown..).unwrap_or_default());
         shown = text.len();
-        // Its last words before the file appears were shown with it.
+        // The log was read after this check, so everything that was written before the file appeared has been shown.
         if ready {
             return Ok(());
         }
@@ -342,21 +342,21 @@ pub async fn stop() -> Result<()> {
     Ok(())
 }
 
-/// The exit code by which shells know that Ctrl-C ended a program.
+/// The exit code that tells shells that Ctrl-C ended a program.
 pub const INTERRUPTED: u8 = 130;
 
-/// Signals by which a person or a supervisor wishes this program to end.
+/// The signals by which a person or a supervisor asks this program to end.
 #[derive(Debug)]
 pub struct Wishes {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
-    /// In the background the terminal may close: nobody reads there.
+    /// In the background, the program goes on when its terminal closes.
     ignore_hang_up: bool,
 }
 
 impl Wishes {
-    /// From here on they no longer end this program by themselves.
+    /// Listens for the signals. From here on, they do not end this program by themselves any more.
     pub fn listen(ignore_hang_up: bool) -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
@@ -367,7 +367,7 @@ impl Wishes {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         loop {
             tokio::select! {

@@ -1,6 +1,6 @@
 //! The developer's commands.
 //!
-//! Deliberately absent: how the system's processes are built, started and ended, which is `devstack`'s.
+//! Deliberately absent: how the system's processes are built, started and ended. That is in `devstack`.
 
 pub mod bench;
 pub mod channel;

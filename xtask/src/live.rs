@@ -1,6 +1,6 @@
-//! `cargo xtask live`: a user's friends and their pages in a terminal, as the live channel tells them.
+//! `cargo xtask live`: shows a user's friends and their pages in a terminal, as the live channel tells them.
 //!
-//! Deliberately absent: rules of any kind. It draws what it is sent.
+//! Deliberately absent: rules of any kind. It draws what the server sends.
 
 use std::{
     collections::BTreeMap,
@@ -23,15 +23,15 @@ use crate::{
     dev::{Wishes, running_stack},
 };
 
-/// Whose channel, and how to show it.
+/// The user whose channel is shown, and how it is shown.
 #[derive(Debug, clap::Args)]
 pub struct Live {
     /// The user, such as bob.
     pub user_id: String,
-    /// Print the messages as they come, one a line.
+    /// Print the server's messages as JSON, one a line.
     #[arg(long)]
     pub json: bool,
-    /// A token of that user, where the stack takes those of another issuer.
+    /// A token of that user. It is needed if the system accepts the tokens of another issuer (`dev --issuer`).
     #[arg(long, env = "PAGENOW_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
@@ -70,18 +70,18 @@ fn now() -> Timestamp {
     Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// All that is known, as the messages told it.
+/// Everything that the messages have told so far.
 #[derive(Debug, Default)]
 struct View {
     own: Option<UserId>,
     names: BTreeMap<UserId, String>,
     presences: BTreeMap<UserId, Appearance>,
-    /// Why there is no connection; none while there is one.
+    /// Why there is no connection. `None` while there is one.
     trouble: Option<String>,
 }
 
 impl View {
-    /// Takes an event in; returns it in a sentence when it is news.
+    /// Takes an event. If it is news, returns it as a text for a person.
     fn take(&mut self, event: ChannelEvent) -> Option<String> {
         match event {
             ChannelEvent::Connected => {
@@ -92,7 +92,7 @@ impl View {
                 self.trouble = Some(why.clone());
                 Some(format!("not connected: {why}"))
             }
-            // Messages of kinds this client does not know are passed over.
+            // Messages of unknown types are ignored.
             ChannelEvent::Message(text) => self.take_message(serde_json::from_str(&text).ok()?),
         }
     }
@@ -154,7 +154,7 @@ impl View {
         }
     }
 
-    /// The whole view: the user, then friends, those online first.
+    /// The lines of the whole view: the user, then friends who are online, then the others.
     fn lines(&self, now: Timestamp) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(trouble) = &self.trouble {
@@ -171,7 +171,7 @@ impl View {
         lines
     }
 
-    /// How somebody appears, in a line.
+    /// The line that shows how a user appears.
     fn line(&self, presence: &Appearance, now: Timestamp) -> String {
         let name = self.name(&presence.user_id);
         let Some(page) = &presence.page else {
@@ -204,7 +204,7 @@ fn described(page: &PageView) -> String {
     printable(&format!("{}: {} <{}>", page.domain, page.title, page.url))
 }
 
-/// The text without what a terminal would take as an order.
+/// The text without control characters, which a terminal would execute.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
@@ -238,13 +238,13 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The terminal's second screen, left when dropped.
+/// The terminal's alternate screen. Dropping this leaves it.
 #[derive(Debug)]
 struct Screen;
 
 impl Screen {
     fn enter() -> Self {
-        // The second screen, no cursor, and lines cut at the edge instead of wrapped.
+        // Enters the alternate screen, hides the cursor, and cuts long lines instead of wrapping them.
         print!("\x1b[?1049h\x1b[?25l\x1b[?7l");
         Self
     }

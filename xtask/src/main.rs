@@ -1,4 +1,4 @@
-//! `cargo xtask`: the commands a developer types.
+//! `cargo xtask`: the command line of the developer's commands.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,7 +24,7 @@ use xtask::{
     visit::{self, Visit},
 };
 
-/// Everything a developer of PageNow's backend types.
+/// The commands for developing, testing, measuring and deploying PageNow.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -34,75 +34,74 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install what is missing and run the whole system on this machine.
+    /// Install missing tools, and run the whole system on this machine.
     Dev(Dev),
-    /// End what `dev` runs, and wait until it has ended.
+    /// Stop the system that `dev` runs, and wait until it has ended.
     Stop,
-    /// Print a token of any user, for the running system.
+    /// Print an ID token for any user of the running system.
     Token {
-        /// Whose token: the user id, such as alice.
+        /// The user's id, such as alice.
         user_id: String,
-        /// The address in it; made from the user id when absent.
+        /// The token's e-mail address [default: made from the user id]
         #[arg(long)]
         email: Option<String>,
-        /// What it says of the address, as JSON: true when absent; empty, it says nothing.
+        /// The token's `email_verified` claim, as JSON; an empty value leaves it out [default: true]
         #[arg(long, value_name = "JSON")]
         email_verified: Option<String>,
-        /// Its life in seconds; negative for one that has ended already.
+        /// The token's life in seconds; if it is negative, the token has expired already.
         #[arg(long, default_value_t = token::LIFE_S, allow_negative_numbers = true, value_name = "SECONDS")]
         expires_in: i64,
     },
-    /// Watch a user's friends and their pages.
+    /// Show a user's friends and their pages live in this terminal.
     Live(Live),
-    /// Turn to a page as a user.
+    /// Come online as a user, on the given page, and print what friends see.
     Visit(Visit),
-    /// Let two friends meet at a deployment, and say whether all works.
+    /// Check a deployment: two users become friends, and see each other's pages live.
     Smoke(Smoke),
-    /// Run all tests; arguments go to `cargo nextest run`.
+    /// Run all tests, with the database and the system that they need; arguments go to `cargo nextest run`.
     Test {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check formatting, lints, documentation, query data and dependencies.
+    /// Check formatting, lints, documentation, the data of SQL queries, dependencies and Terraform.
     Check,
-    /// Write the checked data of the core's SQL queries (.sqlx) anew.
+    /// Regenerate .sqlx, the data of the core's SQL queries, with which the core compiles without a database.
     Queries {
-        /// Write instead what the queries of this release need of the schema, which the next one's migrations are held
-        /// against.
+        /// Write migrations/last-release.json instead: what this release's queries need of the schema. Tests check the next
+        /// release's migrations against it.
         #[arg(long)]
         freeze: bool,
     },
-    /// Write what the client takes from the servers anew: the types of both contracts, and what friends would be shown of
-    /// pages.
+    /// Regenerate the client's files that come from the servers: types, constants, and test vectors of the share rules.
     Codegen,
-    /// Measure how fast the core answers, and how fast friends see a page.
+    /// Measure how fast the core answers, or how fast friends see a page change.
     #[command(subcommand)]
     Bench(Bench),
-    /// Let towns of users live through virtual days in which all goes wrong that can, and check every rule of presence;
-    /// `--help` says how. Arguments go to the simulator.
+    /// Simulate days of many users with failures of every kind, and check every rule of presence; arguments go to the
+    /// simulator, also `--help`.
     #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Say what a month costs, ours and the predecessor's, by counting an ordinary day; `--help` says how. Arguments go
-    /// to the command.
+    /// Estimate the monthly cost of this system and of its predecessor, from a simulated day; arguments go to the estimator,
+    /// also `--help`.
     #[command(disable_help_flag = true)]
     Cost {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Fill in what only a deployment knows of the edge, for `wrangler deploy`; `--help` says what that is.
+    /// Write the configuration from which `wrangler deploy` deploys the edge; `--help` describes its input.
     Configure(Configure),
-    /// Build the client of a deployment: archives for the stores, and the page that is deployed with the edge.
+    /// Build the client for a deployment: archives for the browsers' stores, and the page that is deployed with the edge.
     Package(Package),
-    /// Build the worker into edge-worker/build.
+    /// Build the edge's worker into edge-worker/build.
     BuildEdge {
-        /// Also write everything that it takes to run it without Cloudflare into this folder: workerd, its configuration
-        /// and the worker.
+        /// Also write into this folder everything that is needed to run the worker without Cloudflare: workerd, its
+        /// configuration and the worker.
         #[arg(long, value_name = "DIR")]
         bundle: Option<PathBuf>,
-        /// Compile quickly instead of as it is deployed.
+        /// Compile without optimisations, which is faster.
         #[arg(long, conflicts_with = "bundle")]
         development: bool,
     },
@@ -121,11 +120,11 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<u8> {
     match command {
-        // These end in order, in their own ways.
+        // These handle signals themselves, and end their children in order.
         Command::Dev(dev) => dev::run(dev).await.map(|()| 0),
         Command::Live(live) => live::run(live).await.map(|()| 0),
         Command::Visit(visit) => visit::run(visit).await.map(|()| 0),
-        // Puts back what was there before, whenever it ends.
+        // Handles signals itself: it restores the former state even if it is interrupted.
         Command::Smoke(smoke) => smoke::run(smoke).await,
         Command::Stop => dev::stop().await.map(|()| 0),
         Command::Token { user_id, email, email_verified, expires_in } => {
@@ -165,7 +164,7 @@ async fn build_edge(profile: Profile, bundle: Option<PathBuf>) -> Result<u8> {
     Ok(0)
 }
 
-/// Drops the work when somebody wishes an end, and with it every child.
+/// Runs the work to its end, or until a signal asks for an end. Then the work is dropped, and with it every child.
 async fn until_interrupted(work: impl Future<Output = Result<u8>>) -> Result<u8> {
     let mut wishes = Wishes::listen(false)?;
     tokio::select! {

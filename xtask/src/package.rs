@@ -1,4 +1,5 @@
-//! `cargo xtask package`: the client of one deployment: the archives that stores take, and the page that goes out with the edge.
+//! `cargo xtask package`: builds the client of one deployment: archives for the browsers' stores, and the page that is deployed
+//! with the edge.
 
 use std::{
     fs::{self, File},
@@ -15,25 +16,25 @@ use devstack::{
 use serde::Deserialize;
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-/// The browsers whose stores take an archive, as the folders of `client/dist` are named.
+/// The browsers whose stores take an archive. Folders of `client/dist` have the same names.
 const BROWSERS: [&str; 2] = ["chromium", "firefox"];
 
 /// Builds the client for a deployment.
 ///
-/// It writes pagenow-chromium.zip and pagenow-firefox.zip, and puts the page into edge-worker/assets, from where
-/// `wrangler deploy` takes it with the edge. FILE is what `cargo xtask configure --help` describes.
+/// It writes the archives pagenow-chromium.zip and pagenow-firefox.zip, and puts the page into edge-worker/assets, from where
+/// `wrangler deploy` deploys it with the edge. FILE is the JSON file that `cargo xtask configure --help` describes.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Package {
-    /// What only the deployment knows.
+    /// The JSON file with the values of the deployment.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
-    /// The folder of the archives [default: client/dist]
+    /// The folder for the archives [default: client/dist]
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
 }
 
-/// What the client takes from a deployment's file.
+/// The fields of a deployment's file that the client needs.
 #[derive(Debug, Deserialize)]
 struct Deployment {
     edge_host: String,
@@ -55,7 +56,7 @@ impl From<Deployment> for Constants {
     }
 }
 
-/// Builds, and writes the archives.
+/// Builds the client, and writes the archives.
 pub async fn run(package: Package) -> Result<()> {
     let here = std::env::current_dir()?;
     let from = here.join(&package.from);
@@ -79,7 +80,7 @@ pub async fn run(package: Package) -> Result<()> {
     Ok(())
 }
 
-/// Puts a folder's files into an archive, the same bytes for the same files.
+/// Writes a folder's files into an archive. The same files always give the same bytes.
 fn write_archive(folder: &Path, archive: &Path) -> Result<()> {
     let mut names = Vec::new();
     collect(folder, "", &mut names)?;
@@ -99,7 +100,7 @@ fn write_archive(folder: &Path, archive: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds the names of all files in the folder and in those below it, as archives have them.
+/// Adds the names of all files in the folder and its subfolders, relative to the folder and separated by `/`.
 fn collect(folder: &Path, above: &str, names: &mut Vec<String>) -> Result<()> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
@@ -142,7 +143,7 @@ mod tests {
             fs::read(archive).unwrap()
         };
         let first = write("first.zip");
-        // Written anew, at another time.
+        // The file is written again, so its time differs.
         fs::write(dir.path().join("extension/manifest.json"), "{}").unwrap();
         assert_eq!(first, write("second.zip"));
         let mut archive = ZipArchive::new(File::open(dir.path().join("first.zip")).unwrap()).unwrap();

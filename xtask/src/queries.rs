@@ -1,5 +1,5 @@
-//! The checked data of the core's SQL queries (`.sqlx`): written anew, or compared with what the migrations make
-//! of it today. With it the core compiles without a database.
+//! The data of the core's SQL queries (`.sqlx`), with which the core compiles without a database. The data are made from a
+//! database with today's migrations. They are then written to `.sqlx`, or compared with it.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -13,7 +13,7 @@ use devstack::{
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, migrate::Migrator};
 
-/// Writes what the statements of this release need of the schema, which the next one's migrations are held against.
+/// Writes what the statements of this release need of the schema. Tests check the next release's migrations against it.
 pub async fn freeze() -> Result<()> {
     let database = TestDatabase::start().await?;
     let frozen = freeze_in(database.url()).await;
@@ -46,8 +46,8 @@ pub enum Mode {
     Write,
 }
 
-/// Compiles the core against a database made by the migrations, and compares the data that leaves with `.sqlx`,
-/// or puts it there. `false`: they differ.
+/// Compiles the core against a database that the migrations have made, which writes the data of its queries. Then compares them
+/// with `.sqlx`, or writes them there. `false`: they differ.
 pub async fn run(mode: Mode) -> Result<bool> {
     let scratch = project::dev_dir().join(format!("queries-{}", std::process::id()));
     project::make_dir(&scratch)?;
@@ -91,9 +91,9 @@ async fn compile(cluster: &str, scratch: &Path) -> Result<()> {
     let url = postgres::create_database(cluster, &name).await?;
     migrate(&url).await.or_step_failed("Running the migrations", "correct the migration")?;
     let mut cargo = project::cargo();
-    // The whole workspace, for then the libraries are as the linter left them and need no other pass.
+    // The whole workspace is compiled, because then the libraries that clippy has compiled can be used again.
     cargo.args(["check", "--workspace", "--all-targets"]);
-    // The core's build script names this variable, so a new folder has every query expanded anew.
+    // The core's build script depends on this variable, so with a new folder every query is expanded again.
     cargo.env("SQLX_OFFLINE", "false").env("DATABASE_URL", &url).env("SQLX_OFFLINE_DIR", scratch);
     let step = Step {
         name: "queries",
@@ -105,7 +105,7 @@ async fn compile(cluster: &str, scratch: &Path) -> Result<()> {
 }
 
 async fn migrate(url: &str) -> Result<()> {
-    // Read from the folder, not compiled in: the core may not compile before its queries are known.
+    // The migrations are read from the folder at run time. Those in the core cannot be used, because it may not compile yet.
     let migrations = Migrator::new(project::root().join("migrations")).await?;
     let mut connection = PgConnection::connect(url).await?;
     migrations.run(&mut connection).await?;

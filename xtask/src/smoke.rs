@@ -1,6 +1,6 @@
-//! `cargo xtask smoke`: the story of two friends against any deployment, step by step.
+//! `cargo xtask smoke`: checks any deployment with a short story of two friends, step by step.
 //!
-//! Deliberately absent: anything that a client cannot do, and load.
+//! Deliberately absent: load, and anything that an ordinary client cannot do.
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,13 @@ use url::{Host, Url};
 
 use crate::dev::{INTERRUPTED, Wishes, running_stack};
 
-/// Two users meet at a deployment: they become friends, connect, see each other's pages or do not, send a page, and go.
+/// Checks a deployment with two users: they become friends, connect, see each other's pages, send a page, and leave.
 ///
-/// Each step is timed; the first that fails ends the story, with exit code 1. However it ends, by Ctrl-C too, what was there
-/// before is put back: accounts that did not exist are deleted; of others the share settings, the visibility and the
-/// friendship are as they were. One trace stays with two accounts that existed: the page that was sent, marked as read.
+/// Each step is timed. The first step that fails ends the check, with exit code 1. In the end, also after Ctrl-C, the former
+/// state is restored: accounts that did not exist are deleted, and existing accounts get back their share settings, their
+/// visibility and their friendship. One trace stays with two existing accounts: the page that was sent, marked as read.
 ///
-/// Without tokens, the users sign in at an issuer that gives tokens for a name, as development's does.
+/// Without tokens, the users sign in at an issuer that gives a token for any name, as the one of `cargo xtask dev` does.
 #[derive(Debug, clap::Args)]
 pub struct Smoke {
     /// The deployment's public origin, such as <https://api.example.org> [default: what `cargo xtask dev` runs]
@@ -42,22 +42,22 @@ pub struct Smoke {
     /// ID token of the second user.
     #[arg(long, env = "SMOKE_TOKEN_B", hide_env_values = true, requires = "token_a", value_name = "TOKEN")]
     token_b: Option<String>,
-    /// Issuer that gives tokens for a name [default: that of what `cargo xtask dev` runs]
+    /// Issuer that gives a token for any name [default: the one that `cargo xtask dev` runs]
     #[arg(long, requires = "client_id", conflicts_with = "token_a", value_name = "URL")]
     issuer: Option<String>,
-    /// Client id that the tokens are to be meant for.
+    /// Client id that the issuer's tokens must be meant for.
     #[arg(long, requires = "issuer", value_name = "ID")]
     client_id: Option<String>,
-    /// A web origin that is to be allowed to call, such as <https://web.example.org>.
+    /// Also check that pages of this web origin may call, such as <https://web.example.org>.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
-    /// Longest time for the story, in seconds; 30 at most for one step.
+    /// Longest time for all steps, in seconds. One step may take 30 at most.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "SECONDS")]
     timeout: u64,
     /// Print the steps as one JSON object instead of a table.
     #[arg(long)]
     json: bool,
-    /// Speak plain http to another machine, which anybody on the way can read, the tokens too.
+    /// Allow plain http to another machine. Anybody on the way can then read everything, including the tokens.
     #[arg(long)]
     insecure: bool,
 }
@@ -65,7 +65,7 @@ pub struct Smoke {
 /// Longest time for one step.
 const STEP_MAX: Duration = Duration::from_secs(30);
 
-/// What happened.
+/// The result of a check, as JSON.
 #[derive(Debug, Serialize)]
 struct Report {
     edge_url: String,
@@ -77,7 +77,7 @@ struct Report {
     steps: Vec<Step>,
 }
 
-/// One step, and why it failed if it did.
+/// One step that was taken, and why it failed if it did.
 #[derive(Debug, Serialize)]
 struct Step {
     name: &'static str,
@@ -86,7 +86,7 @@ struct Step {
     error: Option<String>,
 }
 
-/// Runs the story. The exit code is 1 when a step failed, and [`INTERRUPTED`] when somebody wished an end.
+/// Runs the story. The exit code is 1 if a step failed, and [`INTERRUPTED`] if a signal ended it.
 pub async fn run(smoke: Smoke) -> Result<u8> {
     let site = smoke.site()?;
     let (edge_url, begun) = (site.info.edge_url.clone(), Instant::now());
@@ -148,7 +148,8 @@ impl Smoke {
         Site::of(info)
     }
 
-    /// The token's user. Their id is known once they have asked for their own account.
+    /// A user with the given token, or with a new one. With a given token, the id is not right until [`Before::register`] has
+    /// asked for the account.
     async fn person(&self, site: &Site, first_name: &str, given: Option<&String>) -> Result<Person> {
         let id = format!("smoke-{}-{:08x}", first_name.to_lowercase(), rand::random::<u32>());
         let token = match given {
@@ -165,7 +166,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// Takes a step; its error is remembered with it.
+    /// Runs a step, and records its duration and its error.
     async fn step<T>(&mut self, name: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let begun = Instant::now();
         let late = || anyhow!("nothing after {} s", STEP_MAX.as_secs());
@@ -239,20 +240,20 @@ impl Steps {
     }
 }
 
-/// What the story has changed or is about to, and how it was before.
+/// The former state of everything that the story has changed or is about to change.
 #[derive(Default)]
 struct Before {
-    /// Those who had no account.
+    /// The users who had no account.
     unregistered: Vec<Person>,
-    /// Both who were no friends.
+    /// Both users, if they were not friends.
     strangers: Option<(Person, Person)>,
-    /// Allow list and deny list.
+    /// A user with their former allow list and deny list.
     lists: Option<(Person, Value, Value)>,
     invisible: Vec<Person>,
 }
 
 impl Before {
-    /// Registers the person unless they are, and learns their id.
+    /// Registers the person if they are not registered, and learns their id.
     async fn register(&mut self, person: &mut Person) -> Result<()> {
         let answer = person.request(Method::GET, "/users/me").send().await?;
         let me = match answer.status() {
@@ -286,11 +287,11 @@ impl Before {
         let me = person.call(Method::GET, "/users/me", None).await?;
         let list = |name| me.get(name).cloned().with_context(|| format!("GET /users/me names no {name}"));
         self.lists = Some((person.clone(), list("domain_allow_array")?, list("domain_deny_array")?));
-        // Whichever of the two the person's mode goes by.
+        // One of the two lists decides, depending on the person's mode.
         set_lists(person, json!(["example.com"]), json!(["example.org"])).await
     }
 
-    /// Ends the invisibility of somebody who is.
+    /// Makes the person visible, and records if they were invisible.
     async fn be_visible(&mut self, person: &Person) -> Result<()> {
         let (live, snapshot) = person.connect_with_snapshot().await?;
         if snapshot.user_presence.page.is_none() {
@@ -299,7 +300,7 @@ impl Before {
         set_invisible(live, false).await
     }
 
-    /// Puts all of it back. What cannot be is named, and does not keep the rest from being.
+    /// Restores the former state. If one part fails, the others are still restored. The error names all that failed.
     async fn put_back(self) -> Result<()> {
         let mut failed = Vec::new();
         let mut attempt = |outcome: Result<()>| failed.extend(outcome.err().map(|error| format!("{error:#}")));
@@ -342,7 +343,7 @@ async fn set_lists(person: &Person, allow: Value, deny: Value) -> Result<()> {
     person.call(Method::PUT, "/users/me/domain_array/deny", Some(deny)).await.map(drop)
 }
 
-/// Says it, and leaves: the close tells that what came before was taken in.
+/// Sends the message, and leaves. The server's close shows that it has handled all messages before.
 async fn set_invisible(mut live: Live, invisible: bool) -> Result<()> {
     live.say(&ClientMessage::SetVisibility { invisible })?;
     live.say(&ClientMessage::Goodbye)?;
@@ -376,9 +377,9 @@ async fn is_closed(site: &Site) -> Result<()> {
     for (path, expected) in [
         ("/users/me", [StatusCode::UNAUTHORIZED].as_slice()),
         ("/presence", &[StatusCode::UNAUTHORIZED]),
-        // A request without an upgrade is answered that first.
+        // A request without an upgrade is refused before its token is checked.
         ("/ws", &[StatusCode::UPGRADE_REQUIRED]),
-        // By the edge, or by a rule in front of it.
+        // The edge answers 404; a firewall rule in front of it may answer 403.
         ("/internal/users/anybody/social", &[StatusCode::NOT_FOUND, StatusCode::FORBIDDEN]),
     ] {
         let status = site.request(Method::GET, path).send().await?.status();
@@ -420,7 +421,7 @@ async fn goes(anna: &Person, bens: &mut Live) -> Result<()> {
     Ok(())
 }
 
-/// Anna turns to that page, and Ben sees that title, which is empty where he must not see the page.
+/// Anna turns to the page, and Ben must see the title. If the title is empty, he must not see the page.
 async fn sees(annas: &Live, bens: &mut Live, url: &str, title: &str) -> Result<()> {
     annas.visit(url, "A page")?;
     let seen = bens.update().await?;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that can be tested, with the one PostgreSQL and the one shared stack it needs.
+//! `cargo xtask test`: runs all tests, with one PostgreSQL and one shared stack for all of them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use crate::dev::Wishes;
 
-/// Runs the tests; `args` go to nextest. The exit code is the runner's, none when somebody wished an end.
+/// Runs the tests. `args` go to nextest. Returns nextest's exit code, or `None` if a signal ended the run.
 pub async fn run(args: &[String]) -> Result<Option<i32>> {
     let mut wishes = Wishes::listen(false)?;
     let prepared = tokio::select! {
@@ -53,7 +53,7 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     let schemathesis = tools::schemathesis().await?;
     let database = TestDatabase::start().await?;
     build_all().await?;
-    // A filter is for the runner's tests alone.
+    // Arguments select tests of nextest, so these others run only without arguments.
     if doc_tests {
         run_doc_tests().await?;
         run_script_tests().await?;
@@ -61,7 +61,7 @@ async fn prepare(doc_tests: bool) -> Result<Prepared> {
     }
     let dir = test_dir().join("stack");
     project::remove(&dir)?;
-    // In wrangler, whose rate limiters the tests of them need.
+    // The worker runs in wrangler, because the tests of rate limits need its rate limiters.
     let options = StackOptions {
         edge: Edge::Wrangler { rebuild: None },
         ..StackOptions::new(dir, Database::NewIn(database.url().to_owned()))
@@ -80,14 +80,14 @@ async fn run_tests(cargo: Command, wishes: &mut Wishes) -> Result<Option<i32>> {
         () = wishes.next() => None,
     };
     if status.is_none() {
-        // Killed, it would leave the tests running: each has a process group of its own.
+        // If nextest were killed, it would leave the tests running, because each has its own process group.
         runner.end(Signal::TERM, Duration::from_secs(30)).await;
     }
     Ok(status.map(|status| status.code().unwrap_or(1)))
 }
 
-/// The arguments with packages named in a filter instead: cargo would compile a selection of packages apart from
-/// the workspace, all they stand on included.
+/// The arguments with a filter in place of `--package`. If cargo itself selected packages, it would compile them and all their
+/// dependencies again, with other features than for the whole workspace.
 fn of_the_workspace(args: &[String]) -> Vec<String> {
     let (mut packages, mut filters, mut others) = (Vec::new(), Vec::new(), Vec::new());
     let mut args = args.iter();
@@ -132,7 +132,7 @@ async fn run_doc_tests() -> Result<()> {
     step.run(cargo).await
 }
 
-/// Tests of what is JavaScript, of the worker and of development.
+/// The tests of JavaScript code: the worker's and development's.
 const SCRIPT_TESTS: [&str; 2] = ["*/tests/*.test.mjs", "dev/*.test.mjs"];
 
 async fn run_script_tests() -> Result<()> {
@@ -158,7 +158,7 @@ async fn run_client_tests() -> Result<()> {
     Ok(())
 }
 
-/// The runner on the PATH, or one of our own.
+/// The nextest on the PATH, or else an own installation.
 async fn nextest() -> Result<PathBuf> {
     let mut version = project::command("cargo-nextest");
     version.args(["nextest", "--version"]);
@@ -168,7 +168,8 @@ async fn nextest() -> Result<PathBuf> {
     tools::nextest().ensure().await
 }
 
-/// Everything at once, as the runner will ask for it: built one by one, much would be built twice.
+/// Builds everything that the tests need, as nextest will ask for it. If the parts were built one by one, many crates would be
+/// compiled twice.
 async fn build_all() -> Result<()> {
     build::edge(Profile::Release).await?;
     let mut cargo = project::cargo();

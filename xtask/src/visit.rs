@@ -1,4 +1,4 @@
-//! `cargo xtask visit`: a user turns to a page, and stays there until told otherwise.
+//! `cargo xtask visit`: a user comes online on a page, and stays there until Ctrl-C or until another page is typed.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ use crate::{
     dev::{Wishes, running_stack},
 };
 
-/// Who turns to what.
+/// The user and the page.
 #[derive(Debug, clap::Args)]
 pub struct Visit {
     /// The user, such as alice.
     pub user_id: String,
-    /// The page's URL. Empty: a page that is not shared.
+    /// The page's URL. An empty URL stands for a page that is not shared.
     pub url: String,
     /// The page's title.
     #[arg(default_value = "")]
     pub title: String,
-    /// Leave as soon as the edge has taken the page. Where no other client of the user is connected, they are
-    /// offline shortly after.
+    /// Disconnect as soon as the edge has taken the page. The user goes offline shortly after, unless another client of theirs is
+    /// connected.
     #[arg(long)]
     pub once: bool,
-    /// A token of that user, where the stack takes those of another issuer.
+    /// A token of that user. It is needed if the system accepts the tokens of another issuer (`dev --issuer`).
     #[arg(long, env = "PAGENOW_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
 
-/// Time within which the edge echoes a change to the one who made it.
+/// The longest wait for the edge's echo of a page change.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Turns to the page, says what friends see of it, and stays until Ctrl-C; meanwhile lines of standard input are
-/// further pages to turn to.
+/// Turns to the page, prints what friends see of it, and stays until Ctrl-C. Each line of standard input is another page to turn
+/// to.
 pub async fn run(visit: Visit) -> Result<()> {
     let Visit { user_id, url, title, once, token } = visit;
     let mut wishes = Wishes::listen(false)?;
@@ -53,7 +53,7 @@ pub async fn run(visit: Visit) -> Result<()> {
                 ChannelEvent::Connected => say(&format!("{user_id} is connected")),
                 ChannelEvent::Lost(why) => say(&format!("not connected: {why}")),
                 ChannelEvent::Message(text) => match serde_json::from_str(&text) {
-                    // The first message of a connection: from here on pages are taken.
+                    // The snapshot is the first message of a connection. From here on the edge takes pages.
                     Ok(ServerMessage::PresenceSnapshot(_)) => {
                         channel.send(&page).await?;
                         echo_due = Some(Instant::now() + PATIENCE);
@@ -95,10 +95,10 @@ pub async fn run(visit: Visit) -> Result<()> {
     Ok(())
 }
 
-/// Lines of standard input that are not blank. Its end ends nothing else.
+/// The lines of standard input that are not blank. The end of standard input does not end the command.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (typed, lines) = mpsc::channel(1);
-    // A thread by itself: a read cannot be called off, and nobody waits for this one at the end.
+    // A thread of its own, because a blocking read cannot be cancelled. The program ends without waiting for it.
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
             if typed.blocking_send(line).is_err() {
