@@ -1,4 +1,4 @@
-//! The two servers' programs, built only when something they are made of has changed.
+//! Builds the programs of the two servers. The worker is built only if one of its inputs has changed.
 
 use std::{
     fmt::Write as _,
@@ -16,10 +16,10 @@ use crate::{
     tools,
 };
 
-/// Set where both servers are built already, so that a test that would build them first need not look.
+/// The environment variable that says that both servers are built. Tests then skip their own builds.
 pub const BUILT: &str = "PAGENOW_BUILT";
 
-/// What the worker is made of, besides the tools.
+/// The files and folders that the worker is made of, besides the tools.
 const EDGE_INPUTS: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -32,20 +32,20 @@ const EDGE_INPUTS: [&str; 9] = [
     "shared/src",
 ];
 
-/// What a built worker consists of.
+/// The files of a built worker.
 const EDGE_OUTPUTS: [&str; 2] = ["index.js", "index_bg.wasm"];
 
 /// How a server is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Quickly, with what the tests compile too.
+    /// Without optimisations, and with the same dependencies that the tests compile.
     Development,
-    /// As it is deployed.
+    /// As the servers are deployed.
     Release,
 }
 
 impl Profile {
-    /// The core's program of this profile.
+    /// The path of the core's program in this profile.
     pub fn core_program(self) -> PathBuf {
         let folder = match self {
             Self::Development => "debug",
@@ -60,7 +60,7 @@ pub async fn core(profile: Profile) -> Result<()> {
     let mut cargo = project::cargo();
     let step = match profile {
         Profile::Development => {
-            // With the features of the whole workspace, as the tests build it: so dependencies are compiled once.
+            // Built with the features of the whole workspace, as the tests build it, so that dependencies are compiled once.
             cargo.args(["build", "--workspace", "--bin", "core-api"]);
             Step {
                 name: "build-core",
@@ -80,8 +80,8 @@ pub async fn core(profile: Profile) -> Result<()> {
     step.run(cargo).await
 }
 
-/// Puts the worker of that profile into `edge-worker/build`. Each profile's last build is kept apart, so that going to and
-/// fro between them builds nothing.
+/// Puts the worker of the profile into `edge-worker/build`. The last build of each profile is kept, so that switching between
+/// profiles builds nothing.
 pub async fn edge(profile: Profile) -> Result<()> {
     let (cargo_profile, folder) = match profile {
         Profile::Development => ("dev", "debug"),
@@ -90,7 +90,7 @@ pub async fn edge(profile: Profile) -> Result<()> {
     let target = project::target_dir();
     let kept = target.join("edge-worker").join(folder);
     project::make_dir(&kept)?;
-    // Two builds at once would write the same folders.
+    // The lock is needed because two builds at the same time would write the same folders.
     let lock_path = target.join("edge-worker.lock");
     let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
     project::take(&lock, "Waiting for another build of the worker").await?;
@@ -124,7 +124,7 @@ pub async fn edge(profile: Profile) -> Result<()> {
     Ok(())
 }
 
-/// Names what a worker beside it was made of.
+/// A file beside a built worker. It lists the inputs from which the worker was built.
 const MADE_OF: &str = ".made-of";
 
 fn is_made_of(dir: &Path, inputs: &str) -> bool {
@@ -132,7 +132,7 @@ fn is_made_of(dir: &Path, inputs: &str) -> bool {
         && fs::read_to_string(dir.join(MADE_OF)).is_ok_and(|text| text == inputs)
 }
 
-/// Makes a module of JavaScript and one of WebAssembly out of what the compiler has made, in the folder `out`.
+/// Makes a JavaScript module and a WebAssembly module in the folder `out` from the compiler's output.
 async fn make_module(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
     project::remove(out)?;
     let bound = out.join("bound");
@@ -140,21 +140,21 @@ async fn make_module(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
     let (input, output) = (wasm.to_owned(), bound.clone());
     tokio::task::spawn_blocking(move || {
         let mut bindgen = Bindgen::new();
-        // `edge-worker/entry.mjs` begins anew after a crash, by the function that this adds.
+        // These options add the functions by which `edge-worker/entry.mjs` starts WebAssembly again after a crash.
         bindgen.module(true)?.reset_state_function(true).force_enable_abort_handler(true);
         bindgen.input_path(input).out_name("index").typescript(false).generate(output)
     })
     .await?
     .context("wasm-bindgen failed")?;
 
-    // One file of it and of the worker's own modules that it imports.
+    // Bundles the generated JavaScript, and the worker's own modules that it imports, into one file.
     let script = out.join("index.js");
     let mut esbuild = project::command(tool("esbuild/bin/esbuild")?);
     esbuild.arg(bound.join("index.js")).args(["--bundle", "--minify", "--format=esm", "--log-level=warning"]);
     esbuild.args(["--external:./index_bg.wasm", "--external:cloudflare:*"]);
     esbuild.arg(format!("--outfile={}", script.display())).env("PATH", path_with(&tools::node().await?)?);
     step::read(esbuild).await?;
-    // wrangler and workerd know how to import WebAssembly by the older words only.
+    // wrangler and workerd only know the older syntax for importing WebAssembly.
     let text = fs::read_to_string(&script).context("cannot read the bundled worker")?;
     fs::write(&script, text.replace("import source ", "import ")).context("cannot write the bundled worker")?;
 
@@ -166,7 +166,7 @@ async fn make_module(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
         Profile::Release => {
             step::say("Optimising the worker");
             let mut wasm_opt = project::command(tool("binaryen/bin/wasm-opt")?);
-            // With what compilers and runtime both know, and not a feature more.
+            // Enables only the features that the compilers use and the runtime knows.
             wasm_opt.args(["-O", "--debuginfo"]).args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
             wasm_opt.arg(bound_wasm).arg("-o").arg(final_wasm).env("PATH", path_with(&tools::node().await?)?);
             step::read(wasm_opt).await?;
@@ -175,7 +175,7 @@ async fn make_module(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
     project::remove(&bound)
 }
 
-/// Features of WebAssembly that rustc and wasm-bindgen use.
+/// The features of WebAssembly that rustc and wasm-bindgen use.
 const WASM_FEATURES: [&str; 7] = [
     "bulk-memory",
     "exception-handling",
@@ -186,7 +186,7 @@ const WASM_FEATURES: [&str; 7] = [
     "sign-ext",
 ];
 
-/// A program of an installed npm package.
+/// The path of a program of an installed npm package.
 fn tool(path: &str) -> Result<PathBuf> {
     let program = tools::npm_file(path);
     if !program.exists() {
@@ -196,14 +196,14 @@ fn tool(path: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The PATH with the folder of `node` in front: npm's programs start whatever is called `node` there.
+/// The PATH with the folder of `node` in front, because programs of npm packages start the first `node` on the PATH.
 fn path_with(node: &Path) -> Result<std::ffi::OsString> {
     let old = std::env::var_os("PATH").unwrap_or_default();
     let first = node.parent().filter(|dir| dir.is_absolute()).map(Path::to_owned);
     Ok(std::env::join_paths(first.into_iter().chain(std::env::split_paths(&old)))?)
 }
 
-/// The profile, and every input of the worker with its size and time of change.
+/// The text of [`MADE_OF`]: the profile, and every input of the worker with its size and its time of change.
 fn listing(profile: &str) -> Result<String> {
     let mut text = format!("{profile}\n");
     for input in EDGE_INPUTS {

@@ -1,5 +1,5 @@
-//! Child processes that never outlive their reason: each leads a process group, and a group is ended as a
-//! whole, by its owner or, when this process is gone without a word, by a guard.
+//! Child processes that never outlive this process. Each child leads a process group, and the whole group is ended: by its owner,
+//! or by a guard process if this process was killed.
 
 use std::{
     collections::VecDeque,
@@ -21,9 +21,9 @@ use crate::project;
 /// Where a child's output goes.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Appended to this file, from which failures quote.
+    /// The output is appended to this file. Errors quote its end.
     Log(PathBuf),
-    /// To this program's own, so that a person reads it as it comes.
+    /// The child writes to the same terminal as this program.
     Shown,
 }
 
@@ -37,14 +37,14 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts `command` as the leader of a new process group, with nothing to read.
+    /// Starts `command` as the leader of a new process group, with an empty standard input.
     pub fn start(name: &str, mut command: Command, output: Output) -> Result<Self> {
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         if let Output::Log(path) = &output {
             let log = open_log(path)?;
             command.stderr(log.try_clone().with_context(|| format!("cannot write {}", path.display()))?).stdout(log);
         }
-        // The guard comes first: from its first moment on a child has somebody who ends it.
+        // The guard is started first, so that it can end the child from the beginning.
         let guard = Guard::of_this_process()?;
         let process = command
             .spawn()
@@ -55,43 +55,44 @@ impl Child {
         Ok(Self { name: name.to_owned(), process, group, output })
     }
 
-    /// What people call it.
+    /// The child's name for people.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The number of its process, until it was seen to end.
+    /// The id of its process. `None` after its end was noticed.
     pub fn id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Waits until the child ends by itself. Cancelling the wait loses nothing.
+    /// Waits until the child ends by itself. The wait can be cancelled and repeated.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         self.process.wait().await.with_context(|| format!("cannot wait for {}", self.name))
     }
 
-    /// Whether, and how, it has ended already.
+    /// How the child has ended. `None` if it still runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.process.try_wait().with_context(|| format!("cannot look after {}", self.name))
     }
 
-    /// Asks the child to end and waits for it; after `patience` kills it and everything it started.
+    /// Sends the signal to the child's group, and waits for the child, but not longer than `patience`. Then kills everything that
+    /// is left of the group.
     pub async fn end(mut self, signal: Signal, patience: Duration) {
         if matches!(self.process.try_wait(), Ok(None)) {
-            // A group that is gone already needs no signal.
+            // This fails if the group is gone already, which is no problem.
             let _ = kill_process_group(self.group, signal);
             let _ = tokio::time::timeout(patience, self.process.wait()).await;
         }
         self.kill().await;
     }
 
-    /// Kills the child and everything it started, without a warning.
+    /// Kills the child and everything it started.
     pub async fn kill(mut self) {
         let _ = kill_process_group(self.group, Signal::KILL);
         let _ = self.process.wait().await;
     }
 
-    /// How it ended, with the end of its log.
+    /// A text that says how the child ended, with the end of its log.
     pub fn exit_report(&self, status: ExitStatus) -> String {
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("ended by itself with status {code}"),
@@ -101,7 +102,7 @@ impl Child {
         format!("{} {how}\n{}", self.name, self.log_end())
     }
 
-    /// The end of its log, where it has one.
+    /// The end of its log. Empty if it has none.
     pub fn log_end(&self) -> String {
         match &self.output {
             Output::Log(path) => quote_log(path),
@@ -130,7 +131,7 @@ fn open_log(path: &Path) -> Result<File> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The last lines of a log, indented under its name.
+/// The last lines of a log, indented below its path.
 pub fn quote_log(path: &Path) -> String {
     const LINES_MAX: usize = 25;
     let text = fs::read(path).unwrap_or_default();
@@ -145,14 +146,14 @@ pub fn quote_log(path: &Path) -> String {
     format!("  the end of {}:\n{}", path.display(), if lines.is_empty() { "  | (empty)" } else { &lines })
 }
 
-/// A shell that waits for this process to be gone, however it goes, and then ends the groups still running.
+/// A shell that waits for the end of this process, even by a kill, and then ends the groups that are still running.
 #[derive(Debug)]
 struct Guard {
     orders: Mutex<process::ChildStdin>,
 }
 
-/// It reads `add GROUP` and `drop GROUP`. The end of its input is the end of this process; SIGINT is what every
-/// child takes as a wish to end in order, PostgreSQL included.
+/// The guard's script. It reads the lines `add GROUP` and `drop GROUP`. When this process ends, the input ends. Then the script
+/// sends SIGINT, at which every child, also PostgreSQL, ends in order. After 3 seconds it sends SIGKILL.
 const GUARD: &str = r#"
 trap '' INT TERM HUP
 groups=
@@ -203,7 +204,7 @@ impl Guard {
     }
 
     fn order(&self, order: &str, group: Pid) {
-        // A guard that somebody killed guards no more; the owner still ends its children.
+        // This fails if the guard was killed. The children are then still ended by their owners.
         if let Ok(mut orders) = self.orders.lock() {
             let _ = writeln!(orders, "{order} {}", group.as_raw_nonzero());
         }

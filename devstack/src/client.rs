@@ -1,5 +1,5 @@
-//! The client of a system: its page, which the edge serves, and its extensions. What it must know of the system is built
-//! into it.
+//! Builds the client of a system: its page, which the edge serves, and its extensions. The constants of the system are built into
+//! the client.
 
 use std::{fs, path::Path, time::SystemTime};
 
@@ -10,22 +10,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{project, step::Step, tools};
 
-/// What a client must know of the system it is for.
+/// The constants of the system that a client is built for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constants {
     /// The one public origin, without a slash at its end.
     pub origin: String,
-    /// Exactly the `iss` of tokens: who signs people in.
+    /// The OIDC issuer that signs people in: exactly the `iss` claim of tokens.
     pub issuer: String,
-    /// The client's id there.
+    /// The client's id at the issuer.
     pub client_id: String,
-    /// Where profile images are uploaded to and shown from.
+    /// The origin to which profile images are uploaded, and from which they are shown.
     pub images: String,
-    /// The origin of the issuer's endpoints, where it is not the issuer's own.
+    /// The origin of the issuer's endpoints, if it is not the issuer's own.
     pub sign_in: Option<String>,
 }
 
-/// Who serves the page's files.
+/// The server of the page's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     Cloudflare,
@@ -43,12 +43,12 @@ impl Constants {
         ]
     }
 
-    /// Builds the page and both extensions into `built`, as `app`, `chromium` and `firefox`, and puts the page with the
-    /// headers it is served with into `served`.
+    /// Builds the page and both extensions into `built`, as `app`, `chromium` and `firefox`. Then copies the page, with its HTTP
+    /// headers, into `served`.
     ///
     /// # Errors
     ///
-    /// When it does not compile, or a folder cannot be written.
+    /// If the client does not compile, or a folder cannot be written.
     pub async fn build(&self, server: Server, built: &Path, served: &Path) -> Result<()> {
         tools::ensure_npm_packages().await?;
         project::make_dir(built)?;
@@ -64,11 +64,11 @@ impl Constants {
         self.place(server, &built, served).await
     }
 
-    /// Puts the page that was built into `built` into `served`.
+    /// Copies the page that was built into `built`, with its HTTP headers, into `served`.
     ///
     /// # Errors
     ///
-    /// When none is built, or the folder cannot be written.
+    /// If no page was built, or the folder cannot be written.
     pub async fn place(&self, server: Server, built: &Path, served: &Path) -> Result<()> {
         let mut node = project::command(tools::node().await?);
         node.arg(project::root().join("edge-worker/page.mjs")).arg(match server {
@@ -85,18 +85,18 @@ impl Constants {
     }
 }
 
-/// Tells when the client's sources change.
+/// Notices changes of the client's sources.
 #[derive(Debug, Default)]
 pub struct Watch {
     known: Option<SystemTime>,
 }
 
 impl Watch {
-    /// Whether anything was written since this was asked before. The first time, nothing was.
+    /// Whether a source was written since the last call. The first call returns `false`.
     ///
     /// # Errors
     ///
-    /// When the sources cannot be read.
+    /// If the sources cannot be read.
     pub fn has_changed(&mut self) -> Result<bool> {
         let newest = newest_in(&project::root().join("client"))?;
         let before = std::mem::replace(&mut self.known, newest);
@@ -104,7 +104,7 @@ impl Watch {
     }
 }
 
-/// When the newest source in the folder was written. What is built there is none, nor is what tests it.
+/// When the newest source in the folder was written. Built files, packages and tests do not count.
 fn newest_in(folder: &Path) -> Result<Option<SystemTime>> {
     let mut newest = None;
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -116,7 +116,7 @@ fn newest_in(folder: &Path) -> Result<Option<SystemTime>> {
         let written = if entry.file_type()?.is_dir() {
             newest_in(&entry.path())?
         } else {
-            // An editor may have replaced it meanwhile.
+            // This may fail because an editor has just replaced the file.
             entry.metadata().and_then(|about| about.modified()).ok()
         };
         newest = newest.max(written);
@@ -129,15 +129,15 @@ struct Manifest {
     key: Option<String>,
 }
 
-/// The origin of the extension for Chromium that was built into a folder, as its manifest's key makes it. None where it is
-/// not built, or has no key, when the folder it is loaded from decides.
+/// The origin of the Chromium extension in a folder of built files, computed from its manifest's key. `None` if it is not built,
+/// or has no key: then the origin depends on the folder from which it is loaded.
 pub fn extension_origin(built: &Path) -> Option<String> {
     let manifest = fs::read_to_string(built.join("chromium/manifest.json")).ok()?;
     let manifest: Manifest = serde_json::from_str(&manifest).ok()?;
     origin_of(&manifest.key?).ok()
 }
 
-/// The id is the first half of the key's hash, with letters from a to p for its digits.
+/// The extension's id is the first half of the SHA-256 hash of the key, in hexadecimal, with letters from a to p as digits.
 fn origin_of(key: &str) -> Result<String> {
     let hash = Sha256::digest(STANDARD.decode(key).context("the manifest's key is no base64")?);
     let half = hash.get(..16).context("a hash has 32 bytes")?;
@@ -154,8 +154,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extensions_origin_follows_from_its_key_as_chromium_makes_it() {
-        // Of a public key in DER, whose hash is known.
+    fn an_extensions_origin_is_computed_from_its_key_as_in_chromium() {
+        // Any bytes can stand for the key here, so these are bytes whose hash is known.
         let origin = origin_of(&STANDARD.encode(b"abc")).unwrap();
         // SHA-256 of "abc" begins ba7816bf 8f01cfea 414140de 5dae2223.
         assert_eq!(origin, "chrome-extension://lkhibglpipabmpokebebeanofnkocccd");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_source_counts_and_what_is_built_does_not() {
+    fn only_sources_count_and_not_built_files_packages_or_tests() {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["src/views", "dist/app", "e2e", "node_modules/x"] {
             fs::create_dir_all(dir.path().join(folder)).unwrap();

@@ -1,4 +1,4 @@
-//! The core as a process: migrating a database, and serving.
+//! Runs the core's program: its migrations, its commands, and the server.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,31 +16,31 @@ use crate::{
     step::{OrStepFailed as _, say},
 };
 
-/// The core: what it is told, and its process while it serves.
+/// The core: its configuration, and its process while it serves.
 #[derive(Debug)]
 pub(crate) struct Core {
     program: PathBuf,
     port: Port,
-    /// Held for its metrics.
+    /// The port of its metrics, kept here so that no other stack chooses it.
     _metrics: Port,
     settings: Vec<(String, String)>,
-    /// None: the one role that the database is named with does everything.
+    /// `None`: the role in the database's URL does everything.
     roles: Option<Roles>,
     logs: PathBuf,
     process: Option<Child>,
 }
 
-/// The roles of the core's databases, made by the core's own command.
+/// The roles of the core's database. The core's command `bootstrap-database` makes them.
 #[derive(Debug)]
 pub(crate) struct Roles {
     pub(crate) owner: String,
     pub(crate) app: String,
-    /// Of both. New at each start, as roles are the cluster's and secrets the stack's.
+    /// The password of both roles. It is new at each start, because roles belong to the cluster, and secrets to the stack.
     pub(crate) password: String,
 }
 
 impl Roles {
-    /// Of that name, and `_owner` or `_app`.
+    /// Roles with this name and the endings `_owner` and `_app`.
     pub(crate) fn named(name: &str) -> Self {
         Self { owner: format!("{name}_owner"), app: format!("{name}_app"), password: random_text() }
     }
@@ -51,8 +51,8 @@ impl Roles {
 }
 
 impl Core {
-    /// A core that does not serve yet, of this program. `settings` are environment variables, the later of two the one
-    /// that counts; the database is named when it is used, with `roles` as its administrator reaches it.
+    /// A core that does not serve yet. `settings` are environment variables; of two with the same name, the later one counts. The
+    /// functions below take the database's URL. With `roles`, it must be the URL of an administrator.
     pub(crate) fn new(
         program: PathBuf,
         port: Port,
@@ -64,17 +64,17 @@ impl Core {
         for (name, port) in [("LISTEN_ADDR", &port), ("METRICS_ADDR", &metrics)] {
             settings.push((name.to_owned(), format!("127.0.0.1:{}", port.number())));
         }
-        // An error is told in words; where it passed through would bury them.
+        // Switches backtraces off, because they would bury the error's text.
         settings.push(("RUST_LIB_BACKTRACE".to_owned(), "0".to_owned()));
         Self { program, port, _metrics: metrics, settings, roles, logs, process: None }
     }
 
-    /// Where it answers.
+    /// The core's URL.
     pub(crate) fn url(&self) -> String {
         self.port.url()
     }
 
-    /// Makes the roles, and brings that database to the newest schema.
+    /// Makes the roles, and migrates the database to the newest schema.
     pub(crate) async fn migrate(&self, database_url: &str) -> Result<()> {
         if let Some(Roles { owner, app, password }) = &self.roles {
             const STEP: &str = "Making the roles of the database";
@@ -92,7 +92,7 @@ impl Core {
         self.run(self.command("migrate", &url)).await.or_step_failed(STEP, ADVICE)
     }
 
-    /// Runs one of its commands on that database, to its end.
+    /// Runs one of the core's commands on the database, and waits for its end.
     pub(crate) async fn operate(&self, command: &[&str], database_url: &str) -> Result<()> {
         let url = self.url_of(|roles| &roles.app, database_url)?;
         let (what, args) = command.split_first().context("a command has a name")?;
@@ -101,7 +101,7 @@ impl Core {
         self.run(core).await
     }
 
-    /// Runs what works on a database, to its end.
+    /// Runs a command, and waits for its end. Its output goes to a log.
     async fn run(&self, command: Command) -> Result<()> {
         let log = Output::Log(self.logs.join("core-api-commands.log"));
         let mut child = Child::start("core-api", command, log)?;
@@ -109,7 +109,7 @@ impl Core {
         if status.success() { Ok(()) } else { Err(anyhow!(child.exit_report(status))) }
     }
 
-    /// That database, as one of the roles reaches it.
+    /// The database's URL for one of the roles.
     fn url_of(&self, role: impl Fn(&Roles) -> &String, database_url: &str) -> Result<String> {
         let Some(roles) = &self.roles else { return Ok(database_url.to_owned()) };
         let mut url = Url::parse(database_url).context("DATABASE_URL is not a URL")?;
@@ -118,7 +118,7 @@ impl Core {
         Ok(url.into())
     }
 
-    /// Starts serving from that database, which must not be going on already, and waits until it is ready.
+    /// Starts the server on the database, and waits until it is ready. It must not be running already.
     pub(crate) async fn start(&mut self, database_url: &str) -> Result<()> {
         const STEP: &str = "Starting core-api";
         const ADVICE: &str = "read its words above; `core-api serve --help` explains its configuration";
@@ -143,7 +143,7 @@ impl Core {
         core
     }
 
-    /// From its next start on, it is told this too.
+    /// Sets an environment variable for the core, from its next start on.
     pub(crate) fn tell(&mut self, name: &str, value: &str) {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
@@ -153,14 +153,14 @@ impl Core {
         self.process.as_mut()
     }
 
-    /// Ends it as a deployment does, and waits until it has gone.
+    /// Ends the server as a deployment does, and waits until it has ended.
     pub(crate) async fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.end(Signal::TERM, Duration::from_secs(30)).await;
         }
     }
 
-    /// Ends it as a crash does.
+    /// Kills the server, like a crash.
     pub(crate) async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill().await;

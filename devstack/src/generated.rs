@@ -1,4 +1,4 @@
-//! Files that programs of ours write for the client, and that are kept beside its sources.
+//! Files that this project's programs generate for the client. They are committed with its sources.
 
 use std::fs;
 
@@ -6,17 +6,17 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::project;
 
-/// Set to `write` by `cargo xtask codegen`: then the tests that compare such files write them instead.
+/// An environment variable. `cargo xtask codegen` sets it to `write`. Then the tests that compare such files write them instead.
 pub const CODEGEN: &str = "PAGENOW_CODEGEN";
 
-/// Where they are, from the root of the repository.
+/// The folder of these files, relative to the root of the repository.
 const FOLDER: &str = "client/src/generated";
 
-/// Compares a file with what it is to be, or writes it where [`CODEGEN`] says so.
+/// Compares a file with the text that it must hold. If [`CODEGEN`] is `write`, writes it instead.
 ///
 /// # Errors
 ///
-/// When the file holds anything else, or cannot be read or written.
+/// If the file holds another text, or cannot be read or written.
 pub fn settle(name: &str, text: &str) -> Result<()> {
     if std::env::var_os(CODEGEN).is_some_and(|how| how == "write") {
         return write(name, text);
@@ -27,11 +27,11 @@ pub fn settle(name: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes such a file.
+/// Writes a file of the folder.
 ///
 /// # Errors
 ///
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn write(name: &str, text: &str) -> Result<()> {
     let folder = project::root().join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("{FOLDER} cannot be made"))?;

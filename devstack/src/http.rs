@@ -1,4 +1,4 @@
-//! The HTTP client of the commands.
+//! An HTTP client for commands and tests.
 
 use std::{
     sync::Once,
@@ -13,15 +13,14 @@ use crate::child::Child;
 pub fn client() -> Result<reqwest::Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // Another part of the process may have chosen one already: any will do.
+        // This fails if another part of the process has installed one already. Any provider will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy();
     client.build().context("cannot make an HTTP client")
 }
 
-/// Waits until `url` answers with a success. Fails when the child behind it ends first, or takes longer than
-/// `patience`.
+/// Waits until `url` answers with a status of success. Fails if the child ends first, or if it takes longer than `patience`.
 pub async fn wait_until_ready(url: &str, child: &mut Child, patience: Duration) -> Result<()> {
     let client = client()?;
     let begun = Instant::now();

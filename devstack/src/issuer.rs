@@ -1,4 +1,4 @@
-//! The OpenID Connect provider of development, as a process.
+//! Runs the OpenID Connect provider of development.
 
 use std::{path::Path, time::Duration};
 
@@ -14,15 +14,15 @@ use crate::{
     tools,
 };
 
-/// The audience of tokens in development: the client id of a client that exists nowhere else.
+/// The audience of tokens in development: the id of a client that exists only there.
 const DEV_AUDIENCE: &str = "pagenow-dev";
 
-/// Whose tokens the servers take.
+/// The issuer whose tokens the servers accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issuer {
-    /// Exactly the `iss` of the tokens.
+    /// Exactly the `iss` claim of the tokens.
     pub issuer: String,
-    /// Where the issuer publishes its signing keys.
+    /// The URL of the issuer's signing keys.
     pub jwks_url: String,
     /// The client id that tokens must be meant for.
     pub audience: String,
@@ -32,7 +32,7 @@ pub struct Issuer {
 ///
 /// # Errors
 ///
-/// When it ends by itself, or does not answer within half a minute.
+/// If it ends by itself, or does not answer within half a minute.
 pub async fn start(dir: &Path, port: &Port) -> Result<(Child, Issuer)> {
     const STEP: &str = "Starting the OIDC provider";
     const ADVICE: &str = "read its words above; `--reset` makes it a new key";

@@ -1,8 +1,8 @@
-//! The whole system as processes on this machine: PostgreSQL, an OpenID Connect provider, the core and the worker,
-//! built, started, watched and ended in order.
+//! Runs the whole system as processes on this machine: builds, starts, watches and ends PostgreSQL, an OpenID Connect provider,
+//! the core and the worker.
 //!
-//! Development, the whole-stack tests and the benchmarks stand on it. Deliberately absent: command lines, and anything
-//! that the servers themselves need.
+//! Development, the whole-stack tests and the benchmarks use it. Deliberately absent: command lines, and anything that the
+//! servers themselves need.
 
 pub mod build;
 pub mod child;

@@ -1,4 +1,4 @@
-//! How a stack is to be, and where a running one is found.
+//! The options of a stack, and the description of a running one.
 
 use std::{
     fs,
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{build::Profile, issuer::Issuer, ports::Port, postgres::Durability};
 
-/// Where a running stack is found: the content of `stack.json`. It holds the password of the database.
+/// The description of a running stack: the content of `stack.json`. It holds the database's password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackInfo {
     /// The one public origin, without a slash at its end.
     pub edge_url: String,
-    /// The core itself, which clients never see.
+    /// The URL of the core, which clients never call directly.
     pub core_url: String,
     #[serde(flatten)]
     pub issuer: Issuer,
@@ -23,14 +23,14 @@ pub struct StackInfo {
 }
 
 impl StackInfo {
-    /// Reads it from the file that a running stack keeps.
+    /// Reads the description from the file that a running stack keeps.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no description of a stack", path.display()))
     }
 }
 
-/// Ports of 127.0.0.1; 0 takes any that is free.
+/// Ports of 127.0.0.1. 0 stands for any free port.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ports {
     pub edge: u16,
@@ -38,20 +38,20 @@ pub struct Ports {
     pub metrics: u16,
     pub oidc: u16,
     pub postgres: u16,
-    /// None: there is no image store.
+    /// `None`: there is no image store.
     pub images: Option<u16>,
 }
 
-/// The ports a stack has chosen.
+/// The ports that were chosen for a stack.
 #[derive(Debug)]
 pub(crate) struct ChosenPorts {
     pub(crate) core: Port,
     pub(crate) metrics: Port,
-    /// None where others are the edge, the provider, or the database.
+    /// `None` if the stack does not start the edge itself. The same holds for the provider and the database.
     pub(crate) edge: Option<Port>,
     pub(crate) oidc: Option<Port>,
     pub(crate) postgres: Option<Port>,
-    /// Of the image store's door, and of the store behind it.
+    /// The ports of the proxy in front of the image store, and of the store itself.
     pub(crate) images: Option<(Port, Port)>,
 }
 
@@ -79,36 +79,37 @@ impl ChosenPorts {
 /// Where the core keeps its data.
 #[derive(Debug, Clone)]
 pub enum Database {
-    /// A cluster of the stack's own, in its folder; settings as `name=value`.
+    /// A cluster of the stack's own, in the stack's folder. Settings are written as `name=value`.
     Own { durability: Durability, settings: &'static [&'static str] },
-    /// A new database in the cluster that this URL names, dropped at the end. The URL's user may make databases.
+    /// A new database in the cluster that this URL names. It is dropped at the end. The URL's user must be allowed to create
+    /// databases and roles.
     NewIn(String),
-    /// The database this URL names. Migrated, and otherwise left alone.
+    /// The database that this URL names. It is migrated, and never dropped.
     Given(String),
 }
 
-/// What takes the core's events and the clients' calls.
+/// The edge, which takes the core's events and the clients' calls.
 #[derive(Debug, Clone)]
 pub enum Edge {
-    /// The worker in `wrangler dev`, with the platform's rate limiters. `rebuild` is the command that builds the worker
-    /// anew, whenever its sources change.
+    /// The worker in `wrangler dev`, with the platform's rate limiters. `rebuild` is the command that builds the worker again
+    /// after each change of its sources.
     Wrangler { rebuild: Option<String> },
     /// The worker in workerd alone, which starts in a moment.
     Workerd,
-    /// Somebody else, at this origin.
+    /// Another program, which is not started here, at this origin.
     Elsewhere(String),
 }
 
-/// How a stack is to be.
+/// The options of a stack.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
-    /// Everything the stack keeps: data, keys, logs. Two running stacks never share one.
+    /// The folder for everything that the stack keeps: data, keys and logs. Two running stacks must not share it.
     pub dir: PathBuf,
     pub ports: Ports,
     pub database: Database,
-    /// `None` starts a provider of the stack's own.
+    /// `None`: the stack starts its own provider.
     pub issuer: Option<Issuer>,
-    /// Configuration for the worker and the core alike, such as `PRESENCE_TIMEOUT_MS`.
+    /// Environment variables for both the worker and the core, such as `PRESENCE_TIMEOUT_MS`.
     pub vars: Vec<(String, String)>,
     pub edge: Edge,
     /// How both servers are compiled.
@@ -116,7 +117,7 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
-    /// A stack on any ports that keeps everything in `dir`: all its own, the worker in workerd.
+    /// A stack on free ports that keeps everything in `dir`. It has its own provider, and its worker runs in workerd.
     pub fn new(dir: impl Into<PathBuf>, database: Database) -> Self {
         Self {
             dir: dir.into(),
@@ -129,8 +130,8 @@ impl StackOptions {
         }
     }
 
-    /// A stack for one test, with a database in the cluster of `DATABASE_URL`, or else a cluster of its own. `dir` is
-    /// the test's to make and to remove.
+    /// A stack for one test. Its database is in the cluster of `DATABASE_URL`, or else in a cluster of its own. The test makes
+    /// and removes `dir`.
     pub fn for_test(dir: impl Into<PathBuf>) -> Self {
         let database = match std::env::var("DATABASE_URL") {
             Ok(url) => Database::NewIn(url),
@@ -139,7 +140,7 @@ impl StackOptions {
         Self::new(dir, database)
     }
 
-    /// The same with one more variable.
+    /// Adds an environment variable for the worker and the core.
     #[must_use]
     pub fn var(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.vars.push((name.into(), value.to_string()));

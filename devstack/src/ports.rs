@@ -1,4 +1,4 @@
-//! Ports for the children to listen on.
+//! Chooses ports on which child processes listen.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
@@ -6,20 +6,20 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::step::StepFailed;
 
-/// A TCP port of 127.0.0.1 that nobody listened on when it was chosen.
+/// A TCP port of 127.0.0.1 on which no program listened when it was chosen.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    /// The UDP port of the same number, held as long as this: others that choose ports this way pass over those
-    /// that others have chosen and not begun to listen on. A port that a person names is held by nobody.
+    /// The UDP port with the same number, bound as long as this value lives. It reserves the number: other processes that choose
+    /// ports in this way skip it, even before a child listens on the TCP port. A port that a person named is not reserved.
     _held: Option<UdpSocket>,
 }
 
 impl Port {
-    /// Below the range that systems take ports of outgoing connections from.
+    /// The range of free ports. It is below the range from which systems take the ports of outgoing connections.
     const ANY: std::ops::Range<u16> = 20_000..32_000;
 
-    /// `wanted`, or any free one when it is 0. `flag` is the one that changes it.
+    /// Chooses the port `wanted`, or a free one if that is 0. `flag` is the command line flag for the port; the error names it.
     pub fn choose(what: &str, wanted: u16, flag: &str) -> Result<Self> {
         if wanted != 0 {
             return match TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)) {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_port_is_chosen_once_while_it_is_held() {
+    fn a_reserved_port_is_not_chosen_again() {
         let mut held: Vec<Port> = (0..200).map(|_| Port::choose("a test", 0, "--port").unwrap()).collect();
         held.sort_by_key(Port::number);
         assert!(held.windows(2).all(|pair| pair[0].number() != pair[1].number()));

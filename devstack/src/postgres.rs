@@ -1,7 +1,7 @@
-//! PostgreSQL from npm, run as a child: a cluster of its own per folder, reachable on 127.0.0.1 alone.
+//! Runs PostgreSQL, which npm installs, as a child process. Each folder has its own cluster, which listens only on 127.0.0.1.
 //!
-//! Deliberately absent: clusters of others. In one that `DATABASE_URL` names, databases are made and dropped, no more;
-//! benchmarks use their own.
+//! Deliberately absent: starting and stopping other clusters. In the cluster that `DATABASE_URL` names, only databases and roles
+//! are created and dropped.
 
 use std::{
     fs,
@@ -25,14 +25,14 @@ use crate::{
     tools,
 };
 
-/// The cluster's superuser, and the database it starts with.
+/// The name of the cluster's superuser, and of its first database.
 const OWNER: &str = "postgres";
 
-/// Whether data must survive the power going out.
+/// Whether committed data must survive a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     Full,
-    /// For data of tests: faster, and lost with the machine.
+    /// For the data of tests: faster, but data are lost if the machine crashes.
     None,
 }
 
@@ -44,8 +44,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the cluster kept in `dir`, making it first where there is none, and waits until it answers. `further` are
-    /// settings, as `name=value`.
+    /// Starts the cluster in `dir`, and waits until it answers. The cluster is created first if there is none. `further` holds
+    /// settings as `name=value`.
     pub async fn start(
         dir: &Path,
         port: &Port,
@@ -68,7 +68,7 @@ impl Postgres {
         let mut settings = vec![
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", port.number()),
-            // Socket files would need a folder that every user of the machine may write.
+            // No Unix sockets, because they would need a folder that every user of the machine may write.
             "unix_socket_directories=".to_owned(),
             "max_connections=200".to_owned(),
         ];
@@ -86,7 +86,7 @@ impl Postgres {
         Ok(Self { child, url })
     }
 
-    /// The database that a cluster starts with, as its owner. It holds the password.
+    /// The URL of the cluster's first database, for its superuser. It holds the password.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -96,38 +96,39 @@ impl Postgres {
         self.child.wait().await
     }
 
-    /// How it ended, with the end of its log.
+    /// A text that says how the server ended, with the end of its log.
     pub fn exit_report(&self, status: ExitStatus) -> String {
         self.child.exit_report(status)
     }
 
-    /// Ends the server as a crash does. The data stays.
+    /// Kills the server, like a crash. The data stay.
     pub async fn kill(self) {
         self.child.kill().await;
     }
 
     /// Ends the server in order.
     pub async fn stop(self) {
-        // SIGINT: clients are cut off, what is committed is written. SIGTERM would wait for the clients.
+        // SIGINT is PostgreSQL's fast shutdown: it disconnects clients, and writes committed data. SIGTERM would wait for
+        // clients.
         self.child.end(Signal::INT, Duration::from_secs(15)).await;
     }
 }
 
-/// Makes a database of that name in the cluster that `url` names, and returns its own URL.
+/// Creates a database in the cluster that `url` names, and returns the database's URL.
 pub async fn create_database(url: &str, name: &str) -> Result<String> {
-    // Named by this program: letters, digits and underscores.
+    // The name needs no quotes, because this program makes it of letters, digits and underscores.
     run_sql(url, format!("create database {name}")).await?;
     let mut own = url::Url::parse(url).context("DATABASE_URL is not a URL")?;
     own.set_path(name);
     Ok(own.to_string())
 }
 
-/// Drops that database and every connection to it.
+/// Drops the database, and ends every connection to it.
 pub async fn drop_database(url: &str, name: &str) -> Result<()> {
     run_sql(url, format!("drop database if exists {name} with (force)")).await
 }
 
-/// Drops roles that have nothing left in the cluster that `url` names.
+/// Drops roles in the cluster that `url` names. They must not own anything there any more.
 pub async fn drop_roles(url: &str, names: &[&str]) -> Result<()> {
     run_sql(url, format!("drop role if exists {}", names.join(", "))).await
 }
@@ -157,7 +158,7 @@ async fn wait_until_ready(url: &str, child: &mut Child) -> Result<()> {
 }
 
 async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path) -> Result<()> {
-    // Under its final name only once it is whole.
+    // The folder gets its final name only after it is complete.
     let new = dir.join("data.new");
     project::remove(&new)?;
     project::make_dir(&new)?;
@@ -169,7 +170,7 @@ async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path)
     let mut initdb = as_owner_of(&new, "initdb")?;
     initdb.arg("-D").arg(&new).arg("--pwfile").arg(password_file).args(["--username", OWNER]);
     initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]);
-    // The same order and the same lower case on every machine.
+    // With this locale, sorting and lower case are the same on every machine.
     initdb.args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]);
     let mut child = Child::start("initdb", initdb, Output::Log(log.to_owned()))?;
     let status = child.wait().await?;
@@ -179,21 +180,22 @@ async fn make_cluster(dir: &Path, data: &Path, password_file: &Path, log: &Path)
     fs::rename(&new, data).context("cannot name the new cluster")
 }
 
-/// The user or group number of the user whom every system has for those without rights.
+/// The user id (`-u`) or group id (`-g`) of `nobody`, the user without rights that every system has.
 async fn number_of_nobody(which: &str) -> Result<u32> {
     let mut id = project::command("id");
     id.args([which, "nobody"]);
     step::read(id).await?.parse().context("`id` named no number for `nobody`")
 }
 
-/// A program of PostgreSQL, to be run by the owner of `data`: it refuses to serve root, or another's data.
+/// The command for a program of PostgreSQL, run as the owner of `data`. PostgreSQL refuses to run as root, or on the data of
+/// another user.
 fn as_owner_of(data: &Path, program: &str) -> Result<Command> {
     let program = binary(program)?;
     let owner = fs::metadata(data).with_context(|| format!("cannot look at {}", data.display()))?;
     let mut command = if geteuid().is_root() && owner.uid() != 0 {
-        // The checkout may lie where that owner cannot go, below root's home for one. So of root's powers one is
-        // left: to pass by the permissions of files. The bit keeps it for access(2) too, by which PostgreSQL
-        // looks for its own programs.
+        // The checkout may be in a folder that this owner cannot enter, such as root's home. So the process keeps one capability
+        // of root: to ignore file permissions. The securebit keeps it for access(2) too, by which PostgreSQL finds its own
+        // programs.
         let mut setpriv = project::command("setpriv");
         setpriv.args(["--reuid", &owner.uid().to_string(), "--regid", &owner.gid().to_string(), "--clear-groups"]);
         setpriv.args(["--securebits", "+no_setuid_fixup", "--inh-caps", "-all,+dac_override"]);
@@ -222,8 +224,9 @@ fn binary(program: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Ends a server that a run before this one left behind, and removes the mark of one that is no more: its number
-/// may by now be that of another process, and PostgreSQL would take that for a server on the same data.
+/// Ends a server that an earlier run has left behind, and removes its file `postmaster.pid`. If the file stayed after the
+/// server's end, its pid could be that of another process by now. PostgreSQL would take that process for a server on the same
+/// data.
 async fn end_left_over(data: &Path) -> Result<()> {
     let mark = data.join("postmaster.pid");
     let Ok(text) = fs::read_to_string(&mark) else { return Ok(()) };
@@ -241,7 +244,7 @@ async fn end_left_over(data: &Path) -> Result<()> {
 
 async fn serves(pid: Pid, data: &Path) -> bool {
     let pid = pid.as_raw_nonzero();
-    // Small machines have no `ps`; those without /proc do.
+    // Minimal systems have no `ps`, but they have /proc. Systems without /proc have `ps`.
     let args = match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(args) => String::from_utf8_lossy(&args).into_owned(),
         Err(_) => {

@@ -1,4 +1,4 @@
-//! Where things lie in the checkout.
+//! Paths in the checkout, and helpers for files and commands.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -17,27 +17,27 @@ pub fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
-/// Everything that development keeps: data, keys, logs. Ignored by git.
+/// The folder for everything that development keeps: data, keys and logs. Git ignores it.
 pub fn dev_dir() -> PathBuf {
     root().join(".dev")
 }
 
-/// Logs of what is run to completion: installs and builds.
+/// The log file of a step, such as an installation or a build.
 pub fn log_file(name: &str) -> PathBuf {
     dev_dir().join("logs").join(format!("{name}.log"))
 }
 
-/// The folder for everything cargo makes.
+/// The folder for everything that cargo builds.
 pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// A program to be run from the root of the checkout.
+/// A command that runs in the root of the checkout.
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // What cargo tells this program of its own package: another cargo would take the difference for a change,
-    // and compile what asks for it (ring, and all that stands on it) again at every turn.
+    // Removes the variables in which cargo describes this program's package. Another cargo would take them for a change, and
+    // compile crates that read them (ring, and everything that depends on it) again each time.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -47,19 +47,19 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The cargo that runs this program, or the one on the PATH.
+/// The cargo that runs this program, or else the one on the PATH.
 ///
-/// Queries are checked against the data in `.sqlx`, whatever `DATABASE_URL` says: it is for running, and the
-/// database it names may not have been migrated yet.
+/// Queries are checked against the data in `.sqlx`, even if `DATABASE_URL` is set: the database that it names may not have been
+/// migrated yet.
 pub fn cargo() -> Command {
     let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.env("SQLX_OFFLINE", "true");
     cargo
 }
 
-/// Takes the lock as soon as it is free; says what it waits for when that is not at once.
+/// Takes the lock as soon as it is free. If it is not free at once, prints the text `waiting`.
 pub async fn take(lock: &File, waiting: &str) -> Result<()> {
-    // Asking again and again: a thread that waits could not be told to stop when somebody wishes an end.
+    // The lock is polled, because a thread that waits for it could not be cancelled.
     const PAUSE: Duration = Duration::from_millis(200);
     let mut said = false;
     loop {
@@ -76,12 +76,12 @@ pub async fn take(lock: &File, waiting: &str) -> Result<()> {
     }
 }
 
-/// Makes the folder and those above it, where missing.
+/// Makes the folder and its parent folders if they are missing.
 pub fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))
 }
 
-/// Writes a file that only its owner may read. A reader meanwhile sees the old text or the new, whole.
+/// Writes a file that only its owner may read. A reader sees either the whole old text or the whole new one.
 pub fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     if let Some(dir) = path.parent() {
@@ -96,7 +96,7 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Removes a file or a folder with all in it; one that is not there is removed already.
+/// Removes a file, or a folder with everything in it. If it does not exist, nothing happens.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {

@@ -1,4 +1,5 @@
-//! What the statements of a release need of the schema: so that the next release's migrations can be held against it.
+//! Describes what the statements of a release need of the schema, so that the next release's migrations can be checked against
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,58 +7,58 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-/// Where that of the last release is kept, below the root of the checkout.
+/// The file that describes the last release, relative to the root of the checkout.
 pub const LAST: &str = "migrations/last-release.json";
 
-/// A release's statements and the tables that it knew.
+/// The statements of a release, and the schema that it was written for.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// Each with its types as PostgreSQL prepares it.
+    /// Each statement, with its types as PostgreSQL prepares it.
     pub statements: BTreeMap<String, Types>,
     pub schema: Schema,
 }
 
-/// What a schema asks of a program that writes its rows.
+/// The parts of a schema that matter to a program that writes its rows.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
-    /// Of every table, by `table.column`.
+    /// The columns of all tables, by `table.column`.
     pub columns: BTreeMap<String, Column>,
-    /// What refuses rows: unique indexes, checks, foreign keys and exclusions.
+    /// The rules that refuse rows: unique indexes, checks, foreign keys and exclusion constraints.
     pub constraints: BTreeSet<Constraint>,
 }
 
-/// A rule that refuses rows, by its definition: a name says nothing of what is refused.
+/// A rule that refuses rows. It is known by its definition, because a name does not say what is refused.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Constraint {
     pub table: String,
-    /// The columns that it is about.
+    /// The columns that the rule is about.
     pub columns: BTreeSet<String>,
-    /// As PostgreSQL writes it.
+    /// The definition as PostgreSQL writes it.
     pub definition: String,
 }
 
-/// The types of a statement.
+/// The types of a statement's parameters and results.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Types {
     pub parameters: Vec<String>,
     pub results: Vec<String>,
 }
 
-/// What a program that writes a row has to know of a column.
+/// The properties of a column that matter to a program that writes rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     pub nullable: bool,
-    /// A statement need not name it: it has a default, or the database computes it.
+    /// Whether a statement need not name the column: it has a default, or the database computes it.
     pub may_be_left_out: bool,
 }
 
 impl Release {
-    /// These statements in the database of this connection, whose role is to be the one that serves: PostgreSQL plans each,
-    /// so it finds the rights, and the unique index that an `on conflict` names.
+    /// Prepares and plans these statements in the database of the connection. The connection's role should be the one that
+    /// serves, because planning also checks its rights, and looks up the unique index that an `on conflict` names.
     ///
     /// # Errors
     ///
-    /// When one cannot be carried out there, which is then named.
+    /// If a statement cannot be carried out there. The error names it.
     pub async fn of(connection: &mut PgConnection, statements: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut known = BTreeMap::new();
         for statement in statements {
@@ -70,16 +71,16 @@ impl Release {
 }
 
 impl Schema {
-    /// That of the database of this connection.
+    /// Reads the schema of the connection's database.
     ///
     /// # Errors
     ///
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub async fn of(connection: &mut PgConnection) -> Result<Self> {
         Ok(Self { columns: columns(connection).await?, constraints: constraints(connection).await? })
     }
 
-    /// What code that was written for this schema does not find in a newer one, each in a sentence.
+    /// The differences of a newer schema with which code for this schema may fail, each in a sentence.
     pub fn misses_in(&self, newer: &Self) -> Vec<String> {
         let new =
             newer.columns.iter().filter(|(name, _)| !self.columns.contains_key(*name) && self.knows_table_of(name));
@@ -99,7 +100,7 @@ impl Schema {
         new.chain(changed).chain(narrower).collect()
     }
 
-    /// Whether old code writes any column of it. One that is about new columns alone finds them as their defaults are.
+    /// Whether old code writes a column of the constraint. If it is about new columns only, old code leaves their defaults.
     fn may_break(&self, constraint: &Constraint) -> bool {
         let column = |name| format!("{}.{name}", constraint.table);
         constraint.columns.iter().any(|name| self.columns.contains_key(&column(name)))
@@ -113,7 +114,7 @@ impl Schema {
 
 async fn types(connection: &mut PgConnection, statement: &str) -> Result<Types> {
     let mut transaction = connection.begin().await?;
-    // Statements of our own sources.
+    // The statements are safe to run, because they come from the project's own sources.
     transaction.execute(AssertSqlSafe(format!("prepare of_release as {statement}"))).await?;
     let (parameters, results): (Vec<String>, Vec<String>) = sqlx::query_as(
         "select parameter_types::text[], coalesce(result_types::text[], '{}')
@@ -141,7 +142,7 @@ async fn columns(connection: &mut PgConnection) -> Result<BTreeMap<String, Colum
 }
 
 async fn constraints(connection: &mut PgConnection) -> Result<BTreeSet<Constraint>> {
-    // A unique or primary key is found by its index. Which columns may be null is known of the columns.
+    // A unique constraint or a primary key is found by its index. `not null` is read with the columns.
     let rows: Vec<(String, Vec<String>, String)> = sqlx::query_as(
         "select relname::text, array(select attname::text from pg_attribute where attrelid = rule.relation
                 and (attnum = any(rule.numbers) or rule.expression ~ ('\\m' || attname || '\\M'))),

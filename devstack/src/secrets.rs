@@ -1,4 +1,4 @@
-//! Secrets of one stack: drawn at random when it first starts, kept in a file that only its owner may read.
+//! The secrets of one stack. They are random, made at its first start, and kept in a file that only its owner may read.
 
 use std::{fmt, fs, path::Path};
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::project;
 
-/// What edge and core know each other by.
+/// The secrets that edge and core share.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Secrets {
-    /// The core signs its events with it; as Standard Webhooks writes secrets: `whsec_` and base64.
+    /// The core signs its events with it. The format is that of Standard Webhooks: `whsec_` and base64.
     pub event_signing_secret: String,
-    /// The edge signs its own tokens with it.
+    /// The edge signs its tokens for the core with it.
     pub service_token_secret: String,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// New ones.
+    /// Makes new secrets.
     pub fn random() -> Self {
         Self {
             event_signing_secret: format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>())),
@@ -32,7 +32,7 @@ impl Secrets {
         }
     }
 
-    /// The secrets in that file, made first where there are none.
+    /// Reads the secrets from the file. If there is no file, makes new secrets and writes them there.
     pub fn load_or_make(path: &Path) -> Result<Self> {
         if path.exists() {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -44,7 +44,7 @@ impl Secrets {
     }
 }
 
-/// 256 random bits in letters, digits, `-` and `_`.
+/// 256 random bits as base64url: letters, digits, `-` and `_`.
 pub fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }

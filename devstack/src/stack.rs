@@ -1,7 +1,8 @@
-//! The whole system as real processes: PostgreSQL, the OIDC provider, the core, the worker in workerd.
+//! Runs the whole system as real processes: PostgreSQL, the OIDC provider, the core, and the worker.
 //!
-//! Any number of stacks run side by side: each has its own ports, folder, database and secrets.
-//! Deliberately absent: what to do with a stack. Commands, tests and benchmarks decide that.
+//! Any number of stacks can run side by side. Each has its own ports, folder, database and secrets.
+//!
+//! Deliberately absent: what a stack is used for. Commands, tests and benchmarks decide that.
 
 use std::{
     fs,
@@ -34,24 +35,24 @@ pub use crate::{
     options::{Database, Edge, Ports, StackInfo, StackOptions},
 };
 
-/// The one bucket of development's image store, and who may sign for it.
+/// The one bucket of development's image store, and the id of the access key for it.
 const IMAGES_BUCKET: &str = "profile-images";
 const IMAGES_KEY_ID: &str = "pagenow-dev";
 
-/// A running stack. Dropping it kills every process of it; [`Stack::stop`] ends them in order.
+/// A running stack. [`Stack::stop`] ends its processes in order. Dropping it kills them.
 #[derive(Debug)]
 pub struct Stack {
     options: StackOptions,
     info: StackInfo,
     secrets: Secrets,
     core: Core,
-    /// Of the worker, while it is ours.
+    /// The worker's port. `None` if the stack does not run the worker.
     edge_port: Option<Port>,
     worker: Option<Child>,
     oidc: Option<Child>,
     images: Option<Images>,
     postgres: Option<Postgres>,
-    /// The cluster's URL and the name of the database to drop at the end.
+    /// The cluster's URL, and the name of the database to drop at the end.
     to_drop: Option<(String, String)>,
 }
 
@@ -67,19 +68,19 @@ struct Images {
 }
 
 impl Stack {
-    /// Builds what is not built, starts everything and returns once the edge answers.
+    /// Builds both servers if necessary, starts everything, and returns when the edge answers.
     pub async fn start(options: StackOptions) -> Result<Self> {
-        // Before the builds, which take minutes: a port in use is known at once.
+        // Ports are chosen before the builds, which take minutes, so that a port in use is reported at once.
         let ports = ChosenPorts::choose(&options)?;
         if std::env::var_os(BUILT).is_none() {
             let edge = async { if ports.edge.is_some() { build::edge(options.build).await } else { Ok(()) } };
-            // npm installs while the core compiles; cargo itself lets one build wait for the other.
+            // Both run at the same time: npm installs while the core compiles. cargo lets one of two builds wait for the other.
             tokio::try_join!(build::core(options.build), edge)?;
         }
         Self::start_on(ports, options).await
     }
 
-    /// The same where both servers are built.
+    /// The same, but both servers must be built already.
     pub async fn start_built(options: StackOptions) -> Result<Self> {
         Self::start_on(ChosenPorts::choose(&options)?, options).await
     }
@@ -114,7 +115,7 @@ impl Stack {
         let images = match images {
             Some((proxy, store_port)) => {
                 let key = random_text();
-                // Unless another store is named.
+                // The store is used unless the options name another one.
                 if !options.vars.iter().any(|(name, _)| name == "PROFILE_IMAGES_BUCKET") {
                     settings.extend([
                         ("PROFILE_IMAGES_BUCKET", IMAGES_BUCKET.to_owned()),
@@ -133,7 +134,7 @@ impl Stack {
         let settings = options.vars.iter().cloned().chain(settings).collect();
         let roles = match (&options.database, &to_drop) {
             (Database::Given(_), _) => None,
-            // Roles are the cluster's, which others use too.
+            // Roles belong to the cluster, which other stacks use too, so their names must be unique.
             (Database::NewIn(_), Some((_, name))) => Some(Roles::named(name)),
             (Database::NewIn(_), None) | (Database::Own { .. }, _) => Some(Roles::named("pagenow")),
         };
@@ -149,12 +150,12 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Where everything is.
+    /// The addresses of the stack.
     pub fn info(&self) -> &StackInfo {
         &self.info
     }
 
-    /// What edge and core know each other by, as the worker has it.
+    /// The secrets that edge and core share, as the worker has them.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -164,7 +165,7 @@ impl Stack {
         self.options.dir.join("logs")
     }
 
-    /// Brings that database to the newest schema, as a deployment does.
+    /// Migrates the database to the newest schema, as a deployment does.
     pub async fn migrate(&self, database_url: &str) -> Result<()> {
         self.core.migrate(database_url).await
     }
@@ -179,24 +180,24 @@ impl Stack {
         self.core.start(&self.info.database_url).await
     }
 
-    /// Ends the core, and lets it serve from another database from its next start on.
+    /// Ends the core. From its next start on, it serves from another database.
     pub async fn move_core_to(&mut self, database_url: String) {
         self.core.stop().await;
         self.info.database_url = database_url;
     }
 
-    /// Lets the core have these secrets from its next start on.
+    /// Gives the core these secrets, from its next start on.
     pub fn give_core(&mut self, secrets: &Secrets) {
         self.core.tell("EVENT_SIGNING_SECRET", &secrets.event_signing_secret);
         self.core.tell("SERVICE_TOKEN_SECRET", &secrets.service_token_secret);
     }
 
-    /// Lets the worker have these secrets from its next start on.
+    /// Gives the worker these secrets, from its next start on.
     pub fn give_worker(&mut self, secrets: Secrets) {
         self.secrets = secrets;
     }
 
-    /// Starts the image store behind its proxy, with this program. Without one, uploads are answered 503.
+    /// Starts the image store behind its proxy, with this program. While no store runs, the proxy answers uploads with 503.
     pub fn start_image_store(&mut self, program: &Path) -> Result<()> {
         let Some(images) = &mut self.images else { return Ok(()) };
         let root = self.options.dir.join("images");
@@ -209,17 +210,17 @@ impl Stack {
         Ok(())
     }
 
-    /// Ends the core as a deployment does, and waits until it has gone.
+    /// Ends the core as a deployment does, and waits until it has ended.
     pub async fn stop_core(&mut self) {
         self.core.stop().await;
     }
 
-    /// Ends the core as a crash does.
+    /// Kills the core, like a crash.
     pub async fn kill_core(&mut self) {
         self.core.kill().await;
     }
 
-    /// Starts the worker, which must not be running, on the storage it had, and waits until it answers.
+    /// Starts the worker, which must not be running, and waits until it answers. Its objects keep their storage.
     pub async fn start_worker(&mut self) -> Result<()> {
         const STEP: &str = "Starting the worker";
         const ADVICE: &str = "read its words above; `cargo xtask build-edge` builds the worker by itself";
@@ -236,34 +237,34 @@ impl Stack {
         Ok(())
     }
 
-    /// What a client of this stack must know.
+    /// The constants for a client of this stack.
     fn constants(&self) -> Constants {
         let StackInfo { edge_url, issuer, .. } = &self.info;
         Constants {
             origin: edge_url.clone(),
             issuer: issuer.issuer.clone(),
             client_id: issuer.audience.clone(),
-            // Without a store, no image is anywhere.
+            // Without a store there are no images, so any origin will do.
             images: self.images.as_ref().map_or_else(|| edge_url.clone(), |images| images.url.clone()),
             sign_in: None,
         }
     }
 
-    /// Builds the client for this stack, and its page where wrangler serves it from.
+    /// Builds the client for this stack, and puts its page where wrangler serves it from.
     ///
     /// # Errors
     ///
-    /// When it does not compile.
+    /// If it does not compile.
     pub async fn build_client(&self) -> Result<()> {
         self.constants().build(Server::Cloudflare, &self.client(), &self.options.dir.join("assets")).await
     }
 
-    /// The folder of the client that was built for this stack: `app`, `chromium` and `firefox`.
+    /// The folder of the client that was built for this stack. It holds `app`, `chromium` and `firefox`.
     pub fn client(&self) -> PathBuf {
         self.options.dir.join("client")
     }
 
-    /// What the worker is told, but for secrets.
+    /// The worker's environment variables, without secrets.
     fn worker_variables(&self) -> Vec<(&str, &str)> {
         let StackInfo { core_url, issuer, .. } = &self.info;
         let own = [
@@ -293,7 +294,7 @@ impl Stack {
         const PATIENCE: Duration = Duration::from_secs(90);
         let dir = fs::canonicalize(&self.options.dir)?;
         self.build_client().await?;
-        // In a file, because every user of the machine can read arguments.
+        // Secrets are passed in a file, because every user of the machine can read a process's arguments.
         let secrets = dir.join("edge.env");
         let lines = self.worker_secrets().map(|(name, value)| format!("{name}='{value}'\n"));
         project::write_private(&secrets, &lines.concat())?;
@@ -313,7 +314,7 @@ impl Stack {
             let origins = workerd::setting("CORS_ORIGINS")?;
             wrangler.args(["--var", &format!("CORS_ORIGINS:{origins},{origin}")]);
         }
-        // Nothing is told to anybody, asked of the network, or written outside the stack's folder.
+        // With these, wrangler sends no metrics, fetches nothing, and writes nothing outside the stack's folder.
         wrangler.env("WRANGLER_SEND_METRICS", "false").env("CLOUDFLARE_CF_FETCH_ENABLED", "false");
         wrangler.env("WRANGLER_LOG_PATH", dir.join("logs/wrangler"));
         wrangler.env("WRANGLER_REGISTRY_PATH", dir.join("wrangler/registry"));
@@ -324,14 +325,14 @@ impl Stack {
         Ok(child)
     }
 
-    /// Ends the worker as a crash does: no close frames, no last words. Its objects' storage stays.
+    /// Kills the worker, like a crash: it sends no close frames. Its objects' storage stays.
     pub async fn kill_worker(&mut self) {
         if let Some(worker) = self.worker.take() {
             worker.kill().await;
         }
     }
 
-    /// Waits until one of the children ends by itself, and says which, and how.
+    /// Waits until one of the children ends by itself. The text says which one, and how.
     pub async fn child_ended(&mut self) -> Result<String> {
         let Self { worker, core, oidc, images, postgres, .. } = self;
         let (proxy, store) = match images {
@@ -353,7 +354,7 @@ impl Stack {
         }
     }
 
-    /// Ends every child in order, those first that use the others, and drops the database made for this stack.
+    /// Ends every child in order, each before those that it uses, and drops the database that was made for this stack.
     pub async fn stop(mut self) -> Result<()> {
         if let Some(worker) = self.worker.take() {
             worker.end(Signal::TERM, Duration::from_secs(5)).await;
@@ -374,7 +375,7 @@ impl Stack {
     }
 }
 
-/// The cluster where it is the stack's own, what to drop at the end, and the database's URL.
+/// Starts or creates the database. Returns the cluster if it is the stack's own, what to drop at the end, and the database's URL.
 async fn start_database(
     options: &StackOptions,
     port: Option<&Port>,
@@ -404,7 +405,7 @@ async fn start_database(
     }
 }
 
-/// Starts the proxy before the image store, whose log is kept in `dir`. It answers at once, and 503 until there is a store.
+/// Starts the proxy in front of the image store, with its log in `dir`. It answers 503 until there is a store.
 async fn start_images(dir: &Path, proxy: &Port, store: &Port) -> Result<Child> {
     const STEP: &str = "Starting the proxy before the image store";
     let mut node = project::command(tools::node().await?);

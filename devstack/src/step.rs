@@ -1,4 +1,5 @@
-//! One step of a command: it is named before it starts, seen while it runs, and explains itself when it fails.
+//! The steps of a command. A step's name is printed before it starts, its output is shown from time to time, and its error says
+//! what to do.
 
 use std::{
     fmt::Display,
@@ -14,7 +15,7 @@ use crate::{
     project,
 };
 
-/// A step that could not be done. Its text is for a person at a terminal.
+/// The error of a step that failed. Its text is for a person at a terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} failed\n  why: {why}\n  what to do: {advice}")]
 pub struct StepFailed {
@@ -24,15 +25,15 @@ pub struct StepFailed {
 }
 
 impl StepFailed {
-    /// That step, why it failed, and what the person at the terminal can do about it.
+    /// Takes the step's name, the reason of the failure, and advice for the person at the terminal.
     pub fn new(step: impl Into<String>, why: impl Display, advice: impl Into<String>) -> Self {
         Self { step: step.into(), why: why.to_string(), advice: advice.into() }
     }
 }
 
-/// Explains any error as the failure of a step.
+/// Turns any error into the failure of a step.
 pub trait OrStepFailed<T> {
-    /// Names the step and what can be done.
+    /// Adds the step's name and advice to an error.
     fn or_step_failed(self, step: &str, advice: &str) -> Result<T>;
 }
 
@@ -40,7 +41,7 @@ impl<T, E: Into<anyhow::Error>> OrStepFailed<T> for Result<T, E> {
     fn or_step_failed(self, step: &str, advice: &str) -> Result<T> {
         self.map_err(|error| {
             let error: anyhow::Error = error.into();
-            // What explains itself already is passed on as it is.
+            // An error that names a step already is passed on unchanged.
             if error.is::<StepFailed>() {
                 return error;
             }
@@ -49,21 +50,21 @@ impl<T, E: Into<anyhow::Error>> OrStepFailed<T> for Result<T, E> {
     }
 }
 
-/// A program run to its end, its output kept in a log.
+/// A step that runs a program to its end, with the output in a log.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// Names the log too.
+    /// The step's short name, which is also the log's name.
     pub name: &'a str,
-    /// What is done, and how long it takes when that is long.
+    /// What the step does, and how long it takes if that is long.
     pub about: &'a str,
-    /// What to do when it fails.
+    /// What to do if it fails.
     pub advice: &'a str,
 }
 
 impl Step<'_> {
-    /// Runs the program and says so, with a line of its output now and then.
+    /// Prints what is done, and runs the program. Meanwhile, prints the last line of its output from time to time.
     pub async fn run(&self, command: Command) -> Result<()> {
-        /// How often a running step shows a sign of life.
+        /// Time between two such lines.
         const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
         say(self.about);
         let log = self.log();
@@ -87,14 +88,14 @@ impl Step<'_> {
     }
 }
 
-/// Runs a program whose output is for the reader: a linter's, a test runner's. Its exit code comes back.
+/// Runs a program whose output is shown, such as a linter or a test runner. Returns its exit code.
 pub async fn show(name: &str, command: Command) -> Result<i32> {
     let mut child = Child::start(name, command, Output::Shown)?;
     let status = child.wait().await?;
     Ok(status.code().unwrap_or(1))
 }
 
-/// Runs a program for what it prints.
+/// Runs a program, and returns its standard output.
 pub async fn read(mut command: Command) -> Result<String> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.kill_on_drop(true).output().await.with_context(|| format!("cannot run `{program}`"))?;
@@ -105,7 +106,7 @@ pub async fn read(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Tells the person at the terminal. What a command is asked for goes to stdout; this does not.
+/// Prints a line for the person at the terminal to stderr. The result that a command was asked for goes to stdout.
 pub fn say(line: &str) {
     eprintln!("{line}");
 }

@@ -1,5 +1,5 @@
-//! What a run of the tests shares with its tests: names of environment variables, the time-outs of the shared stack, and
-//! the database.
+//! Shared by `cargo xtask test` and the tests: names of environment variables, the time-outs of the shared stack, and the
+//! database.
 
 use std::{fs::File, path::PathBuf, time::Duration};
 
@@ -13,22 +13,22 @@ use crate::{
     tools,
 };
 
-/// Names the `stack.json` of the stack that tests share.
+/// The environment variable with the path of the `stack.json` of the stack that tests share.
 pub const STACK: &str = "PAGENOW_TEST_STACK";
 
-/// Names the program of the S3 server that tests of profile images start.
+/// The environment variable with the path of the S3 server that tests of profile images start.
 pub const S3_SERVER: &str = "PAGENOW_S3_SERVER";
 
-/// Names the program that holds the core against its document.
+/// The environment variable with the path of schemathesis, which checks the core against its OpenAPI document.
 pub const SCHEMATHESIS: &str = "PAGENOW_SCHEMATHESIS";
 
-/// The presence time-out of the shared stack, short enough for a test to wait out.
+/// The presence time-out of the shared stack. It is short, so that a test can wait for it.
 pub const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Its grace: as short, but longer than a reconnect takes on a machine with much else to do.
+/// The grace of the shared stack. It is short too, but longer than a reconnect takes on a busy machine.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// A PostgreSQL for tests: the one `DATABASE_URL` names, or a cluster kept in `.dev/test`.
+/// The PostgreSQL for tests: the one that `DATABASE_URL` names, or a cluster in `.dev/test`.
 #[derive(Debug)]
 pub struct TestDatabase {
     url: String,
@@ -37,7 +37,7 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Starts the cluster where `DATABASE_URL` names none. Waits until no other run uses it.
+    /// Starts the cluster in `.dev/test`, unless `DATABASE_URL` names another one. Waits until no other run uses it.
     pub async fn start() -> Result<Self> {
         if let Ok(url) = std::env::var("DATABASE_URL") {
             return Ok(Self { url, own: None });
@@ -56,12 +56,12 @@ impl TestDatabase {
         Ok(Self { url: postgres.url().to_owned(), own: Some((postgres, lock)) })
     }
 
-    /// A database whose user may make others.
+    /// The URL of a database whose user may create others.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Ends the cluster, if it is ours.
+    /// Ends the cluster if it was started here.
     pub async fn stop(self) {
         if let Some((postgres, _lock)) = self.own {
             postgres.stop().await;
@@ -69,7 +69,7 @@ impl TestDatabase {
     }
 }
 
-/// Everything that a run of the tests keeps.
+/// The folder for everything that a run of the tests keeps.
 pub fn test_dir() -> PathBuf {
     project::dev_dir().join("test")
 }

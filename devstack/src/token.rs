@@ -1,4 +1,4 @@
-//! Tokens from the OIDC provider of a running stack, asked for over HTTP as any client would.
+//! Gets tokens from the OIDC provider of a running stack, over HTTP as any client does.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -9,29 +9,29 @@ use crate::{
     step::{OrStepFailed as _, StepFailed},
 };
 
-/// Life of a token nobody asked a life for, in seconds.
+/// The default life of a token, in seconds.
 pub const LIFE_S: i64 = 3_600;
 
-/// Whose token, and how it is to be.
+/// A request for a token: the user, and the token's claims.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     pub user_id: String,
-    /// Made from the user id when absent; empty, the token has none.
+    /// `None`: an address made from the user id. Empty: the token has no address.
     pub email: Option<String>,
-    /// What the token says of the address, as JSON; true when absent; empty, it says nothing.
+    /// The claim `email_verified`, as JSON. `None`: true. Empty: the token has no such claim.
     pub email_verified: Option<String>,
-    /// Seconds from now until it ends; one that has ended already when negative.
+    /// Seconds from now until the token expires. If it is negative, the token has expired already.
     pub expires_in_s: i64,
-    /// The client it is meant for; the stack's own when absent.
+    /// The client id that the token is meant for. `None`: the stack's own.
     pub audience: Option<String>,
-    /// Who it says has issued it; the provider itself when absent.
+    /// The claim `iss`. `None`: the provider itself.
     pub issuer: Option<String>,
-    /// What it is for; an ID token when absent.
+    /// The claim `token_use`. `None`: that of an ID token.
     pub token_use: Option<String>,
 }
 
 impl TokenRequest {
-    /// An ordinary token of that user.
+    /// A request for an ordinary token of the user.
     pub fn new(user_id: impl Into<String>) -> Self {
         Self {
             user_id: user_id.into(),
@@ -55,7 +55,7 @@ struct Answer {
     id_token: String,
 }
 
-/// Mints a token at the stack's provider. Providers other than development's will refuse.
+/// Gets a token from the stack's provider. Providers other than development's refuse.
 pub async fn mint(info: &StackInfo, request: &TokenRequest) -> Result<String> {
     ask(info, request).await.or_step_failed(
         &format!("Getting a token from {}", info.issuer.issuer),

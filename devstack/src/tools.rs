@@ -1,8 +1,7 @@
-//! The tools that the commands use, installed where missing: npm packages into `node_modules`, cargo's and
-//! Python's into `target/tools`. Outside the checkout go only rustup's target for WebAssembly and what cargo, npm and
-//! pip keep of their downloads.
+//! Installs the tools that the commands use, if they are missing: npm packages into `node_modules`, programs from crates.io and
+//! PyPI into `target/tools`. Only rustup's target for WebAssembly and the caches of cargo, npm and pip are outside the checkout.
 //!
-//! Deliberately absent: what else the toolchain file brings (Rust, rustfmt, clippy).
+//! Deliberately absent: the tools of the toolchain file (Rust, rustfmt, clippy).
 
 use std::{fs, path::PathBuf};
 
@@ -20,31 +19,31 @@ pub struct CargoTool {
     krate: &'static str,
     program: &'static str,
     version: &'static str,
-    /// Those it is not built with by itself.
+    /// Features to enable besides the default ones.
     features: &'static [&'static str],
     why: &'static str,
 }
 
-/// Runs the tests.
+/// cargo-nextest, which runs the tests.
 pub fn nextest() -> CargoTool {
     let why = "which runs the tests";
     CargoTool { krate: "cargo-nextest", program: "cargo-nextest", version: "0.9.148", features: &[], why }
 }
 
-/// A store that speaks S3's language, for profile images in tests and in development.
+/// A store with the S3 API, for profile images in tests and in development.
 pub fn s3_server() -> CargoTool {
     let why = "which keeps images";
     CargoTool { krate: "s3s-fs", program: "s3s-fs", version: "0.14.1", features: &["binary"], why }
 }
 
-/// Checks licences, sources and advisories of the dependencies.
+/// cargo-deny, which checks licences, sources and advisories of the dependencies.
 pub fn cargo_deny() -> CargoTool {
     let why = "which checks the dependencies";
     CargoTool { krate: "cargo-deny", program: "cargo-deny", version: "0.20.2", features: &[], why }
 }
 
 impl CargoTool {
-    /// Installs the tool unless it is there in its version, and says where it is.
+    /// Installs the tool if this version is not installed. Returns its path.
     pub async fn ensure(&self) -> Result<PathBuf> {
         let tools = project::target_dir().join("tools");
         let program = tools.join("bin").join(self.program);
@@ -56,7 +55,7 @@ impl CargoTool {
         let about = format!("Installing {} {}, {} (minutes, once)", self.krate, self.version, self.why);
         let advice = "see whether crates.io can be reached, then run the command again";
         let step = Step { name: self.krate, about: &about, advice };
-        // The versions its authors tested with.
+        // The first attempt uses the versions in the tool's lock file, with which its authors tested it.
         if step.run(self.install(&tools, true)).await.is_err() {
             step::say("  Not with the versions in its lock file; once more with the newest that fit");
             step.run(self.install(&tools, false)).await?;
@@ -67,8 +66,8 @@ impl CargoTool {
     fn install(&self, tools: &std::path::Path, locked: bool) -> Command {
         let mut cargo = project::cargo();
         cargo.args(["install", self.krate, "--version", &format!("={}", self.version), "--root"]).arg(tools);
-        // One folder for all tools, so that what they share is compiled once. Neither optimised nor with debug
-        // information they are here in half the time, and fast enough.
+        // All tools share one target folder, so that common dependencies are compiled once. Without optimisations and debug
+        // information, the build takes half the time, and the tools are fast enough.
         cargo.arg("--target-dir").arg(tools.join("build")).args(["--debug", "--config", "profile.dev.debug=false"]);
         for feature in self.features {
             cargo.args(["--features", feature]);
@@ -80,7 +79,8 @@ impl CargoTool {
     }
 }
 
-/// Holds the running core against its document: programs from PyPI, in a folder of their own.
+/// Installs schemathesis from PyPI into a folder of its own, if it is missing. It checks the running core against its OpenAPI
+/// document. Returns its path.
 pub async fn schemathesis() -> Result<PathBuf> {
     const STEP: &str = "Looking for Python 3.10 or newer";
     const ADVICE: &str = "install Python 3.10 or newer with its venv module (https://python.org; on Debian the package \
@@ -113,10 +113,10 @@ pub async fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// What the worker is compiled for.
+/// The target that the worker is compiled for.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-/// Adds the target that the worker is compiled for, should the toolchain file not have brought it.
+/// Installs the target that the worker is compiled for, if it is missing.
 pub async fn ensure_wasm_target() -> Result<()> {
     let mut rustc = project::command("rustc");
     rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]);
@@ -135,7 +135,7 @@ pub async fn ensure_wasm_target() -> Result<()> {
     step.run(rustup).await
 }
 
-/// Installs the npm packages unless those of the lock file are there.
+/// Installs the npm packages of the lock file, if they are not installed.
 pub async fn ensure_npm_packages() -> Result<()> {
     let lock = project::root().join("package-lock.json");
     let installed = project::root().join("node_modules/.installed-from-package-lock.json");
@@ -158,7 +158,7 @@ pub async fn ensure_npm_packages() -> Result<()> {
     fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
 }
 
-/// A Node.js that wrangler runs on: the one from npm where there is one for this machine, else the PATH's.
+/// The path of a Node.js that wrangler runs on: the one from npm if there is one for this machine, else the one on the PATH.
 pub async fn node() -> Result<PathBuf> {
     const STEP: &str = "Looking for Node.js 22.12 or newer";
     const ADVICE: &str = "install Node.js 22.12 or newer (https://nodejs.org), then run the command again";
@@ -180,7 +180,7 @@ fn versioned(program: &str) -> Command {
     command
 }
 
-/// A file of an installed npm package.
+/// The path of a file of an installed npm package.
 pub fn npm_file(path: &str) -> PathBuf {
     project::root().join("node_modules").join(path)
 }

@@ -1,5 +1,5 @@
-//! workerd by itself, without wrangler in front: how a worker and its objects run in tests, benchmarks and on a
-//! machine of one's own.
+//! Runs workerd by itself, without wrangler. Tests, benchmarks and self-hosted systems run the worker and its objects in this
+//! way.
 //!
 //! Deliberately absent: rate limiters, which plain workerd does not have.
 
@@ -22,10 +22,10 @@ use crate::{
     tools,
 };
 
-/// The file of a written worker that workerd is started with.
+/// The name of workerd's configuration file in a written worker's folder.
 pub const CONFIG: &str = "config.capnp";
 
-/// Variables and secrets that our worker is told. One that is not set is absent to it.
+/// The variables and secrets that the worker reads from workerd's environment. The worker does not see one that is not set.
 pub const VARIABLES: [&str; 11] = [
     "CORE_URL",
     "CORS_ORIGINS",
@@ -40,26 +40,26 @@ pub const VARIABLES: [&str; 11] = [
     "SERVICE_TOKEN_SECRET",
 ];
 
-/// A worker with one class of objects, `UserObject`, in the binding `USERS`.
+/// A worker with one Durable Object class, `UserObject`, in the binding `USERS`.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    /// The name that others import it by, and the file, of each module; the first is what is loaded.
+    /// Each module's name, by which other modules import it, and its file. The first module is the entry point.
     pub modules: Vec<(&'static str, PathBuf)>,
 }
 
 impl Worker {
-    /// Ours, as it is built in this folder: `edge-worker`, or a copy of it.
+    /// The edge's worker, as it is built in the folder `edge-worker` or a copy of it.
     pub fn ours(edge_worker: &Path) -> Self {
         let modules = ["entry.mjs", "src/frames.mjs", "build/index.js", "build/index_bg.wasm"];
         Self { modules: modules.map(|name| (name, edge_worker.join(name))).into() }
     }
 
-    /// Writes everything that workerd needs into this folder: [`CONFIG`], and the modules beside it, so that a build
-    /// meanwhile changes nothing.
+    /// Writes everything that workerd needs into this folder: [`CONFIG`], and copies of the modules, so that a later build does
+    /// not change them.
     ///
     /// # Errors
     ///
-    /// When a module is not there, or the folder cannot be written.
+    /// If a module is missing, or the folder cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
         for (name, path) in &self.modules {
             let copy = dir.join("modules").join(name);
@@ -71,8 +71,8 @@ impl Worker {
             .with_context(|| format!("cannot write {}", config.display()))
     }
 
-    /// The configuration, in Cap'n Proto's text form. Nothing of a deployment stands in it: variables and secrets come
-    /// from the environment, the address and the folder of the objects from the command line.
+    /// The configuration, in Cap'n Proto's text form. It holds nothing of a deployment: variables and secrets come from the
+    /// environment, and the command line sets the address and the folder of the objects.
     fn config(&self, compatibility_date: &str) -> String {
         let (mut modules, mut bindings) = (String::new(), String::new());
         for (name, _) in &self.modules {
@@ -111,12 +111,12 @@ const worker :Workerd.Worker = (
     }
 }
 
-/// Writes our worker as it is built, its configuration and workerd itself into this folder: `DIR/workerd serve
-/// DIR/config.capnp` runs it.
+/// Writes the built edge worker, its configuration and workerd itself into this folder. `DIR/workerd serve DIR/config.capnp` runs
+/// it.
 ///
 /// # Errors
 ///
-/// When something is not there, or the folder cannot be written.
+/// If a file is missing, or the folder cannot be written.
 pub fn bundle(dir: &Path) -> Result<()> {
     Worker::ours(&project::root().join("edge-worker")).write(dir)?;
     let copy = dir.join("workerd");
@@ -124,12 +124,12 @@ pub fn bundle(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Starts the worker that was written to `dir`, and waits until it answers on `port`. Its objects keep what they write
-/// in the folder `objects`; `variables` are what it is told.
+/// Starts the worker that was written to `dir`, and waits until it answers on `port`. The storage of its objects is in the folder
+/// `objects`. `variables` are its environment variables.
 ///
 /// # Errors
 ///
-/// When it ends by itself, or does not answer within half a minute.
+/// If it ends by itself, or does not answer within half a minute.
 pub async fn start(
     name: &str,
     dir: &Path,
@@ -155,7 +155,7 @@ pub async fn start(
     start.await.or_step_failed(&format!("Starting workerd with {name}"), advice)
 }
 
-/// A text as Cap'n Proto writes it, which is as JSON does.
+/// A text in Cap'n Proto's syntax, which is the same as JSON's.
 fn text(value: &str) -> Value {
     Value::from(value)
 }
@@ -176,12 +176,12 @@ fn program() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What the worker is deployed with, so that it behaves the same here.
+/// The compatibility date that the worker is deployed with, so that it behaves the same here.
 fn compatibility_date() -> Result<String> {
     setting("compatibility_date")
 }
 
-/// The first text of that name in `wrangler.toml`, which is what development has.
+/// The first setting of that name in `wrangler.toml`, which is the one for development.
 pub(crate) fn setting(name: &str) -> Result<String> {
     let text = fs::read_to_string(project::root().join("wrangler.toml")).context("cannot read wrangler.toml")?;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = ")?.split('"').nth(1));

@@ -1,26 +1,26 @@
-//! What is measured: calls of the API, each with the statements that the core runs for it.
+//! The calls of the API that are measured, each with the statements that the core runs for it.
 //!
-//! Deliberately absent: SQL. The statements are named by what they hold, and taken from `.sqlx`, where the compiler
-//! has put them; a call whose statements are listed wrongly is found out while it is measured.
+//! Deliberately absent: SQL. A statement is named by parts of its text, and taken from `.sqlx`, where the compiler has put it.
+//! For calls that only read, the measurement checks that the core runs as many transactions as are listed.
 
 /// One call of the API.
 #[derive(Debug)]
 pub struct Call {
-    /// Names it on the command line and in the report.
+    /// The call's name on the command line and in the report.
     pub name: &'static str,
     pub method: &'static str,
     /// `{user}` becomes the id of any user, `{name}` one of [`NAMES`].
     pub path: &'static str,
     pub body: &'static str,
-    /// What the core asks of the database, in its order.
+    /// What the core asks of the database, in this order.
     pub sql: &'static [Sql],
     /// Whether it changes the data.
     pub writes: bool,
-    /// What the predecessor answered on two cores, in requests per second: the better of one process and two.
+    /// Requests per second that the predecessor answered on two processor cores, with one process or two, whichever was faster.
     pub predecessor_per_s: f64,
-    /// How many times as much is wanted.
+    /// The goal: how many times as fast as the predecessor the core must be.
     pub times_ahead_wanted: f64,
-    /// The part of pgbench's rate that is wanted.
+    /// The goal: the ratio of the core's rate to pgbench's.
     pub ratio_wanted: Option<f64>,
 }
 
@@ -29,16 +29,16 @@ pub struct Call {
 pub enum Sql {
     Begin,
     Commit,
-    /// Draws what the core draws for a share: `:event_id`, `:hour_ago` and `:sent_at`. It costs pgbench a round trip
-    /// that the core does not make, which its other variables, being numbers, would not spare.
+    /// Makes the values that the core makes for a share: `:event_id`, `:hour_ago` and `:sent_at`. The database must make them for
+    /// pgbench, whose own variables are numbers. This costs pgbench a round trip that the core does not make.
     DrawShare,
     Query(Query),
 }
 
-/// A statement, and what its parameters are.
+/// A statement, and the values of its parameters.
 #[derive(Debug)]
 pub struct Query {
-    /// The one query of `.sqlx` that holds all of these.
+    /// Parts of the statement's text. Exactly one query of `.sqlx` holds all of them.
     pub holds: &'static [&'static str],
     /// SQL for each parameter. `:me` is the id of the caller, `:other` that of any user, `:name` one of [`NAMES`],
     /// `:default`, `:many` and `:none` are numbers, 15, 100 and 0; `:candidates`, `:entries` and `:requests` the bounds
@@ -46,7 +46,7 @@ pub struct Query {
     pub values: &'static [&'static str],
 }
 
-/// What is searched for: whole names and the beginnings and insides of some, frequent and rare.
+/// The texts that are searched for: frequent and rare names, and parts of names.
 pub const NAMES: [&str; 16] = [
     "maria", "garcia", "ngu", "son", "kim", "fatima", "mart", "ova", "singh", "okafor", "lex", "sara", "brien",
     "siobhan", "chen", "rob",

@@ -1,4 +1,4 @@
-//! The data that is measured on: `dev/dataset.sql`, loaded once per size and kept.
+//! The data for the measurements: made by `dev/dataset.sql`, loaded once per size, and kept.
 
 use std::{
     fs,
@@ -13,13 +13,13 @@ use devstack::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-/// How many of everything.
+/// The size of a dataset.
 #[derive(Debug, Clone, Copy)]
 pub struct Dataset {
     pub users: u64,
-    /// Of a user, on average.
+    /// Friends of a user, on average.
     pub friends: u64,
-    /// Shares that reached a user, on average.
+    /// Shares that a user has received, on average.
     pub received: u64,
 }
 
@@ -29,8 +29,8 @@ pub const ORDINARY: Dataset = Dataset { users: 10_000, friends: 100, received: 2
 /// The dataset of `--large`: ten million friendships, two million requests, twenty million received shares.
 pub const LARGE: Dataset = Dataset { users: 1_000_000, friends: 20, received: 20 };
 
-/// The id of the nth user is `FIRST + n * STRIDE % PRIME * GAP`, as `dev/dataset.sql` has it. pgbench, whose
-/// variables are numbers, computes the same.
+/// The id of the nth user is `FIRST + n * STRIDE % PRIME * GAP`, as in `dev/dataset.sql`. The formula has only numbers, so that
+/// pgbench can compute it.
 pub const FIRST: u64 = 1_000_000_000_000_874_219;
 pub const STRIDE: u64 = 618_033_988_749;
 pub const PRIME: u64 = 999_999_999_989;
@@ -47,8 +47,8 @@ impl Dataset {
         format!("crowd_{}", self.users)
     }
 
-    /// The database of this dataset in the cluster, which `migrate` brings to the newest schema; made and filled where
-    /// it is missing, or of other migrations than today's.
+    /// The URL of the dataset's database in the cluster. The database is made, migrated by `migrate`, and filled if it is
+    /// missing, unfinished, or from other migrations than today's.
     pub async fn load(&self, cluster: &str, migrate: impl AsyncFnOnce(&str) -> Result<()>) -> Result<String> {
         let name = self.database();
         let made_of = fingerprint().or_step_failed("Reading the migrations", "see that the checkout is whole")?;
@@ -73,7 +73,7 @@ impl Dataset {
         let url = postgres::create_database(cluster, &name).await?;
         migrate(&url).await?;
         self.fill(&url).await.or_step_failed("Loading the data", "correct dev/dataset.sql, which makes it")?;
-        // Only what is whole gets the mark.
+        // The mark is set last, so that only a complete database has it.
         connection.execute(AssertSqlSafe(format!("comment on database {name} is '{made_of}'"))).await?;
         connection.close().await?;
         Ok(url)
@@ -106,9 +106,9 @@ impl Dataset {
         Ok(())
     }
 
-    /// Removes what measured writes have left, so that every run finds the same data.
+    /// Removes what earlier measurements have written, so that every run finds the same data.
     pub async fn tidy(&self, url: &str) -> Result<()> {
-        /// The first id that no share of the dataset has: that of the first moment of 2026.
+        /// The UUIDv7 of the first moment of 2026. All shares of the dataset have lower ids.
         const FIRST_OF_2026: &str = "019b76da-a800-0000-0000-000000000000";
         let mut connection = PgConnection::connect(url).await?;
         for table in ["share_recipients", "shares"] {
@@ -133,7 +133,7 @@ impl Dataset {
     }
 }
 
-/// What the data depends on, in short.
+/// A hash of everything that the data depend on.
 fn fingerprint() -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for path in ["dev/dataset.sql", "core-api/default-domains.json"] {

@@ -1,4 +1,4 @@
-//! The limit: how fast pgbench runs the same statements on the same database, with nothing in between.
+//! The limit of the core's rate: how fast pgbench runs the same statements on the same database.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use crate::bench::{
     load::Callers,
 };
 
-/// A query as the compiler has left it in `.sqlx`.
+/// A query in `.sqlx`, where the compiler has put it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Kept {
     /// Its text, with `$1`, `$2`, … for parameters.
@@ -55,7 +55,7 @@ impl Kept {
         read().or_step_failed("Reading the core's queries", "`cargo xtask queries` writes .sqlx anew")
     }
 
-    /// The one that this names.
+    /// The query that this names.
     pub fn find<'a>(all: &'a [Self], query: &Query) -> Result<&'a Self> {
         let mut found = all.iter().filter(|kept| query.holds.iter().all(|part| kept.query.contains(part)));
         match (found.next(), found.next()) {
@@ -69,7 +69,7 @@ impl Kept {
         }
     }
 
-    /// These values as the arguments of a prepared statement, each of the parameter's type.
+    /// The values as arguments of a prepared statement, each cast to its parameter's type.
     pub fn arguments(&self, values: &[String]) -> Result<String> {
         let typed = values.iter().zip(&self.describe.parameters.types);
         let typed: Vec<String> =
@@ -77,12 +77,12 @@ impl Kept {
         Ok(typed.join(", "))
     }
 
-    /// The text with these values for its parameters, each of the parameter's type.
+    /// The query's text with values in place of parameters, each cast to its parameter's type.
     pub fn with(&self, values: &[String]) -> Result<String> {
         let types = &self.describe.parameters.types;
         anyhow::ensure!(types.len() == values.len(), "{} values for {} parameters", values.len(), types.len());
         let mut text = self.query.clone();
-        // From the last: `$1` is also the beginning of `$10`.
+        // The last parameter is replaced first, because `$10` begins with `$1`.
         for (index, (value, kind)) in values.iter().zip(types).enumerate().rev() {
             text = text.replace(&format!("${}", index + 1), &format!("{value}::{}", sql_type(kind)?));
         }
@@ -90,7 +90,7 @@ impl Kept {
     }
 }
 
-/// PostgreSQL's name of a type of `.sqlx`.
+/// PostgreSQL's name of a type in `.sqlx`.
 fn sql_type(kind: &str) -> Result<String> {
     if let Some(element) = kind.strip_suffix("Array") {
         return Ok(format!("{}[]", sql_type(element)?));
@@ -109,12 +109,12 @@ fn sql_type(kind: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// The program, wherever it is.
+/// The path of pgbench.
 #[derive(Debug)]
 pub struct Pgbench(PathBuf);
 
 impl Pgbench {
-    /// Looks for it on the PATH and where Debian keeps the programs of a server.
+    /// Looks for pgbench on the PATH, and in the folder where Debian keeps the programs of PostgreSQL.
     pub async fn find() -> Result<Self> {
         let servers = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let mut kept: Vec<PathBuf> = servers.map(|server| server.path().join("bin/pgbench")).collect();
@@ -133,7 +133,7 @@ impl Pgbench {
         Err(StepFailed::new("Looking for pgbench", why, advice).into())
     }
 
-    /// Runs the statements of a call for that long, as prepared statements, and gives its rate per second.
+    /// Runs the script for that long, with prepared statements. Returns its transactions per second.
     pub async fn rate(&self, url: &str, script: &Path, time: Duration) -> Result<f64> {
         let url = url::Url::parse(url)?;
         let mut pgbench = project::command(&self.0);
@@ -158,18 +158,17 @@ fn parse(told: &str) -> Result<f64> {
     number("tps = ").and_then(|rate| rate.parse().ok()).context("pgbench told no rate")
 }
 
-/// The script of pgbench that tells how fast a machine is: it reads one user by id, like the predecessor's
-/// `GET /users/me`.
+/// The script for pgbench that measures the machine: it reads one user by id, as the predecessor's `GET /users/me` does.
 pub fn yardstick(callers: &Callers) -> String {
     let mut lines = variables(callers);
     lines.push("select * from users where user_id = :me::text;".to_owned());
     lines.join("\n") + "\n"
 }
 
-/// What [`yardstick`] made per second on the two cores where the predecessor was measured.
+/// Transactions per second of [`yardstick`] on the two processor cores where the predecessor was measured.
 pub const YARDSTICK_PER_S: f64 = 28_000.0;
 
-/// Variables for the statements: whose they are, and what they look for.
+/// pgbench's variables for the statements: the caller, another user, the place of a name, and bounds.
 fn variables(callers: &Callers) -> Vec<String> {
     let id = |n: &str| format!("{FIRST} + :{n} * {STRIDE} % {PRIME} * {GAP}");
     vec![
@@ -187,7 +186,7 @@ fn variables(callers: &Callers) -> Vec<String> {
     ]
 }
 
-/// The statements of a call as a script of pgbench.
+/// The statements of a call as a script for pgbench.
 pub fn script(call: &Call, all: &[Kept], callers: &Callers) -> Result<String> {
     let mut lines = variables(callers);
     // Variables of pgbench are numbers.

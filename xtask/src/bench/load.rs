@@ -1,4 +1,4 @@
-//! The load: requests drawn beforehand, and wrk sending them.
+//! The load: requests that are made beforehand, and sent by wrk.
 
 use std::{path::Path, time::Duration};
 
@@ -16,31 +16,31 @@ use crate::bench::{
     dataset::{Dataset, user_id},
 };
 
-/// Requests of a file, which wrk sends again and again.
+/// The number of requests in a file. wrk sends them again and again.
 const REQUESTS: usize = 20_000;
 
-/// Those whose tokens are used, evenly among all users.
+/// The users who call. They are spread evenly over all users.
 #[derive(Debug, Clone)]
 pub struct Callers {
     pub dataset: Dataset,
     pub count: u64,
-    /// Of each, in order.
+    /// The token of each caller, in order.
     pub tokens: Vec<String>,
 }
 
 impl Callers {
-    /// How many users on the next caller is.
+    /// The distance between two callers in the list of users.
     pub fn step(&self) -> u64 {
         self.dataset.users / self.count
     }
 
-    /// The ids of that many callers.
+    /// The ids of `count` callers.
     pub fn ids(dataset: Dataset, count: u64) -> Vec<String> {
         (0..count).map(|place| user_id(1 + place * (dataset.users / count))).collect()
     }
 }
 
-/// A file of requests as `dev/wrk.lua` reads it. The same every time.
+/// The text of a file of requests, as `dev/wrk.lua` reads it. It is the same at every run.
 pub fn requests(call: &Call, callers: &Callers) -> String {
     let mut random = StdRng::seed_from_u64(1);
     let mut text = String::new();
@@ -55,7 +55,7 @@ pub fn requests(call: &Call, callers: &Callers) -> String {
     text
 }
 
-/// What wrk has seen.
+/// The figures that wrk reports.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Seen {
     pub requests: u64,
@@ -75,7 +75,7 @@ impl Seen {
     }
 }
 
-/// Says what to do when wrk is missing.
+/// Fails if wrk is missing. The error says what to do.
 pub async fn ensure_wrk() -> Result<()> {
     let mut wrk = project::command("sh");
     wrk.args(["-c", "command -v wrk"]);
@@ -83,7 +83,7 @@ pub async fn ensure_wrk() -> Result<()> {
     step::read(wrk).await.map(drop).or_step_failed("Looking for wrk", advice)
 }
 
-/// Sends the requests of a file to the server for that long.
+/// Sends the requests of a file to the server for that long, again and again.
 pub async fn send(url: &str, requests: &Path, time: Duration) -> Result<Seen> {
     let mut wrk = project::command("wrk");
     wrk.args(["--threads", "1", "--connections", &CONNECTIONS.to_string(), "--timeout", "10"]);

@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: how fast the core answers, beside how fast PostgreSQL could at most; and, in `presence`, how
-//! fast friends see each other.
+//! `cargo xtask bench`: measures how fast the core answers, compared with the limit that PostgreSQL sets. The module `presence`
+//! measures how fast friends see each other's page changes.
 //!
-//! Everything runs on this machine and shares its processors: the load generator, the core and PostgreSQL; and for
-//! the limit pgbench and PostgreSQL. So only figures of one run are worth comparing.
+//! Everything runs on this machine and shares its processors: the load generator, the core and PostgreSQL, or, for the limit,
+//! pgbench and PostgreSQL. So only figures of the same run can be compared.
 
 mod calls;
 mod dataset;
@@ -35,47 +35,47 @@ use crate::bench::{
     stage::Stage,
 };
 
-/// Requests under way at once, and connections of pgbench.
+/// Connections of wrk and of pgbench. Each has one request at a time.
 const CONNECTIONS: u32 = 32;
 
-/// How long the core answers before anything is counted, and how long the machine itself is measured.
+/// How long the core answers before the measurement begins, and how long the machine's own speed is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// Users who call.
+/// The number of users who call.
 const CALLERS: u64 = 2_000;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// The core's release build, call by call, beside pgbench with the same statements on the same data.
+    /// Measure the core's release build, call by call, compared with pgbench running the same statements on the same data.
     ///
     /// Needs wrk and pgbench (`apt-get install wrk postgresql` on Debian). Keeps its data in .dev/bench.
     Core(Core),
-    /// The edge in workerd, beside the least worker for the same job and the least server there could be.
+    /// Measure the edge in workerd, compared with a minimal worker and a minimal server that do the same without rules.
     ///
     /// All of it takes about half an hour. Keeps its data in .dev/bench.
     Presence(Presence),
 }
 
-/// How to measure the core.
+/// The options of `bench core`.
 #[derive(Debug, Args)]
 pub struct Core {
-    /// One million users and ten million friendships instead of ten thousand and half a million.
+    /// Use data with a million users and ten million friendships, instead of ten thousand and half a million.
     #[arg(long)]
     large: bool,
-    /// Seconds of each measurement. Every call takes two of pgbench and two of the core.
+    /// Seconds of each measurement. Each call takes two measurements of pgbench and two of the core.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
     /// Where to write the figures as JSON [default: .dev/bench/core-USERS.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only this call. Repeatable.
+    /// Measure only this call. Repeatable.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(CALLS.iter().map(|call| call.name)))]
     only: Vec<String>,
-    /// Measure nothing; write how PostgreSQL carries out the statements to migrations/plans.
+    /// Measure nothing; write PostgreSQL's plans of the statements to migrations/plans.
     #[arg(long, conflicts_with_all = ["json", "only"])]
     plans: bool,
-    /// Load the data anew.
+    /// Delete the kept data, and load them again.
     #[arg(long)]
     reset: bool,
 }
@@ -89,7 +89,7 @@ pub async fn run(bench: Bench) -> Result<()> {
 }
 
 async fn run_core(core: Core) -> Result<()> {
-    // What is missing is better known before the builds than after them.
+    // Checked before the builds, which take minutes.
     let pgbench = Pgbench::find().await?;
     load::ensure_wrk().await?;
     let dataset = if core.large { dataset::LARGE } else { dataset::ORDINARY };
@@ -173,7 +173,7 @@ impl Measurement<'_> {
         if call.writes { self.dataset.tidy(&self.stage.info().database_url).await } else { Ok(()) }
     }
 
-    /// Signs in everybody who calls.
+    /// Gets the tokens of all callers.
     async fn callers(&self) -> Result<Callers> {
         const AT_ONCE: usize = 8;
         /// Longer than any run.
@@ -188,7 +188,7 @@ impl Measurement<'_> {
         Ok(Callers { dataset: self.dataset, count: CALLERS, tokens })
     }
 
-    /// Lets a new core answer the requests of a file.
+    /// Starts the core, lets it answer the requests of a file, and stops it.
     async fn answers(&mut self, call: &Call, requests: &std::path::Path) -> Result<Seen> {
         let before = self.transactions().await?;
         self.stage.start_core().await?;
@@ -204,11 +204,11 @@ impl Measurement<'_> {
             bail!(StepFailed::new("Measuring the core", why, advice));
         }
         if call.writes {
-            // The relay's own are among the transactions, as many as it happened to take.
+            // The transactions cannot be compared, because an unknown number of them is the relay's.
             say(&format!("  {} changes waited for the relay at the end", self.waiting().await?));
             return Ok(seen);
         }
-        // Its connections have gone, and with that PostgreSQL has counted what they did.
+        // The core's connections are closed, so PostgreSQL has counted all their transactions.
         let ran = (self.transactions().await? - before) as f64 / (seen.requests + warm_up.requests) as f64;
         let listed = transactions(call.sql) as f64;
         if (ran / listed - 1.0).abs() > 0.1 {
@@ -220,7 +220,7 @@ impl Measurement<'_> {
         Ok(seen)
     }
 
-    /// Transactions that were ever committed on the data.
+    /// The number of transactions that were ever committed in the database.
     async fn transactions(&self) -> Result<i64> {
         let mut connection = PgConnection::connect(&self.stage.info().database_url).await?;
         let count = sqlx::query_scalar("select xact_commit from pg_stat_database where datname = current_database()");
@@ -229,7 +229,7 @@ impl Measurement<'_> {
         Ok(count)
     }
 
-    /// Changes that nobody has been told of yet.
+    /// The number of events that wait in the outbox.
     async fn waiting(&self) -> Result<i64> {
         let mut connection = PgConnection::connect(&self.stage.info().database_url).await?;
         let count = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut connection).await?;
@@ -237,10 +237,11 @@ impl Measurement<'_> {
         Ok(count)
     }
 
-    /// What checking a token costs: answers without any SQL, refused right before the check and right after it.
+    /// Measures the cost of checking a token. It compares two kinds of requests that the core refuses without SQL: one kind
+    /// before the check, the other right after it.
     async fn token_check(&mut self, figures: &[Figures], callers: &Callers) -> Result<TokenCheck> {
         say("The check of a token");
-        // No user id is that long, which is found out after the token was checked.
+        // This user id is too long. The core finds that out after it has checked the token.
         let path = format!("/users/id/{}", "x".repeat(200));
         let lines = |token: &dyn Fn(&str) -> String| {
             let lines: Vec<String> =
@@ -268,7 +269,7 @@ impl Measurement<'_> {
     }
 }
 
-/// Transactions that these statements make: a statement by itself is one too.
+/// The number of transactions of these statements. A statement outside a transaction counts as one.
 fn transactions(sql: &[Sql]) -> usize {
     let (mut count, mut inside) = (0, false);
     for part in sql {

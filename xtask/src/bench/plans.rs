@@ -1,4 +1,4 @@
-//! How PostgreSQL carries out the core's hot statements, kept beside the migrations.
+//! Writes PostgreSQL's plans of the most frequent statements of the core, which are kept beside the migrations.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ pub async fn write(url: &str, dataset: Dataset) -> Result<()> {
             let name = format!("statement_{place}");
             run(&format!("prepare {name} as {}", kept.query), &mut transaction).await?;
             let explain = format!("explain (analyze, buffers) execute {name}({})", kept.arguments(&values)?);
-            // The first run reads what is not in memory yet, and what it writes is taken back.
+            // The first run reads the data into memory, and its writes are rolled back. The plan comes from the second run.
             run("savepoint before", &mut transaction).await?;
             run(&explain, &mut transaction).await?;
             run("rollback to before", &mut transaction).await?;
@@ -56,7 +56,7 @@ async fn run(sql: &str, connection: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// A value in place of pgbench's variables.
+/// The value with an example in place of each variable of pgbench.
 fn example(value: &str, dataset: Dataset) -> String {
     let quoted = |n: u64| format!("'{}'", user_id(n));
     let middle = dataset.users / 2;

@@ -1,4 +1,4 @@
-//! What a run has found, as a table for people and as JSON.
+//! The results of `bench core`, as a table for people and as JSON.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::bench::{calls::Call, limit::YARDSTICK_PER_S, load::Seen};
 
-/// One turn of a call: pgbench first, the core right after it.
+/// One round of measurements of a call: pgbench, and the core right after it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Round {
-    /// How fast this machine was right then, as a part of the one where the predecessor was measured.
+    /// The speed of this machine at that time, relative to the machine where the predecessor was measured.
     pub machine: f64,
     pub limit_per_s: f64,
     pub seen: Seen,
 }
 
-/// What came of one call; the middle of its rounds.
+/// The results of one call: the median of its rounds.
 #[derive(Debug, Serialize)]
 pub struct Figures {
     pub name: &'static str,
@@ -23,20 +23,20 @@ pub struct Figures {
     pub requests_per_s: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
-    /// The same statements by pgbench, per second.
+    /// How often per second pgbench runs the same statements.
     pub limit_per_s: f64,
     pub ratio: f64,
     pub ratio_wanted: Option<f64>,
-    /// What the predecessor answered on its machine, and on this one as far as pgbench can tell.
+    /// Requests per second of the predecessor: measured on its machine, and estimated for this one by pgbench.
     pub predecessor_per_s: f64,
     pub predecessor_here_per_s: f64,
-    /// How many times that.
+    /// The core's rate, divided by the predecessor's estimated rate here.
     pub times_ahead: f64,
     pub times_ahead_wanted: f64,
     pub rounds: Vec<Round>,
 }
 
-/// What the check of a known token costs.
+/// The cost of checking a token.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct TokenCheck {
     /// Answers per second that need a checked token and nothing else.
@@ -44,11 +44,11 @@ pub struct TokenCheck {
     /// Answers per second that end before the check.
     pub unchecked_per_s: f64,
     pub check_us: f64,
-    /// Of a whole `GET /users/me`.
+    /// The check's part of the time of a whole `GET /users/me`.
     pub share_of_request: Option<f64>,
 }
 
-/// A whole run.
+/// The results of a whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub machine: String,
@@ -60,7 +60,7 @@ pub struct Report {
 }
 
 impl Figures {
-    /// The middle of these rounds.
+    /// The median of these rounds.
     pub fn of(call: &Call, rounds: Vec<Round>) -> Self {
         let middle = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
         let requests_per_s = middle(|round| round.seen.rate());
@@ -83,14 +83,14 @@ impl Figures {
         }
     }
 
-    /// Whether everything wanted is reached.
+    /// Whether all goals are reached.
     pub fn is_reached(&self) -> bool {
         self.times_ahead >= self.times_ahead_wanted && self.ratio_wanted.is_none_or(|wanted| self.ratio >= wanted)
     }
 }
 
 impl Report {
-    /// The table.
+    /// The table for people.
     pub fn table(&self) -> String {
         let mut text = format!(
             "{} users, {} connections, {} s a turn, on {}\n\n",
@@ -133,7 +133,7 @@ impl Report {
     }
 }
 
-/// The middle value, or the middle of the two in the middle.
+/// The median: the middle value, or the mean of the two in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);

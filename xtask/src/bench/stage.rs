@@ -1,5 +1,5 @@
-//! What a run needs around it: PostgreSQL, an identity provider and the core as it is deployed, with somebody in the
-//! edge's place who takes events.
+//! The environment of a run: PostgreSQL, an OIDC provider, and the core as it is deployed. In place of the edge, a sink takes the
+//! core's events.
 
 use std::{
     fs::{self, File},
@@ -26,12 +26,12 @@ use crate::bench::dataset::Dataset;
 
 const START_AFRESH: &str = "remove .dev/bench to start afresh";
 
-/// Settings of PostgreSQL: room for the data in its own memory, a price of pages that are there or on a solid disk,
-/// and no checkpoint within a measurement. Everything else, what makes commits durable above all, is as it comes.
+/// Settings of PostgreSQL: memory for all data, a cost of random reads that fits memory or a solid-state disk, and no checkpoint
+/// during a measurement. All other settings are the defaults, above all those that make commits durable.
 const SETTINGS: &[&str] =
     &["shared_buffers=2GB", "random_page_cost=1.1", "max_wal_size=8GB", "checkpoint_timeout=30min"];
 
-/// Everything around a run.
+/// The running environment.
 #[derive(Debug)]
 pub struct Stage {
     dir: PathBuf,
@@ -43,7 +43,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts it all, but for the core.
+    /// Starts everything except the core.
     pub async fn start(reset: bool) -> Result<Self> {
         let dir = project::dev_dir().join("bench");
         project::make_dir(&dir)?;
@@ -61,7 +61,7 @@ impl Stage {
             build: Profile::Release,
             ..StackOptions::new(&dir, database)
         };
-        // What keeps single users from doing this.
+        // Lifts the limits of a single user, which the load would exceed.
         let options = options.var("SHARES_PER_HOUR_MAX", 1_000_000_000).var("CALLS_PER_MINUTE_MAX", 1_000_000_000);
         let mut stack = Stack::start(options).await.or_step_failed("Starting the core", START_AFRESH)?;
         stack.stop_core().await;
@@ -69,7 +69,7 @@ impl Stage {
         Ok(Self { dir, stack, cluster_url, sink, _lock: lock })
     }
 
-    /// Loads the dataset where it is not there yet, and lets the core have it.
+    /// Loads the dataset if it is missing. The core serves from it at its next start.
     pub async fn load(&mut self, dataset: Dataset) -> Result<()> {
         let url = dataset.load(&self.cluster_url, async |url| self.stack.migrate(url).await).await?;
         dataset.tidy(&url).await?;
@@ -77,7 +77,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Makes an empty database of that name, in place of one that may be there, and lets the core have it.
+    /// Makes an empty database of that name, in place of an existing one. The core serves from it at its next start.
     pub async fn use_empty_database(&mut self, name: &str) -> Result<()> {
         let make = async {
             postgres::drop_database(&self.cluster_url, name).await?;
@@ -89,24 +89,24 @@ impl Stage {
         Ok(())
     }
 
-    /// What edge and core know each other by.
+    /// The secrets that edge and core share.
     pub fn secrets(&self) -> &Secrets {
         self.stack.secrets()
     }
 
-    /// Where everything is. The edge is what takes events.
+    /// The addresses of everything. The edge's address is that of the sink.
     pub fn info(&self) -> &StackInfo {
         self.stack.info()
     }
 
-    /// A file of a run.
+    /// The path of a file of the run.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
     /// Starts the core and waits until it is ready.
     pub async fn start_core(&mut self) -> Result<()> {
-        // A line per request: what the last core wrote would fill the disk in time.
+        // The core logs a line for each request. Without this, its log would fill the disk in the end.
         project::remove(&self.stack.logs().join("core.log"))?;
         self.stack.start_core().await
     }
@@ -116,7 +116,7 @@ impl Stage {
         self.stack.stop_core().await;
     }
 
-    /// Ends it all in order.
+    /// Ends everything in order.
     pub async fn stop(self) -> Result<()> {
         self.sink.end(Signal::TERM, Duration::from_secs(2)).await;
         self.stack.stop().await
@@ -134,7 +134,7 @@ async fn start_sink(dir: &Path, port: &Port) -> Result<Child> {
     start.await.or_step_failed("Starting what takes events", "read its words above")
 }
 
-/// The versions and the machine that figures belong to.
+/// The processors of this machine, to which the figures belong.
 pub fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Debian's ejabberd, an XMPP server, with as little of it as presence needs: users, their rosters, and a way in.
+//! Debian's ejabberd, an XMPP server. Only the parts that presence needs are on: users, their rosters, and a port for clients.
 //!
-//! Deliberately absent: `ejabberdctl`, which runs as the user `ejabberd` only and starts the Erlang port mapper, a
-//! daemon that stays; encryption, and every limit that would hold clients back.
+//! Deliberately absent: `ejabberdctl`, because it runs only as the user `ejabberd`, and starts the Erlang port mapper, a daemon
+//! that stays; encryption; and all limits that would slow clients down.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
-/// Where Debian has put ejabberd.
+/// The installation of Debian's ejabberd.
 #[derive(Debug)]
 pub struct Installed {
     /// The Erlang runtime.
     erl: PathBuf,
-    /// Where it finds ejabberd and all that it stands on.
+    /// The folders of ejabberd and of the libraries that it needs.
     libraries: String,
 }
 
@@ -36,22 +36,22 @@ pub struct Ejabberd {
     port: Port,
 }
 
-/// Tables that hold users and friends in memory as well as on disk, where ejabberd has them on disk only: filling
-/// them would take minutes.
+/// A schema in which the tables of users and friends are in memory as well as on disk. By default ejabberd has them on disk only,
+/// and filling them would take minutes.
 const SCHEMA: &str = "passwd:\n  storage_type: disc_copies\nroster:\n  storage_type: disc_copies\n";
 
-/// Registering the largest towns takes seconds.
+/// The longest time for registering a town. The largest towns take seconds.
 const REGISTERING_MAX: Duration = Duration::from_secs(300);
 
 impl Installed {
-    /// Looks on the PATH, and where the PATHs of ordinary users do not lead.
+    /// Looks on the PATH, and in /usr/sbin, which is not on the PATH of ordinary users.
     pub fn find() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
         dirs.filter_map(|dir| fs::read_to_string(dir.join("ejabberdctl")).ok()).find_map(|script| Self::of(&script))
     }
 
-    /// From what Debian has written into `ejabberdctl`; others write it otherwise.
+    /// Reads the paths from the script `ejabberdctl`, as Debian writes it. `None` if it is written differently.
     fn of(script: &str) -> Option<Self> {
         let assigned = |name: &str| {
             let value = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
@@ -60,8 +60,8 @@ impl Installed {
         Some(Self { erl: PathBuf::from(assigned("ERL")?), libraries: assigned("ERL_LIBS")?.to_owned() })
     }
 
-    /// Starts it in this folder and waits until it listens. Its users are those of the town, unless `keep` says to go
-    /// on with those that are there.
+    /// Starts ejabberd in this folder, and waits until it listens. Its users are those of the town. With `keep`, it goes on with
+    /// the users that it has.
     pub async fn start(&self, dir: &Path, town: &Path, keep: bool) -> Result<Ejabberd> {
         self.start_in(dir, town, keep).await.or_step_failed("Starting ejabberd", "read its words above")
     }
@@ -74,7 +74,7 @@ impl Installed {
             project::write_private(&dir.join("spool/ejabberd.schema"), SCHEMA)?;
             project::write_private(&dir.join("ejabberd.yml"), &config("[]"))?;
             let mut erl = self.command(dir);
-            // What is written at once is more than ejabberd itself ever writes.
+            // The default threshold is too low for writing all users at once.
             erl.args(["-mnesia", "dump_log_write_threshold", "100000"]);
             erl.args(["-eval", r#"{ok, _} = file:script("dev/bench/ejabberd.script")"#, "-s", "init", "stop"]);
             erl.env("TOWN", town);
@@ -95,11 +95,11 @@ impl Installed {
         Ok(Ejabberd { child, port })
     }
 
-    /// As `ejabberdctl foreground` does it, but a node for itself that speaks to no other.
+    /// The command of `ejabberdctl foreground`, but for a node that does not connect to others.
     fn command(&self, dir: &Path) -> Command {
         let mut erl = project::command(&self.erl);
         erl.args(["-noinput", "+K", "true", "+P", "250000", "-mnesia", "dir"]);
-        // A string as Erlang writes it, which is as JSON does.
+        // A string in Erlang's syntax, which is the same as JSON's.
         erl.arg(Value::from(dir.join("spool").to_string_lossy()).to_string()).args(["-s", "ejabberd"]);
         erl.env("ERL_LIBS", &self.libraries).env("ERL_MAX_PORTS", "32000").env("ERL_MAX_ETS_TABLES", "1400");
         erl.env("ERL_CRASH_DUMP_BYTES", "0");
@@ -109,12 +109,12 @@ impl Installed {
 }
 
 impl Ejabberd {
-    /// Where it listens, as the loadgen takes it.
+    /// The address that it listens on, in the form that the loadgen takes.
     pub fn address(&self) -> String {
         format!("xmpp:127.0.0.1:{}", self.port.number())
     }
 
-    /// The number of its process.
+    /// The id of its process.
     pub fn process(&self) -> Option<u32> {
         self.child.id()
     }
@@ -124,7 +124,7 @@ impl Ejabberd {
         self.child.end(Signal::TERM, Duration::from_secs(10)).await;
     }
 
-    /// Ends it as a crash does. Its users stay.
+    /// Kills it, like a crash. Its users stay.
     pub async fn kill(self) {
         self.child.kill().await;
     }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_debians_ejabberd_by_its_script() {
+    fn debians_installation_is_read_from_its_script() {
         let script =
             "#!/bin/bash\nERL_MAX_PORTS=32000\nERL=\"/usr/bin/erl\"\nERL_LIBS='/usr/lib/here'\nexport ERL_LIBS\n";
         let found = Installed::of(script).unwrap();

@@ -1,8 +1,8 @@
-//! `cargo xtask bench presence`: how fast friends see a page change and what sockets cost, beside the least worker
-//! that does the same without rules, the least server there could be, and ejabberd where Debian's is installed.
+//! `cargo xtask bench presence`: measures how fast friends see a page change, and what sockets cost. The edge is compared with a
+//! minimal worker that does the same without rules, with a minimal server, and with Debian's ejabberd if it is installed.
 //!
-//! Everything runs on this machine and shares its processors, so only figures of one run are worth comparing. The
-//! servers take turns, change by change where they can: what else the machine has to do hits them alike.
+//! Everything runs on this machine and shares its processors, so only figures of the same run can be compared. The servers take
+//! turns, change by change where possible, so that other work of the machine affects all of them alike.
 
 mod ejabberd;
 mod report;
@@ -42,74 +42,74 @@ use crate::bench::{
 
 /// The edge, as it is deployed.
 const OURS: &str = "ours";
-/// Another build of the edge: `--against`.
+/// Another build of the edge, which `--against` names.
 const BEFORE: &str = "before";
-/// `dev/bench/least.mjs`.
+/// The minimal worker, `dev/bench/least.mjs`.
 const LEAST: &str = "least";
-/// `loadgen serve`.
+/// The minimal server, `loadgen serve`.
 const FLOOR: &str = "floor";
-/// An XMPP server, whose users show their pages as their status.
+/// ejabberd, an XMPP server. Its users show their pages as their status.
 const EJABBERD: &str = "ejabberd";
 
-/// What is measured.
+/// The figures that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Figure {
-    /// From a page change until the last friend has it.
+    /// Time from a page change until the last friend has it.
     Warm,
-    /// The same, where everybody's object sleeps.
+    /// The same time while all objects hibernate.
     Hibernated,
-    /// Page changes per second before they come late.
+    /// The most page changes per second that still arrive in time.
     Rate,
     /// Memory and processor time of idle sockets.
     Idle,
-    /// Everybody connecting at once after the server began anew.
+    /// Time for all users to reconnect at once after a restart of the server.
     Reconnect,
 }
 
-/// How to measure presence.
+/// The options of `bench presence`.
 #[derive(Debug, Args)]
 pub struct Presence {
-    /// Only this. Repeatable.
+    /// Measure only this figure. Repeatable.
     #[arg(long, value_name = "FIGURE")]
     only: Vec<Figure>,
-    /// Numbers of friends that a change is told to.
+    /// Numbers of friends to which a page change is sent.
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 50, 150, 500],
         value_parser = sizes_parser())]
     friends: Vec<u64>,
-    /// Changes that are measured per server and number of friends, warm.
+    /// Page changes that are measured for `warm`, per server and number of friends.
     #[arg(long, value_name = "N", default_value_t = 200)]
     changes: u64,
-    /// Changes that are measured per server and number of friends, hibernated; each takes 12 seconds of quiet.
+    /// Page changes that are measured for `hibernated`, per server and number of friends; each takes 12 seconds of quiet.
     #[arg(long, value_name = "N", default_value_t = 20)]
     hibernated_changes: u64,
-    /// Friends of those whose changes per second are counted.
+    /// Friends of each user who turns pages for `rate`.
     #[arg(long, value_name = "N", default_value_t = 150)]
     rate_friends: u64,
-    /// Users who turn pages then. Ours holds each to one change a second.
+    /// Users who turn pages for `rate`. The edge lets each through with one change a second.
     #[arg(long, value_name = "N", default_value_t = 150)]
     rate_users: u64,
-    /// Changes are late when one in a hundred takes longer, in milliseconds.
+    /// The 99th percentile up to which changes count as in time, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 250)]
     late_ms: u64,
-    /// Seconds for which each rate is tried.
+    /// Seconds for which each number of changes per second is tried.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     rate_seconds: u64,
-    /// Idle sockets, each of a user of its own.
+    /// Sockets for `idle`, each of another user.
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     sockets: u64,
-    /// Seconds for which they only beat.
+    /// Seconds for which these sockets only send heartbeats.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     idle_seconds: u64,
-    /// Users who reconnect at once.
+    /// Users who reconnect at once for `reconnect`.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     reconnecting: u64,
-    /// Friends of each idle or reconnecting user, all of them connected.
+    /// Friends of each user for `idle` and `reconnect`, all of them connected.
     #[arg(long, value_name = "N", default_value_t = 20)]
     crowd_friends: u64,
-    /// Turns of each server where a turn is long.
+    /// How often `idle` and `reconnect` are measured for each server.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     turns: u64,
-    /// A folder with another build of the edge, to take turns with this one: its `entry.mjs` and `build`.
+    /// A folder with another build of the edge to compare with: a copy of `edge-worker` with `entry.mjs`, `src` and `build`.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Where to write the figures as JSON [default: .dev/bench/presence.json]
@@ -117,15 +117,15 @@ pub struct Presence {
     json: Option<PathBuf>,
 }
 
-/// The core lets users have a thousand friends.
+/// Parses a number of friends. The core allows a thousand at most.
 fn sizes_parser() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=1_000)
 }
 
-/// Quiet after which the runtime lets objects sleep, and a little more.
+/// Time without calls after which the runtime hibernates objects, and a little more.
 const REST: Duration = Duration::from_millis(12_000);
 
-/// Users in turn who turn pages: nobody often enough to be held back.
+/// The number of users who turn pages in turn, so that none of them reaches the rate limit.
 const CHANGERS: usize = 10;
 
 /// Measures, prints the table and writes the JSON.
@@ -157,9 +157,9 @@ async fn measure(presence: &Presence, stage: &mut Stage) -> Result<()> {
 struct Measurement<'a> {
     presence: &'a Presence,
     stage: &'a Stage,
-    /// The least worker in one file.
+    /// The minimal worker in one file.
     least: PathBuf,
-    /// Where it is installed.
+    /// The installed ejabberd, if there is one.
     ejabberd: Option<Installed>,
 }
 
@@ -182,7 +182,7 @@ impl Measurement<'_> {
         }
         if self.is_wanted(Figure::Hibernated) {
             say("The same, hibernated");
-            // The objects of workers are what sleeps; the least server shows what waking them adds.
+            // Only the objects of workers hibernate. The minimal server is measured too, to show what the wake adds.
             let mut servers = self.servers();
             servers.retain(|name| *name != EJABBERD);
             report.hibernated = self.fan_out(&servers, self.presence.hibernated_changes, 1, REST).await?;
@@ -229,7 +229,7 @@ impl Measurement<'_> {
         let (friends, users) =
             (usize::try_from(self.presence.rate_friends)?, usize::try_from(self.presence.rate_users)?);
         let town = towns::settle(towns::onlookers(&[friends], users), self.stage).await?;
-        // A little less than ours lets them all do.
+        // The edge lets through one change a second from each user. This is a little less than that for all users.
         let most = self.presence.rate_users * 9 / 10;
         let args = [
             ("--p99-ms-max", self.presence.late_ms),
@@ -268,7 +268,7 @@ impl Measurement<'_> {
         Ok(found)
     }
 
-    /// Everybody is connected, the server begins anew as with a deployment, and everybody comes back.
+    /// Connects all users, restarts the server as a deployment does, and lets all users reconnect.
     async fn reconnect_to(&self, name: &'static str, town: &Path) -> Result<Reconnected> {
         let server = self.start(name, town, false, true).await?;
         let mut loadgen = self.loadgen_command("connect", town, &[], &[&server]);
@@ -310,7 +310,7 @@ impl Measurement<'_> {
         Ok(towns::circle(usize::try_from(people)?, usize::try_from(self.presence.crowd_friends)?))
     }
 
-    /// Lets the loadgen measure all these servers at once, which then take turns.
+    /// Lets the loadgen measure all these servers in one run, in which they take turns.
     async fn side_by_side<T: DeserializeOwned>(
         &self,
         names: &[&'static str],
@@ -406,15 +406,15 @@ impl Measurement<'_> {
     }
 }
 
-/// Where objects keep what they write: in memory, where the machine has a folder there. workerd waits for the disk on
-/// the one thread that all objects share, which is not so where they are deployed; it would hide what they cost.
+/// The folder for the objects' storage. It is in memory if /dev/shm exists. workerd waits for the disk on the one thread that all
+/// objects share. Where the edge is deployed this is not so, and the wait would hide the cost of the objects.
 fn objects_dir(dir: &Path) -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.join("pagenow-bench") } else { dir.join("objects") }
 }
 
 impl Server {
-    /// As the loadgen takes it.
+    /// The server as the loadgen's option `--at` takes it: NAME=ADDRESS@PROCESS.
     fn name_address_process(&self) -> String {
         let (name, address, process) = match self {
             Self::Worker(name, child, port) => (*name, address(port), child.id()),
@@ -447,7 +447,7 @@ fn address(port: &Port) -> String {
     format!("127.0.0.1:{}", port.number())
 }
 
-/// Waits until somebody listens there. Fails when the child that should has ended, or takes too long.
+/// Waits until the child listens on the port. Fails if the child ends first, or takes longer than 30 seconds.
 async fn wait_for_port(port: &Port, child: &mut Child) -> Result<()> {
     const TRIES: u32 = 600;
     for _ in 0..TRIES {
@@ -481,7 +481,7 @@ async fn build_loadgen() -> Result<()> {
     step.run(cargo).await
 }
 
-/// The least worker and the library it stands on, as one module.
+/// Bundles the minimal worker and its library into one module.
 async fn bundle_least(stage: &Stage) -> Result<PathBuf> {
     let bundled = stage.file("least.mjs");
     let mut esbuild = project::command(tools::npm_file("esbuild/bin/esbuild"));

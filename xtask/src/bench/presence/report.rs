@@ -1,4 +1,4 @@
-//! What a run has found, as tables for people and as JSON.
+//! The results of `bench presence`, as a table for people and as JSON.
 
 use std::fmt::Write as _;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::{BEFORE, EJABBERD, FLOOR, LEAST, OURS};
 
-/// Everybody connecting at once, and what it took.
+/// The results of all users reconnecting at once.
 #[derive(Debug, Clone, Serialize)]
 pub struct Reconnected {
     #[serde(flatten)]
     pub connected: Connected,
-    /// Requests to objects, where there are objects.
+    /// Requests to objects. `None` for servers without objects.
     pub object_requests: Option<u64>,
 }
 
-/// A whole run. What was not asked for is empty; of what was measured repeatedly, every turn is here.
+/// The results of a whole run. A figure that was not asked for is empty. A figure that was measured repeatedly has every result.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub machine: String,
@@ -25,11 +25,11 @@ pub struct Report {
     pub rate: Vec<Rate>,
     pub idle: Vec<Idle>,
     pub reconnect: Vec<Reconnected>,
-    /// What could be measured besides, and how, each in a sentence.
+    /// What was not measured, and how it could be, each in a sentence.
     pub not_measured: Vec<String>,
 }
 
-/// One line of a table: a figure of every server.
+/// One line of the table: one figure of every server.
 struct Line {
     name: String,
     ours: Option<f64>,
@@ -40,11 +40,11 @@ struct Line {
     more_is_better: bool,
 }
 
-/// What a line shows of what was found: its words, and the figure.
+/// One figure of a result: its name, and a function that reads it.
 type Part<T> = (&'static str, fn(&T) -> Option<f64>);
 
 impl Report {
-    /// The tables.
+    /// The table for people.
     pub fn table(&self) -> String {
         let mut text = format!("On {}\n\n", self.machine);
         let heads = [OURS, BEFORE, LEAST, FLOOR, EJABBERD, "to before", "to least", "to floor"];
@@ -155,13 +155,13 @@ fn sizes(found: &[FanOut]) -> Vec<usize> {
     sizes
 }
 
-/// The middle value, or the middle of the two in the middle.
+/// The median of the values. `None` if there are none.
 fn middle(values: impl Iterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.collect();
     (!values.is_empty()).then(|| crate::bench::report::median(values))
 }
 
-/// With three digits that count.
+/// A figure with three significant digits, or with two decimal places if it is below 10.
 fn short(figure: f64) -> String {
     match figure.abs() {
         large if large >= 100.0 => format!("{figure:.0}"),
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_who_took_all_that_was_tried() {
+    fn the_table_names_servers_that_took_the_highest_rate_tried() {
         let rate = |server: &str, at_least: bool| Rate {
             server: server.to_owned(),
             friends: 150,
@@ -190,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn says_what_was_not_measured() {
+    fn the_table_says_what_was_not_measured() {
         let table = Report { not_measured: vec!["that: not measured".to_owned()], ..Report::default() }.table();
         assert!(table.ends_with("\n\nthat: not measured\n"), "{table}");
     }
 
     #[test]
-    fn says_where_ours_is_behind() {
+    fn the_table_marks_lines_in_which_the_edge_is_behind_the_minimal_worker() {
         let found = |server: &str, p50_ms: f64| FanOut {
             server: server.to_owned(),
             friends: 150,

@@ -1,4 +1,4 @@
-//! The users that are measured: put straight into the database, and signed in.
+//! The users of a measurement. They are written directly into the database, and get tokens from the provider.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,8 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::bench::stage::Stage;
 
-/// For each of these sizes so many users who turn pages, and that many friends who look on.
+/// A town with one group for each of these sizes: `changers` users who turn pages, and as many friends of each of them who look
+/// on as the size says.
 pub fn onlookers(sizes: &[usize], changers: usize) -> Town {
     let mut town = Town::default();
     for size in sizes {
@@ -34,7 +35,7 @@ pub fn onlookers(sizes: &[usize], changers: usize) -> Town {
     town
 }
 
-/// So many users in a circle, friends with those nearest to them.
+/// A town of users in a circle. Each is a friend of the nearest users on both sides.
 pub fn circle(people: usize, friends: usize) -> Town {
     let reach = (friends / 2).min(people.saturating_sub(1) / 2);
     let of =
@@ -46,8 +47,8 @@ fn nobody(friends: Vec<usize>) -> Citizen {
     Citizen { id: String::new(), token: String::new(), friends }
 }
 
-/// Names everybody, registers them with their friendships in place of whoever was there, signs them in, and writes
-/// the town to a file for the loadgen.
+/// Gives every user an id, replaces all users in the database by them and their friendships, gets their tokens, and writes the
+/// town to a file for the loadgen.
 pub async fn settle(mut town: Town, stage: &Stage) -> Result<PathBuf> {
     const SIGNING_IN_AT_ONCE: usize = 8;
     /// Longer than any run.
@@ -58,7 +59,7 @@ pub async fn settle(mut town: Town, stage: &Stage) -> Result<PathBuf> {
     let ids: Vec<String> = town.people.iter().map(|citizen| citizen.id.clone()).collect();
     let mut pairs = (Vec::new(), Vec::new());
     for (place, citizen) in town.people.iter().enumerate() {
-        // Each friendship once, though both name it.
+        // Both friends name the friendship, and it is written once.
         for friend in citizen.friends.iter().filter(|friend| place < **friend) {
             pairs.0.push(citizen.id.clone());
             pairs.1.push(ids.get(*friend).context("a friend who is nobody")?.clone());
