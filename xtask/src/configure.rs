@@ -29,8 +29,8 @@ use devstack::{
 /// ```
 ///
 /// `core_service_id` is the id of the Workers VPC service that leads to the core. `sign_in_origin` may be left out if the
-/// issuer's sign-in page is at the issuer's own origin. `images_origin` and `sign_in_origin` are for the client: `cargo xtask
-/// package` builds it from the same file.
+/// issuer's sign-in page is at the issuer's own origin. `images_origin` and `sign_in_origin` are for the client, which
+/// `cargo xtask package` builds from the same file.
 ///
 /// The file holds no secret. EVENT_SIGNING_SECRETS and SERVICE_TOKEN_SECRET are set with
 /// `wrangler secret put NAME --env ENVIRONMENT`.
