@@ -173,7 +173,7 @@ export interface Actions {
   /** Ends a friendship, or takes a request back. */
   end: [args: { readonly id: UserId }, result: null];
   block: [args: { readonly id: UserId; readonly blocked: boolean }, result: null];
-  blocked: [args: Record<string, never>, result: readonly UserSummary[]];
+  blocked: [args: { readonly offset: number }, result: readonly UserSummary[]];
   share: [args: { readonly url: string; readonly title: string; readonly to: UserId | null; readonly key: string }, result: null];
   sent: [args: { readonly offset: number }, result: readonly ShareNotificationSent[]];
   read: [args: { readonly events: readonly string[] }, result: null];

@@ -370,7 +370,7 @@ test("a token that the server refuses is replaced, and the call is made once mor
     refused += 1;
     return Promise.resolve(refused === 1 ? json({ status: 401 }, 401) : json([]));
   });
-  expect(await engine.do("blocked", {})).toEqual([]);
+  expect(await engine.do("blocked", { offset: 0 })).toEqual([]);
   expect([refused, asked.filter((path) => path === "/token").length]).toEqual([2, 1]);
 });
 
@@ -755,7 +755,8 @@ test("another person who signs in here is asked for consent, and shares nothing 
   last().hear(snapshot());
   await turnTo("https://github.com/two");
   expect([engine.scene.sharing.consent, kept.consent]).toEqual([null, undefined]);
-  expect(pages().filter((url) => url !== "")).toEqual([]);
+  // Not even an empty page, which would hide what another browser of theirs shows.
+  expect(pages()).toEqual([]);
 });
 
 test("an account that does not match the contract gives no rules, and nothing is shared", async () => {
@@ -772,4 +773,22 @@ test("the permission for notifications is known as soon as it is given", async (
   mayNotify = true;
   await engine.permissionsChanged();
   expect(engine.scene.mayNotify).toBe(true);
+});
+
+test("a provider that leaves the ID token out of a refresh ends the session, and does not seem to be away", async () => {
+  await start();
+  const before = fetch;
+  vi.stubGlobal("fetch", async (input: URL) =>
+    new URL(input).pathname === "/token" ? json({ access_token: "a", token_type: "bearer", refresh_token: "next" }) : before(input));
+  await pass(HOUR_MS);
+  await expect(engine.token()).rejects.toThrow("ended");
+  expect([kept.tokens, engine.scene.signIn]).toEqual([undefined, { is: "out", why: "ended" }]);
+});
+
+test("what is drawn was true until the connection was lost", async () => {
+  await start();
+  last().hear(snapshot());
+  await pass(HOUR_MS / 2);
+  last().onclose?.({ code: 1012 });
+  expect(engine.scene.asOf).toBe(Date.now());
 });

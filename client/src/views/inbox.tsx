@@ -1,12 +1,10 @@
 /** Requests, and pages that friends send each other. */
 
-import { useSignal } from "@preact/signals";
-
 import { ago } from "../i18n/times";
 import type { ShareNotification, ShareNotificationSent, UserFriendRequest } from "../generated/types";
 import { unread } from "../scene";
 import { webAddress } from "../text";
-import { Avatar, Button, Fetching, PageLine, moveByArrows, useFetched } from "./parts";
+import { Avatar, Button, Fetching, More, PageLine, moveByArrows, usePaged } from "./parts";
 import { ask, scene, t } from "./port";
 import { attempt, now, to } from "./state";
 
@@ -137,33 +135,21 @@ function Share({ share }: { share: ShareNotification }) {
 }
 
 function Sent() {
-  const first = useFetched(() => ask("sent", { offset: 0 }), []);
-  const later = useSignal<readonly ShareNotificationSent[]>([]);
-  const more = useSignal<boolean | null>(null);
-  if (first.value === undefined) return <Fetching fetched={first} />;
-  const sent = [...first.value, ...later.value];
-  const load = async () => {
-    const next = await ask("sent", { offset: sent.length });
-    later.value = [...later.value, ...next];
-    more.value = next.length === SENT_AT_ONCE;
-  };
+  const sent = usePaged((offset) => ask("sent", { offset }), SENT_AT_ONCE, []);
+  if (sent.value === undefined) return <Fetching fetched={sent} />;
   return (
     <section>
       <h2>{t.value.sent}</h2>
-      {sent.length === 0 ? (
+      {sent.value.length === 0 ? (
         <p class="empty-note">{t.value.nothingSent}</p>
       ) : (
         <ul>
-          {sent.map((share) => (
+          {sent.value.map((share) => (
             <SentShare key={share.event_id} share={share} />
           ))}
         </ul>
       )}
-      {(more.value ?? first.value.length === SENT_AT_ONCE) && (
-        <Button kind="quiet" onClick={() => void attempt(load())}>
-          {t.value.showMore}
-        </Button>
-      )}
+      <More paged={sent} />
     </section>
   );
 }

@@ -9,7 +9,7 @@ import { initials } from "../i18n/names";
 import type { PageView, Appearance } from "../generated/types";
 import { clamp, clean, webAddress } from "../text";
 import { ask, t } from "./port";
-import { back, now } from "./state";
+import { attempt, back, now } from "./state";
 
 /** The most characters of a title that are shown. On the wire, a title has at most 300. */
 const TITLE_SHOWN = 200;
@@ -294,6 +294,38 @@ export function useFetched<T>(fetch: () => Promise<T>, inputs: readonly unknown[
     };
   }, inputs);
   return { value: value.value, failed: failed.value, again };
+}
+
+/** A list that the server gives a page at a time. */
+export interface Paged<T> extends Fetched<readonly T[]> {
+  /** Whether the server may have more. */
+  readonly more: boolean;
+  /** Fetches the next page. */
+  next(): Promise<void>;
+}
+
+/** Fetches the first page when the inputs change, and others when they are asked for. `size`: the items of a full page. */
+export function usePaged<T>(fetch: (offset: number) => Promise<readonly T[]>, size: number, inputs: readonly unknown[]): Paged<T> {
+  const first = useFetched(() => fetch(0), inputs);
+  const later = useSignal<{ readonly after?: readonly T[]; readonly items: readonly T[]; readonly full: boolean }>({ items: [], full: false });
+  // Pages after a first page that was fetched again count no more.
+  const known = first.value && later.value.after === first.value ? later.value : { items: [], full: first.value?.length === size };
+  const value = first.value && [...first.value, ...known.items];
+  const next = async () => {
+    if (first.value === undefined || value === undefined) return;
+    const items = await fetch(value.length);
+    later.value = { after: first.value, items: [...known.items, ...items], full: items.length === size };
+  };
+  return { ...first, value, more: known.full, next };
+}
+
+/** The way to the next page, where there may be one. */
+export function More({ paged: { more, next } }: { paged: Paged<unknown> }) {
+  return more ? (
+    <Button kind="quiet" onClick={() => void attempt(next())}>
+      {t.value.showMore}
+    </Button>
+  ) : null;
 }
 
 /** Shown in place of data that has not been fetched yet. */

@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 
 import type { UserSummary } from "../generated/types";
 import type { Profile } from "../scene";
-import { Avatar, Button, Fetching, Question, Screen, TheirLines, Theirs, moveByArrows, useFetched } from "./parts";
+import { Avatar, Button, Fetching, More, Question, Screen, TheirLines, Theirs, moveByArrows, useFetched, usePaged } from "./parts";
 import { ActionError, ask, scene, t } from "./port";
 import { account, attempt, go, to } from "./state";
 
@@ -234,14 +234,8 @@ function Known({ profile: { user, friendCount, mutualCount } }: { profile: Profi
 }
 
 function PeopleOf({ id, which }: { id: string; which: "friends" | "mutual-friends" }) {
-  const people = useSignal<readonly UserSummary[]>([]);
-  const more = useSignal(false);
-  const load = async (offset: number) => {
-    const next = await ask("people", { id, which, offset });
-    people.value = [...people.value.slice(0, offset), ...next];
-    more.value = next.length === AT_ONCE;
-  };
-  useEffect(() => void attempt(load(0)), [id, which]);
+  const people = usePaged((offset) => ask("people", { id, which, offset }), AT_ONCE, [id, which]);
+  if (people.value === undefined) return <Fetching fetched={people} />;
   return (
     <>
       <ul class="list flat" onKeyDown={moveByArrows}>
@@ -249,17 +243,16 @@ function PeopleOf({ id, which }: { id: string; which: "friends" | "mutual-friend
           <PersonRow key={person.user_id} person={person} />
         ))}
       </ul>
-      {more.value && (
-        <Button kind="quiet" onClick={() => void attempt(load(people.value.length))}>
-          {t.value.showMore}
-        </Button>
-      )}
+      <More paged={people} />
     </>
   );
 }
 
 export function Blocked() {
-  const people = useFetched(() => ask("blocked", {}), []);
+  const people = usePaged((offset) => ask("blocked", { offset }), AT_ONCE, []);
+  const unblock = async (id: string) => {
+    if (await attempt(ask("block", { id, blocked: false }))) people.again();
+  };
   return (
     <Screen title={t.value.blockedPeople}>
       {people.value === undefined && <Fetching fetched={people} />}
@@ -275,10 +268,11 @@ export function Blocked() {
                 </b>
               </span>
             </span>
-            <Button onClick={async () => void ((await attempt(ask("block", { id: person.user_id, blocked: false }))) && people.again())}>{t.value.unblock}</Button>
+            <Button onClick={() => void unblock(person.user_id)}>{t.value.unblock}</Button>
           </li>
         ))}
       </ul>
+      <More paged={people} />
     </Screen>
   );
 }

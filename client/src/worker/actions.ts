@@ -181,7 +181,7 @@ export const ACTIONS: Doing = {
     await Promise.all([engine.fetchRequests(), engine.fetchReceived()]);
     return null;
   },
-  blocked: (engine) => engine.rest.call(PEOPLE, "GET /friendship/blocks", { query: { limit: 100 } }),
+  blocked: (engine, { offset }) => engine.rest.call(PEOPLE, "GET /friendship/blocks", { query: { limit: PAGE_ITEMS, offset } }),
 
   share: async (engine, { url, title, to, key }) => {
     const page = { url, title };

@@ -177,8 +177,13 @@ export class Connection {
   }
 
   async #renew(): Promise<void> {
-    const attempt = this.#attempt;
     this.#wait();
+    await this.#connectRenewed();
+  }
+
+  /** Has the token replaced, and then connects before the wait is over. It does so once, in case the new token is refused too. */
+  async #connectRenewed(): Promise<void> {
+    const attempt = this.#attempt;
     await this.hooks.renew().catch(() => undefined);
     if (attempt === this.#attempt && this.#failures <= 1) void this.#connect();
   }
@@ -188,7 +193,7 @@ export class Connection {
     this.#wait();
     const refusal = await this.hooks.refusal();
     if (attempt !== this.#attempt) return;
-    if (refusal === "token") void this.#renew();
+    if (refusal === "token") void this.#connectRenewed();
     if (refusal === "gone") this.#end({ is: "stopped", why: "gone" });
     if (refusal === "stop") this.#end({ is: "off" });
   }

@@ -250,8 +250,13 @@ export class Engine {
     if (sharing.consent === null || sharing.consent.by === person) return;
     const consent = sharing.consent.by === undefined ? { ...sharing.consent, by: person } : null;
     this.#show({ sharing: { ...sharing, consent } });
-    if (consent) void this.platform.storage.set("consent", consent);
-    else void this.platform.storage.remove("consent");
+    if (consent) {
+      void this.platform.storage.set("consent", consent);
+      return;
+    }
+    // This person left no page here. An empty one would hide what another browser of theirs shows.
+    this.#leftPage = false;
+    void this.platform.storage.remove("consent");
   }
 
   /** Called when a person has signed in, or registered: fetches the account, and opens the live channel. */
@@ -303,6 +308,7 @@ export class Engine {
     this.#fetchedVersion = -1;
     this.#rulesKnown = false;
     this.#told = null;
+    this.#leftPage = false;
     const { sharing, preferences, mayNotify } = this.#scene;
     this.#show({ ...EMPTY_SCENE, signIn: why ? { is: "out", why } : { is: "out" }, sharing, preferences, mayNotify });
     await this.platform.storage.remove("scene", "backOff");
@@ -379,7 +385,9 @@ export class Engine {
 
   /** Views see the channel as open only after its snapshot has come, because before that they draw old data. */
   #linkChanged(link: Link): void {
-    this.#show({ link: link.is === "open" ? { is: "connecting" } : link });
+    const shown: Link = link.is === "open" ? { is: "connecting" } : link;
+    const lost = this.#scene.link.is === "open";
+    this.#show(lost ? { link: shown, asOf: Date.now() } : { link: shown });
     const { storage } = this.platform;
     const backOff = this.#connection.backOff;
     if (backOff) void storage.set("backOff", backOff);

@@ -231,7 +231,10 @@ export class Session {
       throw new SessionError(noGrant || error instanceof oauth.AuthorizationResponseError ? "refused" : "unreachable");
     }
     const claims = oauth.getValidatedIdTokenClaims(answer);
-    if (answer.id_token === undefined || claims === undefined) throw new SessionError("unreachable");
+    if (answer.id_token === undefined || claims === undefined) {
+      // A provider may leave the ID token out of a refresh (OpenID Connect Core 1.0, section 12.2). Then only a new sign-in gives one.
+      throw new SessionError(refreshToken === null ? "unreachable" : "refused");
+    }
     // Computed from this device's clock and the token's life, so that a wrong clock does no harm.
     const [now, life] = [Date.now(), (claims.exp - claims.iat) * 1_000];
     const tokens: Tokens = {
