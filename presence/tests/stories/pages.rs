@@ -331,7 +331,7 @@ fn a_message_about_no_page_that_comes_too_fast_closes_its_socket_and_leaves_the_
     population.visit(alice, "https://example.com/");
     population.seen(bob);
     population.pass_ms(1_000);
-    while population.closed.get(&alice).is_none() {
+    while !population.closed.contains_key(&alice) {
         population.say(alice, r#"{"action":"watch","watching":true}"#);
     }
     assert_eq!(population.closed.get(&alice), Some(&CloseCode::TooFast));
