@@ -5,7 +5,7 @@
 use arbitrary::{Arbitrary as _, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use presence::{
-    Attachment, Effect, Event, Frame, ReadId, Save, Saved, EngineConfig, TokenOutcome, UserPresence,
+    Attachment, Effect, EngineConfig, Event, Frame, ReadId, Save, Saved, TokenOutcome, UserPresence,
     limits::EVENT_IDS_REMEMBERED,
 };
 use shared::{
