@@ -7,9 +7,9 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { Browser } from "./browser.mjs";
+import { Browser, chooseAt } from "./browser.mjs";
 import { Person } from "./people.mjs";
-import { EXTENSION, PICTURES } from "./system.mjs";
+import { EXTENSION, ORIGIN, PICTURES } from "./system.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const HOSTILE = "‮moc.live‬ <img src=x onerror=alert(1)> You are now friends " + "🙂".repeat(100);
@@ -94,17 +94,21 @@ const SCREENS = [
   ["blocked", "#/me/blocked"],
 ];
 
+const LOCALES = { en: "en-US", ko: "ko-KR" };
+
+/** Checks a screen as it is now, in both themes. */
+const looker = (t, language) => (page, name) => t.test(name, async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}-${language}-${colorScheme}.png`), animations: "disabled" });
+    assert.deepEqual(await faults(page), [], colorScheme);
+  }
+});
+
 for (const language of ["en", "ko"]) {
   test(`screens in ${language}`, async (t) => {
-    const browser = await Browser.open({ extension: EXTENSION, grants: true, language: language === "ko" ? "ko-KR" : "en-US" });
-    /** Checks the screen as it is now, in both themes. */
-    const look = (page, name) => t.test(name, async () => {
-      for (const colorScheme of ["light", "dark"]) {
-        await page.emulateMedia({ colorScheme });
-        if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}-${language}-${colorScheme}.png`), animations: "disabled" });
-        assert.deepEqual(await faults(page), [], colorScheme);
-      }
-    });
+    const browser = await Browser.open({ extension: EXTENSION, grants: true, language: LOCALES[language] });
+    const look = looker(t, language);
     try {
       await browser.answerPages();
       const popup = await browser.view("popup");
@@ -132,6 +136,48 @@ for (const language of ["en", "ko"]) {
         await act?.(popup);
         await look(popup, name);
       }
+    } finally {
+      await browser.close();
+    }
+  });
+
+  test(`what is wrong, as the screens show it in ${language}`, async (t) => {
+    const browser = await Browser.open({ language: LOCALES[language] });
+    const look = looker(t, language);
+    try {
+      // The worker's calls and its socket can be made to fail where it runs in the page.
+      await browser.context.addInitScript(() => delete globalThis.SharedWorker);
+      let socket;
+      await browser.context.routeWebSocket(/\/ws$/, (client) => {
+        const server = client.connectToServer();
+        server.onMessage((text) => client.send(text));
+        client.onMessage((text) => server.send(text));
+        socket = client;
+      });
+      const page = await browser.context.newPage();
+      await page.setViewportSize({ width: 720, height: 640 });
+      await page.goto(`${ORIGIN}/app/`);
+      await page.getByRole("button", { name: /Sign in|로그인/ }).click();
+      await chooseAt(page, "alice");
+      await page.locator("[data-user=carol]").waitFor();
+      await browser.context.route(/\/friendship\/blocks/, (route) => route.abort());
+      await page.goto(`${ORIGIN}/app/#/me/blocked`);
+      await page.getByRole("button", { name: /Try again|다시 시도/ }).waitFor();
+      await look(page, "failed");
+
+      await page.goto(`${ORIGIN}/app/#/friends`);
+      // Too fast: then at least a minute passes before the next attempt.
+      await socket.close({ code: 4429 });
+      await page.getByRole("button", { name: /Try now|지금/ }).waitFor();
+      await look(page, "away");
+
+      const broken = await browser.context.newPage();
+      await broken.addInitScript(() => {
+        indexedDB.open = () => { throw new Error("no storage here"); };
+      });
+      await broken.goto(`${ORIGIN}/app/`);
+      await broken.getByRole("alert").waitFor();
+      await look(broken, "broken");
     } finally {
       await browser.close();
     }
