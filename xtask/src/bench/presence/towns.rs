@@ -67,7 +67,7 @@ pub async fn settle(mut town: Town, stage: &Stage) -> Result<PathBuf> {
     }
     say(&format!("  {} users with {} friendships", ids.len(), pairs.0.len()));
     let mut connection = PgConnection::connect(&stage.info().database_url).await?;
-    sqlx::raw_sql("truncate users, friendships").execute(&mut connection).await?;
+    sqlx::raw_sql("truncate users, search_keys cascade").execute(&mut connection).await?;
     sqlx::query(
         "insert into users (user_id, email, first_name, last_name, domain_allow_array, domain_deny_array)
          select id, id || '@example.com', 'Maria', 'Garcia', '{example.com}', '{}' from unnest($1::text[]) id",
