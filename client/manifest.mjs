@@ -9,6 +9,12 @@ export const DEVELOPMENT_KEY =
 /** The extension's id in Firefox. Mozilla's store gives an id to one publisher only, so other publishers need their own. */
 export const FIREFOX_ID = "pagenow@pagenow.app";
 
+const digest = (kind, data) => createHash(kind).update(data).digest("hex");
+
+/** The id that Chromium makes of a manifest's key: the first half of its hash, each digit as a letter from a to p. */
+export const chromiumId = (key) =>
+  Array.from(digest("sha256", Buffer.from(key, "base64")).slice(0, 32), (digit) => String.fromCharCode(97 + Number.parseInt(digit, 16))).join("");
+
 /**
  * The addresses that sign-in returns to: the page, and the extension in each browser. A browser makes the extension's address
  * from its id. The id in Chromium is known only if a key fixes it; else the store assigns one.
@@ -16,12 +22,9 @@ export const FIREFOX_ID = "pagenow@pagenow.app";
  * @param {{ origin: string, key?: string | undefined, firefoxId: string }} site
  */
 export function redirects({ origin, key, firefoxId }) {
-  const digest = (kind, data) => createHash(kind).update(data).digest("hex");
-  // The id is the first half of the hash in hexadecimal, with letters from a to p as digits.
-  const letters = (hex) => Array.from(hex.slice(0, 32), (digit) => String.fromCharCode(97 + Number.parseInt(digit, 16))).join("");
   return [
     `${origin}/app/`,
-    ...(key ? [`https://${letters(digest("sha256", Buffer.from(key, "base64")))}.chromiumapp.org/`] : []),
+    ...(key ? [`https://${chromiumId(key)}.chromiumapp.org/`] : []),
     `https://${digest("sha1", firefoxId)}.extensions.allizom.org/`,
   ];
 }

@@ -1,12 +1,13 @@
 // A real Chromium with the extension, for the end-to-end tests.
 
-import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { env } from "node:process";
 
 import { chromium } from "playwright-core";
+
+import { chromiumId } from "../manifest.mjs";
 
 const CHROMIUM = env.CHROMIUM || "/usr/bin/chromium";
 const ARGUMENTS = [
@@ -18,8 +19,7 @@ export const PATIENCE_MS = 20_000;
 /** The id that Chromium makes from a manifest's key. */
 export function extensionId(folder) {
   const { key } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8"));
-  const half = createHash("sha256").update(Buffer.from(key, "base64")).digest("hex").slice(0, 32);
-  return [...half].map((digit) => String.fromCharCode("a".charCodeAt(0) + Number.parseInt(digit, 16))).join("");
+  return chromiumId(key);
 }
 
 /** One person's browser. */

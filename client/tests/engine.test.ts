@@ -548,6 +548,10 @@ test("a site is taken off the list as it is on the server, where another device 
   await Promise.all([off("github.com"), off("reddit.com"), engine.do("share-site", { site: "example.org", shared: true })]);
   expect(account.domain_allow_array).toEqual(["example.net", "example.org"]);
   await expect(engine.do("list-site", { list: "allow", site: "not a site", listed: true })).rejects.toMatchObject({ failure: { why: "no-site" } });
+  // An entry that would be read as another site is taken off as it stands.
+  account.domain_allow_array = ["docs.example.org", "example.org"];
+  await off("docs.example.org");
+  expect(account.domain_allow_array).toEqual(["example.org"]);
   account.domain_allow_array = Array.from({ length: 1_000 }, (_, n) => `site-${n}.com`);
   await expect(engine.do("list-site", { list: "allow", site: "example.com", listed: true })).rejects.toMatchObject({ failure: { why: "list-full" } });
 });
@@ -721,7 +725,6 @@ test("if the storage cannot be read, the view says so, and it is read again for 
   await pass(0);
   expect(told).toEqual([{ is: "broken" }]);
   get.mockRestore();
-  onlooker.leave();
   onlooker.look();
   await pass(0);
   expect(told.at(-1)).toMatchObject({ is: "scene" });

@@ -3,10 +3,7 @@
 
 use std::{fs, path::Path, time::SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
+use anyhow::{Context as _, Result};
 
 use crate::{project, step::Step, tools};
 
@@ -124,27 +121,12 @@ fn newest_in(folder: &Path) -> Result<Option<SystemTime>> {
     Ok(newest)
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    key: Option<String>,
-}
-
-/// The origin of the Chromium extension in a folder of built files, computed from its manifest's key. `None` if it is not built,
-/// or has no key: then the origin depends on the folder from which it is loaded.
+/// The origin of the Chromium extension in a folder of built files, from the addresses that the build lists for sign-in. `None` if it
+/// is not built, or has no key: then the origin depends on the folder from which it is loaded.
 pub fn extension_origin(built: &Path) -> Option<String> {
-    let manifest = fs::read_to_string(built.join("chromium/manifest.json")).ok()?;
-    let manifest: Manifest = serde_json::from_str(&manifest).ok()?;
-    origin_of(&manifest.key?).ok()
-}
-
-/// The extension's id is the first half of the SHA-256 hash of the key, in hexadecimal, with letters from a to p as digits.
-fn origin_of(key: &str) -> Result<String> {
-    let hash = Sha256::digest(STANDARD.decode(key).context("the manifest's key is no base64")?);
-    let half = hash.get(..16).context("a hash has 32 bytes")?;
-    let digits = half.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let id: String = digits.map(|digit| char::from(b'a' + digit)).collect();
-    ensure!(id.len() == 32, "an id has 32 letters");
-    Ok(format!("chrome-extension://{id}"))
+    let redirects = fs::read_to_string(built.join("redirects.txt")).ok()?;
+    let id = |line: &str| line.strip_prefix("https://")?.strip_suffix(".chromiumapp.org/").map(str::to_owned);
+    redirects.lines().find_map(id).map(|id| format!("chrome-extension://{id}"))
 }
 
 #[cfg(test)]
@@ -154,12 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extensions_origin_is_computed_from_its_key_as_in_chromium() {
-        // Any bytes can stand for the key here, so these are bytes whose hash is known.
-        let origin = origin_of(&STANDARD.encode(b"abc")).unwrap();
-        // SHA-256 of "abc" begins ba7816bf 8f01cfea 414140de 5dae2223.
-        assert_eq!(origin, "chrome-extension://lkhibglpipabmpokebebeanofnkocccd");
-        assert!(origin_of("no base64!").is_err());
+    fn an_extensions_origin_is_the_one_that_sign_in_returns_to() {
+        let built = tempfile::tempdir().unwrap();
+        assert_eq!(extension_origin(built.path()), None);
+        let page = "https://api.example.org/app/\n";
+        fs::write(built.path().join("redirects.txt"), page).unwrap();
+        assert_eq!(extension_origin(built.path()), None);
+        let with_key = format!("{page}https://lkhibglpipabmpokebebeanofnkocccd.chromiumapp.org/\n");
+        fs::write(built.path().join("redirects.txt"), with_key).unwrap();
+        assert_eq!(extension_origin(built.path()).unwrap(), "chrome-extension://lkhibglpipabmpokebebeanofnkocccd");
     }
 
     #[test]

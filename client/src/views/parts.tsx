@@ -9,7 +9,7 @@ import { initials } from "../i18n/names";
 import type { PageView, Appearance } from "../generated/types";
 import { clamp, clean, webAddress } from "../text";
 import { ask, t } from "./port";
-import { attempt, back, now } from "./state";
+import { attempt, back, now, whyFailed } from "./state";
 
 /** The most characters of a title that are shown. On the wire, a title has at most 300. */
 const TITLE_SHOWN = 200;
@@ -265,25 +265,26 @@ export const Icon = ({ name }: { name: keyof typeof ICONS }) => (
 export interface Fetched<T> {
   /** The result of the last fetch that succeeded. */
   readonly value: T | undefined;
-  readonly failed: boolean;
+  /** Why the last try failed, in words; undefined if it did not. */
+  readonly failed: string | undefined;
   again(): void;
 }
 
 /** Fetches data when the inputs change, and when `again` is called. */
 export function useFetched<T>(fetch: () => Promise<T>, inputs: readonly unknown[]): Fetched<T> {
   const value = useSignal<T | undefined>(undefined);
-  const failed = useSignal(false);
+  const failed = useSignal<string | undefined>(undefined);
   const turn = useRef(0);
   const again = () => {
     turn.current += 1;
     const mine = turn.current;
-    failed.value = false;
+    failed.value = undefined;
     fetch().then(
       (fetched) => {
         if (mine === turn.current) value.value = fetched;
       },
-      () => {
-        if (mine === turn.current) failed.value = true;
+      (error) => {
+        if (mine === turn.current) failed.value = whyFailed(error);
       },
     );
   };
@@ -332,7 +333,7 @@ export function More({ paged: { more, next } }: { paged: Paged<unknown> }) {
 export function Fetching({ fetched: { failed, again } }: { fetched: Fetched<unknown> }) {
   return (
     <div class="empty-note" role="status">
-      <p>{failed ? t.value.failedOffline : t.value.loading}</p>
+      <p>{failed ?? t.value.loading}</p>
       {failed && <Button onClick={again}>{t.value.tryAgain}</Button>}
     </div>
   );

@@ -255,7 +255,7 @@ export function Blocked() {
   };
   return (
     <Screen title={t.value.blockedPeople}>
-      {people.value === undefined && <Fetching fetched={people} />}
+      {(people.value === undefined || people.failed) && <Fetching fetched={people} />}
       {people.value?.length === 0 && <p class="empty-note">{t.value.nobodyBlocked}</p>}
       <ul class="list flat">
         {people.value?.map((person) => (

@@ -80,7 +80,8 @@ export const ACTIONS: Doing = {
   "list-site": async (engine, { list, site: entry, listed }) => {
     const site = readEntry(entry);
     if (site === undefined && listed) throw new FailureError({ why: "no-site" });
-    await changeSites(engine, () => ({ list, site: site ?? entry, listed }));
+    // An entry is taken off as it stands on the list, which may hold one that would be read as another site today.
+    await changeSites(engine, () => ({ list, site: listed ? (site ?? entry) : entry, listed }));
     return null;
   },
   "would-show": async (engine, { text }) => {

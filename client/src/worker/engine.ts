@@ -77,7 +77,8 @@ export class Engine {
   #settle: ReturnType<typeof setTimeout> | undefined;
   #resume: ReturnType<typeof setTimeout> | undefined;
   #keeping = false;
-  #ready: Promise<void>;
+  /** The storage is read, or is being read. */
+  #ready: Promise<void> | undefined;
 
   constructor(
     readonly platform: Platform,
@@ -95,7 +96,7 @@ export class Engine {
       received: (message) => void this.#received(message),
       beat: () => platform.keepAwake(),
     });
-    this.#ready = this.#restore();
+    this.#begin().catch(() => undefined);
   }
 
   get scene(): Scene {
@@ -107,8 +108,7 @@ export class Engine {
    * the view was open before, and connects again because the worker had ended.
    */
   async look(view: View, again = false): Promise<() => void> {
-    // If the storage could not be read before, it may be readable now.
-    await this.#ready.catch(() => (this.#ready = this.#restore()));
+    await this.#begin();
     this.#views.add(view);
     view.tell({ is: "scene", scene: this.#scene });
     clearTimeout(this.#unwatch);
@@ -127,8 +127,8 @@ export class Engine {
 
   /** Carries out a view's action, and tells the view the outcome. */
   async ask(view: View, { id, name, args }: Asked): Promise<void> {
-    await this.#ready;
     try {
+      await this.#begin();
       const result = await this.do(name, args);
       view.tell({ is: "done", id, result });
     } catch (error) {
@@ -142,7 +142,7 @@ export class Engine {
 
   /** Called when the worker was woken: by its alarm, the browser's start, the network, or the end of the machine's sleep. */
   async wake(): Promise<void> {
-    await this.#ready;
+    await this.#begin();
     this.#endPause();
     if (!this.#mayConnect()) return;
     // This replaces the token before it expires, so that the server does not close the open socket.
@@ -171,7 +171,7 @@ export class Engine {
 
   /** Called when the browser may show another page. */
   async frontChanged(): Promise<void> {
-    await this.#ready;
+    await this.#begin();
     if (!shares(this.#scene.sharing, Date.now())) return;
     this.#asked += 1;
     const turn = this.#asked;
@@ -186,14 +186,14 @@ export class Engine {
 
   /** Called when the person leaves the device (`idle`), or is back. */
   async idleChanged(idle: boolean): Promise<void> {
-    await this.#ready;
+    await this.#begin();
     this.#idle = idle;
     this.#connection.send({ action: "set-idle", idle });
   }
 
   /** Called when a permission was given or taken away. */
   async permissionsChanged(): Promise<void> {
-    await this.#ready;
+    await this.#begin();
     const [permitted, mayNotify] = await Promise.all([this.platform.permitted(), this.platform.mayNotify()]);
     this.#show({ mayNotify, sharing: { ...this.#scene.sharing, permitted } });
     await this.sharingChanged();
@@ -212,7 +212,7 @@ export class Engine {
 
   /** Ends a pause, or begins one that lasts until the person resumes. */
   async togglePause(): Promise<void> {
-    await this.#ready;
+    await this.#begin();
     await this.do("pause", { until: isPaused(this.#scene.sharing.pause, Date.now()) ? null : "resumed" });
   }
 
@@ -351,6 +351,15 @@ export class Engine {
     const { account } = this.#scene;
     if (account === null || account === "new") return undefined;
     return { mode: account.share_mode, allow: account.domain_allow_array, deny: account.domain_deny_array };
+  }
+
+  /** Waits until the storage is read. If that fails, the next call tries again. */
+  #begin(): Promise<void> {
+    this.#ready ??= this.#restore().catch((error: unknown) => {
+      this.#ready = undefined;
+      throw error;
+    });
+    return this.#ready;
   }
 
   async #restore(): Promise<void> {

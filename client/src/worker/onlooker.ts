@@ -45,8 +45,9 @@ export class Onlooker implements View {
       if (turn === this.#turn) this.#stop = stop;
       else stop();
     } catch {
-      // The engine could not read its storage.
+      // The engine could not read its storage. It tries again when the view says next that it is there.
       this.tell({ is: "broken" });
+      if (turn === this.#turn) this.leave();
     }
   }
 }
